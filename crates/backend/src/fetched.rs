@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes};
 use prost::Message;
 use sluicegate_protocol::KafkaMessage;
-use sluicegate_shared_log::Fetched;
+use sluicegate_shared_log::Chunk;
 
 /// Decodes messages one at a time, because decoded ones take more memory.
 pub trait DecodeMessages {
@@ -17,7 +17,7 @@ pub trait DecodeMessages {
     fn end(&mut self);
 }
 
-impl DecodeMessages for Fetched {
+impl DecodeMessages for Chunk {
     fn first(&self) -> Option<(KafkaMessage, Bytes)> {
         first_message(&self.messages)
     }

@@ -34,8 +34,8 @@ use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::BoxStream;
 use sluicegate_fair_share::ClientKey;
 pub use sluicegate_shared_log::{
-    AnswerReservation, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP, Version,
-    WAITING_BYTES,
+    AnswerReservation, Chunk as Fetched, Fetch, LOG_END, LOG_START, ListedOffset, Log, MAX_TIMESTAMP,
+    Version, WAITING_BYTES,
 };
 use sluicegate_shared_log::{Ends, SeenEnds};
 use tokio::time::Instant;
@@ -184,22 +184,6 @@ pub struct Unready {
     pub key: &'static str,
     /// The cause.
     pub cause: String,
-}
-
-/// A topic's partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Log<'a> {
-    /// The topic's name.
-    pub topic: &'a str,
-    /// The number of the partition, from 0 on.
-    pub partition: i32,
-}
-
-impl<'a> Log<'a> {
-    /// The only partition of a stream of NATS.
-    pub fn of_stream(stream: &'a str) -> Self {
-        Self { topic: stream, partition: 0 }
-    }
 }
 
 /// Records that were enqueued.

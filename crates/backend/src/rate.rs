@@ -141,10 +141,7 @@ mod tests {
             rate.take(holder("192.0.2.1"), amount).await;
             assert_eq!(began.elapsed().as_secs(), waited, "{amount}");
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn smallest_rate_gives_something() {
+        // The smallest rate gives something.
         let rate = Rate::new(Ledger::of_one_cluster(1));
         assert_eq!([(); 2].map(|()| rate.try_take(Holder::default(), 1)), [true, false]);
     }

@@ -126,10 +126,6 @@ mod tests {
             assert_eq!(timestamp(&removal), 8);
             assert!(!removal.windows(6).any(|part| part == b"secret"));
         }
-    }
-
-    #[test]
-    fn malformed_records_have_no_entry() {
         let message = message(Some("v"), &[("a", "b")]);
         for end in 0..message.len() {
             assert!((System::Kafka.first_entry)(&message[..end]).is_none(), "{end}");

@@ -122,7 +122,8 @@ impl Snapshot {
         part.seen = part.seen.max(seen);
         if page.count > 0 {
             let ends = Ends { start: -1, stable: -1, end };
-            let read = Fetched { messages: page.entries.into(), count: page.count, next_offset: end, ends };
+            let (messages, count) = (page.entries.into(), page.count);
+            let read = Fetched { messages, count, ..Fetched::nothing(end, ends) };
             self.in_hand = Some((read, page.next));
             return Ok(());
         }

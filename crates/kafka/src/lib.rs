@@ -105,19 +105,18 @@ impl Backend for Kafka {
         reservation: &'a mut dyn AnswerReservation,
     ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
         async move {
-            let skips = Scans(scans);
-            let fetched = self.reader.fetch(log.topic, log.partition, fetch, &skips, reservation).await;
+            let fetched = self.reader.fetch(log, fetch, &Scans(scans), reservation).await;
             fetched.map_err(|error| self.failed(&error))
         }
         .boxed()
     }
 
     fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched> {
-        self.reader.recent(log.topic, log.partition, fetch)
+        self.reader.recent(log, fetch)
     }
 
     fn version(&self, log: Log<'_>) -> Version {
-        self.reader.version(log.topic, log.partition).unwrap_or_default()
+        self.reader.version(log).unwrap_or_default()
     }
 
     fn ask_version<'a>(
@@ -126,14 +125,14 @@ impl Backend for Kafka {
         log: Log<'a>,
     ) -> BoxFuture<'a, Result<Version, CommandError>> {
         async move {
-            let asked = self.reader.refresh(source, log.topic, log.partition).await;
+            let asked = self.reader.refresh(source, log).await;
             asked.map(|()| self.version(log)).map_err(|error| self.failed(&error))
         }
         .boxed()
     }
 
     fn known_end(&self, log: Log<'_>) -> Option<i64> {
-        self.reader.known_end(log.topic, log.partition)
+        self.reader.known_end(log)
     }
 
     fn tombstone_life<'a>(
@@ -151,12 +150,12 @@ impl Backend for Kafka {
         log: Log<'a>,
         epoch: i32,
     ) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
-        let end = self.reader.end_of_epoch(source, log.topic, log.partition, epoch);
+        let end = self.reader.end_of_epoch(source, log, epoch);
         end.map(|end| end.map_err(|error| self.failed(&error))).boxed()
     }
 
     fn is_watched(&self, log: Log<'_>, offset: i64, committed: bool) -> bool {
-        self.reader.is_watched(log.topic, log.partition, offset, committed)
+        self.reader.is_watched(log, offset, committed)
     }
 
     fn wait_for_records<'a>(
@@ -167,7 +166,7 @@ impl Backend for Kafka {
         until: Option<Instant>,
         seen: SeenEnds,
     ) -> BoxFuture<'a, Option<Ends>> {
-        self.reader.wait_for_records(log.topic, log.partition, offset, committed, until, seen).boxed()
+        self.reader.wait_for_records(log, offset, committed, until, seen).boxed()
     }
 
     fn list_offsets<'a>(
@@ -176,8 +175,7 @@ impl Backend for Kafka {
         asked: &'a [(Log<'a>, i64)],
         committed: bool,
     ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)> {
-        let asked: Vec<_> = asked.iter().map(|(log, time)| (log.topic, log.partition, *time)).collect();
-        let listed = self.reader.list_offsets(source, &asked, committed);
+        let listed = self.reader.list_offsets(source, asked, committed);
         listed.map(|(number, listed)| (number, listed.map_err(|error| self.failed(&error)))).boxed()
     }
 
@@ -202,7 +200,7 @@ impl Backend for Kafka {
     }
 
     fn check_log<'a>(&'a self, source: ClientKey, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
-        let checked = self.reader.check_partition(source, log.topic, log.partition);
+        let checked = self.reader.check_partition(source, log);
         checked.map(|checked| checked.map_err(|error| self.failed(&error).with_retry())).boxed()
     }
 

@@ -113,12 +113,13 @@ impl Entries {
         let mut bytes = Bytes::from(bytes);
         let (mut chunks, mut base, mut cut, mut counted) = (Vec::new(), base, 0_usize, 0_usize);
         for gap in before.into_iter().chain(gaps).filter(|gap| gap.from < start) {
-            let entries = bytes.split_to(gap.bytes.saturating_sub(cut).min(bytes.len()));
+            let messages = bytes.split_to(gap.bytes.saturating_sub(cut).min(bytes.len()));
             let count = gap.count.saturating_sub(counted);
-            chunks.push(Chunk { base, next: gap.from, entries, count, ends });
+            chunks.push(Chunk { base, messages, count, next_offset: gap.from, ends });
             (base, cut, counted) = (start.min(gap.to), gap.bytes, gap.count);
         }
-        chunks.push(Chunk { base, next, entries: bytes, count: count.saturating_sub(counted), ends });
+        let count = count.saturating_sub(counted);
+        chunks.push(Chunk { base, messages: bytes, count, next_offset: next, ends });
         chunks
     }
 }
@@ -199,12 +200,13 @@ mod tests {
         ] {
             let ends = Ends { start, stable: 200, end: 200 };
             let chunks = entries(sequences).into_chunks(range.clone(), ends);
-            let got: Vec<_> = chunks.iter().map(|chunk| (chunk.base, chunk.next, chunk.count)).collect();
+            let got: Vec<_> =
+                chunks.iter().map(|chunk| (chunk.base, chunk.next_offset, chunk.count)).collect();
             assert_eq!(got, want, "{sequences:?} in {range:?}, of a stream from {start}");
-            for Chunk { base, next, entries: bytes, count, .. } in chunks {
-                let within = sequences.iter().filter(|sequence| (base..next).contains(*sequence));
+            for Chunk { base, messages, count, next_offset, .. } in chunks {
+                let within = sequences.iter().filter(|sequence| (base..next_offset).contains(*sequence));
                 let own = entries(&within.copied().collect::<Vec<i64>>());
-                assert_eq!((own.count(), &own.bytes[..]), (count, &bytes[..]));
+                assert_eq!((own.count(), &own.bytes[..]), (count, &messages[..]));
             }
         }
     }
@@ -245,10 +247,10 @@ mod tests {
                 })
                 .collect();
             let chunk = chunk(&messages);
-            prop_assert_eq!((chunk.base, chunk.next, chunk.count), (1, sequence + 1, messages.len()));
+            prop_assert_eq!((chunk.base, chunk.next_offset, chunk.count), (1, sequence + 1, messages.len()));
             let response = KafkaFetchResp { messages: messages.clone(), ..KafkaFetchResp::default() };
-            prop_assert_eq!(&chunk.entries[..], &response.encode_to_vec()[..]);
-            let mut rest = &chunk.entries[..];
+            prop_assert_eq!(&chunk.messages[..], &response.encode_to_vec()[..]);
+            let mut rest = &chunk.messages[..];
             for message in &messages {
                 let entry = first_entry(rest).unwrap();
                 prop_assert_eq!(entry.position, message.offset);
@@ -268,8 +270,8 @@ mod tests {
     #[test]
     fn cut_entry_has_no_end() {
         let chunk = chunk(&[stored(1 << 40, vec![1; 300], &[("a".to_owned(), vec![2])])]);
-        for cut in 0..chunk.entries.len() {
-            assert_eq!(first_entry(&chunk.entries[..cut]), None, "cut at byte {cut}");
+        for cut in 0..chunk.messages.len() {
+            assert_eq!(first_entry(&chunk.messages[..cut]), None, "cut at byte {cut}");
         }
     }
 
@@ -280,7 +282,7 @@ mod tests {
         assert_eq!(pushed, [true, false, false, true]);
         let ends = Ends { start: 1, stable: 3, end: 3 };
         let chunk = only(entries.into_chunks(2..2, ends));
-        assert_eq!((chunk.count, chunk.next), (2, 5));
+        assert_eq!((chunk.count, chunk.next_offset), (2, 5));
         assert_eq!(chunk.ends, Ends { start: 1, stable: 5, end: 5 }, "the log has what was read");
     }
 
@@ -290,7 +292,7 @@ mod tests {
         let next = |max_records| {
             let size = AnswerSize { bytes: usize::MAX, entries: max_records };
             let answer = assemble(&[chunk(&messages)], 2, size, first_entry);
-            (answer.count, answer.next)
+            (answer.count, answer.next_offset)
         };
         assert_eq!([1, 2, 3, 4, 0].map(next), [(1, 3), (2, 6), (3, 10), (3, 10), (3, 10)]);
     }

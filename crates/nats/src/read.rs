@@ -100,7 +100,7 @@ impl Reader {
 
     /// Messages that were read before, without a request.
     pub(super) fn recent(&self, name: StreamName<'_>, fetch: Fetch) -> Option<Fetched> {
-        self.reads.recent(name, fetch.offset, fetch.size()).map(Fetched::from)
+        self.reads.recent(name, fetch.offset, fetch.size())
     }
 
     /// Reads messages from a sequence on. Sequence 0 asks for the first one, whatever its sequence is.

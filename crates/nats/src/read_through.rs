@@ -203,7 +203,7 @@ impl ReadThrough {
         let is_lost = chunks.len() > 1 || ends.start > range.start && range.start > 0;
         let is_lost = is_lost && chunks.first().is_some_and(|first| first.count == 0);
         let read_on = chunks.get(1).map_or(ends.start, |chunk| chunk.base);
-        self.streams.observe_end(&stream.id, chunks.last().map_or(range.end, |last| last.next));
+        self.streams.observe_end(&stream.id, chunks.last().map_or(range.end, |last| last.next_offset));
         let insert =
             |chunk| self.logs.insert_parts(&key, stream.id.generation, chunk, max_bytes, first_entry, now);
         let mut parts = chunks.into_iter().map(insert).collect::<Vec<Chunk>>().into_iter();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use sluicegate_fair_share::ClientKey;
 use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, EncoderPool, Reader};
-use sluicegate_shared_log::{Fetch, LOG_END, LOG_START, Limits, SharedLog};
+use sluicegate_shared_log::{Fetch, LOG_END, LOG_START, Limits, Log, SharedLog};
 
 #[tokio::main(flavor = "current_thread")]
 #[expect(clippy::print_stdout, reason = "a program whose purpose is its output")]
@@ -21,7 +21,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let logs = SharedLog::new(Limits { max_bytes: 1 << 26, max_age: Duration::from_secs(30) });
     let reader = Reader::new(config, logs.add_cluster(), EncoderPool::new());
-    let asked = [(&*topic, partition, LOG_START), (&*topic, partition, LOG_END)];
+    let log = Log { topic: &topic, partition };
+    let asked = [(log, LOG_START), (log, LOG_END)];
     let ends: BTreeMap<usize, _> = reader.list_offsets(ClientKey::default(), &asked, false).collect().await;
     let mut ends = ends.into_values();
     let (Some(first), Some(end)) = (ends.next(), ends.next()) else { return Err("no ends".into()) };
@@ -39,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             committed: false,
             source: ClientKey::default(),
         };
-        let fetched = reader.fetch(&topic, partition, fetch, &(), &mut ()).await?;
+        let fetched = reader.fetch(log, fetch, &(), &mut ()).await?;
         offset = fetched.next_offset;
         count = count.saturating_add(fetched.count);
         bytes = bytes.saturating_add(fetched.messages.len());

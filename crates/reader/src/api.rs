@@ -6,26 +6,46 @@ mod epoch_end;
 mod fetch;
 mod list_offsets;
 mod metadata;
-mod request;
 mod sasl;
 mod topic_config;
 mod versions;
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
 pub(crate) use epoch_end::{EpochEndAnswer, EpochEndRequest};
 pub(crate) use fetch::{FetchAnswer, FetchPartition, FetchRequest};
-use kafka_protocol::messages::{ApiKey, RequestHeader};
+use kafka_protocol::messages::{ApiKey, RequestHeader, TopicName};
 use kafka_protocol::protocol::{Encodable, StrBytes};
 pub(crate) use list_offsets::{AnsweredOffset, AskedOffset, ListOffsetsAnswer, ListOffsetsRequest};
+pub use metadata::Replica;
 pub(crate) use metadata::{MetadataAnswer, MetadataRequest, PartitionAnswer, TopicAnswer};
-pub(crate) use request::{Api, TopicId};
 pub(crate) use sasl::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
 pub(crate) use topic_config::{TopicConfigAnswer, TopicConfigRequest};
 pub(crate) use versions::{Versions, VersionsRequest};
 
 use crate::wire::{Wire, WireError};
+
+/// A request and its response.
+pub(crate) trait Api {
+    const KEY: ApiKey;
+    /// The supported versions.
+    const VERSIONS: RangeInclusive<i16>;
+    /// The first version with varint lengths and tagged fields (KIP-482).
+    const FLEXIBLE: i16;
+    type Body: Encodable;
+    type Answer;
+
+    /// The highest version for this request.
+    fn max_version(&self) -> i16 {
+        *Self::VERSIONS.end()
+    }
+
+    fn body(&self, version: i16) -> Self::Body;
+
+    fn decode(&self, wire: &mut Wire, version: i16) -> Result<Self::Answer, WireError>;
+}
 
 /// Encodes a frame: length, header, body.
 ///
@@ -66,8 +86,13 @@ pub(crate) fn decode<A: Api>(
     Ok((answer, wire.throttle_time()))
 }
 
+/// A validated name, for `kafka-protocol`.
+fn topic_name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
+}
+
 /// The size of a frame's length field.
 const LENGTH: usize = 4;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,7 +6,6 @@ use kafka_protocol::error::ResponseError;
 use tokio::time::Instant;
 
 use crate::address::Address;
-use crate::api::TopicId;
 use crate::backoff::{Backoff, Jitter};
 use crate::connection_error::ConnectionError;
 use crate::error_code::ErrorCode;
@@ -97,7 +96,7 @@ pub(crate) struct Call {
     pub(crate) role: Role,
     /// As in the metadata; −1 if unknown.
     pub(crate) leader_epoch: i32,
-    pub(crate) topic_id: Option<TopicId>,
+    pub(crate) topic_id: Option<u128>,
     /// Set if a broker was silent before: how often to look for another leader while the call is in flight.
     pub(crate) leader_check: Option<Duration>,
     leader: Address,

@@ -1,6 +1,8 @@
-//! Pauses after failures.
+//! Pauses after failures, and instants that lie ahead.
 
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// A delay that doubles with each consecutive failure, up to a maximum.
 #[derive(Debug, Clone, Copy)]
@@ -38,12 +40,22 @@ pub(crate) fn jitter(end: u32) -> u32 {
     fastrand::u32(..end.max(1))
 }
 
+/// `start` plus `duration`; `start` itself on overflow.
+pub(crate) fn after(start: Instant, duration: Duration) -> Instant {
+    start.checked_add(duration).unwrap_or(start)
+}
+
+/// So long after now; now itself on overflow.
+pub(crate) fn in_future(time: Duration) -> Instant {
+    after(Instant::now(), time)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn delay_doubles_up_to_the_maximum_until_reset() {
+    fn jittered_delay_doubles_up_to_the_maximum_until_reset() {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(1000));
         for nominal in [100, 200, 400, 800, 1000, 1000] {
             let delay = backoff.next(jitter).as_millis();
@@ -51,16 +63,8 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.next(jitter) <= Duration::from_millis(100));
-    }
-
-    #[test]
-    fn any_number_of_failures_is_valid() {
         let mut backoff = Backoff { first: Duration::MAX, max: Duration::from_secs(1), failures: u32::MAX };
         assert!(backoff.next(jitter) <= Duration::from_secs(1));
-    }
-
-    #[test]
-    fn delays_are_jittered() {
         let delay = || Backoff::new(Duration::from_secs(1), Duration::from_secs(1)).next(jitter);
         let first = delay();
         assert!((0..100).any(|_| delay() != first));

@@ -66,44 +66,26 @@ mod tests {
         ConnectionError::Throttled { address: "a:1".to_owned(), left: Duration::from_secs(seconds) }
     }
 
-    fn starting() -> ConnectionError {
-        ConnectionError::Starting { address: "a:1".to_owned() }
-    }
-
-    fn refused() -> ConnectionError {
-        ConnectionError::Authentication {
-            address: "a:1".to_owned(),
-            what: "wrong".to_owned(),
-            retriable: false,
-        }
-    }
-
-    fn silent() -> ConnectionError {
-        ConnectionError::Silent { address: "a:1".to_owned(), after: Duration::from_secs(1) }
-    }
-
-    /// Checks, in both orders, which failure is reported and whether a retry can help.
-    #[track_caller]
-    fn check(two: [ConnectionError; 2], reported: &ConnectionError, retriable: bool) {
-        let [one, other] = two;
-        for order in [[one.clone(), other.clone()], [other, one]] {
-            let mut failures = BrokerFailures::default();
-            order.into_iter().for_each(|failure| failures.add(failure));
-            assert_eq!(failures.reported.map(|failure| failure.to_string()), Some(reported.to_string()));
-            assert_eq!(failures.retriable, retriable);
-        }
-    }
-
     #[test]
-    fn most_useful_failure_is_reported() {
-        check([refused(), silent()], &refused(), true);
-        check([refused(), refused()], &refused(), false);
-        check([silent(), starting()], &starting(), true);
-        check([refused(), throttled(1)], &throttled(1), true);
-    }
-
-    #[test]
-    fn shortest_throttle_time_is_reported() {
-        check([throttled(1), throttled(9)], &throttled(1), true);
+    fn most_useful_failure_is_reported_in_any_order() {
+        let address = || "a:1".to_owned();
+        let starting = ConnectionError::Starting { address: address() };
+        let silent = ConnectionError::Silent { address: address(), after: Duration::from_secs(1) };
+        let refused =
+            ConnectionError::Authentication { address: address(), what: "wrong".into(), retriable: false };
+        for (reported, other, retriable) in [
+            (&refused, &silent, true),
+            (&refused, &refused, false),
+            (&starting, &silent, true),
+            (&throttled(1), &refused, true),
+            (&throttled(1), &throttled(9), true),
+        ] {
+            for order in [[reported, other], [other, reported]] {
+                let mut failures = BrokerFailures::default();
+                order.into_iter().for_each(|failure| failures.add(failure.clone()));
+                let got = failures.reported.map(|failure| failure.to_string());
+                assert_eq!((got, failures.retriable), (Some(reported.to_string()), retriable));
+            }
+        }
     }
 }

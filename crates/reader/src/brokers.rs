@@ -8,6 +8,7 @@ use std::time::Duration;
 use kafka_protocol::protocol::StrBytes;
 use parking_lot::Mutex;
 use sluicegate_fair_share::ClientKey;
+use sluicegate_shared_log::Version;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
@@ -19,11 +20,9 @@ use crate::broker::Broker;
 use crate::broker_failures::BrokerFailures;
 use crate::config::Config;
 use crate::connection_error::ConnectionError;
-use crate::log_version::LogVersion;
-use crate::metadata_cache::{Freshness, Leader, MetadataCache};
+use crate::metadata_cache::{Freshness, Leader, MetadataCache, Topic};
 use crate::observer::BrokerStates;
 use crate::read_error::ReadError;
-use crate::topic::Topic;
 use crate::topic_partition::TopicPartition;
 
 /// A cluster's brokers and metadata.
@@ -137,14 +136,14 @@ impl Brokers {
     }
 
     /// The version of a partition's log, if [`Brokers::known_leader`] names a leader.
-    pub(crate) fn known_version(&self, target: TopicPartition<'_>) -> Option<LogVersion> {
+    pub(crate) fn known_version(&self, target: TopicPartition<'_>) -> Option<Version> {
         let now = Instant::now();
         let freshness = Freshness { max_age: self.config.metadata_max_age, since: now, newer_than: None };
         self.metadata.lock().version(target, freshness, now)
     }
 
     /// The same, however old the metadata is. Without a leader, it has the topic's id only.
-    pub(crate) fn last_version(&self, target: TopicPartition<'_>) -> Option<LogVersion> {
+    pub(crate) fn last_version(&self, target: TopicPartition<'_>) -> Option<Version> {
         self.metadata.lock().last_version(target)
     }
 

@@ -2,9 +2,7 @@
 
 mod pem;
 mod properties;
-mod property_error;
 mod sasl;
-mod secret;
 mod security;
 mod tls;
 
@@ -14,17 +12,17 @@ use std::time::Duration;
 
 use kafka_protocol::protocol::StrBytes;
 use properties::Properties;
-pub use property_error::PropertyError;
-pub use secret::is_secret;
-pub(crate) use security::Security;
+pub use properties::is_secret;
+#[cfg(test)]
+pub(crate) use security::tests as security_tests;
+pub(crate) use security::{Security, SecurityProtocol};
 use sluicegate_records::Limits;
 use tokio::time::Instant;
 
 use crate::address::{Address, AddressFamily};
-use crate::network::Network;
+use crate::dial::Network;
 use crate::observer::Observer;
 use crate::sasl::Sasl;
-use crate::security_protocol::SecurityProtocol;
 
 /// The configuration of reads from one cluster.
 ///
@@ -112,6 +110,18 @@ pub struct Config {
     pub(crate) family: AddressFamily,
     pub(crate) max_response_bytes: usize,
     pub(crate) max_record_bytes: usize,
+}
+
+/// An invalid property.
+///
+/// It shows no value that can be secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}`: {problem}")]
+pub struct PropertyError {
+    /// The property's name.
+    pub key: String,
+    /// The problem, and the expected value.
+    pub problem: String,
 }
 
 impl Config {

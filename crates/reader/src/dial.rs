@@ -1,21 +1,36 @@
-//! Opens connections to brokers.
+//! Opens connections to brokers, over TCP unless the configuration names another [`Network`].
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
 use crate::address::Address;
-use crate::clock::after;
+use crate::backoff::after;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::connection_error::ConnectionError;
-use crate::first_address::first_address;
-use crate::network::Stream;
 use crate::tls::{Tls, TlsFault};
 use crate::transport::Limits;
+
+/// A stream of bytes to a broker.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Opens streams to brokers.
+pub trait Network: fmt::Debug + Send + Sync {
+    /// A stream to the broker at a host and port. The caller gives up after `socket.connection.setup.timeout.ms`.
+    ///
+    /// # Errors
+    /// The broker does not accept it.
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Stream>>>;
+}
 
 /// Opens a connection that is secured, authenticated and ready for requests, within the configured timeout.
 pub(crate) async fn dial(
@@ -88,6 +103,33 @@ fn not_connected(address: &Address, cause: io::Error) -> ConnectionError {
     ConnectionError::Connect { address: address.to_string(), cause: Arc::new(cause) }
 }
 
+/// The result of `connect` for the first address that succeeds, or the failure of the last one.
+///
+/// Addresses are tried in order, each for an equal share of the remaining time, so that one that drops packets leaves
+/// time for the others.
+pub(crate) async fn first_address<T, F>(
+    addresses: Vec<SocketAddr>,
+    deadline: Instant,
+    connect: impl Fn(SocketAddr) -> F,
+) -> io::Result<T>
+where
+    F: Future<Output = io::Result<T>>,
+{
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "no address");
+    let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    for address in addresses {
+        let now = Instant::now();
+        let share = deadline.saturating_duration_since(now).checked_div(left).unwrap_or_default();
+        left = left.saturating_sub(1);
+        failure = match timeout_at(after(now, share), connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(cause)) => cause,
+            Err(_) => io::ErrorKind::TimedOut.into(),
+        };
+    }
+    Err(failure)
+}
+
 async fn tcp(address: SocketAddr, config: &Config) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_keepalive(config.keepalive)?;
@@ -99,4 +141,27 @@ async fn tcp(address: SocketAddr, config: &Config) -> io::Result<TcpStream> {
         socket.set_recv_buffer_size(config.receive_buffer)?;
     }
     socket.connect(address).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn silent_address_leaves_time_for_the_others() {
+        let address = |last| SocketAddr::from(([192, 0, 2, last], 1));
+        let started = Instant::now();
+        let connect = |found: SocketAddr| async move {
+            if found == address(2) { Ok(found) } else { std::future::pending().await }
+        };
+        let deadline = after(started, Duration::from_secs(3));
+        let found = first_address(vec![address(1), address(2), address(3)], deadline, connect).await;
+        assert_eq!(found.expect("an address"), address(2));
+        assert_eq!(started.elapsed(), Duration::from_secs(1));
+        let error =
+            first_address(vec![address(1), address(3)], deadline, connect).await.expect_err("silence");
+        assert_eq!((error.kind(), Instant::now()), (io::ErrorKind::TimedOut, deadline));
+    }
 }

@@ -7,7 +7,8 @@ use std::thread::available_parallelism;
 
 use bytes::Bytes;
 use sluicegate_fair_share::{Holder, Places};
-use sluicegate_records::{AbortedTransaction, Encoded, Encoder, Limits, RecordsError};
+use sluicegate_records::{AbortedTransaction, Encoded, Encoder, Limits, RecordsError, first_message};
+use sluicegate_shared_log::{ClusterLogs, Entry};
 use tokio::task::spawn_blocking;
 
 use parking_lot::Mutex;
@@ -109,6 +110,26 @@ impl Default for EncoderPool {
         Self::new()
     }
 }
+
+/// The first of encoded messages, as the entry of a shared log.
+pub(crate) fn first_entry(messages: &[u8]) -> Option<Entry> {
+    let (position, len) = first_message(messages)?;
+    Some(Entry { position, len })
+}
+
+/// The most that is kept of an answer, in bytes.
+pub(crate) fn max_kept(logs: &ClusterLogs) -> usize {
+    MAX_KEPT.min(logs.max_bytes() / 4)
+}
+
+/// The most that is kept of an answer with large batches, in bytes: so that reads at random places do not decompress a
+/// batch again and again.
+pub(crate) fn max_expensive(logs: &ClusterLogs) -> usize {
+    (logs.max_bytes() / 4).min(MAX_BATCH)
+}
+
+/// More than the largest batch that producers send by default, 1 MiB.
+const MAX_KEPT: usize = 2 * 1024 * 1024;
 
 /// Answers and batches of so many bytes are encoded at once: within a millisecond or two.
 const SMALL: usize = 512 * 1024;

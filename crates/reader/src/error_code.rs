@@ -44,24 +44,17 @@ impl fmt::Debug for ErrorCode {
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(code: i16, want: &str) {
-        assert_eq!(ErrorCode::of(code).map(|code| code.to_string()).as_deref(), Some(want));
-    }
-
     #[test]
-    fn display_is_kafkas_name() {
-        check(-1, "UNKNOWN_SERVER_ERROR");
-        check(1, "OFFSET_OUT_OF_RANGE");
-        check(3, "UNKNOWN_TOPIC_OR_PARTITION");
-        check(6, "NOT_LEADER_OR_FOLLOWER");
-        check(17, "INVALID_TOPIC_EXCEPTION");
-        check(29, "TOPIC_AUTHORIZATION_FAILED");
-        check(9999, "error code 9999");
-    }
-
-    #[test]
-    fn zero_is_no_error() {
-        assert_eq!(ErrorCode::of(0), None);
+    fn display_is_kafkas_name_and_zero_is_no_error() {
+        for (code, want) in [
+            (-1, Some("UNKNOWN_SERVER_ERROR")),
+            (0, None),
+            (1, Some("OFFSET_OUT_OF_RANGE")),
+            (3, Some("UNKNOWN_TOPIC_OR_PARTITION")),
+            (17, Some("INVALID_TOPIC_EXCEPTION")),
+            (9999, Some("error code 9999")),
+        ] {
+            assert_eq!(ErrorCode::of(code).map(|code| code.to_string()).as_deref(), want);
+        }
     }
 }

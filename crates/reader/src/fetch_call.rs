@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sluicegate_fair_share::{ClientKey, Holder, Place};
-use sluicegate_shared_log::{ClusterLogs, Fetched};
+use sluicegate_shared_log::{Chunk, ClusterLogs, Version};
 use tokio::time::Instant;
 
 use crate::api::{FetchAnswer, FetchPartition, FetchRequest};
@@ -17,7 +17,7 @@ use crate::connection_error::ConnectionError;
 use crate::encoder_pool::EncoderPool;
 use crate::fetch_plan::{FetchPlan, RecordsFrom, Step, reply};
 use crate::leader_call::{Recipient, leader_call};
-use crate::log_version::LogVersion;
+use crate::metadata_cache::log_version;
 use crate::read_error::ReadError;
 
 /// Fetches from the leader, or from the replica that it prefers. Gives the records, or `None` once it has skipped a
@@ -31,7 +31,7 @@ pub(crate) async fn fetch_call(
     plan: &mut FetchPlan<'_>,
     (committed, source): (bool, ClientKey),
     deadline: Instant,
-) -> Result<Option<Fetched>, ReadError> {
+) -> Result<Option<Chunk>, ReadError> {
     let holder = Holder { cluster: std::ptr::from_ref(brokers).addr(), source };
     let (mut step, mut served) = (Step::Request(plan.request()), None);
     loop {
@@ -53,13 +53,12 @@ pub(crate) async fn fetch_call(
                 let encoded = encoders.encode(holder, encoding).await;
                 if let Some(Served { broker, took, .. }) = &served {
                     let next = encoded.as_ref().map_or(from, |(encoded, _)| encoded.next_offset);
-                    let log = (plan.target().topic(), plan.target().partition());
-                    broker.note_fetched(log, (from, next), *took);
+                    broker.note_fetched(plan.target().log(), (from, next), *took);
                 }
                 plan.encoded(Instant::now(), &answer, encoded)?
             }
             Step::Skipped => return Ok(None),
-            Step::Done(fetched) => return Ok(Some(fetched)),
+            Step::Done(chunk) => return Ok(Some(chunk)),
         };
     }
 }
@@ -79,7 +78,7 @@ async fn call(
     from: RecordsFrom,
     (committed, holder): (bool, Holder),
     deadline: Instant,
-) -> Result<(FetchAnswer, LogVersion, Served), ReadError> {
+) -> Result<(FetchAnswer, Version, Served), ReadError> {
     let target = plan.target();
     let max_bytes = i32::try_from(from.max_bytes).unwrap_or(i32::MAX);
     let waits = &AtomicBool::new(false);
@@ -95,7 +94,7 @@ async fn call(
         let Call { role, leader_epoch, topic_id, .. } = recipient.call;
         let rack = brokers.rack(role);
         let request = FetchRequest { partitions: vec![partition], max_bytes, max_wait: 0, committed, rack };
-        let (broker, log) = (&recipient.broker, (target.topic(), target.partition()));
+        let (broker, log) = (&recipient.broker, target.log());
         let (mut tries, mut last) = (0_u32, None);
         let (mut answered, place) = loop {
             let is_slow = broker.is_slow(holder, log, from.offset);
@@ -123,7 +122,7 @@ async fn call(
                 what: "fetch without the partition".to_owned(),
             });
         };
-        let version = LogVersion { topic_id, leader_epoch };
+        let version = log_version(topic_id, leader_epoch);
         let reply = reply(answer, role, from.offset);
         if let (Role::LeaderOnly, Reply::Redirect(node)) = (role, &reply) {
             brokers.redirected(target, role, *node);

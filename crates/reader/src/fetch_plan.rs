@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use sluicegate_records::{Encoded, Limits, RecordsError};
-use sluicegate_shared_log::{Ends, Fetched};
+use sluicegate_shared_log::{Chunk, Ends, Version};
 use tokio::time::Instant;
 
 use crate::api::FetchAnswer;
@@ -11,7 +11,6 @@ use crate::attempt::{Reply, Role};
 use crate::connection_error::ConnectionError;
 use crate::encoder_pool::{EncodedRecords, Encoding};
 use crate::error_code::ErrorCode;
-use crate::log_version::LogVersion;
 use crate::read_error::ReadError;
 use crate::skip_cache::SkipCache;
 use crate::topic_partition::TopicPartition;
@@ -30,7 +29,7 @@ pub(crate) struct FetchPlan<'a> {
     /// The offset of the next request, `requested` or more.
     offset: i64,
     /// The log of the last answer, or of the range in the cache.
-    version: Option<LogVersion>,
+    version: Option<Version>,
     /// Whether the log has not been shorter than expected before.
     may_restart: bool,
     /// The size of the next answer.
@@ -60,7 +59,7 @@ pub(crate) enum Step {
     Encode(Encoding, FetchAnswer),
     /// A part of the log was skipped. Go on with [`FetchPlan::request`] once it is counted.
     Skipped,
-    Done(Fetched),
+    Done(Chunk),
 }
 
 impl<'a> FetchPlan<'a> {
@@ -104,7 +103,7 @@ impl<'a> FetchPlan<'a> {
     }
 
     /// The version of the log in the last answer.
-    pub(crate) fn version(&self) -> Option<LogVersion> {
+    pub(crate) fn version(&self) -> Option<Version> {
         self.version
     }
 
@@ -117,7 +116,7 @@ impl<'a> FetchPlan<'a> {
     /// The step that follows the answer to a request.
     pub(crate) fn next(
         &mut self,
-        answer: Result<(FetchAnswer, LogVersion), ReadError>,
+        answer: Result<(FetchAnswer, Version), ReadError>,
     ) -> Result<Step, ReadError> {
         let has_skipped = self.offset > self.requested;
         let (answer, version) = match answer {
@@ -171,12 +170,12 @@ impl<'a> FetchPlan<'a> {
             return Err(old_format(first, self.offset));
         }
         if encoded.count > 0 {
-            return Ok(Step::Done(fetched(messages, &encoded, answer.ends())));
+            return Ok(Step::Done(self.chunk(messages, &encoded, answer.ends())));
         }
         if encoded.next_offset > self.offset {
             self.offset = encoded.next_offset;
             if self.skip(answer.records.len(), now) {
-                return Ok(Step::Done(Fetched::nothing(self.offset, answer.ends())));
+                return Ok(Step::Done(self.nothing(answer.ends())));
             }
             return Ok(self.go_on());
         }
@@ -189,7 +188,7 @@ impl<'a> FetchPlan<'a> {
             let detail = format!("{len} bytes of batches, all before offset {offset}");
             return Err(undeliverable(ResponseError::CorruptMessage, detail));
         }
-        Ok(Step::Done(Fetched::nothing(self.offset, answer.ends())))
+        Ok(Step::Done(self.nothing(answer.ends())))
     }
 
     /// Skipped bytes that are to be counted to the client. Few ones are left out: they cost no more than a request.
@@ -198,12 +197,27 @@ impl<'a> FetchPlan<'a> {
     }
 
     /// The result of a fetch that ends before it has found anything; `None` if nothing was skipped.
-    pub(crate) fn so_far(&self) -> Option<Result<Fetched, ReadError>> {
+    pub(crate) fn so_far(&self) -> Option<Result<Chunk, ReadError>> {
         let has_skipped = self.skipped > 0 && self.offset > self.requested;
         has_skipped.then(|| match self.old {
             Some(first) => Err(old_format(first, self.offset)),
-            None => Ok(Fetched::nothing(self.offset, self.ends)),
+            None => Ok(self.nothing(self.ends)),
         })
+    }
+
+    fn chunk(&self, mut messages: Vec<u8>, encoded: &Encoded, ends: Ends) -> Chunk {
+        // A slow client can hold the result for long: give back what it does not use.
+        if messages.len() < messages.capacity().saturating_sub(messages.capacity() / 8) {
+            messages.shrink_to_fit();
+        }
+        let Encoded { count, next_offset, .. } = *encoded;
+        let (base, messages, ends) = (self.requested, Bytes::from(messages), ends.reaching(next_offset));
+        Chunk { base, messages, count, next_offset, ends }
+    }
+
+    /// All that was read has no record to deliver.
+    fn nothing(&self, ends: Ends) -> Chunk {
+        Chunk { next_offset: self.offset, ..Chunk::nothing(self.requested, ends) }
     }
 
     fn go_on(&self) -> Step {
@@ -284,15 +298,6 @@ pub(crate) fn reply(answer: FetchAnswer, role: Role, offset: i64) -> Reply<Fetch
         }
         (None, _, _) => Reply::Success(answer),
     }
-}
-
-fn fetched(mut messages: Vec<u8>, encoded: &Encoded, ends: Ends) -> Fetched {
-    // A slow client can hold the result for long: give back what it does not use.
-    if messages.len() < messages.capacity().saturating_sub(messages.capacity() / 8) {
-        messages.shrink_to_fit();
-    }
-    let Encoded { count, next_offset, .. } = *encoded;
-    Fetched { messages: Bytes::from(messages), count, next_offset, ends: ends.reaching(next_offset) }
 }
 
 fn old_format((offset, magic): (i64, i8), next_offset: i64) -> ReadError {

@@ -5,15 +5,34 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
+use sluicegate_shared_log::Version;
 use tokio::time::Instant;
 
 use crate::address::Address;
-use crate::api::{MetadataAnswer, PartitionAnswer, TopicAnswer, TopicId};
+use crate::api::{MetadataAnswer, PartitionAnswer, Replica, TopicAnswer};
 use crate::error_code::ErrorCode;
-use crate::log_version::LogVersion;
 use crate::read_error::ReadError;
-use crate::topic;
 use crate::topic_partition::TopicPartition;
+
+/// A topic's partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// Distinguishes it from others of the same name; `None` if the cluster does not tell (before Kafka 2.8).
+    pub id: Option<u128>,
+    /// Sorted by number.
+    pub partitions: Vec<Partition>,
+}
+
+/// A partition and its replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    /// Its number.
+    pub partition: i32,
+    /// The id of the leader; `None` if there is no leader at the moment.
+    pub leader: Option<i32>,
+    /// In the order of the cluster's metadata: the preferred leader first.
+    pub replicas: Box<[Replica]>,
+}
 
 /// A cache without a clock: callers pass the current time.
 #[derive(Debug, Default)]
@@ -22,7 +41,7 @@ pub(crate) struct MetadataCache {
     /// When the nodes were requested.
     learned: Option<Instant>,
     /// At most [`MAX_TOPICS`].
-    topics: HashMap<String, Topic>,
+    topics: HashMap<String, CachedTopic>,
     /// Errors of topics that cannot be read. At most [`MAX_ERRORS`], kept apart so that invalid names evict no real
     /// topic.
     errors: HashMap<String, (Instant, ErrorCode)>,
@@ -33,17 +52,10 @@ pub(crate) struct MetadataCache {
 pub(crate) struct Leader {
     pub(crate) address: Address,
     pub(crate) epoch: i32,
-    pub(crate) topic_id: Option<TopicId>,
+    pub(crate) topic_id: Option<u128>,
     pub(crate) replica: ReadReplica,
     /// When the metadata was requested.
     pub(crate) learned: Instant,
-}
-
-impl Leader {
-    /// The version of the log that it leads.
-    pub(crate) fn log_version(&self) -> LogVersion {
-        LogVersion { topic_id: self.topic_id, leader_epoch: self.epoch }
-    }
 }
 
 /// The replica to fetch from (KIP-392).
@@ -58,16 +70,16 @@ pub(crate) enum ReadReplica {
 }
 
 #[derive(Debug)]
-struct Topic {
+struct CachedTopic {
     learned: Instant,
-    id: Option<TopicId>,
-    partitions: HashMap<i32, Partition>,
+    id: Option<u128>,
+    partitions: HashMap<i32, CachedPartition>,
     /// The value that a caller has got, as long as one keeps it.
-    description: Weak<topic::Topic>,
+    description: Weak<Topic>,
 }
 
 #[derive(Debug)]
-struct Partition {
+struct CachedPartition {
     answer: PartitionAnswer,
     /// Dropped when the topic is refreshed, at the latest after `metadata.max.age.ms`.
     preferred: Option<PreferredReplica>,
@@ -79,20 +91,20 @@ enum PreferredReplica {
     FailedAt(Instant),
 }
 
-impl Topic {
+impl CachedTopic {
     /// The description of the topic: the same value again, as long as a caller keeps it.
-    fn description(&mut self) -> Arc<topic::Topic> {
+    fn description(&mut self) -> Arc<Topic> {
         if let Some(description) = self.description.upgrade() {
             return description;
         }
-        let partition = |Partition { answer, .. }: &Partition| topic::Partition {
+        let partition = |CachedPartition { answer, .. }: &CachedPartition| Partition {
             partition: answer.partition,
             leader: Some(answer.leader).filter(|leader| *leader >= 0),
             replicas: answer.replicas.clone(),
         };
         let mut partitions: Vec<_> = self.partitions.values().map(partition).collect();
         partitions.sort_unstable_by_key(|partition| partition.partition);
-        let description = Arc::new(topic::Topic { id: self.id.map(TopicId::get), partitions });
+        let description = Arc::new(Topic { id: self.id, partitions });
         self.description = Arc::downgrade(&description);
         description
     }
@@ -173,7 +185,7 @@ impl MetadataCache {
         target: TopicPartition<'_>,
         freshness: Freshness,
         now: Instant,
-    ) -> Option<LogVersion> {
+    ) -> Option<Version> {
         let topic = self.topics.get(target.topic())?;
         let is_fresh = freshness.covers(topic.learned, freshness.max_age, now)
             && !topic.can_retry_preferred(target, now);
@@ -182,17 +194,17 @@ impl MetadataCache {
 
     /// The version of a log, however old the metadata is. Without a leader, it has no epoch: the topic can have been
     /// created again with fewer partitions.
-    pub(crate) fn last_version(&self, target: TopicPartition<'_>) -> Option<LogVersion> {
+    pub(crate) fn last_version(&self, target: TopicPartition<'_>) -> Option<Version> {
         let topic = self.topics.get(target.topic())?;
-        let without_leader = LogVersion { topic_id: topic.id, leader_epoch: -1 };
+        let without_leader = Version { topic_id: topic.id, leader_epoch: None };
         Some(self.version_in(topic, target).unwrap_or(without_leader))
     }
 
     /// `None` without a leader.
-    fn version_in(&self, topic: &Topic, target: TopicPartition<'_>) -> Option<LogVersion> {
-        let Partition { answer, .. } = topic.partitions.get(&target.partition())?;
+    fn version_in(&self, topic: &CachedTopic, target: TopicPartition<'_>) -> Option<Version> {
+        let CachedPartition { answer, .. } = topic.partitions.get(&target.partition())?;
         let has_leader = self.nodes.contains_key(&answer.leader);
-        has_leader.then_some(LogVersion { topic_id: topic.id, leader_epoch: answer.epoch })
+        has_leader.then(|| log_version(topic.id, answer.epoch))
     }
 
     /// A topic's partitions, or its error; `None` if the metadata must be refreshed.
@@ -201,7 +213,7 @@ impl MetadataCache {
         name: &str,
         freshness: Freshness,
         now: Instant,
-    ) -> Option<Result<Arc<topic::Topic>, ErrorCode>> {
+    ) -> Option<Result<Arc<Topic>, ErrorCode>> {
         match self.fresh(name, freshness, now)? {
             Ok(()) => self.topics.get_mut(name).map(|topic| Ok(topic.description())),
             Err(code) => Some(Err(code)),
@@ -253,12 +265,12 @@ impl MetadataCache {
         }
     }
 
-    fn partition_mut(&mut self, target: TopicPartition<'_>) -> Option<&mut Partition> {
+    fn partition_mut(&mut self, target: TopicPartition<'_>) -> Option<&mut CachedPartition> {
         self.topics.get_mut(target.topic())?.partitions.get_mut(&target.partition())
     }
 
-    fn leader_in(&self, topic: &Topic, target: TopicPartition<'_>) -> Result<Leader, ErrorCode> {
-        let Some(Partition { answer, preferred }) = topic.partitions.get(&target.partition()) else {
+    fn leader_in(&self, topic: &CachedTopic, target: TopicPartition<'_>) -> Result<Leader, ErrorCode> {
+        let Some(CachedPartition { answer, preferred }) = topic.partitions.get(&target.partition()) else {
             return Err(ErrorCode(ResponseError::UnknownTopicOrPartition));
         };
         // A partition with a leader can be read: its error concerns followers only.
@@ -304,10 +316,10 @@ impl MetadataCache {
                 .and_then(|known| known.partitions.get(&answer.partition))
                 .filter(|known| answer.epoch >= 0 && known.answer.epoch > answer.epoch);
             let answer = newer.map_or(answer, |newer| newer.answer.clone());
-            (answer.partition, Partition { answer, preferred: None })
+            (answer.partition, CachedPartition { answer, preferred: None })
         };
         let partitions = topic.partitions.into_iter().map(partition).collect();
-        let cached = Topic { learned, id: topic.id, partitions, description: Weak::new() };
+        let cached = CachedTopic { learned, id: topic.id, partitions, description: Weak::new() };
         self.topics.insert(topic.name, cached);
     }
 
@@ -320,6 +332,11 @@ impl MetadataCache {
             self.topics.remove(&name);
         }
     }
+}
+
+/// The version of a log; an epoch of −1 is unknown.
+pub(crate) fn log_version(topic_id: Option<u128>, leader_epoch: i32) -> Version {
+    Version { topic_id, leader_epoch: Some(leader_epoch).filter(|epoch| *epoch >= 0) }
 }
 
 fn node((id, host, port): (i32, String, i32)) -> Option<(i32, Address)> {

@@ -9,7 +9,7 @@ use futures_util::stream::{self, FuturesUnordered, StreamExt};
 use kafka_protocol::error::ResponseError;
 use parking_lot::Mutex;
 use sluicegate_fair_share::{ClientKey, Holder};
-use sluicegate_shared_log::{LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP};
+use sluicegate_shared_log::{LOG_END, LOG_START, ListedOffset, Log, MAX_TIMESTAMP};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::address::Address;
@@ -34,8 +34,8 @@ pub(crate) struct Asked<'a> {
 impl<'a> Asked<'a> {
     /// # Errors
     /// Kafka has no such topic, partition or timestamp.
-    pub(crate) fn parse(topic: &'a str, partition: i32, timestamp: i64) -> Result<Self, ReadError> {
-        let target = TopicPartition::parse(topic, partition)?;
+    pub(crate) fn parse(log: Log<'a>, timestamp: i64) -> Result<Self, ReadError> {
+        let target = TopicPartition::parse(log)?;
         if timestamp < MAX_TIMESTAMP {
             let detail = format!(
                 "timestamp {timestamp}: expected milliseconds, -1 (log end), -2 (log start) or -3 (latest timestamp)"

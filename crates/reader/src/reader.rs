@@ -13,28 +13,26 @@ use futures_util::stream::{self, Stream, StreamExt};
 use kafka_protocol::error::ResponseError;
 use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::{
-    AnswerReservation, AnswerSize, Chunk, ClusterLogs, Ends, Event, Fetch, Fetched, FirstEntry, ListedOffset,
-    LogKey, RawReads, SeenEnds, SingleFlight,
+    AnswerReservation, AnswerSize, Chunk, ClusterLogs, Ends, Event, Fetch, FirstEntry, ListedOffset, Log,
+    LogKey, RawReads, SeenEnds, SingleFlight, Version,
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::read_ahead::ReadAhead;
+pub use self::read_through::SkipMeter;
+use crate::backoff::in_future;
 use crate::broker_failures::BrokerFailures;
 use crate::brokers::Brokers;
-use crate::clock::in_future;
 use crate::config::Config;
 use crate::connection_error::ConnectionError;
-use crate::encoder_pool::EncoderPool;
-use crate::entries::first_entry;
+use crate::encoder_pool::{EncoderPool, first_entry};
 use crate::error_code::ErrorCode;
-use crate::log_version::LogVersion;
+use crate::metadata_cache::Topic;
 use crate::observer::BrokerStates;
 use crate::offsets::{Asked, OffsetRequests, Offsets};
 use crate::read_error::ReadError;
 use crate::skip_cache::SkipCache;
-use crate::skip_meter::SkipMeter;
 use crate::tail::{Tails, Waiting, place};
-use crate::topic::Topic;
 use crate::topic_partition::TopicPartition;
 
 /// Reads from one cluster. Clones share connections and metadata; dropping the last one closes them, once requests that
@@ -62,6 +60,9 @@ struct Inner {
     tails: Arc<Tails>,
 }
 
+/// A log of whichever version, and the offset to read from.
+type FetchKey = (LogKey, i64);
+
 /// Ranges without anything to deliver, by isolation level.
 #[derive(Default)]
 struct SkipCaches {
@@ -69,68 +70,37 @@ struct SkipCaches {
     committed: SkipCache,
 }
 
-/// A log as one isolation level shows it.
+/// A log as one client reads it, at one isolation level.
 #[derive(Clone, Copy)]
-struct ReadLog<'a> {
+struct LogReads<'a> {
+    reader: &'a Reader,
     target: TopicPartition<'a>,
     committed: bool,
-    /// The client for whom it is read.
     source: ClientKey,
     skips: &'a dyn SkipMeter,
 }
 
-impl ReadLog<'_> {
-    fn key(self, version: LogVersion) -> LogKey {
-        version.key(self.target, self.committed)
-    }
-}
-
-/// Identifies a fetch.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct FetchKey {
-    topic: String,
-    partition: i32,
-    committed: bool,
-    offset: i64,
-}
-
-impl FetchKey {
-    fn new(log: ReadLog<'_>, offset: i64) -> Self {
-        let (topic, partition) = (log.target.topic().to_owned(), log.target.partition());
-        Self { topic, partition, committed: log.committed, offset }
-    }
-
-    fn is_of(&self, log: ReadLog<'_>) -> bool {
-        (self.topic.as_str(), self.partition, self.committed)
-            == (log.target.topic(), log.target.partition(), log.committed)
-    }
-}
-
-/// The reads of one fetch.
-struct LogReads<'a> {
-    reader: &'a Reader,
-    log: ReadLog<'a>,
-}
-
 impl RawReads for LogReads<'_> {
-    type Version = LogVersion;
+    type Version = Version;
     type Error = ReadError;
     const FIRST_ENTRY: FirstEntry = first_entry;
 
-    fn version(&self) -> Option<LogVersion> {
-        self.reader.version_of(self.log)
+    /// `None` if the leader is not known now.
+    fn version(&self) -> Option<Version> {
+        self.reader.inner.brokers.known_version(self.target)
     }
 
     fn is_watched(&self, position: i64) -> bool {
-        self.reader.is_watched_log(self.log, position)
+        let tails = &self.reader.inner.tails;
+        self.tail().is_some_and(|(tail, key, _)| tails.is_watched(&tail, &key, position))
     }
 
     async fn read_through(&mut self, position: i64, size: AnswerSize) -> Result<Chunk, ReadError> {
-        self.reader.read_through(self.log, position, size).await
+        self.kept_or_requested(position, size).await
     }
 
     async fn wait(&mut self, position: i64, until: Instant, proven: Option<Ends>) -> Event {
-        let Some((tail, key, leader_epoch)) = self.reader.tail(self.log) else { return Event::Failed };
+        let Some((tail, key, leader_epoch)) = self.tail() else { return Event::Failed };
         let tails = &self.reader.inner.tails;
         let due = proven.is_none().then_some(until);
         let wait = tails.wait(&tail, &key, leader_epoch, position, due);
@@ -138,6 +108,23 @@ impl RawReads for LogReads<'_> {
             Some(ends) => timeout_at(until, wait).await.unwrap_or(Event::End(ends)),
             None => wait.await,
         }
+    }
+}
+
+impl LogReads<'_> {
+    fn tail(&self) -> Option<Waiting> {
+        place(&self.reader.inner.brokers, self.target, self.committed)
+    }
+
+    /// The log of this version in memory, and the version's number there.
+    fn key(&self, Version { topic_id, leader_epoch }: Version) -> (LogKey, i64) {
+        (self.target.key(topic_id, self.committed), leader_epoch.map_or(-1, i64::from))
+    }
+
+    /// Records that were read before. Those of another version do not count.
+    fn kept(&self, offset: i64, size: AnswerSize) -> Option<Chunk> {
+        let (key, version) = self.key(self.version()?);
+        self.reader.inner.logs.read(&key, version, offset, size, first_entry, Instant::now().into())
     }
 }
 
@@ -175,7 +162,7 @@ impl Reader {
         move || brokers.upgrade().map(|brokers| brokers.states())
     }
 
-    /// Finds an offset of each of some partitions, by topic, partition and timestamp. Timestamp
+    /// Finds an offset of each of some logs, by timestamp. Timestamp
     /// [`LOG_END`](sluicegate_shared_log::LOG_END) gives the high watermark, or if `committed` the last stable offset;
     /// [`LOG_START`](sluicegate_shared_log::LOG_START) the log start; −3 the record with the latest timestamp, from
     /// Kafka 3.0 on; and 0 or more the first record at or after that time, in milliseconds since 1970-01-01T00:00:00Z,
@@ -189,13 +176,13 @@ impl Reader {
     pub fn list_offsets<'a>(
         &'a self,
         source: ClientKey,
-        asked: &[(&'a str, i32, i64)],
+        asked: &[(Log<'a>, i64)],
         committed: bool,
     ) -> impl Stream<Item = (usize, Result<ListedOffset, ReadError>)> + Send + use<'a> {
         let Inner { brokers, offset_requests, .. } = &*self.inner;
         let (mut valid, mut numbers, mut invalid) = (Vec::new(), Vec::new(), Vec::new());
-        for (number, (topic, partition, timestamp)) in asked.iter().copied().enumerate() {
-            match Asked::parse(topic, partition, timestamp) {
+        for (number, (log, timestamp)) in asked.iter().copied().enumerate() {
+            match Asked::parse(log, timestamp) {
                 Ok(asked) => {
                     valid.push(asked);
                     numbers.push(number);
@@ -221,21 +208,20 @@ impl Reader {
     /// Dropping the call loses its result and nothing else.
     pub async fn fetch(
         &self,
-        topic: &str,
-        partition: i32,
+        log: Log<'_>,
         fetch: Fetch,
         skips: &dyn SkipMeter,
         reservation: &mut dyn AnswerReservation,
-    ) -> Result<Fetched, ReadError> {
-        let target = TopicPartition::parse(topic, partition)?;
+    ) -> Result<Chunk, ReadError> {
+        let target = TopicPartition::parse(log)?;
         if fetch.offset < 0 {
             let detail = format!("offset {}: expected 0 or more", fetch.offset);
             return Err(ReadError::Request { code: ErrorCode(ResponseError::OffsetOutOfRange), detail });
         }
-        let log = ReadLog { target, committed: fetch.committed, source: fetch.source, skips };
-        let fetched =
-            sluicegate_shared_log::fetch(&mut LogReads { reader: self, log }, fetch, reservation).await?;
-        self.read_ahead(log, fetch, &fetched);
+        let Fetch { committed, source, .. } = fetch;
+        let mut reads = LogReads { reader: self, target, committed, source, skips };
+        let fetched = sluicegate_shared_log::fetch(&mut reads, fetch, reservation).await?;
+        reads.read_ahead(fetch, &fetched);
         Ok(fetched)
     }
 
@@ -243,67 +229,30 @@ impl Reader {
     ///
     /// # Panics
     /// Outside a tokio runtime: what follows them can be requested.
-    pub fn recent(&self, topic: &str, partition: i32, fetch: Fetch) -> Option<Fetched> {
-        let target = TopicPartition::parse(topic, partition).ok()?;
-        let log = ReadLog { target, committed: fetch.committed, source: fetch.source, skips: &() };
-        let recent = Fetched::from(self.kept(log, fetch.offset, fetch.size())?);
-        self.read_ahead(log, fetch, &recent);
+    pub fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Chunk> {
+        let reads = self.reads(log, fetch.committed, fetch.source)?;
+        let recent = reads.kept(fetch.offset, fetch.size())?;
+        reads.read_ahead(fetch, &recent);
         Some(recent)
     }
 
     /// The end of a log, as far as it is known from records that were read lately.
-    pub fn known_end(&self, topic: &str, partition: i32) -> Option<i64> {
-        let log = ReadLog {
-            target: TopicPartition::parse(topic, partition).ok()?,
-            committed: false,
-            source: ClientKey::default(),
-            skips: &(),
-        };
-        self.inner.logs.end(&log.key(self.version_of(log)?))
+    pub fn known_end(&self, log: Log<'_>) -> Option<i64> {
+        let reads = self.reads(log, false, ClientKey::default())?;
+        self.inner.logs.end(&reads.key(reads.version()?).0)
     }
 
-    /// Records of a log that were read before. Those of another version do not count.
-    fn kept(&self, log: ReadLog<'_>, offset: i64, size: AnswerSize) -> Option<Chunk> {
-        let (version, now) = (self.version_of(log)?, Instant::now().into());
-        let (key, epoch) = (log.key(version), version.leader_epoch.into());
-        self.inner.logs.read(&key, epoch, offset, size, first_entry, now)
-    }
-
-    /// `None` if the leader is not known now.
-    fn version_of(&self, log: ReadLog<'_>) -> Option<LogVersion> {
-        self.inner.brokers.known_version(log.target)
-    }
-
-    /// Waits until there may be a record at the end of a log, as [`Tails::wait_for_notice`].
-    async fn wait_for_notice(
-        &self,
-        log: ReadLog<'_>,
-        offset: i64,
-        due: Option<Instant>,
-        seen: SeenEnds,
-    ) -> Event {
-        let Some((tail, key, leader_epoch)) = self.tail(log) else { return Event::Failed };
-        self.inner.tails.wait_for_notice(&tail, &key, leader_epoch, offset, due, seen).await
-    }
-
-    fn is_watched_log(&self, log: ReadLog<'_>, offset: i64) -> bool {
-        self.tail(log).is_some_and(|(tail, key, _)| self.inner.tails.is_watched(&tail, &key, offset))
-    }
-
-    fn tail(&self, log: ReadLog<'_>) -> Option<Waiting> {
-        place(&self.inner.brokers, log.target, log.committed)
+    /// Reads that skip nothing; `None` if Kafka has no such log.
+    fn reads<'a>(&'a self, log: Log<'a>, committed: bool, source: ClientKey) -> Option<LogReads<'a>> {
+        let target = TopicPartition::parse(log).ok()?;
+        Some(LogReads { reader: self, target, committed, source, skips: &() })
     }
 
     /// Whether a fetch that waits at this offset needs no read of the log before: others wait there, and will be told
     /// of a record.
-    pub fn is_watched(&self, topic: &str, partition: i32, offset: i64, committed: bool) -> bool {
-        let log = TopicPartition::parse(topic, partition).map(|target| ReadLog {
-            target,
-            committed,
-            source: ClientKey::default(),
-            skips: &(),
-        });
-        log.is_ok_and(|log| self.is_watched_log(log, offset))
+    pub fn is_watched(&self, log: Log<'_>, offset: i64, committed: bool) -> bool {
+        let reads = self.reads(log, committed, ClientKey::default());
+        reads.is_some_and(|reads| reads.is_watched(offset))
     }
 
     /// Waits until a log may have records for clients at `offset` or after it. If `until` is set, the wait ends then: a
@@ -314,16 +263,21 @@ impl Reader {
     /// Dropping the call has no effect.
     pub async fn wait_for_records(
         &self,
-        topic: &str,
-        partition: i32,
+        log: Log<'_>,
         offset: i64,
         committed: bool,
         until: Option<Instant>,
         seen: SeenEnds,
     ) -> Option<Ends> {
-        let target = TopicPartition::parse(topic, partition).ok()?;
-        let log = ReadLog { target, committed, source: ClientKey::default(), skips: &() };
-        match self.wait_for_notice(log, offset, until, seen).await {
+        let reads = self.reads(log, committed, ClientKey::default())?;
+        let told = match reads.tail() {
+            Some((tail, key, leader_epoch)) => {
+                let tails = &self.inner.tails;
+                tails.wait_for_notice(&tail, &key, leader_epoch, offset, until, seen).await
+            }
+            None => Event::Failed,
+        };
+        match told {
             Event::End(ends) => Some(ends),
             Event::Records(_) | Event::Read => None,
             Event::Failed => {
@@ -340,13 +294,8 @@ impl Reader {
     ///
     /// # Cancel safety
     /// Dropping the call has no effect.
-    pub async fn check_partition(
-        &self,
-        source: ClientKey,
-        topic: &str,
-        partition: i32,
-    ) -> Result<(), ReadError> {
-        let target = TopicPartition::parse(topic, partition)?;
+    pub async fn check_partition(&self, source: ClientKey, log: Log<'_>) -> Result<(), ReadError> {
+        let target = TopicPartition::parse(log)?;
         let brokers = &self.inner.brokers;
         let deadline = in_future(brokers.config().request_timeout);
         match brokers.leader(source, target, None, deadline).await {
@@ -383,7 +332,7 @@ impl Reader {
     /// # Cancel safety
     /// Dropping the call has no effect.
     pub async fn topic(&self, source: ClientKey, name: &str) -> Result<Arc<Topic>, ReadError> {
-        let target = TopicPartition::parse(name, 0)?;
+        let target = TopicPartition::parse(Log { topic: name, partition: 0 })?;
         let brokers = &self.inner.brokers;
         brokers.topic(source, target, DESCRIPTION_AGE, in_future(brokers.config().request_timeout)).await
     }

@@ -3,7 +3,6 @@
 mod oauthbearer;
 mod oidc;
 mod scram;
-mod token_fault;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,11 +15,10 @@ pub(crate) use oidc::{ClientCredentials, Oidc};
 pub(crate) use scram::Hash;
 #[cfg(any(test, feature = "testing"))]
 pub use scram::check_challenge;
-pub(crate) use token_fault::TokenFault;
 use tokio::time::Instant;
 
 use crate::api::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
-use crate::clock::after;
+use crate::backoff::after;
 use crate::connection::Connection;
 use crate::connection_error::ConnectionError;
 use crate::redact::{Secret, sanitize};
@@ -48,6 +46,13 @@ pub(crate) enum TokenSource {
     File(PathBuf),
     /// An endpoint. All connections share its token.
     Oidc(Arc<Oidc>),
+}
+
+/// The reason for a missing token.
+#[derive(Debug, Clone)]
+pub(crate) struct TokenFault {
+    pub(crate) what: String,
+    pub(crate) retriable: bool,
 }
 
 /// The authentication of one connection.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use sluicegate_shared_log::Version;
 use tokio::time::Instant;
 
-use crate::log_version::LogVersion;
 use crate::topic_partition::TopicPartition;
-use parking_lot::Mutex;
 
 /// Caches ranges that fetches have skipped, such as aborted transactions, so that no fetch within them reads them
 /// again. They are those of one version of their log, below its end as that isolation level shows it: such records
@@ -25,7 +25,7 @@ pub(crate) struct SkipCache {
 #[derive(Debug, Default)]
 struct State {
     /// None of them without ranges; at most [`MAX_RANGES`] of all logs together.
-    logs: HashMap<LogName, Log>,
+    logs: HashMap<LogName, LogRanges>,
     /// All ranges by their numbers: the log and the first offset.
     order: BTreeMap<u64, (LogName, i64)>,
     last_number: u64,
@@ -34,9 +34,10 @@ struct State {
 /// Topic and partition.
 type LogName = (Arc<str>, i32);
 
+/// Ranges of one version of a log.
 #[derive(Debug)]
-struct Log {
-    version: LogVersion,
+struct LogRanges {
+    version: Version,
     /// By first offset. They neither overlap nor touch, other than those that are too old.
     ranges: BTreeMap<i64, Range>,
 }
@@ -58,13 +59,13 @@ impl SkipCache {
         target: TopicPartition<'_>,
         offset: i64,
         now: Instant,
-    ) -> Option<(i64, LogVersion)> {
+    ) -> Option<(i64, Version)> {
         let state = self.state.lock();
         // The cache is usually empty: do not copy the name to find that out.
         if state.logs.is_empty() {
             return None;
         }
-        let Log { version, ranges } = state.logs.get(&name(target))?;
+        let LogRanges { version, ranges } = state.logs.get(&name(target))?;
         let (_, range) = ranges.range(..=offset).next_back()?;
         (range.to > offset && range.is_valid(now)).then_some((range.to, *version))
     }
@@ -75,7 +76,7 @@ impl SkipCache {
         &self,
         target: TopicPartition<'_>,
         (from, to): (i64, i64),
-        version: LogVersion,
+        version: Version,
         now: Instant,
     ) -> i64 {
         if from >= to {
@@ -108,11 +109,11 @@ impl State {
         &mut self,
         name: &LogName,
         (mut from, mut to): (i64, i64),
-        version: LogVersion,
+        version: Version,
         now: Instant,
     ) -> i64 {
         let Self { logs, order, last_number } = self;
-        let log = logs.entry(name.clone()).or_insert_with(|| Log { version, ranges: BTreeMap::new() });
+        let log = logs.entry(name.clone()).or_insert_with(|| LogRanges { version, ranges: BTreeMap::new() });
         let mut at = now;
         while let Some((start, end)) =
             log.ranges.range(..=to).next_back().map(|(start, last)| (*start, last.to))
@@ -164,12 +165,11 @@ const MAX_RANGES: usize = 1_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::TopicId;
 
-    const VERSION: LogVersion = LogVersion { topic_id: None, leader_epoch: 0 };
+    const VERSION: Version = Version { topic_id: None, leader_epoch: Some(0) };
 
     fn target(partition: i32) -> TopicPartition<'static> {
-        TopicPartition::parse("topic", partition).expect("a valid target")
+        crate::testing::target("topic", partition)
     }
 
     /// A cache with these ranges, inserted in this order.
@@ -184,7 +184,7 @@ mod tests {
     /// All ranges of partition 0. Checks the order on the way.
     fn ranges(cache: &SkipCache) -> Vec<(i64, i64)> {
         let state = cache.state.lock();
-        let numbers = |log: &Log| log.ranges.values().map(|range| range.number).collect::<Vec<_>>();
+        let numbers = |log: &LogRanges| log.ranges.values().map(|range| range.number).collect::<Vec<_>>();
         let mut all: Vec<u64> = state.logs.values().flat_map(numbers).collect();
         all.sort_unstable();
         assert_eq!(all, state.order.keys().copied().collect::<Vec<_>>());
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn fetch_within_a_range_continues_at_its_end() {
         let (cache, now) = (SkipCache::default(), Instant::now());
-        let version = LogVersion { topic_id: TopicId::new(7), leader_epoch: 3 };
+        let version = Version { topic_id: Some(7), leader_epoch: Some(3) };
         assert_eq!(cache.get(target(0), 5, now), None);
         cache.insert(target(0), (5, 900), version, now);
         for offset in [5, 300, 899] {
@@ -232,14 +232,15 @@ mod tests {
     #[test]
     fn another_version_replaces_ranges_unless_it_is_older() {
         let now = Instant::now();
-        let id = TopicId::new;
-        for (leader_epoch, topic_id, want) in
-            [(4, id(7), (90, 99)), (2, id(7), (10, 20)), (2, id(8), (90, 99)), (3, id(7), (10, 20))]
-        {
+        let version = |topic_id, epoch| Version { topic_id: Some(topic_id), leader_epoch: Some(epoch) };
+        for (other, want) in [
+            (version(7, 4), (90, 99)),
+            (version(7, 2), (10, 20)),
+            (version(8, 2), (90, 99)),
+            (version(7, 3), (10, 20)),
+        ] {
             let cache = SkipCache::default();
-            let (first, other) =
-                (LogVersion { topic_id: id(7), leader_epoch: 3 }, LogVersion { topic_id, leader_epoch });
-            cache.insert(target(0), (10, 20), first, now);
+            cache.insert(target(0), (10, 20), version(7, 3), now);
             cache.insert(target(0), (90, 99), other, now);
             assert_eq!(ranges(&cache).first(), Some(&want), "{other:?}");
         }

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use sluicegate_shared_log::Log;
 use tokio::time::Instant;
-
-/// A topic and a partition.
-type Log<'a> = (&'a str, i32);
 
 /// The logs whose fetches took long lately, such as those whose older segments are in tiered storage (KIP-405).
 ///
@@ -31,14 +29,14 @@ struct Slow {
 
 impl SlowLogs {
     /// Whether a fetch from `offset` will probably take long.
-    pub(crate) fn has(&self, (topic, partition): Log<'_>, offset: i64, now: Instant) -> bool {
+    pub(crate) fn has(&self, Log { topic, partition }: Log<'_>, offset: i64, now: Instant) -> bool {
         let topics = self.topics.lock();
         let log = topics.get(topic).and_then(|logs| logs.get(&partition));
         log.is_some_and(|log| offset < log.quick_from && now.saturating_duration_since(log.at) < MAX_AGE)
     }
 
     /// Learns that a fetch has taken [`SLOW`]; `to` is the offset that follows it.
-    pub(crate) fn note_slow(&self, (topic, partition): Log<'_>, to: i64, now: Instant) {
+    pub(crate) fn note_slow(&self, Log { topic, partition }: Log<'_>, to: i64, now: Instant) {
         let mut topics = self.topics.lock();
         match topics.get_mut(topic).and_then(|logs| logs.get_mut(&partition)) {
             Some(log) => {
@@ -56,7 +54,12 @@ impl SlowLogs {
     }
 
     /// Learns that a fetch from `offset` was quick; `to` is the offset that follows it.
-    pub(crate) fn note_quick(&self, (topic, partition): Log<'_>, (offset, to): (i64, i64), now: Instant) {
+    pub(crate) fn note_quick(
+        &self,
+        Log { topic, partition }: Log<'_>,
+        (offset, to): (i64, i64),
+        now: Instant,
+    ) {
         let mut topics = self.topics.lock();
         let Some(log) = topics.get_mut(topic).and_then(|logs| logs.get_mut(&partition)) else { return };
         if offset > log.to {
@@ -108,16 +111,20 @@ const MAX_LOGS: usize = 1_000;
 mod tests {
     use super::*;
 
+    fn of(topic: &str, partition: i32) -> Log<'_> {
+        Log { topic, partition }
+    }
+
     #[test]
     fn log_is_slow_up_to_where_it_was_quick() {
         let (logs, now) = (SlowLogs::default(), Instant::now());
-        let log = ("t", 1);
+        let log = of("t", 1);
         let is_slow = |offset| logs.has(log, offset, now);
         logs.note_quick(log, (90, 100), now);
         assert!(!is_slow(0));
         logs.note_slow(log, 20, now);
         assert_eq!([0, 20, 90].map(is_slow), [true; 3]);
-        assert!(!logs.has(("t", 0), 10, now) && !logs.has(("u", 1), 10, now));
+        assert!(!logs.has(of("t", 0), 10, now) && !logs.has(of("u", 1), 10, now));
         logs.note_quick(log, (90, 100), now);
         assert_eq!([0, 20, 89, 90].map(is_slow), [true, true, true, false]);
         // A walk goes on where its last fetch ended, however quick that was.
@@ -131,7 +138,7 @@ mod tests {
     #[test]
     fn log_is_quick_again_some_time_after_its_last_slow_fetch() {
         let (logs, now) = (SlowLogs::default(), Instant::now());
-        let log = ("t", 0);
+        let log = of("t", 0);
         let is_slow = || logs.has(log, 5, now + HEALS);
         logs.note_slow(log, 6, now);
         logs.note_quick(log, (5, 6), now + HEALS / 2);
@@ -149,9 +156,9 @@ mod tests {
         let many = i32::try_from(MAX_LOGS).expect("a few");
         let at = |partition| now + Duration::from_millis(u64::try_from(partition).expect("a number"));
         for partition in 0..=many {
-            logs.note_slow(("t", partition), 1, at(partition));
+            logs.note_slow(of("t", partition), 1, at(partition));
         }
-        let is_slow = |partition| logs.has(("t", partition), 0, at(many));
+        let is_slow = |partition| logs.has(of("t", partition), 0, at(many));
         assert_eq!([0, 1, many].map(is_slow), [false, true, true]);
     }
 }

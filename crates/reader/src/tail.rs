@@ -20,11 +20,10 @@ use self::ends_news::EndsNews;
 pub(crate) use self::leaders::{Waiting, place};
 use self::long_polls::{LongPollRequest, LongPolls};
 use crate::address::Address;
-use crate::api::{FetchAnswer, FetchPartition, FetchRequest, TopicId};
+use crate::api::{FetchAnswer, FetchPartition, FetchRequest};
 use crate::attempt::Role;
 use crate::brokers::Brokers;
-use crate::encoder_pool::{EncoderPool, Encoding};
-use crate::entries::{first_entry, max_kept};
+use crate::encoder_pool::{EncoderPool, Encoding, first_entry, max_kept};
 use crate::fetch_plan::ENVELOPE;
 use crate::topic_partition::TopicPartition;
 
@@ -53,12 +52,12 @@ pub(crate) struct TailKey {
 #[derive(Debug, Default)]
 struct Tail {
     long_polls: LongPolls<LogKey>,
-    logs: HashMap<LogKey, Log>,
+    logs: HashMap<LogKey, AwaitedLog>,
 }
 
 /// A log that callers wait for.
 #[derive(Debug)]
-struct Log {
+struct AwaitedLog {
     leader_epoch: i32,
     event: watch::Sender<Option<Told>>,
     /// The same without records, for callers that can be suspended: what they wait for must not stay in memory with
@@ -182,7 +181,7 @@ impl Tails {
         if !self.has_lookout.swap(true, Ordering::Relaxed) {
             self.spawn(leaders::look(Arc::downgrade(self)));
         }
-        let entry = tail.logs.entry(log.clone()).or_insert_with(|| Log {
+        let entry = tail.logs.entry(log.clone()).or_insert_with(|| AwaitedLog {
             leader_epoch,
             event: watch::channel(None).0,
             notice: watch::channel(None).0,
@@ -241,7 +240,7 @@ impl Tails {
         let max_bytes = self.max_bytes(request.logs.len());
         let partition = |((log, offset), leader_epoch): (&'a (LogKey, i64), &i32)| FetchPartition {
             topic: &log.topic,
-            topic_id: TopicId::new(log.incarnation),
+            topic_id: Some(log.incarnation).filter(|id| *id != 0),
             partition: log.partition,
             leader_epoch: *leader_epoch,
             offset: *offset,
@@ -296,7 +295,7 @@ impl Tails {
         let Some(tail) = tails.get_mut(key) else { return };
         // Another long poll has notified those who waited for these records.
         if let Event::Records(chunk) = &event
-            && tail.long_polls.lowest(log).is_some_and(|offset| offset >= chunk.next)
+            && tail.long_polls.lowest(log).is_some_and(|offset| offset >= chunk.next_offset)
         {
             tail.long_polls.probe_again(log, Instant::now().into());
             return;
@@ -336,7 +335,7 @@ impl Tails {
         let is_left_out = offset < ends.visible(log.committed);
         let is_behind = role == Role::Replica && ends.end < offset;
         let mut needs_look = is_left_out || is_behind;
-        let mut chunk = Chunk::empty(offset, ends);
+        let mut chunk = Chunk::nothing(offset, ends);
         if !answer.records.is_empty() {
             // A broker answers with a whole batch, if it is a large one.
             let limits = self.brokers.config().record_limits(PART_BYTES.max(max_kept(&self.logs)));
@@ -353,9 +352,9 @@ impl Tails {
             match encoded {
                 Some(Ok((encoded, mut messages))) if encoded.count > 0 => {
                     messages.shrink_to_fit();
-                    let (next, count) = (encoded.next_offset, encoded.count);
-                    chunk =
-                        Chunk { next, count, entries: messages.into(), ends: ends.reaching(next), ..chunk };
+                    let (count, next_offset) = (encoded.count, encoded.next_offset);
+                    let (messages, ends) = (messages.into(), ends.reaching(next_offset));
+                    chunk = Chunk { base: offset, messages, count, next_offset, ends };
                 }
                 // A fetch of this log alone skips what has no records, asks for room, waits for its turn to encode, or
                 // says what is wrong.
@@ -433,7 +432,7 @@ impl Drop for Caller<'_> {
         let mut tails = self.tails.by_key.lock();
         let Some(tail) = tails.get_mut(self.key) else { return };
         // Not a later entry for the same log: the callers of this one were notified.
-        let is_of = |log: &Log| {
+        let is_of = |log: &AwaitedLog| {
             [&log.event, &log.notice].iter().any(|told| told.subscribe().same_channel(&self.event))
         };
         if tail.logs.get(self.log).is_some_and(is_of) {

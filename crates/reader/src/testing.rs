@@ -4,8 +4,7 @@ use bytes::Bytes;
 
 use crate::api::{
     self, Api, AskedOffset, EpochEndRequest, FetchPartition, FetchRequest, ListOffsetsRequest,
-    MetadataRequest, SaslAuthenticateRequest, SaslHandshakeRequest, TopicConfigRequest, TopicId,
-    VersionsRequest,
+    MetadataRequest, SaslAuthenticateRequest, SaslHandshakeRequest, TopicConfigRequest, VersionsRequest,
 };
 
 pub use crate::sasl::check_challenge;
@@ -31,6 +30,12 @@ pub fn answer(request: u8, version: u8, answer: &Bytes) -> bool {
     }
 }
 
+#[cfg(test)]
+pub(crate) fn target(topic: &str, partition: i32) -> crate::topic_partition::TopicPartition<'_> {
+    let log = sluicegate_shared_log::Log { topic, partition };
+    crate::topic_partition::TopicPartition::parse(log).expect("a valid partition")
+}
+
 fn offsets(version: u8, answer: &Bytes) -> Option<()> {
     let asked = |partition| AskedOffset { topic: "t".into(), partition, timestamp: -1, leader_epoch: -1 };
     let request = ListOffsetsRequest { committed: true, partitions: [0, 1].map(asked).into() };
@@ -40,7 +45,7 @@ fn offsets(version: u8, answer: &Bytes) -> Option<()> {
 }
 
 fn fetched(version: u8, answer: &Bytes) -> Option<()> {
-    let topic_id = TopicId::new(1).filter(|_| version > 12);
+    let topic_id = Some(1).filter(|_| version > 12);
     let partition = |partition| FetchPartition {
         topic: "t",
         topic_id,

@@ -3,20 +3,17 @@
 use std::fmt;
 
 use kafka_protocol::error::ResponseError;
-use sluicegate_shared_log::LogKey;
+use sluicegate_shared_log::{Log, LogKey};
 
 use crate::error_code::ErrorCode;
 use crate::read_error::ReadError;
 
-/// A topic name that Kafka accepts, and a non-negative partition number.
+/// A log whose topic has a name that Kafka accepts, and whose partition has a non-negative number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TopicPartition<'a> {
-    topic: &'a str,
-    partition: i32,
-}
+pub(crate) struct TopicPartition<'a>(Log<'a>);
 
 impl<'a> TopicPartition<'a> {
-    pub(crate) fn parse(topic: &'a str, partition: i32) -> Result<Self, ReadError> {
+    pub(crate) fn parse(log @ Log { topic, partition }: Log<'a>) -> Result<Self, ReadError> {
         check_topic(topic)?;
         if partition < 0 {
             let detail = format!("partition {partition}: expected 0 or more");
@@ -25,26 +22,36 @@ impl<'a> TopicPartition<'a> {
                 detail,
             });
         }
-        Ok(Self { topic, partition })
+        Ok(Self(log))
     }
 
-    /// The partition of a log. Every log that is read has one.
+    /// The partition of a log in memory. Every log that is read has one.
     pub(crate) fn of(log: &'a LogKey) -> Option<Self> {
-        Self::parse(&log.topic, log.partition).ok()
+        Self::parse(Log { topic: &log.topic, partition: log.partition }).ok()
+    }
+
+    pub(crate) fn log(self) -> Log<'a> {
+        self.0
     }
 
     pub(crate) fn topic(self) -> &'a str {
-        self.topic
+        self.0.topic
     }
 
     pub(crate) fn partition(self) -> i32 {
-        self.partition
+        self.0.partition
+    }
+
+    /// The log in memory of the topic with this id.
+    pub(crate) fn key(self, topic_id: Option<u128>, committed: bool) -> LogKey {
+        let Log { topic, partition } = self.0;
+        LogKey { topic: topic.into(), incarnation: topic_id.unwrap_or_default(), partition, committed }
     }
 }
 
 impl fmt::Display for TopicPartition<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "partition {} of topic {}", self.partition, self.topic)
+        write!(f, "partition {} of topic {}", self.partition(), self.topic())
     }
 }
 
@@ -77,31 +84,18 @@ const MAX_NAME: usize = 249;
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn rejected(topic: &str, partition: i32, code: i16) {
-        let error = TopicPartition::parse(topic, partition).expect_err("an invalid partition");
-        assert_eq!(error.code(), code, "{error}");
-        assert!(!error.retriable() && !error.is_unavailable());
-    }
-
     #[test]
-    fn valid_names_are_accepted() {
-        for topic in ["a", "orders.v1_2-x", "...", "__consumer_offsets", &"x".repeat(249)] {
-            assert!(TopicPartition::parse(topic, 0).is_ok(), "{topic}");
+    fn names_of_kafka_and_partitions_from_0_on_are_accepted() {
+        let parse = |topic, partition| TopicPartition::parse(Log { topic, partition });
+        let long = "x".repeat(250);
+        for topic in ["a", "orders.v1_2-x", "...", "__consumer_offsets", &long[1..]] {
+            assert!(parse(topic, 0).is_ok() && parse(topic, i32::MAX).is_ok(), "{topic}");
         }
-        assert!(TopicPartition::parse("a", i32::MAX).is_ok());
-    }
-
-    #[test]
-    fn invalid_names_are_rejected() {
-        for topic in ["", ".", "..", "a b", "a/b", "ä", "a\0", "a\n", &"x".repeat(250)] {
-            rejected(topic, 0, 17);
+        let names = ["", ".", "..", "a b", "a/b", "ä", "a\0", "a\n", &long].map(|topic| (topic, 0, 17));
+        for (topic, partition, code) in names.into_iter().chain([("a", -1, 3), ("a", i32::MIN, 3)]) {
+            let error = parse(topic, partition).expect_err("an invalid partition");
+            assert_eq!(error.code(), code, "{error}");
+            assert!(!error.retriable() && !error.is_unavailable());
         }
-    }
-
-    #[test]
-    fn negative_partition_is_unknown() {
-        rejected("a", -1, 3);
-        rejected("a", i32::MIN, 3);
     }
 }

@@ -27,7 +27,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::address::Address;
-use crate::clock::after;
+use crate::backoff::after;
 use crate::connection_error::ConnectionError;
 
 /// A stream to a broker. Dropping it closes the stream.

@@ -159,15 +159,17 @@ mod tests {
 
     use super::*;
 
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap()
+    }
+
     /// 64 MiB of zeros.
     fn bomb(codec: Codec) -> Vec<u8> {
         let zeros = vec![0; 64 << 20];
         match codec {
             Codec::None => zeros,
-            Codec::Gzip => {
-                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-                encoder.write_all(&zeros).and_then(|()| encoder.finish()).unwrap()
-            }
+            Codec::Gzip => gzip(&zeros),
             Codec::Snappy => snap::raw::Encoder::new().compress_vec(&zeros).unwrap(),
             Codec::Lz4 => {
                 let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
@@ -194,22 +196,17 @@ mod tests {
 
     #[test]
     fn members_of_gzip_are_bounded() {
-        let member = |bytes: &[u8]| {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap()
-        };
         let mut decompressor = Decompressor::new();
-        let two = [member(b"one "), member(b""), member(b"text")].concat();
+        let two = [gzip(b"one "), gzip(b""), gzip(b"text")].concat();
         assert_eq!(decompressor.decompress(Codec::Gzip, &two, 1 << 20).unwrap(), b"one text");
         for (count, is_allowed) in [(128, true), (130, false), (100_000, false)] {
-            let members = member(b"").repeat(count);
+            let members = gzip(b"").repeat(count);
             let is_decompressed = decompressor.decompress(Codec::Gzip, &members, 1 << 20).is_ok();
             assert_eq!(is_decompressed, is_allowed, "{count} members in the time of 128");
         }
-        let cut = &two[..two.len() - 1];
-        assert!(matches!(decompressor.decompress(Codec::Gzip, cut, 1 << 20), Err(Failure::Invalid(_))));
-        let garbage = [&two[..], b"x"].concat();
-        assert!(matches!(decompressor.decompress(Codec::Gzip, &garbage, 1 << 20), Err(Failure::Invalid(_))));
+        for wrong in [&two[..two.len() - 1], &[&two[..], b"x"].concat()] {
+            assert!(matches!(decompressor.decompress(Codec::Gzip, wrong, 1 << 20), Err(Failure::Invalid(_))));
+        }
     }
 
     #[test]

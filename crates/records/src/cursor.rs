@@ -94,49 +94,42 @@ const VARLONG_BYTES: usize = 10;
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check_varint(wire: &[u8], want: Result<i32, RecordFault>) {
-        assert_eq!(Cursor::new(wire).varint(), want);
-    }
-
-    #[track_caller]
-    fn check_varlong(wire: &[u8], want: Result<i64, RecordFault>) {
-        assert_eq!(Cursor::new(wire).varlong(), want);
-    }
-
-    const CUT_OFF: RecordFault = RecordFault::CutOff { needs: 1, left: 0 };
-
     #[test]
     fn varints_are_zigzag_little_endian() {
-        check_varint(&[0], Ok(0));
-        check_varint(&[1], Ok(-1));
-        check_varint(&[2], Ok(1));
-        check_varint(&[0x7E], Ok(63));
-        check_varint(&[0x7F], Ok(-64));
-        check_varint(&[0x80, 0x01], Ok(64));
-        check_varint(&[0xFE, 0xFF, 0xFF, 0xFF, 0x0F], Ok(i32::MAX));
-        check_varint(&[0xFF, 0xFF, 0xFF, 0xFF, 0x0F], Ok(i32::MIN));
-        check_varlong(&[0xFE, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01], Ok(i64::MAX));
-        check_varlong(&[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01], Ok(i64::MIN));
-    }
-
-    #[test]
-    fn varint_overflow_is_rejected() {
-        check_varint(&[0xFF, 0xFF, 0xFF, 0xFF, 0x1F], Err(RecordFault::Varint { bits: 32 }));
-        check_varint(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x00], Err(RecordFault::Varint { bits: 32 }));
-        let eleven = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00];
-        check_varlong(&eleven, Err(RecordFault::Varint { bits: 64 }));
-        let sixty_five_bits = [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x02];
-        check_varlong(&sixty_five_bits, Err(RecordFault::Varint { bits: 64 }));
+        let too_long = Err(RecordFault::Varint { bits: 32 });
+        for (wire, want) in [
+            (&[0][..], Ok(0)),
+            (&[1], Ok(-1)),
+            (&[2], Ok(1)),
+            (&[0x7E], Ok(63)),
+            (&[0x7F], Ok(-64)),
+            (&[0x80, 0x01], Ok(64)),
+            (&[0xFE, 0xFF, 0xFF, 0xFF, 0x0F], Ok(i32::MAX)),
+            (&[0xFF, 0xFF, 0xFF, 0xFF, 0x0F], Ok(i32::MIN)),
+            (&[0xFF, 0xFF, 0xFF, 0xFF, 0x1F], too_long),
+            (&[0x80, 0x80, 0x80, 0x80, 0x80, 0x00], too_long),
+        ] {
+            assert_eq!(Cursor::new(wire).varint(), want);
+        }
+        let too_long = Err(RecordFault::Varint { bits: 64 });
+        for (first, middle, last, want) in [
+            (0xFE, 0xFF, &[0x01][..], Ok(i64::MAX)),
+            (0xFF, 0xFF, &[0x01], Ok(i64::MIN)),
+            (0xFF, 0xFF, &[0x02], too_long),
+            (0x80, 0x80, &[0x80, 0x00], too_long),
+        ] {
+            let wire = [&[first], &[middle; 8][..], last].concat();
+            assert_eq!(Cursor::new(&wire).varlong(), want, "{wire:?}");
+        }
     }
 
     #[test]
     fn truncated_varint_is_rejected() {
-        for len in 0..4 {
-            check_varint(&[0xFF; 4][..len], Err(CUT_OFF));
-        }
+        let cut_off = RecordFault::CutOff { needs: 1, left: 0 };
         for len in 0..9 {
-            check_varlong(&[0xFF; 9][..len], Err(CUT_OFF));
+            let wire = &[0xFF; 9][..len];
+            assert_eq!(Cursor::new(wire).varlong(), Err(cut_off));
+            assert_eq!(Cursor::new(&wire[..len.min(4)]).varint(), Err(cut_off));
         }
     }
 

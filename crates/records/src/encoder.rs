@@ -8,10 +8,9 @@ use crate::{
     batch::Batch,
     compression::{Codec, Decompressor, Failure},
     cursor::Cursor,
-    entry::Entry,
+    entry::{Entry, Parsed},
     message::Message,
     old_message::OldMessage,
-    prefix::Parsed,
     record::Record,
 };
 

@@ -159,54 +159,41 @@ mod tests {
 
     #[track_caller]
     fn check(offset: i64, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
-        check_with_headers(offset, timestamp, key, value, &[]);
+        check_with_headers(offset, timestamp, (key, value), &[]);
     }
 
     #[track_caller]
     fn check_with_headers(
         offset: i64,
         timestamp: i64,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        headers: &[(&[u8], Option<&[u8]>)],
-    ) {
-        for is_log_append_time in [false, true] {
-            check_all(offset, timestamp, is_log_append_time, (key, value), headers);
-        }
-    }
-
-    #[track_caller]
-    fn check_all(
-        offset: i64,
-        timestamp: i64,
-        is_log_append_time: bool,
         (key, value): (Option<&[u8]>, Option<&[u8]>),
         headers: &[(&[u8], Option<&[u8]>)],
     ) {
         let wire = headers_on_the_wire(headers);
         let headers_read = Headers::read(&mut Cursor::new(&wire)).unwrap();
         let record = Record { timestamp_delta: 0, offset_delta: 0, key, value, headers: headers_read };
-        let message = Message::new(offset, timestamp, is_log_append_time, &record);
-        let mut ours = b"before".to_vec();
-        message.write(&mut ours);
         let bytes = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
         let header = |(key, value): &(&[u8], Option<&[u8]>)| Header {
             key: String::from_utf8_lossy(key).into(),
             value: bytes(*value),
         };
-        let headers = headers.iter().map(header).collect();
-        let messages = vec![KafkaMessage {
-            offset,
-            timestamp,
-            key: bytes(key),
-            value: bytes(value),
-            headers,
-            timestamp_type: is_log_append_time.into(),
-        }];
-        let theirs = KafkaFetchResp { messages, next_offset: 0, ..Default::default() }.encode_to_vec();
-        assert_eq!(ours.strip_prefix(b"before"), Some(&theirs[..]));
-        assert_eq!(message.len(), theirs.len());
-        assert_eq!(first_message(&[&theirs[..], b"after"].concat()), Some((offset, theirs.len())));
+        for is_log_append_time in [false, true] {
+            let message = Message::new(offset, timestamp, is_log_append_time, &record);
+            let mut ours = b"before".to_vec();
+            message.write(&mut ours);
+            let messages = vec![KafkaMessage {
+                offset,
+                timestamp,
+                key: bytes(key),
+                value: bytes(value),
+                headers: headers.iter().map(header).collect(),
+                timestamp_type: is_log_append_time.into(),
+            }];
+            let theirs = KafkaFetchResp { messages, next_offset: 0, ..Default::default() }.encode_to_vec();
+            assert_eq!(ours.strip_prefix(b"before"), Some(&theirs[..]));
+            assert_eq!(message.len(), theirs.len());
+            assert_eq!(first_message(&[&theirs[..], b"after"].concat()), Some((offset, theirs.len())));
+        }
     }
 
     /// As Kafka has them: a count, then keys and values, each with its length, all numbers in zigzag.
@@ -263,7 +250,8 @@ mod tests {
 
     #[test]
     fn headers_match_prost() {
-        let check = |headers: &[(&[u8], Option<&[u8]>)]| check_with_headers(1, 2, None, Some(b"v"), headers);
+        let check =
+            |headers: &[(&[u8], Option<&[u8]>)]| check_with_headers(1, 2, (None, Some(b"v")), headers);
         check(&[(b"", None)]);
         check(&[(b"", Some(b"")), (b"k", None), (b"k", Some(b"v")), (b"k", Some(b"v"))]);
         for bytes in [&b"\xFF"[..], b"a\xFFb", b"\xE2\x82", b"\xE2\x82x\xF0\x9F\x92", "é€💧".as_bytes()]
@@ -292,7 +280,7 @@ mod tests {
             headers in vec((vec(any::<u8>(), 0..9), option::of(vec(any::<u8>(), 0..150))), 0..4),
         ) {
             let headers: Vec<_> = headers.iter().map(|(key, value)| (&key[..], value.as_deref())).collect();
-            check_with_headers(offset, timestamp, key.as_deref(), value.as_deref(), &headers);
+            check_with_headers(offset, timestamp, (key.as_deref(), value.as_deref()), &headers);
         }
     }
 }

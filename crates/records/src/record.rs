@@ -112,13 +112,6 @@ mod tests {
         Record::read(&mut Cursor::new(wire))
     }
 
-    #[track_caller]
-    fn check_with(at: usize, byte: u8, want: RecordFault) {
-        let mut wire = WHOLE;
-        wire[at] = byte;
-        assert_eq!(read(&wire), Err(want));
-    }
-
     #[test]
     fn record_borrows_its_parts() {
         let record = read(&WHOLE).unwrap();
@@ -126,10 +119,6 @@ mod tests {
         assert_eq!((record.key, record.value), (Some(&b"k"[..]), Some(&b"vw"[..])));
         assert_eq!(record.headers.iter().collect::<Vec<_>>(), [(&b"h"[..], None)]);
         assert_eq!(record.len(), 7 + 32);
-    }
-
-    #[test]
-    fn null_and_empty_differ() {
         let record = read(&[12, 0, 0, 0, 1, 0, 0]).unwrap();
         assert_eq!((record.key, record.value), (None, Some(&b""[..])));
     }
@@ -143,21 +132,24 @@ mod tests {
     }
 
     #[test]
-    fn part_beyond_the_record_is_rejected() {
-        check_with(0, 22, RecordFault::CutOff { needs: 1, left: 0 });
-        check_with(4, 18, RecordFault::CutOff { needs: 9, left: 8 });
-        check_with(6, 14, RecordFault::CutOff { needs: 7, left: 6 });
-        check_with(10, 8, RecordFault::CutOff { needs: 4, left: 2 });
-        check_with(9, 0, RecordFault::Unread { left: 3, len: 12 });
-    }
-
-    #[test]
-    fn negative_length_is_rejected() {
-        check_with(0, 1, RecordFault::Negative { part: "a length", len: -1, min: 0 });
-        check_with(4, 3, RecordFault::Negative { part: "a key length", len: -2, min: -1 });
-        check_with(6, 5, RecordFault::Negative { part: "a value length", len: -3, min: -1 });
-        check_with(9, 1, RecordFault::Negative { part: "a header count", len: -1, min: 0 });
-        check_with(10, 1, RecordFault::Negative { part: "a header's key length", len: -1, min: 0 });
-        check_with(12, 3, RecordFault::Negative { part: "a header's value length", len: -2, min: -1 });
+    fn part_beyond_the_record_and_negative_length_are_rejected() {
+        let negative = |part, len, min| RecordFault::Negative { part, len, min };
+        for (at, byte, want) in [
+            (0, 22, RecordFault::CutOff { needs: 1, left: 0 }),
+            (4, 18, RecordFault::CutOff { needs: 9, left: 8 }),
+            (6, 14, RecordFault::CutOff { needs: 7, left: 6 }),
+            (10, 8, RecordFault::CutOff { needs: 4, left: 2 }),
+            (9, 0, RecordFault::Unread { left: 3, len: 12 }),
+            (0, 1, negative("a length", -1, 0)),
+            (4, 3, negative("a key length", -2, -1)),
+            (6, 5, negative("a value length", -3, -1)),
+            (9, 1, negative("a header count", -1, 0)),
+            (10, 1, negative("a header's key length", -1, 0)),
+            (12, 3, negative("a header's value length", -2, -1)),
+        ] {
+            let mut wire = WHOLE;
+            wire[at] = byte;
+            assert_eq!(read(&wire), Err(want));
+        }
     }
 }

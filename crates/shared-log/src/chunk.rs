@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::answer_size::AnswerSize;
-use crate::entry::FirstEntry;
+use crate::fetch::AnswerSize;
 use crate::marks::{Mark, Marks};
 
 /// Encoded entries of a log from one position up to another. Clones share the entries.
@@ -11,15 +10,29 @@ use crate::marks::{Mark, Marks};
 pub struct Chunk {
     /// The position of the first entry, or one before it: the log has no entry in between.
     pub base: i64,
-    /// The position to read on from. At least `base`; the log has no entry between the last one and it.
-    pub next: i64,
-    /// The entries, one after the other.
-    pub entries: Bytes,
+    /// The entries, one after the other. Empty at the end of the log.
+    pub messages: Bytes,
     /// The number of entries.
     pub count: usize,
-    /// The ends of the log when the entries were read.
+    /// The position to read on from. At least `base`; the log has no entry between the last one and it. It can be beyond
+    /// `base` even without entries, because ranges without entries for clients are skipped.
+    pub next_offset: i64,
+    /// The ends of the log when the entries were read. Of entries from memory, they are as old as the last answer about
+    /// the log.
     pub ends: Ends,
 }
+
+/// The place of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Its position in the log.
+    pub position: i64,
+    /// Its encoded size in bytes.
+    pub len: usize,
+}
+
+/// The first of some encoded entries; `None` if there is none, or it is malformed.
+pub type FirstEntry = fn(&[u8]) -> Option<Entry>;
 
 /// The ends of a log, as of some moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,48 +95,48 @@ impl Ends {
 
 impl Chunk {
     /// A chunk without entries.
-    pub fn empty(base: i64, ends: Ends) -> Self {
-        Self { base, next: base, entries: Bytes::new(), count: 0, ends }
+    pub fn nothing(base: i64, ends: Ends) -> Self {
+        Self { base, messages: Bytes::new(), count: 0, next_offset: base, ends }
     }
 
-    /// Appends the entries of `more`, which begin at [`Chunk::next`] or before it, as far as all fit in `size`, in which
-    /// there is room for one more at least. The second value is false if some do not fit.
+    /// Appends the entries of `more`, which begin at [`Chunk::next_offset`] or before it, as far as all fit in `size`, in
+    /// which there is room for one more at least. The second value is false if some do not fit.
     pub(crate) fn append(&self, more: &Self, size: AnswerSize, first: FirstEntry) -> (Self, bool) {
-        let room = size.less(self.entries.len(), self.count);
-        let (part, is_whole) = more.cut(self.next, room, self.count == 0, first);
-        let entries = if self.entries.is_empty() {
-            part.entries
+        let room = size.less(self.messages.len(), self.count);
+        let (part, is_whole) = more.cut(self.next_offset, room, self.count == 0, first);
+        let messages = if self.messages.is_empty() {
+            part.messages
         } else {
-            [&*self.entries, &*part.entries].concat().into()
+            [&*self.messages, &*part.messages].concat().into()
         };
         let count = self.count.saturating_add(part.count);
-        let next = part.next.max(self.next);
-        (Self { base: self.base, next, entries, count, ends: self.ends.merge(more.ends) }, is_whole)
+        let next_offset = part.next_offset.max(self.next_offset);
+        (Self { base: self.base, messages, count, next_offset, ends: self.ends.merge(more.ends) }, is_whole)
     }
 
     /// Whether a reader who waits for `min_bytes`, or for `max_entries` (0: any number), has to wait for more.
     pub(crate) fn is_too_small(&self, min_bytes: usize, max_entries: usize) -> bool {
         let has_all = max_entries > 0 && self.count >= max_entries;
-        self.entries.len() < min_bytes.max(1) && !has_all
+        self.messages.len() < min_bytes.max(1) && !has_all
     }
 
     /// The chunk in parts of at most `max_bytes`, but one entry at least, each with memory of its own. After a single
     /// part, a rest of less than half a part is left out: to request it again costs less than many small answers.
     pub(crate) fn split(self, max_bytes: usize, first: FirstEntry) -> Vec<Self> {
-        if self.entries.len() <= max_bytes {
+        if self.messages.len() <= max_bytes {
             return vec![self];
         }
         let (mut parts, mut rest) = (Vec::new(), self);
         loop {
             let (part, is_whole) = rest.cut(rest.base, AnswerSize::of_bytes(max_bytes), true, first);
-            let is_short = is_whole && part.entries.len() < max_bytes / 2;
+            let is_short = is_whole && part.messages.len() < max_bytes / 2;
             if part.count == 0 || is_short && parts.len() == 1 {
                 return parts;
             }
-            let entries = rest.entries.split_off(part.entries.len());
+            let messages = rest.messages.split_off(part.messages.len());
             let count = rest.count.saturating_sub(part.count);
-            rest = Self { base: part.next, entries, count, ..rest };
-            parts.push(Self { entries: Bytes::copy_from_slice(&part.entries), ..part });
+            rest = Self { base: part.next_offset, messages, count, ..rest };
+            parts.push(Self { messages: Bytes::copy_from_slice(&part.messages), ..part });
             if is_whole {
                 return parts;
             }
@@ -132,7 +145,7 @@ impl Chunk {
 
     /// Whether the chunk tells which entry comes first at `position` or after it.
     pub fn covers(&self, position: i64) -> bool {
-        (self.base..self.next).contains(&position)
+        (self.base..self.next_offset).contains(&position)
     }
 
     /// The entries from `position` on that fit in `size`; with `at_least_one`, the first one even if it does not fit.
@@ -151,11 +164,11 @@ impl Chunk {
         at_least_one: bool,
         first: FirstEntry,
     ) -> (Self, bool) {
-        let count = self.count.saturating_sub(before);
+        let (count, next_offset, ends) = (self.count.saturating_sub(before), self.next_offset, self.ends);
         // A malformed entry can reach beyond the end.
-        let rest = self.entries.slice(start.min(self.entries.len())..);
+        let rest = self.messages.slice(start.min(self.messages.len())..);
         if size.fits(rest.len(), count) {
-            return (Self { base: position, next: self.next, entries: rest, count, ends: self.ends }, true);
+            return (Self { base: position, messages: rest, count, next_offset, ends }, true);
         }
         let (mut end, mut taken, mut next) = (0_usize, 0_usize, position);
         while !size.has_all(taken)
@@ -168,9 +181,9 @@ impl Chunk {
             (end, taken, next) = (after, taken.saturating_add(1), entry.position.saturating_add(1));
         }
         let is_whole = taken == count;
-        let next = if is_whole { self.next } else { next };
-        let entries = rest.slice(..end.min(rest.len()));
-        (Self { base: position, next, entries, count: taken, ends: self.ends }, is_whole)
+        let next_offset = if is_whole { next_offset } else { next };
+        let messages = rest.slice(..end.min(rest.len()));
+        (Self { base: position, messages, count: taken, next_offset, ends }, is_whole)
     }
 
     /// The first entry at or after `position`, which is looked for from `mark` on.
@@ -179,7 +192,7 @@ impl Chunk {
         if position <= self.base {
             return found;
         }
-        while let Some(entry) = self.entries.get(found.start..).and_then(first) {
+        while let Some(entry) = self.messages.get(found.start..).and_then(first) {
             if entry.position >= position {
                 break;
             }
@@ -206,30 +219,31 @@ pub(crate) fn assemble_marked(
     first: FirstEntry,
 ) -> Chunk {
     let ends = chunks.last().map_or(Ends::UNKNOWN, |chunk| chunk.ends);
-    let mut answer = Chunk::empty(position, ends);
+    let mut answer = Chunk::nothing(position, ends);
     let mut parts: Vec<(Bytes, usize)> = Vec::new();
     let mut len = 0_usize;
     for chunk in chunks {
-        if !chunk.covers(answer.next) || size.has_all(answer.count) {
+        if !chunk.covers(answer.next_offset) || size.has_all(answer.count) {
             break;
         }
-        let marks = marks.take().filter(|_| answer.next > chunk.base);
-        let near =
-            marks.map_or(Mark::START, |marks| marks.near((&chunk.entries, chunk.count), answer.next, first));
-        let entry = chunk.seek(near, answer.next, first);
+        let marks = marks.take().filter(|_| answer.next_offset > chunk.base);
+        let near = marks.map_or(Mark::START, |marks| {
+            marks.near((&chunk.messages, chunk.count), answer.next_offset, first)
+        });
+        let entry = chunk.seek(near, answer.next_offset, first);
         let room = size.less(len, answer.count);
-        let (part, is_whole) = chunk.cut_from(entry, answer.next, room, answer.count == 0, first);
-        answer.next = part.next;
+        let (part, is_whole) = chunk.cut_from(entry, answer.next_offset, room, answer.count == 0, first);
+        answer.next_offset = part.next_offset;
         answer.count = answer.count.saturating_add(part.count);
-        len = len.saturating_add(part.entries.len());
-        if !part.entries.is_empty() {
-            parts.push((part.entries, chunk.entries.len()));
+        len = len.saturating_add(part.messages.len());
+        if !part.messages.is_empty() {
+            parts.push((part.messages, chunk.messages.len()));
         }
         if !is_whole {
             break;
         }
     }
-    answer.entries = match parts.as_slice() {
+    answer.messages = match parts.as_slice() {
         [(entries, whole)] if entries.len() >= whole.saturating_sub(whole / 8) => entries.clone(),
         parts => {
             let mut all = Vec::with_capacity(len);

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::answer_size::AnswerSize;
 use crate::chunk::Chunk;
+use crate::fetch::AnswerSize;
 use crate::marks::Marks;
 
 /// Chunks of one log, none of them within another.
@@ -34,8 +34,8 @@ impl Chunks {
         while let Some(kept) = self.at(next) {
             // All entries of the first one can be before the position.
             count = if found.is_empty() { 0 } else { count.saturating_add(kept.chunk.count) };
-            len = len.saturating_add(kept.chunk.entries.len());
-            next = kept.chunk.next;
+            len = len.saturating_add(kept.chunk.messages.len());
+            next = kept.chunk.next_offset;
             marks.get_or_insert_with(|| kept.marks.clone());
             found.push(kept.chunk.clone());
             if len >= enough.bytes || enough.has_all(count) {
@@ -52,8 +52,8 @@ impl Chunks {
     /// The first position from `position` on that no chunk covers; `None` if chunks that begin from there on have
     /// `enough` bytes before that, or are more than [`MANY`].
     pub(crate) fn edge(&self, position: i64, enough: usize) -> Option<i64> {
-        let mut edge = self.at(position).map_or(position, |kept| kept.chunk.next);
-        let mut bytes = self.by_base.get(&position).map_or(0, |kept| kept.chunk.entries.len());
+        let mut edge = self.at(position).map_or(position, |kept| kept.chunk.next_offset);
+        let mut bytes = self.by_base.get(&position).map_or(0, |kept| kept.chunk.messages.len());
         for (number, (base, kept)) in self.by_base.range(position.saturating_add(1)..).enumerate() {
             if *base > edge || bytes >= enough {
                 break;
@@ -61,7 +61,7 @@ impl Chunks {
             if number >= MANY {
                 return None;
             }
-            (edge, bytes) = (kept.chunk.next, bytes.saturating_add(kept.chunk.entries.len()));
+            (edge, bytes) = (kept.chunk.next_offset, bytes.saturating_add(kept.chunk.messages.len()));
         }
         (bytes < enough).then_some(edge)
     }
@@ -74,12 +74,12 @@ impl Chunks {
 
     /// Adds a chunk. Gives those that it covers, which are dropped; `None` if another one covers it.
     pub(crate) fn insert(&mut self, chunk: Chunk, number: u64) -> Option<Vec<Kept>> {
-        if self.at(chunk.base).is_some_and(|known| known.chunk.next >= chunk.next) {
+        if self.at(chunk.base).is_some_and(|known| known.chunk.next_offset >= chunk.next_offset) {
             return None;
         }
-        let covered = self.by_base.range(chunk.base..chunk.next);
-        let covered: Vec<i64> =
-            covered.filter(|(_, kept)| kept.chunk.next <= chunk.next).map(|(base, _)| *base).collect();
+        let is_covered = |kept: &Kept| kept.chunk.next_offset <= chunk.next_offset;
+        let within = self.by_base.range(chunk.base..chunk.next_offset);
+        let covered: Vec<i64> = within.filter(|(_, kept)| is_covered(kept)).map(|(base, _)| *base).collect();
         let dropped: Vec<Kept> = covered.iter().filter_map(|base| self.by_base.remove(base)).collect();
         self.by_base.insert(chunk.base, Kept { chunk, number, marks: Marks::default() });
         Some(dropped)

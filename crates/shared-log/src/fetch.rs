@@ -1,13 +1,9 @@
-//! The parameters and the result of a fetch.
+//! The parameters of a fetch, and the memory for its answer.
 
 use std::pin::Pin;
 use std::time::Duration;
 
-use bytes::Bytes;
 use sluicegate_fair_share::ClientKey;
-
-use crate::answer_size::AnswerSize;
-use crate::chunk::{Chunk, Ends};
 
 /// A fetch from a log.
 #[derive(Debug, Clone, Copy)]
@@ -38,30 +34,36 @@ impl Fetch {
     }
 }
 
-/// The result of a fetch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fetched {
-    /// The encoded records, one after the other. Empty at the end of the log.
-    pub messages: Bytes,
-    /// The number of records.
-    pub count: usize,
-    /// The position to continue from. It can be beyond the requested one even without records, because ranges without
-    /// records for clients are skipped.
-    pub next_offset: i64,
-    /// The ends of the log. With records that were read before, they are as old as the last answer about the log.
-    pub ends: Ends,
+/// The largest size of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AnswerSize {
+    /// In bytes. A single entry is given even if it is larger.
+    pub bytes: usize,
+    /// In entries; 0: as many as fit.
+    pub entries: usize,
 }
 
-impl Fetched {
-    /// No records.
-    pub fn nothing(next_offset: i64, ends: Ends) -> Self {
-        Self { messages: Bytes::new(), count: 0, next_offset, ends }
+impl AnswerSize {
+    /// Any number of entries within so many bytes.
+    pub fn of_bytes(bytes: usize) -> Self {
+        Self { bytes, entries: 0 }
     }
-}
 
-impl From<Chunk> for Fetched {
-    fn from(Chunk { entries: messages, count, next: next_offset, ends, .. }: Chunk) -> Self {
-        Self { messages, count, next_offset, ends }
+    /// Whether entries of so many bytes fit.
+    pub(crate) fn fits(self, bytes: usize, entries: usize) -> bool {
+        bytes <= self.bytes && (self.entries == 0 || entries <= self.entries)
+    }
+
+    /// Whether so many entries are all that are wanted.
+    pub(crate) fn has_all(self, entries: usize) -> bool {
+        self.entries > 0 && entries >= self.entries
+    }
+
+    /// The room that is left beside part of an answer, which has fewer entries.
+    pub(crate) fn less(self, bytes: usize, entries: usize) -> Self {
+        debug_assert!(!self.has_all(entries), "0 would be any number");
+        let left = if self.entries == 0 { 0 } else { self.entries.saturating_sub(entries) };
+        Self { bytes: self.bytes.saturating_sub(bytes), entries: left }
     }
 }
 

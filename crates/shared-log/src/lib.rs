@@ -4,7 +4,7 @@
 //! The crate knows no messaging system and does no I/O of its own. Records are opaque encoded entries at increasing
 //! positions; [`FirstEntry`] tells where one ends.
 //!
-//! - [`Chunk`]: consecutive entries of one log
+//! - [`Chunk`]: consecutive entries of one log, as a request reads them, memory keeps them, and a fetch gives them
 //! - [`SharedLog`]: the chunks of all clusters, bounded in bytes and age
 //! - [`ClusterLogs`]: one cluster's part of it
 //! - [`SingleFlight`]: lets identical calls share a request
@@ -16,10 +16,8 @@
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-mod answer_size;
 mod chunk;
 mod chunks;
-mod entry;
 mod fetch;
 mod log;
 mod marks;
@@ -27,11 +25,9 @@ mod read_engine;
 mod shared_log;
 mod single_flight;
 
-pub use answer_size::AnswerSize;
-pub use chunk::{Chunk, Ends, SeenEnds, assemble};
-pub use entry::{Entry, FirstEntry};
-pub use fetch::{AnswerReservation, Fetch, Fetched, MAX_WAIT, WAITING_BYTES};
-pub use log::{LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP, Version};
+pub use chunk::{Chunk, Ends, Entry, FirstEntry, SeenEnds, assemble};
+pub use fetch::{AnswerReservation, AnswerSize, Fetch, MAX_WAIT, WAITING_BYTES};
+pub use log::{LOG_END, LOG_START, ListedOffset, Log, LogKey, MAX_TIMESTAMP, Version};
 pub use read_engine::{Event, RawReads, fetch};
-pub use shared_log::{ClusterLogs, Counted, Limits, LogKey, SharedLog, Stats};
+pub use shared_log::{ClusterLogs, Counted, Limits, SharedLog, Stats};
 pub use single_flight::SingleFlight;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::entry::FirstEntry;
+use crate::chunk::FirstEntry;
 
 /// The marks of one chunk, made when they are first needed. Clones share them.
 #[derive(Debug, Clone, Default)]

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::answer_size::AnswerSize;
-use crate::chunk::{Chunk, Ends, assemble};
-use crate::entry::FirstEntry;
-use crate::fetch::{AnswerReservation, Fetch, Fetched, MAX_WAIT, WAITING_BYTES};
+use crate::chunk::{Chunk, Ends, FirstEntry, assemble};
+use crate::fetch::{AnswerReservation, AnswerSize, Fetch, MAX_WAIT, WAITING_BYTES};
 
 /// The reads of one log that a messaging system provides for a fetch.
 ///
@@ -28,7 +26,7 @@ pub trait RawReads: Send {
     fn is_watched(&self, position: i64) -> bool;
 
     /// Reads what there is: records that were read before, or else by requests that are sent after the call. No
-    /// records: the log ended at the chunk's [`Chunk::next`].
+    /// records: the log ended at the chunk's [`Chunk::next_offset`].
     fn read_through(
         &mut self,
         position: i64,
@@ -74,13 +72,13 @@ pub async fn fetch<R: RawReads>(
     reads: &mut R,
     fetch: Fetch,
     reservation: &mut dyn AnswerReservation,
-) -> Result<Fetched, R::Error> {
+) -> Result<Chunk, R::Error> {
     let until = in_future(fetch.wait.min(MAX_WAIT));
     let mut log = LogReader {
         version: reads.version(),
         reads,
         fetch,
-        read: Chunk::empty(fetch.offset, Ends::UNKNOWN),
+        read: Chunk::nothing(fetch.offset, Ends::UNKNOWN),
         is_at_end: true,
         is_proven: false,
     };
@@ -88,7 +86,7 @@ pub async fn fetch<R: RawReads>(
         log.fill().await?;
     }
     if fetch.wait.is_zero() || !log.is_too_small() {
-        return Ok(log.read.into());
+        return Ok(log.read);
     }
     log.shrink();
     tokio::select! {
@@ -99,16 +97,16 @@ pub async fn fetch<R: RawReads>(
         },
         gathered = log.gather(until) => gathered?,
     }
-    if log.read.entries.len() <= WAITING_BYTES {
-        return Ok(log.read.into());
+    if log.read.messages.len() <= WAITING_BYTES {
+        return Ok(log.read);
     }
     let Chunk { base, ends, .. } = log.read;
-    log.read = Chunk::empty(base, ends);
+    log.read = Chunk::nothing(base, ends);
     if reservation.refill().await {
         log.fetch = Fetch { offset: base, ..fetch };
         log.fill().await?;
     }
-    Ok(log.read.into())
+    Ok(log.read)
 }
 
 /// A fetch on its way.
@@ -134,7 +132,7 @@ impl<R: RawReads> LogReader<'_, R> {
         let size = self.fetch.size();
         let is_half_empty = |read: &Chunk| read.is_too_small(max_bytes / 2, max_records);
         while fill && !self.is_at_end && is_half_empty(&self.read) && Instant::now() < until {
-            let more = self.reads.read_through(self.read.next, size);
+            let more = self.reads.read_through(self.read.next_offset, size);
             let Ok(more) = timeout_at(until, more).await else { break };
             if !self.add(more).await? {
                 break;
@@ -148,14 +146,14 @@ impl<R: RawReads> LogReader<'_, R> {
         let Self { fetch, read, .. } = self;
         fetch.max_bytes = fetch.max_bytes.min(WAITING_BYTES);
         if read.count == 0 {
-            read.base = read.next;
+            read.base = read.next_offset;
         }
     }
 
     /// Waits at the end of the log until there are enough records, or until `until`.
     async fn gather(&mut self, until: Instant) -> Result<(), R::Error> {
         while self.is_too_small() && (!self.is_proven || Instant::now() < until) {
-            let position = self.read.next;
+            let position = self.read.next_offset;
             let mut records = None;
             if self.is_at_end {
                 let proven = self.is_proven.then_some(self.read.ends);
@@ -188,7 +186,7 @@ impl<R: RawReads> LogReader<'_, R> {
     async fn begin(&mut self) -> Result<(), R::Error> {
         let version = self.reads.version();
         let (offset, size) = (self.fetch.offset, self.fetch.size());
-        (self.read, self.is_proven) = (Chunk::empty(offset, Ends::UNKNOWN), false);
+        (self.read, self.is_proven) = (Chunk::nothing(offset, Ends::UNKNOWN), false);
         self.read = self.reads.read_through(offset, size).await?;
         self.version = version.or_else(|| self.reads.version());
         (self.is_at_end, self.is_proven) = (self.read.count == 0, true);

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::answer_size::AnswerSize;
-use crate::chunk::{Chunk, Ends, assemble_marked};
+use crate::chunk::{Chunk, Ends, FirstEntry, assemble_marked};
 use crate::chunks::{Chunks, Kept};
-use crate::entry::FirstEntry;
+use crate::fetch::AnswerSize;
+use crate::log::LogKey;
 
 /// Recently read records of all clusters. Clones share them. The default keeps none.
 ///
@@ -29,19 +29,6 @@ pub struct Limits {
     /// The time for which a chunk is served after it was read. Bounds how long records are served that the log has
     /// lost.
     pub max_age: Duration,
-}
-
-/// A log of one cluster.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LogKey {
-    /// The topic's name.
-    pub topic: Arc<str>,
-    /// Distinguishes the topic from an earlier one of the same name; 0 if unknown.
-    pub incarnation: u128,
-    /// The partition's number.
-    pub partition: i32,
-    /// Whether the log is read without records of open and aborted transactions.
-    pub committed: bool,
 }
 
 /// Counts since the start, and what is held now.
@@ -97,7 +84,7 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Cluster {
-    logs: HashMap<LogKey, Log>,
+    logs: HashMap<LogKey, KeptLog>,
     /// All chunks in the order of their arrival.
     order: BTreeMap<u64, Arrival>,
     bytes: usize,
@@ -105,7 +92,7 @@ struct Cluster {
 
 /// The chunks of a log in one version of it.
 #[derive(Debug)]
-struct Log {
+struct KeptLog {
     version: i64,
     /// The ends as known from all answers.
     ends: Ends,
@@ -266,7 +253,7 @@ impl ClusterLogs {
         first: FirstEntry,
         now: Instant,
     ) -> Chunk {
-        let empty = Chunk::empty(chunk.base, chunk.ends);
+        let empty = Chunk::nothing(chunk.base, chunk.ends);
         let parts = chunk.split(max_part_bytes, first);
         for part in &parts {
             self.insert(log, version, part.clone(), now);
@@ -383,7 +370,7 @@ impl Cluster {
         }
         let (base, size, ends) = (chunk.base, size(&chunk), chunk.ends);
         let chunks = Chunks::default();
-        let known = self.logs.entry(log.clone()).or_insert(Log { version, ends, chunks });
+        let known = self.logs.entry(log.clone()).or_insert(KeptLog { version, ends, chunks });
         let Some(dropped) = known.chunks.insert(chunk, number) else { return (0, freed) };
         for kept in dropped {
             freed = freed.saturating_add(self.release(&kept));
@@ -406,7 +393,7 @@ impl Cluster {
 
     /// Drops the chunks of a log if its known ends include `position`. Gives their size.
     fn invalidate(&mut self, log: &LogKey, position: i64) -> usize {
-        let includes = |known: &Log| (known.ends.start..=known.ends.end).contains(&position);
+        let includes = |known: &KeptLog| (known.ends.start..=known.ends.end).contains(&position);
         if self.logs.get(log).is_some_and(includes) { self.forget(log) } else { 0 }
     }
 
@@ -455,7 +442,7 @@ fn both(log: &LogKey) -> [LogKey; 2] {
 
 /// The memory of a chunk in bytes: its entries, and about what the maps need for it.
 fn size(chunk: &Chunk) -> usize {
-    chunk.entries.len().saturating_add(OVERHEAD)
+    chunk.messages.len().saturating_add(OVERHEAD)
 }
 
 const OVERHEAD: usize = 512;

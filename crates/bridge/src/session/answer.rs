@@ -309,7 +309,7 @@ mod tests {
             let messages = Bytes::from(encoded.encode_to_vec());
             let ends = Ends { start: 1, stable: i64::MAX, end: -1 };
             for sequence in [0, 1, -1, i64::MAX] {
-                let fetched = Fetched { messages: messages.clone(), count: 1, next_offset: 9, ends };
+                let fetched = Fetched { messages: messages.clone(), count: 1, ..Fetched::nothing(9, ends) };
                 let want = KafkaFetchResp {
                     messages: vec![message.clone()],
                     next_offset: 9,
@@ -329,7 +329,7 @@ mod tests {
         let messages = vec![message; 3];
         let wire = KafkaFetchResp { messages: messages.clone(), ..Default::default() }.encode_to_vec();
         let ends = Ends { start: 1, stable: 8, end: 9 };
-        let fetched = Fetched { messages: wire.into(), count: 3, next_offset: 6, ends };
+        let fetched = Fetched { messages: wire.into(), count: 3, ..Fetched::nothing(6, ends) };
         let empty = Fetched { messages: Bytes::new(), count: 0, ..fetched.clone() };
         let error = CommandError {
             ends: Some((0, 9)),
@@ -368,7 +368,7 @@ mod tests {
     }
 
     fn records(messages: Bytes) -> Fetched {
-        Fetched { messages, count: 1, next_offset: 9, ends: Ends::UNKNOWN }
+        Fetched { messages, count: 1, ..Fetched::nothing(9, Ends::UNKNOWN) }
     }
 
     #[test]

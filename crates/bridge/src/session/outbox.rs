@@ -136,7 +136,8 @@ mod tests {
         let mut outbox = Outbox::new(Codec::Protobuf);
         let messages = Bytes::from(vec![b'm'; 100_000]);
         outbox.push(Answer::pong(1, "a".into()), None);
-        let fetched = Fetched { messages: messages.clone(), count: 1, next_offset: 9, ends: Ends::UNKNOWN };
+        let nothing = Fetched::nothing(9, Ends::UNKNOWN);
+        let fetched = Fetched { messages: messages.clone(), count: 1, ..nothing };
         outbox.push(Answer::fetched(2, System::Kafka, fetched), None);
         outbox.push(Answer::pong(3, "b".into()), None);
         let writes: Vec<Bytes> = std::iter::from_fn(|| outbox.pop()).map(|w| w.bytes).collect();

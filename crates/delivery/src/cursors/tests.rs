@@ -261,7 +261,8 @@ fn turn(cursors: &mut Cursors, version: Version, recent: Option<Fetched>) {
 /// Records of ten bytes each, of a log whose ends are not known.
 fn read(from: i64, count: usize) -> Fetched {
     let next_offset = from + count as i64;
-    Fetched { messages: vec![0; 10 * count].into(), count, next_offset, ends: Ends::UNKNOWN }
+    let messages = vec![0; 10 * count].into();
+    Fetched { messages, count, ..Fetched::nothing(next_offset, Ends::UNKNOWN) }
 }
 
 fn error(fault: Fault) -> CommandError {

@@ -136,13 +136,14 @@ impl Script {
         let message = KafkaMessage { key: key.map(Into::into), value, headers, ..Default::default() };
         let encoded = encode(message);
         let Some(end) = end_of(log.topic).or(key.map(|_| 1)) else {
-            return Ok(Fetched { messages: encoded.into(), count: 1, next_offset: 0, ends: Ends::UNKNOWN });
+            let nothing = Fetched::nothing(0, Ends::UNKNOWN);
+            return Ok(Fetched { messages: encoded.into(), count: 1, ..nothing });
         };
         let left = usize::try_from(end - fetch.offset).unwrap();
         let count = (fetch.max_bytes / encoded.len()).max(1).min(left);
         let next_offset = fetch.offset + i64::try_from(count).unwrap();
         let ends = Ends { start: 0, stable: end, end };
-        Ok(Fetched { messages: encoded.repeat(count).into(), count, next_offset, ends })
+        Ok(Fetched { messages: encoded.repeat(count).into(), count, ..Fetched::nothing(next_offset, ends) })
     }
 
     /// Waits at the end of a log that a test writes.
@@ -207,7 +208,7 @@ impl State {
             next += 1;
         }
         let count = usize::try_from(next - fetch.offset).unwrap();
-        Ok(Fetched { messages: Bytes::from(messages), count, next_offset: next, ends })
+        Ok(Fetched { messages: messages.into(), count, ..Fetched::nothing(next, ends) })
     }
 }
 

@@ -57,19 +57,12 @@ mod tests {
             let third = in_flight.enter();
             assert!(!in_flight.leave(&second) && !in_flight.leave(&third));
         }
-    }
-
-    #[test]
-    fn revoked_record_does_not_count() {
-        let in_flight = InFlight::default();
+        // A revoked record does not count.
         let only = in_flight.enter();
         in_flight.enter();
         in_flight.revoke();
         assert!(in_flight.leave(&only));
-    }
-
-    #[test]
-    fn count_of_queued_records_wraps() {
+        // The count of queued records wraps.
         let in_flight = InFlight(AtomicU64::new(u64::from(u32::MAX) << HALF));
         let only = in_flight.enter();
         assert!(in_flight.leave(&only));

@@ -15,7 +15,7 @@ async fn end_of_a_stream_is_empty_and_nothing_is_beyond_it() {
     let fetched = case.fetch("S", Fetch { max_records: 2, ..at(0) }).await.unwrap();
     assert_eq!((sequences(&fetched), fetched.next_offset, fetched.ends), (vec![1, 2], 3, end));
     let empty = Ends { start: 1, stable: 1, end: 1 };
-    assert_eq!(case.read("EMPTY", 0).await, Ok(Fetched::nothing(1, empty)));
+    assert_eq!(case.read("EMPTY", 0).await, Ok(Fetched { base: 0, ..Fetched::nothing(1, empty) }));
     assert_eq!(case.read("EMPTY", 1).await, Ok(Fetched::nothing(1, empty)));
     for (stream, offset, ends) in [("S", 5, Some((1, 4))), ("EMPTY", 2, Some((1, 1))), ("S", -1, None)] {
         let error = case.read(stream, offset).await.unwrap_err();

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use kafka_protocol::messages::{ApiKey, offset_for_leader_epoch_request as body};
 
-use super::request::{Api, topic_name};
+use super::{Api, topic_name};
 use crate::error_code::ErrorCode;
 use crate::wire::{Wire, WireError};
 

@@ -9,7 +9,7 @@ use kafka_protocol::protocol::StrBytes;
 use sluicegate_records::AbortedTransaction;
 use sluicegate_shared_log::Ends;
 
-use super::request::{Api, TopicId, topic_name};
+use super::{Api, topic_name};
 use crate::error_code::ErrorCode;
 use crate::wire::{Wire, WireError};
 
@@ -33,7 +33,7 @@ pub(crate) struct FetchRequest<'a> {
 pub(crate) struct FetchPartition<'a> {
     pub(crate) topic: &'a str,
     /// Brokers that support ids reject another topic of the same name.
-    pub(crate) topic_id: Option<TopicId>,
+    pub(crate) topic_id: Option<u128>,
     pub(crate) partition: i32,
     /// The leader epoch from the metadata; −1 if unknown. A leader of another epoch rejects the request.
     pub(crate) leader_epoch: i32,
@@ -91,7 +91,7 @@ impl Api for FetchRequest<'_> {
                 .with_partitions(partitions.iter().map(partition).collect());
             match partitions.first() {
                 Some(FetchPartition { topic_id: Some(id), .. }) if version > NAMES => {
-                    topic.with_topic_id(uuid::Uuid::from_u128(id.get()))
+                    topic.with_topic_id(uuid::Uuid::from_u128(*id))
                 }
                 first => topic.with_topic(topic_name(first.map_or("", |first| first.topic))),
             }
@@ -172,7 +172,7 @@ impl FetchAnswer {
 
 /// A topic of a response.
 enum Topic {
-    Id(Option<TopicId>),
+    Id(Option<u128>),
     Name(String),
 }
 

@@ -7,7 +7,7 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{ApiKey, list_offsets_request as body};
 use sluicegate_shared_log::MAX_TIMESTAMP;
 
-use super::request::{Api, topic_name};
+use super::{Api, topic_name};
 use crate::error_code::ErrorCode;
 use crate::wire::{Wire, WireError};
 

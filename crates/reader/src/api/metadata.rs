@@ -4,9 +4,8 @@ use std::ops::RangeInclusive;
 
 use kafka_protocol::messages::{ApiKey, metadata_request};
 
-use super::request::{Api, TopicId, topic_name};
+use super::{Api, topic_name};
 use crate::error_code::ErrorCode;
-use crate::topic::Replica;
 use crate::wire::{Wire, WireError};
 
 /// Requests the brokers and some topics. Never creates a topic.
@@ -28,8 +27,8 @@ pub(crate) struct TopicAnswer {
     pub(crate) name: String,
     /// Whether it is one of Kafka's internal topics.
     pub(crate) internal: bool,
-    /// `None` from brokers before Kafka 2.8.
-    pub(crate) id: Option<TopicId>,
+    /// Distinguishes it from others of the same name (KIP-516); `None` from brokers before Kafka 2.8.
+    pub(crate) id: Option<u128>,
     pub(crate) partitions: Vec<PartitionAnswer>,
 }
 
@@ -42,6 +41,15 @@ pub(crate) struct PartitionAnswer {
     /// −1 if the version has no epochs.
     pub(crate) epoch: i32,
     pub(crate) replicas: Box<[Replica]>,
+}
+
+/// A broker with a copy of a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replica {
+    /// The broker's id.
+    pub broker: i32,
+    /// Whether it has all acknowledged records.
+    pub in_sync: bool,
 }
 
 impl Api for MetadataRequest {

@@ -9,7 +9,7 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::request::Api;
+use super::Api;
 use crate::error_code::ErrorCode;
 use crate::wire::{Wire, WireError};
 

@@ -9,13 +9,15 @@ mod topic_config;
 mod versions;
 
 use bytes::{Buf, BytesMut};
-use kafka_protocol::messages::ResponseHeader;
+use kafka_protocol::messages::offset_for_leader_epoch_response::EpochEndOffset;
+use kafka_protocol::messages::{self, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, HeaderVersion, decode_request_header_from_buffer};
 use proptest::prelude::*;
 
 pub(super) use self::fetch::{fetch_partition, fetch_request};
 pub(super) use self::list_offsets::list_offsets_request;
 use super::*;
+use crate::error_code::ErrorCode;
 use crate::testing;
 
 const ID: u128 = 0x0123_4567_89AB_CDEF_0011_2233_4455_6677;
@@ -34,7 +36,7 @@ fn received<A: Api, R: Decodable>(request: &A, version: i16) -> R {
 }
 
 /// A response as a broker sends it, without its correlation id.
-fn sent<R: Encodable + HeaderVersion>(response: &R, version: i16) -> Bytes {
+pub(crate) fn sent<R: Encodable + HeaderVersion>(response: &R, version: i16) -> Bytes {
     let mut bytes = BytesMut::new();
     ResponseHeader::default().encode(&mut bytes, R::header_version(version)).expect("a header");
     response.encode(&mut bytes, version).expect("an encodable response");
@@ -62,14 +64,43 @@ where
     }
 }
 
-/// In every version: how long the broker wants to be left alone after `response`.
-#[track_caller]
-fn check_throttle<A: Api, R: Encodable + HeaderVersion>(request: &A, from: i16, response: impl Fn(i16) -> R) {
-    for version in A::VERSIONS {
-        let (_, throttle_time) =
-            decode(request, version, sent(&response(version), version)).expect("an answer");
-        let want = if version >= from { 1_500 } else { 0 };
-        assert_eq!(throttle_time, Duration::from_millis(want), "version {version}");
+#[test]
+fn throttle_time_is_decoded_since_kip_219() {
+    #[track_caller]
+    fn check<A: Api, R: Encodable + HeaderVersion>(
+        request: &A,
+        since: i16,
+        response: impl Fn(i16, i32) -> R,
+    ) {
+        for (version, time) in A::VERSIONS.flat_map(|version| [(version, 1_500), (version, -1)]) {
+            let (_, throttle_time) =
+                decode(request, version, sent(&response(version, time), version)).expect("an answer");
+            let want = if version >= since && time > 0 { 1_500 } else { 0 };
+            assert_eq!(throttle_time, Duration::from_millis(want), "version {version}");
+        }
+    }
+    check(&fetch_request(), 8, |version, time| {
+        fetch::fetch_response(version, "t", 3).with_throttle_time_ms(time)
+    });
+    check(&list_offsets_request(), 3, |_, time| {
+        list_offsets::response(Default::default()).with_throttle_time_ms(time)
+    });
+    check(&metadata::metadata_request(), 6, |_, time| {
+        messages::MetadataResponse::default().with_throttle_time_ms(time)
+    });
+}
+
+#[test]
+fn answer_for_another_partition_is_rejected() {
+    let offsets = sent(&messages::ListOffsetsResponse::default(), 7);
+    assert_eq!(read(&list_offsets_request(), 7, offsets), Err(WireError::Partition));
+    let other = epoch_end::response(EpochEndOffset::default().with_partition(4));
+    assert_eq!(read(&epoch_end::epoch_end_request(), 4, sent(&other, 4)), Err(WireError::Partition));
+    for (topic, partition) in [("u", 3), ("t", 4)] {
+        for version in FetchRequest::VERSIONS {
+            let bytes = sent(&fetch::fetch_response(version, topic, partition), version);
+            assert_eq!(read(&fetch_request(), version, bytes), Err(WireError::Partition));
+        }
     }
 }
 

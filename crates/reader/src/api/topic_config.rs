@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use kafka_protocol::messages::{ApiKey, describe_configs_request as body};
 use kafka_protocol::protocol::StrBytes;
 
-use super::request::Api;
+use super::Api;
 use crate::error_code::ErrorCode;
 use crate::wire::{Wire, WireError};
 

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest};
 use kafka_protocol::protocol::StrBytes;
 
-use super::request::Api;
+use super::Api;
 use crate::error_code::ErrorCode;
 use crate::wire::{Wire, WireError};
 
@@ -85,22 +85,14 @@ mod tests {
     }
 
     #[test]
-    fn highest_common_version_is_used() {
+    fn highest_common_version_within_the_limit_of_the_request_is_used() {
         assert_eq!(fetch(4..=17), Ok(17));
         assert_eq!(fetch(0..=11), Ok(11));
         assert_eq!(fetch(18..=25), Ok(18));
-    }
-
-    #[test]
-    fn request_can_limit_its_version() {
         let named = FetchPartition { topic_id: None, ..fetch_partition(4) };
         let partitions = vec![fetch_partition(3), named];
         assert_eq!(pick(4..=18, &FetchRequest { partitions, ..fetch_request() }), Ok(12));
         assert_eq!(pick(4..=18, &FetchRequest { rack: None, ..fetch_request() }), Ok(10));
-    }
-
-    #[test]
-    fn missing_common_version_names_both_ranges() {
         assert_eq!(
             fetch(19..=20),
             Err("supports Fetch in versions 19..=20, expected one of 4..=18".to_owned())

@@ -3,7 +3,7 @@
 use kafka_protocol::error::ResponseError::{self, *};
 
 use super::*;
-use crate::api::TopicId;
+use crate::testing::target;
 
 const MS: Duration = Duration::from_millis(1);
 const DEADLINE: Duration = Duration::from_millis(2_000);
@@ -111,7 +111,7 @@ fn at(host: &str) -> Address {
 }
 
 fn leader(replica: ReadReplica, learned: Instant) -> Leader {
-    Leader { address: at("leader"), epoch: 7, topic_id: TopicId::new(9), replica, learned }
+    Leader { address: at("leader"), epoch: 7, topic_id: Some(9), replica, learned }
 }
 
 fn none(_: u32) -> u32 {
@@ -123,8 +123,7 @@ fn most(end: u32) -> u32 {
 }
 
 fn nearest() -> Attempt<'static> {
-    let target = TopicPartition::parse("t", 0).expect("a valid partition");
-    Attempt::at_nearest(target, Instant::now(), none)
+    Attempt::at_nearest(target("t", 0), Instant::now(), none)
 }
 
 fn lost() -> ConnectionError {
@@ -155,29 +154,17 @@ fn check(brokers: &[Broker], want: &str) {
 }
 
 #[track_caller]
-fn check_metadata(metadata: Vec<Result<ReadReplica, ReadError>>, want: &str) {
-    check_attempt(nearest(), metadata, &[], want);
-}
-
-#[track_caller]
 fn check_attempt(
     attempt: Attempt<'static>,
     metadata: Vec<Result<ReadReplica, ReadError>>,
     brokers: &[Broker],
     want: &str,
 ) {
-    let mut act = |call: usize, _: &Call| brokers.get(call).cloned().unwrap_or(Broker::Answers);
-    assert_eq!(Cluster { attempt, metadata, brokers: &mut act }.steps(), want);
-}
-
-#[test]
-fn leader_is_called_with_its_epoch_and_topic_id() {
-    let mut act = |_: usize, call: &Call| {
-        assert_eq!((call.leader_epoch, call.topic_id), (7, TopicId::new(9)));
-        Broker::Answers
+    let mut act = |call: usize, request: &Call| {
+        assert_eq!((request.leader_epoch, request.topic_id), (7, Some(9)));
+        brokers.get(call).cloned().unwrap_or(Broker::Answers)
     };
-    let cluster = Cluster { attempt: nearest(), metadata: Vec::new(), brokers: &mut act };
-    assert_eq!(cluster.steps(), "find | leader | done at 2");
+    assert_eq!(Cluster { attempt, metadata, brokers: &mut act }.steps(), want);
 }
 
 /// Errors of brokers that do not lead any more, or not yet.
@@ -202,15 +189,6 @@ fn moved_leader_is_found_in_newer_metadata() {
 }
 
 #[test]
-fn lasting_errors_are_not_retried() {
-    for (code, name) in
-        [(TopicAuthorizationFailed, "TOPIC_AUTHORIZATION_FAILED"), (OffsetOutOfRange, "OFFSET_OUT_OF_RANGE")]
-    {
-        check(&[Broker::Rejects(code)], &format!("find | leader | {name}: partition 0 of topic t at 2"));
-    }
-}
-
-#[test]
 fn pauses_grow_and_leave_time_for_a_last_try() {
     let want = "find | leader | sleep 50 | find >0 | leader | sleep 100 | find >52 | leader | sleep 200 | find >154 | \
                 leader | sleep 400 | find >356 | leader | sleep 400 | find >758 | leader | sleep 400 | find >1160 | \
@@ -220,38 +198,66 @@ fn pauses_grow_and_leave_time_for_a_last_try() {
 }
 
 #[test]
-fn missing_leader_is_awaited() {
-    let want = "find | sleep 50 | find >1 | sleep 100 | find >52 | leader | done at 154";
-    check_metadata(vec![Err(missing_leader()), Err(missing_leader())], want);
-}
-
-#[test]
-fn unreachable_cluster_is_reported_at_once() {
-    let want =
-        "find | no broker of leader:1 could be reached: lost the connection to leader:1: broken pipe at 1";
-    check_metadata(vec![Err(unreachable(lost()))], want);
-}
-
-#[test]
-fn starting_cluster_is_retried_with_any_metadata() {
+fn leader_is_looked_for_while_that_can_help() {
     let starting = ConnectionError::Starting { address: "leader:1".to_owned() };
-    let want = "find | sleep 50 | find | leader | done at 53";
-    check_metadata(vec![Err(unreachable(starting))], want);
+    for (failures, want) in [
+        (
+            vec![missing_leader(), missing_leader()],
+            "find | sleep 50 | find >1 | sleep 100 | find >52 | leader | done at 154",
+        ),
+        // Nothing is known about a cluster that cannot be reached: any metadata will do.
+        (vec![unreachable(starting)], "find | sleep 50 | find | leader | done at 53"),
+        (vec![unreachable(throttled(700))], "find | sleep 700 | find | leader | done at 703"),
+        (
+            vec![unreachable(lost())],
+            "find | no broker of leader:1 could be reached: lost the connection to leader:1: broken pipe at 1",
+        ),
+    ] {
+        check_attempt(nearest(), failures.into_iter().map(Err).collect(), &[], want);
+    }
 }
 
 #[test]
-fn throttled_call_waits_for_the_throttle_time_and_keeps_its_leader() {
-    let want = "find | leader | sleep 700 | find | leader | done at 704";
-    check(&[Broker::Fails(throttled(700))], want);
-    let want = "find | sleep 700 | find | leader | done at 703";
-    check_metadata(vec![Err(unreachable(throttled(700)))], want);
-}
-
-#[test]
-fn throttle_time_beyond_the_deadline_is_reported_at_once() {
-    let want = "find | leader | no usable answer from broker leader:1: leader:1 throttles this client for another \
-                2.0 s at 2";
-    check(&[Broker::Fails(throttled(1_998))], want);
+fn leader_is_called_again_while_that_can_help() {
+    let silent = || Broker::IsSilent(Duration::from_secs(1));
+    let no_response =
+        ConnectionError::Silent { address: "leader:1".to_owned(), after: Duration::from_secs(1) };
+    let moved = || Broker::Rejects(NotLeaderOrFollower);
+    for (brokers, want) in [
+        (
+            vec![Broker::Rejects(TopicAuthorizationFailed)],
+            "TOPIC_AUTHORIZATION_FAILED: partition 0 of topic t at 2",
+        ),
+        (vec![Broker::Rejects(OffsetOutOfRange)], "OFFSET_OUT_OF_RANGE: partition 0 of topic t at 2"),
+        // It keeps its leader.
+        (vec![Broker::Fails(throttled(700))], "sleep 700 | find | leader | done at 704"),
+        (
+            vec![Broker::Fails(throttled(1_998))],
+            "no usable answer from broker leader:1: leader:1 throttles this client for another 2.0 s at 2",
+        ),
+        // Another leader is looked for while a silent broker is called again.
+        (vec![silent()], "sleep 50 | find >0 | leader and metadata | done at 1053"),
+        (
+            vec![silent(), Broker::LosesLeadership],
+            "sleep 50 | find >0 | leader and metadata | find >1051 | leader and metadata | done at 1055",
+        ),
+        (
+            vec![moved(), Broker::FailsForGood(no_response)],
+            "sleep 50 | find >0 | leader | no usable answer from broker leader:1: \
+             no response from leader:1 within 1.0s at 54",
+        ),
+        (
+            vec![Broker::IsSilentUntilDeadline],
+            "no usable answer from broker leader:1: no response from leader:1 within 2.0s at 2000",
+        ),
+        // The last try may have had little time.
+        (
+            vec![moved(), Broker::IsSilentUntilDeadline],
+            "sleep 50 | find >0 | leader | NOT_LEADER_OR_FOLLOWER: partition 0 of topic t at 2000",
+        ),
+    ] {
+        check(&brokers, &format!("find | leader | {want}"));
+    }
 }
 
 #[test]
@@ -277,14 +283,6 @@ fn failed_replica_is_left_for_the_leader_without_a_pause() {
 }
 
 #[test]
-fn error_of_the_leader_counts_after_a_failed_replica() {
-    let out_of_range = Broker::Rejects(OffsetOutOfRange);
-    let want = "find | leader | prefer 2 | find | replica | prefer none | find | leader alone | \
-                OFFSET_OUT_OF_RANGE: partition 0 of topic t at 6";
-    check(&[Broker::Redirects, out_of_range.clone(), out_of_range], want);
-}
-
-#[test]
 fn preferred_replica_is_called() {
     let replica = "find | leader | prefer 2 | find | replica";
     let check = |brokers: &[Broker], then: &str| {
@@ -299,43 +297,17 @@ fn preferred_replica_is_called() {
     check(&[Broker::IsBehind, Broker::IsBehind], want);
     // Redirects are bounded.
     check(&[Broker::Redirects], "prefer 2 | find | leader alone | done at 6");
+    // The error of the leader counts after a failed replica.
+    let want = "prefer none | find | leader alone | OFFSET_OUT_OF_RANGE: partition 0 of topic t at 6";
+    check(&vec![Broker::Rejects(OffsetOutOfRange); 2], want);
 }
 
 #[test]
 fn call_to_the_leader_alone_ignores_replicas() {
-    let target = TopicPartition::parse("t", 0).expect("a valid partition");
     for replica in [ReadReplica::Leader, ReadReplica::LeaderOnly, ReadReplica::Preferred(at("replica"))] {
-        let attempt = Attempt::at_leader(target, Instant::now(), none);
+        let attempt = Attempt::at_leader(target("t", 0), Instant::now(), none);
         check_attempt(attempt, vec![Ok(replica)], &[], "find | leader alone | done at 2");
     }
-}
-
-#[test]
-fn silent_broker_is_called_again_while_another_leader_is_looked_for() {
-    let silent = Broker::IsSilent(Duration::from_millis(1_000));
-    let want = "find | leader | sleep 50 | find >0 | leader and metadata | done at 1053";
-    check(std::slice::from_ref(&silent), want);
-    let want = "find | leader | sleep 50 | find >0 | leader and metadata | find >1051 | leader and metadata | \
-                done at 1055";
-    check(&[silent, Broker::LosesLeadership], want);
-}
-
-#[test]
-fn call_that_must_not_be_repeated_reports_its_own_failure() {
-    let silent =
-        ConnectionError::Silent { address: "leader:1".to_owned(), after: Duration::from_millis(1_000) };
-    let want = "find | leader | sleep 50 | find >0 | leader | no usable answer from broker leader:1: \
-                no response from leader:1 within 1.0s at 54";
-    check(&[Broker::Rejects(NotLeaderOrFollower), Broker::FailsForGood(silent)], want);
-}
-
-#[test]
-fn deadline_reports_the_failure_before_the_last_try() {
-    let want = "find | leader | no usable answer from broker leader:1: no response from leader:1 within 2.0s at 2000";
-    check(&[Broker::IsSilentUntilDeadline], want);
-    let want = "find | leader | sleep 50 | find >0 | leader | \
-                NOT_LEADER_OR_FOLLOWER: partition 0 of topic t at 2000";
-    check(&[Broker::Rejects(NotLeaderOrFollower), Broker::IsSilentUntilDeadline], want);
 }
 
 #[test]
@@ -343,11 +315,9 @@ fn search_for_a_leader_at_the_deadline_reports_the_failure_before() {
     let mut attempt = nearest();
     let now = Instant::now();
     attempt.deadline = now;
-    let search = |attempt: &mut Attempt<'_>| match attempt
-        .next::<()>(now, Outcome::Leader(Err(unreachable(lost()))))
-    {
-        Step::GiveUp(failure) => failure.to_string(),
-        other => panic!("{other:?}"),
+    let search = |attempt: &mut Attempt<'_>| {
+        let step = attempt.next::<()>(now, Outcome::Leader(Err(unreachable(lost()))));
+        if let Step::GiveUp(failure) = step { failure.to_string() } else { panic!("{step:?}") }
     };
     assert_eq!(search(&mut attempt), "no broker of leader:1 could be reached");
     attempt.last_failure = Some(missing_leader());

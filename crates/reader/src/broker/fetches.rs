@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_fair_share::{Holder, Place};
+use sluicegate_shared_log::Log;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Broker;
@@ -16,14 +17,14 @@ use crate::slow_logs::SLOW;
 
 impl Broker {
     /// Whether a fetch from `offset` will probably take long, or its client has held up others often.
-    pub(crate) fn is_slow(&self, holder: Holder, log: (&str, i32), offset: i64) -> bool {
+    pub(crate) fn is_slow(&self, holder: Holder, log: Log<'_>, offset: i64) -> bool {
         let now = Instant::now();
         // One that has failed must be found out about first.
         !self.has_failed() && (self.slow_logs.has(log, offset, now) || self.stalls.are_many(holder, now))
     }
 
     /// Learns from a fetch from `offset` that was answered within `took`; `to` is the offset that follows it.
-    pub(crate) fn note_fetched(&self, log: (&str, i32), (offset, to): (i64, i64), took: Option<Duration>) {
+    pub(crate) fn note_fetched(&self, log: Log<'_>, (offset, to): (i64, i64), took: Option<Duration>) {
         // A broker does not read from connections that it throttles: the time says nothing.
         let Some(took) = took.filter(|_| !self.fetches.was_throttled_lately()) else { return };
         if took >= SLOW {
@@ -124,17 +125,17 @@ impl Broker {
             if !is_stalled(&connection) || traffic.was_throttled_lately() {
                 continue;
             }
-            let Some(FetchPartition { topic, partition, offset, .. }) = request.partitions.first() else {
+            let Some(&FetchPartition { topic, partition, offset, .. }) = request.partitions.first() else {
                 continue;
             };
+            let log = Log { topic, partition };
             if connection.oldest().is_some_and(|(oldest, _)| oldest == id) {
                 let now = Instant::now();
-                self.slow_logs.note_slow((topic, *partition), *offset, now);
+                self.slow_logs.note_slow(log, offset, now);
                 if !std::mem::replace(&mut is_oldest, true) {
                     self.stalls.note(holder, now);
                 }
-            } else if self.is_slow(holder, (topic, *partition), *offset) || self.has_another(&traffic.shared)
-            {
+            } else if self.is_slow(holder, log, offset) || self.has_another(&traffic.shared) {
                 return Ok(None);
             }
         }

@@ -15,7 +15,12 @@ fn read_with(key: &str, value: &str) -> Result<Config, Vec<String>> {
 }
 
 #[test]
-fn bootstrap_servers_are_enough() {
+fn bootstrap_servers_are_required_and_enough() {
+    let expected = "expected `host:port[,host:port…]`";
+    for (properties, problem) in [(&[][..], "required"), (&[("bootstrap.servers", " , ")], "empty")] {
+        let want = [format!("`bootstrap.servers`: is {problem}: {expected}")];
+        assert_eq!(read(properties).expect_err("no servers"), want);
+    }
     for key in ["bootstrap.servers", "metadata.broker.list"] {
         let config = read(&[(key, "a:1, b")]).expect("a configuration");
         let addresses: Vec<String> = config.bootstrap.iter().map(ToString::to_string).collect();
@@ -23,18 +28,6 @@ fn bootstrap_servers_are_enough() {
         assert_eq!(config.client_id, "sluicegate");
         assert_eq!(config.request_timeout, Duration::from_secs(5));
     }
-}
-
-#[test]
-fn harmless_properties_are_accepted() {
-    for (key, value) in [
-        ("queued.min.messages", "x"), // unknown
-        ("api.version.request", "true"),
-        ("client.dns.lookup", "use_all_dns_ips"),
-    ] {
-        read_with(key, value).expect(key);
-    }
-    assert_eq!(read_with("connections.max.idle.ms", "0").expect("no limit").max_idle, None);
 }
 
 #[test]
@@ -68,24 +61,25 @@ fn documented_properties_are_validated() {
 }
 
 #[test]
-fn unsupported_values_are_rejected() {
-    let dns = "resolve_canonical_bootstrap_servers_only";
+fn unsupported_values_are_rejected_and_unknown_properties_ignored() {
+    let isolation = "expected `read_uncommitted`; each fetch chooses `read_committed` for itself";
+    let dns = "expected `use_all_dns_ips`, no other value is supported, got `x`";
     for (key, value, want) in [
-        (
-            "isolation.level",
-            "read_committed",
-            "expected `read_uncommitted`; each fetch chooses `read_committed` for itself",
-        ),
+        ("isolation.level", "read_committed", isolation),
         ("isolation.level", "2", "expected `read_uncommitted`, got `2`"),
         ("api.version.request", "false", "expected `true`, no other value is supported"),
-        (
-            "client.dns.lookup",
-            dns,
-            &format!("expected `use_all_dns_ips`, no other value is supported, got `{dns}`"),
-        ),
+        ("client.dns.lookup", "x", dns),
     ] {
         assert_eq!(read_with(key, value).expect_err(value), [format!("`{key}`: {want}")]);
     }
+    for (key, value) in [
+        ("queued.min.messages", "x"),
+        ("api.version.request", "true"),
+        ("client.dns.lookup", "use_all_dns_ips"),
+    ] {
+        read_with(key, value).expect(key);
+    }
+    assert_eq!(read_with("connections.max.idle.ms", "0").expect("no limit").max_idle, None);
 }
 
 #[test]
@@ -117,13 +111,4 @@ fn all_problems_are_reported_at_once() {
             "`broker.address.family`: expected `any`, `v4` or `v6`, got `ipx`",
         ]
     );
-}
-
-#[test]
-fn bootstrap_servers_are_required() {
-    let expected = "expected `host:port[,host:port…]`";
-    let required = [format!("`bootstrap.servers`: is required: {expected}")];
-    assert_eq!(read(&[]).expect_err("no servers"), required);
-    let empty = [format!("`bootstrap.servers`: is empty: {expected}")];
-    assert_eq!(read(&[("bootstrap.servers", " , ")]).expect_err("no servers"), empty);
 }

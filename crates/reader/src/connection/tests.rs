@@ -3,17 +3,18 @@
 use std::pin::pin;
 use std::sync::LazyLock;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use kafka_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
-use kafka_protocol::messages::{ResponseHeader, SaslAuthenticateResponse, SaslHandshakeResponse, TopicName};
+use kafka_protocol::messages::{SaslAuthenticateResponse, SaslHandshakeResponse, TopicName};
 use kafka_protocol::protocol::{Encodable, HeaderVersion, decode_request_header_from_buffer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::sleep_until;
 
 use super::*;
+use crate::api::tests::sent;
 use crate::api::{AskedOffset, ListOffsetsRequest, SaslHandshakeRequest};
 use crate::redact::Secret;
 use crate::sasl::tests::{Endpoint, granted, pass};
@@ -35,10 +36,7 @@ pub(crate) async fn asked(peer: &mut DuplexStream) -> (i16, i16, i32) {
 }
 
 async fn answer<R: Encodable + HeaderVersion>(peer: &mut DuplexStream, version: i16, id: i32, response: &R) {
-    let mut body = BytesMut::new();
-    let header = ResponseHeader::default().with_correlation_id(id);
-    header.encode(&mut body, R::header_version(version)).expect("a header");
-    response.encode(&mut body, version).expect("a response");
+    let body = [&id.to_be_bytes()[..], &sent(response, version)].concat();
     peer.write_i32(i32::try_from(body.len()).expect("a short response")).await.expect("an open pipe");
     peer.write_all(&body).await.expect("an open pipe");
 }
@@ -147,13 +145,10 @@ async fn connection_retires_before_its_authentication_expires() {
         assert_eq!(answered.answer[&("t".to_owned(), 0)].offset, 7);
     }
     assert_eq!(peer.read(&mut [0]).await.expect("an end"), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn connection_without_lifetime_does_not_retire() {
-    let (connection, _peer) = authenticated(0).await;
+    // 0 is no limit.
+    let (unlimited, _peer) = authenticated(0).await;
     sleep_until(Instant::now() + Duration::from_secs(1 << 30)).await;
-    assert!(connection.is_usable());
+    assert!(unlimited.is_usable());
 }
 
 #[tokio::test]

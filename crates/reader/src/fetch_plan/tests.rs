@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::encoder_pool::EncoderPool;
+use crate::metadata_cache::log_version;
 use crate::record_batches::{batch, one_record, record};
+use crate::testing::target;
 
 const MAX_RESPONSE: usize = 1 << 20;
 
@@ -15,9 +17,9 @@ struct Case {
 
 impl Case {
     fn plan(&self, requested: i64, now: Instant) -> FetchPlan<'_> {
-        let target = TopicPartition::parse("t", 0).expect("a valid partition");
         let limits = Limits { max_bytes: 10, max_record_bytes: 1_000, max_batch_bytes: MAX_RESPONSE };
-        FetchPlan::new(&self.skip_cache, target, requested, (limits.max_bytes, limits, limits.max_bytes), now)
+        let sizes = (limits.max_bytes, limits, limits.max_bytes);
+        FetchPlan::new(&self.skip_cache, target("t", 0), requested, sizes, now)
     }
 
     /// The step that follows an answer and its encoding.
@@ -57,7 +59,7 @@ impl Case {
     }
 }
 
-type Answer = Result<(FetchAnswer, LogVersion), ReadError>;
+type Answer = Result<(FetchAnswer, Version), ReadError>;
 
 fn fetched(high_watermark: i64, records: &[u8]) -> FetchAnswer {
     FetchAnswer {
@@ -72,7 +74,7 @@ fn fetched(high_watermark: i64, records: &[u8]) -> FetchAnswer {
 }
 
 fn answer(leader_epoch: i32, records: &[u8]) -> Answer {
-    Ok((fetched(100, records), LogVersion { topic_id: None, leader_epoch }))
+    Ok((fetched(100, records), log_version(None, leader_epoch)))
 }
 
 fn out_of_range() -> Answer {
@@ -130,38 +132,33 @@ fn empty_batches_are_skipped() {
 }
 
 #[test]
-fn batch_that_fits_no_response_is_an_error() {
-    let says = "RECORD_LIST_TOO_LARGE: batch of 2000061 bytes at offset 0 exceeds the limit of 1047552";
-    let log = log(vec![(0, control(0, 0, &[0; 2_000_000]))]);
-    assert_eq!(Case::default().fetch(0, log), (vec![0], Err(says.to_owned())));
-}
-
-#[test]
-fn unusable_batches_are_errors() {
+fn errors_name_the_offset() {
     let mut corrupt = one_record(5, b'x');
     corrupt[68] ^= 1;
-    let large = batch(5, 0, 0, 1, &record(0, &[0; 2_000]));
-    for (batch, want) in [
-        (one_record(0, b'x'), "CORRUPT_MESSAGE: 69 bytes of batches, all before offset 5"),
-        (corrupt, "CORRUPT_MESSAGE: batch at offset 5 is corrupt: checksum is"),
-        (large, "MESSAGE_TOO_LARGE: record of 200"),
-    ] {
-        let (offsets, result) = Case::default().fetch(5, |_| answer(1, &batch));
+    let cause = ConnectionError::TooLong { address: "a:1".to_owned(), len: 9, max: 8 };
+    let too_long = || Err(ReadError::Unanswered { broker: "a:1".to_owned(), cause: cause.clone() });
+    let batches: [(&dyn Fn() -> Answer, &str); 6] = [
+        (&|| answer(1, &one_record(0, b'x')), "CORRUPT_MESSAGE: 69 bytes of batches, all before offset 5"),
+        (&|| answer(1, &corrupt), "CORRUPT_MESSAGE: batch at offset 5 is corrupt: checksum is"),
+        (&|| answer(1, &batch(5, 0, 0, 1, &record(0, &[0; 2_000]))), "MESSAGE_TOO_LARGE: record of 200"),
+        // Its end is cut off, as brokers do at the requested size.
+        (
+            &|| answer(1, &control(5, 0, &[0; 2_000_000])[..MAX_RESPONSE - ENVELOPE]),
+            "RECORD_LIST_TOO_LARGE: batch of 2000061 bytes at offset 5 exceeds the limit of 1047552",
+        ),
+        (&out_of_range, "OFFSET_OUT_OF_RANGE: offset 5 is not within partition 0 of topic t"),
+        (
+            &too_long,
+            "RECORD_LIST_TOO_LARGE: response of 9 bytes with the batch at offset 5 exceeds the limit \
+             (receive.message.max.bytes = 8)",
+        ),
+    ];
+    for (answer, want) in batches {
+        let (offsets, result) = Case::default().fetch(5, |_| answer());
         let error = result.expect_err("an unusable batch");
         assert!(error.starts_with(want), "{error}");
         assert_eq!(offsets, [5]);
     }
-}
-
-#[test]
-fn errors_name_the_offset() {
-    let says = "OFFSET_OUT_OF_RANGE: offset 5 is not within partition 0 of topic t".to_owned();
-    assert_eq!(Case::default().fetch(5, |_| out_of_range()), (vec![5], Err(says)));
-    let cause = ConnectionError::TooLong { address: "a:1".to_owned(), len: 9, max: 8 };
-    let too_long = || ReadError::Unanswered { broker: "a:1".to_owned(), cause: cause.clone() };
-    let says = "RECORD_LIST_TOO_LARGE: response of 9 bytes with the batch at offset 5 exceeds the limit \
-                (receive.message.max.bytes = 8)";
-    assert_eq!(Case::default().fetch(5, |_| Err(too_long())), (vec![5], Err(says.to_owned())));
 }
 
 #[test]
@@ -197,19 +194,6 @@ fn old_messages_beyond_the_limit_end_the_fetch() {
     assert_eq!(offsets, [0]);
     let error = result.expect_err("old messages");
     assert!(error.starts_with("UNSUPPORTED_FOR_MESSAGE_FORMAT: record at offset 0 has"), "{error}");
-}
-
-#[test]
-fn repeated_fetch_continues_where_the_last_one_stopped() {
-    let case = Case::default();
-    let large = large_control();
-    let log = |request: RecordsFrom| match request.offset {
-        0 => answer(1, &large),
-        4 => answer(1, &one_record(4, b'x')),
-        _ => answer(1, b""),
-    };
-    assert_eq!(case.fetch(0, log), (vec![0], Ok((0, 4))));
-    assert_eq!(case.fetch(0, log), (vec![4], Ok((1, 5))));
 }
 
 /// Offsets 0 to 15 of control records in batches of four, then a record.
@@ -270,7 +254,7 @@ fn skipped_bytes_are_counted_before_the_next_request() {
     let so_far = plan.so_far().expect("skipped records").expect("no old format");
     assert_eq!((so_far.count, so_far.next_offset, so_far.ends.end), (0, 8, 100));
     // Meanwhile another fetch has come further.
-    case.skip_cache.insert(plan.target(), (8, 20), LogVersion { topic_id: None, leader_epoch: 1 }, now);
+    case.skip_cache.insert(plan.target(), (8, 20), log_version(None, 1), now);
     plan.catch_up(now);
     assert_eq!(plan.request().offset, 20);
 }

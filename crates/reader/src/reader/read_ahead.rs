@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use sluicegate_fair_share::{ClientKey, Ledger, Permit, Permits};
-use sluicegate_shared_log::{AnswerSize, ClusterLogs, Fetch, Fetched, LogKey};
+use sluicegate_shared_log::{AnswerSize, Chunk, ClusterLogs, Fetch, LogKey, RawReads};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::read_through::MIN_REQUEST;
-use super::{FetchKey, Inner, ReadLog, Reader};
+use super::{Inner, LogReads, Reader};
 use crate::topic_partition::TopicPartition;
 
 /// The reads ahead of each client in each log.
@@ -68,12 +68,12 @@ impl ReadAhead {
     }
 }
 
-impl Reader {
+impl LogReads<'_> {
     /// Begins to read what follows an answer, if memory has the record before it but less than [`enough`] after it, and
     /// the log goes on for as long. A client that reads on finds it there.
-    pub(super) fn read_ahead(&self, log: ReadLog<'_>, fetch: Fetch, read: &Fetched) {
-        let Inner { logs, read_ahead, .. } = &*self.inner;
-        let end = read.ends.visible(log.committed);
+    pub(super) fn read_ahead(&self, fetch: Fetch, read: &Chunk) {
+        let Inner { logs, read_ahead, .. } = &*self.reader.inner;
+        let end = read.ends.visible(self.committed);
         let has_more = |from: i64| {
             read.count > 0 && end.saturating_sub(from) >= i64::try_from(read.count).unwrap_or(i64::MAX)
         };
@@ -81,43 +81,43 @@ impl Reader {
         if fetch.max_bytes < MIN_REQUEST || !has_more(read.next_offset) {
             return;
         }
-        let Some(version) = self.version_of(log) else { return };
-        let (key, epoch, now) = (log.key(version), version.leader_epoch.into(), Instant::now().into());
+        let Some(version) = self.version() else { return };
+        let ((key, version), now) = (self.key(version), Instant::now().into());
         let enough = enough(logs);
         let before = fetch.offset.saturating_sub(1);
-        if logs.covers(&key, epoch, before, now)
-            && let Some(from) = logs.edge(&key, epoch, read.next_offset, enough, now)
+        if logs.covers(&key, version, before, now)
+            && let Some(from) = logs.edge(&key, version, read.next_offset, enough, now)
             && has_more(from)
         {
             let fetch = Fetch { offset: from, max_bytes: fetch.max_bytes.min(enough), ..fetch };
-            let (reader, of) = (self.clone(), key.clone());
+            let (reader, of) = (self.reader.clone(), key.clone());
             let read = async move {
-                let has_found = reader.read_into_memory(&of, fetch).await;
+                let has_found = read_into_memory(&reader, &of, fetch).await;
                 drop(reader);
                 if !has_found {
                     // The same would be tried again after each answer.
                     sleep(LIFE).await;
                 }
             };
-            read_ahead.begin(log.source, (key, from), read);
+            read_ahead.begin(self.source, (key, from), read);
         }
     }
+}
 
-    /// Reads a part of a log. Whether there are records in memory then: its client learns of errors if it reads on.
-    async fn read_into_memory(&self, key: &LogKey, fetch: Fetch) -> bool {
-        let Fetch { offset, max_bytes, committed, source, .. } = fetch;
-        let Some(target) = TopicPartition::of(key) else { return false };
-        let log = ReadLog { target, committed, source, skips: &() };
-        let known = || self.kept(log, offset, AnswerSize::of_bytes(1)).map(|kept| Ok(Some(kept)));
-        let mut plan = None;
-        let read = self.inner.fetches.run(
-            FetchKey::new(log, offset),
-            |_| false,
-            known,
-            || self.request(log, offset, max_bytes, &mut plan),
-        );
-        matches!(timeout(PATIENCE, read).await, Ok(Ok(Some(chunk))) if chunk.count > 0)
-    }
+/// Reads a part of a log. Whether there are records in memory then: its client learns of errors if it reads on.
+async fn read_into_memory(reader: &Reader, key: &LogKey, fetch: Fetch) -> bool {
+    let Fetch { offset, max_bytes, committed, source, .. } = fetch;
+    let Some(target) = TopicPartition::of(key) else { return false };
+    let reads = LogReads { reader, target, committed, source, skips: &() };
+    let known = || reads.kept(offset, AnswerSize::of_bytes(1)).map(|kept| Ok(Some(kept)));
+    let mut plan = None;
+    let read = reader.inner.fetches.run(
+        reads.fetch_key(offset),
+        |_| false,
+        known,
+        || reads.request(offset, max_bytes, &mut plan),
+    );
+    matches!(timeout(PATIENCE, read).await, Ok(Ok(Some(chunk))) if chunk.count > 0)
 }
 
 /// The bytes in memory after a client's place that make a read ahead needless.

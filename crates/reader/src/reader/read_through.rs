@@ -1,44 +1,57 @@
 //! Requests records, and keeps them for other readers of the log.
 
+use std::fmt;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
 use kafka_protocol::error::ResponseError;
-use sluicegate_shared_log::{AnswerSize, Chunk, Fetched, assemble};
+use sluicegate_fair_share::ClientKey;
+use sluicegate_shared_log::{AnswerSize, Chunk, RawReads, assemble};
 use tokio::time::{Instant, timeout_at};
 
-use super::{FetchKey, Inner, ReadLog, Reader};
+use super::{FetchKey, Inner, LogReads};
+use crate::backoff::in_future;
 use crate::broker_failures::BrokerFailures;
-use crate::clock::in_future;
-use crate::entries::{first_entry, max_expensive, max_kept};
+use crate::encoder_pool::{first_entry, max_expensive, max_kept};
 use crate::fetch_call::fetch_call;
 use crate::fetch_plan::FetchPlan;
 use crate::read_error::ReadError;
 
-impl Reader {
-    /// Reads what there is: records that were read before, or else by requests that were sent after this call began.
+/// Counts the bytes that fetches skip to the clients that cause them, so that a client which skips without pause waits
+/// for its own turn. `()` counts nothing.
+pub trait SkipMeter: fmt::Debug + Send + Sync {
+    /// Counts so many bytes to this client. Ready when it may read on: no request of the fetch is in flight until then.
+    ///
+    /// A fetch drops the wait after a second, and ends without records.
+    fn skipped(&self, source: ClientKey, bytes: usize) -> BoxFuture<'_, ()>;
+}
+
+impl SkipMeter for () {
+    fn skipped(&self, _: ClientKey, _: usize) -> BoxFuture<'_, ()> {
+        ready(()).boxed()
+    }
+}
+
+impl LogReads<'_> {
+    /// What there is: records that were read before, or else by requests that were sent after this call began.
     ///
     /// After each part of the log that is skipped, the call waits for its client's turn. Others who want the same do
     /// not wait for it.
-    pub(super) async fn read_through(
-        &self,
-        log: ReadLog<'_>,
-        offset: i64,
-        size: AnswerSize,
-    ) -> Result<Chunk, ReadError> {
-        let Inner { brokers, fetches, .. } = &*self.inner;
-        let known = || self.kept(log, offset, size).map(|chunk| Ok(Some(chunk)));
-        let near = |other: &FetchKey| other.is_of(log) && offset.saturating_sub(other.offset) < NEAR;
+    pub(super) async fn kept_or_requested(&self, offset: i64, size: AnswerSize) -> Result<Chunk, ReadError> {
+        let Inner { brokers, fetches, .. } = &*self.reader.inner;
+        let known = || self.kept(offset, size).map(|chunk| Ok(Some(chunk)));
+        let key = self.fetch_key(offset);
+        let near = |(log, from): &FetchKey| *log == key.0 && offset.saturating_sub(*from) < NEAR;
         let (turn_ends, deadline) = (in_future(MAX_TURN), in_future(brokers.config().request_timeout));
         let mut plan = None;
         loop {
-            let read = fetches.run(FetchKey::new(log, offset), near, known, || {
-                self.request(log, offset, size.bytes, &mut plan)
-            });
+            let read = fetches.run(key.clone(), near, known, || self.request(offset, size.bytes, &mut plan));
             let read = timeout_at(deadline, read).await;
             // Of requests that this call has sent. Those of others are counted to them.
             let skipped = plan.as_mut().map_or(0, FetchPlan::take_skipped);
             let may_go_on =
-                skipped == 0 || timeout_at(turn_ends, log.skips.skipped(log.source, skipped)).await.is_ok();
+                skipped == 0 || timeout_at(turn_ends, self.skips.skipped(self.source, skipped)).await.is_ok();
             match read {
                 // It can be more than this call wants.
                 Ok(Ok(Some(read))) if read.count > 0 => {
@@ -49,9 +62,7 @@ impl Reader {
                 Ok(Ok(None)) if may_go_on => {}
                 Ok(Ok(None)) | Err(_) => {
                     let so_far = plan.as_ref().and_then(FetchPlan::so_far);
-                    let so_far =
-                        so_far.unwrap_or_else(|| Err(brokers.unreachable(BrokerFailures::default())));
-                    return so_far.map(|fetched| chunk(offset, fetched));
+                    return so_far.unwrap_or_else(|| Err(brokers.unreachable(BrokerFailures::default())));
                 }
             }
         }
@@ -61,12 +72,12 @@ impl Reader {
     /// that of the same call before.
     pub(super) async fn request<'a>(
         &'a self,
-        log: ReadLog<'a>,
         offset: i64,
         max_bytes: usize,
         plan: &mut Option<FetchPlan<'a>>,
     ) -> Result<Option<Chunk>, ReadError> {
-        let Inner { brokers, skip_caches, encoders, logs, .. } = &*self.inner;
+        let Self { reader, target, committed, source, .. } = *self;
+        let Inner { brokers, skip_caches, encoders, logs, .. } = &*reader.inner;
         let config = brokers.config();
         // From when it is sent: others can share the request.
         let (now, deadline) = (Instant::now(), in_future(config.request_timeout));
@@ -76,27 +87,26 @@ impl Reader {
             // A broker answers with whole batches: what came is kept, so that no batch is fetched again for each part
             // of it.
             let limits = config.record_limits(asked.max(max_kept(logs)));
-            let skip_cache = if log.committed { &skip_caches.committed } else { &skip_caches.all };
-            FetchPlan::new(skip_cache, log.target, offset, (asked, limits, max_expensive(logs)), now)
+            let skip_cache = if committed { &skip_caches.committed } else { &skip_caches.all };
+            FetchPlan::new(skip_cache, target, offset, (asked, limits, max_expensive(logs)), now)
         });
         plan.catch_up(now);
-        let read = fetch_call(brokers, (logs, encoders), plan, (log.committed, log.source), deadline).await;
+        let read = fetch_call(brokers, (logs, encoders), plan, (committed, source), deadline).await;
         if let Err(ReadError::Broker { code, .. }) = &read
             && code.0 == ResponseError::OffsetOutOfRange
-            && let Some(version) = self.version_of(log)
+            && let Some(version) = self.version()
         {
-            logs.invalidate(&log.key(version), offset);
+            logs.invalidate(&self.key(version).0, offset);
         }
-        let Some(fetched) = read? else { return Ok(None) };
-        let chunk = chunk(offset, fetched);
+        let Some(chunk) = read? else { return Ok(None) };
         let Some(version) = plan.version() else { return Ok(Some(chunk)) };
-        let (key, epoch, now) = (log.key(version), version.leader_epoch.into(), Instant::now().into());
-        Ok(Some(logs.insert_parts(&key, epoch, chunk, asked, first_entry, now)))
+        let ((key, version), now) = (self.key(version), Instant::now().into());
+        Ok(Some(logs.insert_parts(&key, version, chunk, asked, first_entry, now)))
     }
-}
 
-fn chunk(base: i64, Fetched { messages, count, next_offset, ends }: Fetched) -> Chunk {
-    Chunk { base, next: next_offset, entries: messages, count, ends }
+    pub(super) fn fetch_key(&self, offset: i64) -> FetchKey {
+        (self.target.key(None, self.committed), offset)
+    }
 }
 
 /// The least that a request for records asks for, in bytes: others can want what follows.

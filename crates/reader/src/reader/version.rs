@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use sluicegate_fair_share::ClientKey;
-use sluicegate_shared_log::Version;
+use sluicegate_shared_log::{Log, Version};
 use tokio::time::timeout;
 
 use super::{Inner, Reader};
-use crate::api::{EpochEndAnswer, EpochEndRequest, TopicConfigAnswer, TopicConfigRequest, TopicId};
+use crate::api::{EpochEndAnswer, EpochEndRequest, TopicConfigAnswer, TopicConfigRequest};
 use crate::attempt::{Attempt, Reply};
+use crate::backoff::in_future;
 use crate::backoff::jitter;
 use crate::broker_failures::BrokerFailures;
-use crate::clock::in_future;
 use crate::leader_call::{Recipient, leader_call};
-use crate::log_version::LogVersion;
 use crate::read_error::ReadError;
 use crate::topic_partition::TopicPartition;
 
@@ -21,13 +20,8 @@ impl Reader {
     /// Changes whenever the records of a log may have changed. `None` if its topic is not known; without a leader, or
     /// for a partition that the topic does not have, it has the topic's id only. It can be out of date, but is not
     /// forgotten because of its age: a caller could not tell then whether another leader was elected meanwhile.
-    pub fn version(&self, topic: &str, partition: i32) -> Option<Version> {
-        let target = TopicPartition::parse(topic, partition).ok()?;
-        let LogVersion { topic_id, leader_epoch } = self.inner.brokers.last_version(target)?;
-        Some(Version {
-            topic_id: topic_id.map(TopicId::get),
-            leader_epoch: (leader_epoch >= 0).then_some(leader_epoch),
-        })
+    pub fn version(&self, log: Log<'_>) -> Option<Version> {
+        self.inner.brokers.last_version(TopicPartition::parse(log).ok()?)
     }
 
     /// Requests the metadata of a topic, so that what is [known](Self::version) of it is not older than the call.
@@ -37,8 +31,8 @@ impl Reader {
     ///
     /// # Cancel safety
     /// Dropping the call has no effect.
-    pub async fn refresh(&self, source: ClientKey, topic: &str, partition: i32) -> Result<(), ReadError> {
-        let target = TopicPartition::parse(topic, partition)?;
+    pub async fn refresh(&self, source: ClientKey, log: Log<'_>) -> Result<(), ReadError> {
+        let target = TopicPartition::parse(log)?;
         let brokers = &self.inner.brokers;
         let deadline = in_future(brokers.config().request_timeout);
         brokers.topic(source, target, Duration::ZERO, deadline).await.map(drop)
@@ -57,7 +51,7 @@ impl Reader {
         source: ClientKey,
         topic: &str,
     ) -> Result<Option<Duration>, ReadError> {
-        let target = TopicPartition::parse(topic, 0)?;
+        let target = TopicPartition::parse(Log { topic, partition: 0 })?;
         let brokers = &self.inner.brokers;
         let send = |recipient: Recipient| async move {
             let request = TopicConfigRequest { topic: target.topic(), name: "delete.retention.ms" };
@@ -80,14 +74,14 @@ impl Reader {
     pub async fn end_of_epoch(
         &self,
         source: ClientKey,
-        topic: &str,
-        partition: i32,
+        log: Log<'_>,
         epoch: i32,
     ) -> Result<Option<i64>, ReadError> {
-        let target = TopicPartition::parse(topic, partition)?;
+        let target = TopicPartition::parse(log)?;
+        let Log { topic, partition } = log;
         let Inner { brokers, epoch_ends, .. } = &*self.inner;
         let send = |recipient: Recipient| async move {
-            let (topic, leader_epoch) = (target.topic(), recipient.call.leader_epoch);
+            let leader_epoch = recipient.call.leader_epoch;
             let request = EpochEndRequest { topic, partition, leader_epoch, epoch };
             let EpochEndAnswer { error, offset } = recipient.send(&request).await?;
             Ok(error.map_or(Reply::Success((offset >= 0).then_some(offset)), Reply::Error))

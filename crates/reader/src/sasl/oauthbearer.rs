@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 
-use super::token_fault::TokenFault;
+use super::TokenFault;
 use crate::redact::Secret;
 
 /// A property that is sent to the broker with the token.
@@ -100,10 +100,16 @@ mod tests {
     }
 
     #[test]
-    fn status_is_read_from_any_response() {
+    fn status_is_read_from_any_response_and_separators_are_rejected() {
         assert_eq!(status(br#"{"status":"invalid_token","scope":"s"}"#), "invalid_token");
         for other in [&b""[..], b"{}", b"[1]", b"{\"status\":1}", b"\xff"] {
             assert_eq!(status(other), "unknown");
+        }
+        for token in ["a.b-c_d~e+f/g==", "x"] {
+            assert_eq!(checked(token), Some(Secret::new(token)));
+        }
+        for token in ["", "==", "a b", "a\x01b", "a=b", "ä"] {
+            assert_eq!(checked(token), None, "{token}");
         }
     }
 
@@ -121,16 +127,6 @@ mod tests {
         }
         for other in ["", "opaque", "a.b", "e30.=.x"] {
             assert_eq!(expired_since(&Secret::new(other), now), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn token_with_separators_is_rejected() {
-        for token in ["a.b-c_d~e+f/g==", "x"] {
-            assert_eq!(checked(token), Some(Secret::new(token)));
-        }
-        for token in ["", "==", "a b", "a\x01b", "a=b", "ä"] {
-            assert_eq!(checked(token), None, "{token}");
         }
     }
 }

@@ -19,10 +19,10 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::TokenFault;
 use super::oauthbearer::{checked, expires};
-use super::token_fault::TokenFault;
-use crate::clock::after;
-use crate::first_address::first_address;
+use crate::backoff::after;
+use crate::dial::first_address;
 use crate::redact::Secret;
 use crate::tls::{Tls, TlsFault};
 

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn later_start_is_told_to_callers_that_have_not_seen_it() {
+    fn only_a_later_known_start_is_told_to_callers_that_have_not_seen_it() {
         let (mut log, now) = (EndsNews::default(), Instant::now());
         assert_eq!(news(&mut log, (5, 8, 8), now), None, "nobody wants to know");
         log.want(SeenEnds { start: 5, end: 8 });
@@ -98,10 +98,6 @@ mod tests {
         log.want(SeenEnds { start: 5, end: NONE });
         assert_eq!(news(&mut log, (6, 8, 8), now), Some((6, 8)));
         assert_eq!(news(&mut log, (7, 8, 8), now), Some((7, 8)));
-    }
-
-    #[test]
-    fn unknown_ends_are_no_news() {
         let (mut log, now) = (EndsNews::default(), Instant::now());
         log.want(SeenEnds { start: -1, end: 0 });
         for _ in 0..2 {

@@ -13,8 +13,8 @@ use tokio::time::sleep;
 use super::long_polls::LongPollRequest;
 use super::{TailKey, Tails};
 use crate::attempt::{Role, nearest};
+use crate::backoff::in_future;
 use crate::brokers::Brokers;
-use crate::clock::in_future;
 use crate::topic_partition::TopicPartition;
 
 /// The place of callers that wait for records of a log, and the epoch of its leader.
@@ -28,7 +28,7 @@ pub(crate) fn place(brokers: &Brokers, target: TopicPartition<'_>, committed: bo
     let leader = brokers.known_leader(target)?;
     let (role, address) = nearest(&leader);
     let key = TailKey { address, role, committed };
-    Some((key, leader.log_version().key(target, committed), leader.epoch))
+    Some((key, target.key(leader.topic_id, committed), leader.epoch))
 }
 
 /// Wakes callers whose logs are read elsewhere by now. Ends when nobody waits.

@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::long_polls::{LongPollRequest, OVERDUE};
 use super::{ENCODED_AT_ONCE, Empty, TailKey, TailTask, Tails};
+use crate::backoff::after;
 use crate::broker::Broker;
-use crate::clock::after;
 
 /// Sends the requests of one long poll, or probes, until there are none.
 pub(super) async fn run(tails: Weak<Tails>, broker: Arc<Broker>, key: TailKey, task: TailTask) {

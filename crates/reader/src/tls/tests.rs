@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::address::Address;
 use crate::config::Config;
+use crate::config::security_tests::{Directory, pem};
 use crate::config::tests::read;
 use crate::connection_error::ConnectionError;
 use crate::dial::dial;
@@ -151,20 +152,14 @@ async fn connect(server: &Server, config: &Config) -> ConnectionError {
     dial(&address, config, limits).await.err().expect("no broker is there")
 }
 
-/// Expects a permanent TLS error that contains `want`.
-async fn check(server: &Server, config: &Config, want: &str) {
-    match connect(server, config).await {
-        ConnectionError::Tls { what, retriable: false, .. } => {
-            assert!(what.contains(want), "{what}, expected: {want}")
-        }
-        other => panic!("{other:?}, expected: {want}"),
+/// Expects a permanent TLS error that contains `want`. `None`: a secured stream, where the call fails only because no
+/// broker answers.
+async fn check(server: &Server, config: &Config, want: Option<&str>) {
+    match (connect(server, config).await, want) {
+        (ConnectionError::Tls { what, retriable: false, .. }, Some(want)) if what.contains(want) => {}
+        (ConnectionError::Lost { .. }, None) => {}
+        (other, want) => panic!("{other:?}, expected: {want:?}"),
     }
-}
-
-/// Expects a secured stream: the call fails only because no broker answers.
-async fn check_secured(server: &Server, config: &Config) {
-    let error = connect(server, config).await;
-    assert!(matches!(error, ConnectionError::Lost { .. }), "{error:?}");
 }
 
 #[tokio::test]
@@ -173,31 +168,31 @@ async fn certificate_is_verified() {
     let trusting = |ca: &Ca| config("ssl", &[("ssl.ca.pem", &ca.pem())]);
 
     let server = Server::tls(ours.issue(|_| {}), None, &rustls::version::TLS13).await;
-    check_secured(&server, &trusting(&ours)).await;
-    check(&server, &trusting(&other), "not signed by a trusted CA, see `ssl.ca.location`").await;
-    check(&server, &trusting(&Ca::new("ours")), "not signed by a trusted CA").await;
+    check(&server, &trusting(&ours), None).await;
+    check(&server, &trusting(&other), Some("not signed by a trusted CA, see `ssl.ca.location`")).await;
+    check(&server, &trusting(&Ca::new("ours")), Some("not signed by a trusted CA")).await;
     let unverified = [("ssl.ca.pem", &*other.pem()), ("enable.ssl.certificate.verification", "false")];
-    check_secured(&server, &config("ssl", &unverified)).await;
+    check(&server, &config("ssl", &unverified), None).await;
 
     let expired = ours.issue(|params| params.not_after = date_time_ymd(2020, 1, 1));
     let server = Server::tls(expired, None, &rustls::version::TLS12).await;
-    check(&server, &trusting(&ours), "its certificate expired ").await;
+    check(&server, &trusting(&ours), Some("its certificate expired ")).await;
 
     let early = ours.issue(|params| params.not_before = date_time_ymd(3000, 1, 1));
     let server = Server::tls(early, None, &rustls::version::TLS13).await;
-    check(&server, &trusting(&ours), "its certificate is not valid before ").await;
+    check(&server, &trusting(&ours), Some("its certificate is not valid before ")).await;
 
     let elsewhere = ours.issue(|params| {
         params.subject_alt_names =
             CertificateParams::new(["kafka.example".to_owned()]).expect("a name").subject_alt_names;
     });
     let server = Server::tls(elsewhere, None, &rustls::version::TLS13).await;
-    check(&server, &trusting(&ours), "its certificate is for kafka.example, not for 127.0.0.1").await;
+    check(&server, &trusting(&ours), Some("its certificate is for kafka.example, not for 127.0.0.1")).await;
     let unnamed = |ca: &Ca| {
         config("ssl", &[("ssl.ca.pem", &ca.pem()), ("ssl.endpoint.identification.algorithm", "none")])
     };
-    check_secured(&server, &unnamed(&ours)).await;
-    check(&server, &unnamed(&other), "not signed by a trusted CA").await;
+    check(&server, &unnamed(&ours), None).await;
+    check(&server, &unnamed(&other), Some("not signed by a trusted CA")).await;
 }
 
 #[tokio::test]
@@ -236,23 +231,14 @@ async fn client_certificate_is_sent() {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let server = Server::tls(ours.issue(|_| {}), Some(&clients), version).await;
         let with = |certificate: &CertificateDer<'_>, key: &KeyPair| {
-            let certificate = pem(certificate);
-            let key = key.serialize_pem();
-            config(
-                "ssl",
-                &[("ssl.ca.pem", &ca), ("ssl.certificate.pem", &certificate), ("ssl.key.pem", &key)],
-            )
+            let (certificate, key) = (pem("CERTIFICATE", certificate), key.serialize_pem());
+            let identity = [("ssl.certificate.pem", &*certificate), ("ssl.key.pem", &key)];
+            config("ssl", &[&[("ssl.ca.pem", &*ca)], &identity[..]].concat())
         };
-        check(&server, &config("ssl", &[("ssl.ca.pem", &ca)]), "demands a client certificate").await;
-        check(&server, &with(&stranger, &strange_key), "refused the client certificate").await;
-        check_secured(&server, &with(&certificate, &key)).await;
+        check(&server, &config("ssl", &[("ssl.ca.pem", &ca)]), Some("demands a client certificate")).await;
+        check(&server, &with(&stranger, &strange_key), Some("refused the client certificate")).await;
+        check(&server, &with(&certificate, &key), None).await;
     }
-}
-
-fn pem(certificate: &CertificateDer<'_>) -> String {
-    use base64::Engine;
-    let body = base64::engine::general_purpose::STANDARD.encode(certificate);
-    format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
 }
 
 #[tokio::test]
@@ -261,16 +247,14 @@ async fn revoked_certificate_is_rejected() {
     let named = Server::tls(ours.issue(|_| {}), None, &rustls::version::TLS13).await;
     let elsewhere = ours.issue(|params| params.subject_alt_names.clear());
     let unnamed = Server::tls(elsewhere, None, &rustls::version::TLS13).await;
-    let directory = std::env::temp_dir().join(format!("sluicegate-reader-{}-crl", std::process::id()));
-    std::fs::create_dir_all(&directory).expect("a directory");
-    let path = directory.join("crl.pem").display().to_string();
+    let directory = Directory::new("crl");
     for (list, want) in [
         (ours.revoking(7, 3000), Some("has been revoked")),
         (ours.revoking(8, 3000), None),
         (ours.revoking(8, 2021), Some("has expired, see `ssl.crl.location`")),
         (other.revoking(8, 3000), Some("no list says whether")),
     ] {
-        std::fs::write(&path, list).expect("a file");
+        let path = directory.write("crl.pem", &list);
         // The list counts whether names do or not.
         for (server, names) in [(&named, "https"), (&named, "none"), (&unnamed, "none")] {
             let properties = [
@@ -279,13 +263,9 @@ async fn revoked_certificate_is_rejected() {
                 ("ssl.endpoint.identification.algorithm", names),
             ];
             let config = config("ssl", &properties);
-            match want {
-                Some(want) => check(server, &config, want).await,
-                None => check_secured(server, &config).await,
-            }
+            check(server, &config, want).await;
         }
     }
-    std::fs::remove_dir_all(&directory).expect("a directory");
 }
 
 /// A server that answers the first byte with these, and waits for the end.
@@ -310,25 +290,17 @@ async fn closing() -> Server {
 async fn plaintext_listener_is_recognized() {
     let secured = config("ssl", &[("ssl.ca.pem", &Ca::new("ours").pem())]);
     let want = "closed the connection during the TLS handshake: expected a TLS listener";
-    check(&closing().await, &secured, want).await;
+    check(&closing().await, &secured, Some(want)).await;
     let other = answering(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-    check(&other, &secured, "answered with something other than TLS").await;
+    check(&other, &secured, Some("answered with something other than TLS")).await;
     let want = "answered with a TLS alert: set `security.protocol` to ssl or sasl_ssl";
-    check(&answering(&[21, 3, 3, 0, 2, 2, 80]).await, &config("plaintext", &[]), want).await;
+    check(&answering(&[21, 3, 3, 0, 2, 2, 80]).await, &config("plaintext", &[]), Some(want)).await;
 }
 
 #[tokio::test]
-async fn closed_handshake_is_retriable_after_a_success() {
+async fn internal_alert_and_a_handshake_closed_after_a_success_are_retriable() {
     let ca = Ca::new("ours");
     let config = config("ssl", &[("ssl.ca.pem", &ca.pem())]);
-    let server = Server::tls(ca.issue(|_| {}), None, &rustls::version::TLS13).await;
-    check_secured(&server, &config).await;
-    assert!(connect(&closing().await, &config).await.retriable());
-}
-
-#[tokio::test]
-async fn internal_alert_is_retriable() {
-    let config = config("ssl", &[("ssl.ca.pem", &Ca::new("ours").pem())]);
     // RFC 8446, section 6: internal_error, user_canceled, handshake_failure.
     for (alert, retriable) in [
         (&[21, 3, 3, 0, 2, 2, 80], true),
@@ -339,6 +311,9 @@ async fn internal_alert_is_retriable() {
         assert!(matches!(error, ConnectionError::Tls { .. }), "{error:?}");
         assert_eq!(error.retriable(), retriable, "{error:?}");
     }
+    let server = Server::tls(ca.issue(|_| {}), None, &rustls::version::TLS13).await;
+    check(&server, &config, None).await;
+    assert!(connect(&closing().await, &config).await.retriable());
     let tls = config.security.tls.expect("TLS");
     let garbled = tls.fault(&io::Error::new(io::ErrorKind::InvalidData, Error::DecryptError));
     assert!(garbled.expect("a fault of TLS").retriable);
@@ -366,5 +341,5 @@ async fn self_signed_ca_certificate_is_reported() {
     let certificate = params.self_signed(&key).expect("a certificate");
     let ca = certificate.pem();
     let server = Server::tls((certificate.der().clone(), key), None, &rustls::version::TLS13).await;
-    check(&server, &config("ssl", &[("ssl.ca.pem", &ca)]), "is that of a CA").await;
+    check(&server, &config("ssl", &[("ssl.ca.pem", &ca)]), Some("is that of a CA")).await;
 }

@@ -36,6 +36,21 @@ async fn asked(peer: &mut DuplexStream) -> u8 {
     peer.read_u8().await.expect("a request")
 }
 
+/// The answers to requests `a` and `b` of a peer that takes both and then does `act`. It stays until they have ended.
+async fn both(
+    transport: &Transport,
+    mut peer: DuplexStream,
+    act: impl AsyncFnOnce(&mut DuplexStream),
+) -> [Result<Bytes, ConnectionError>; 2] {
+    let peer = async {
+        take(&mut peer, b"ab").await;
+        act(&mut peer).await;
+        peer
+    };
+    let (a, b, _open) = tokio::join!(request(transport, b'a'), request(transport, b'b'), peer);
+    [a, b]
+}
+
 /// Requests with these names.
 async fn take(peer: &mut DuplexStream, names: &[u8]) {
     for name in names {
@@ -63,15 +78,12 @@ fn check_protocol(result: Result<Bytes, ConnectionError>, want: &str) {
 
 #[tokio::test]
 async fn pipelined_requests_get_their_responses() {
-    let (transport, mut peer) = connected(limits());
-    let peer = async {
-        take(&mut peer, b"ab").await;
-        answer(&mut peer, 0, b"for a").await;
-        answer(&mut peer, 1, b"for b").await;
-    };
-    let (a, b, ()) = tokio::join!(request(&transport, b'a'), request(&transport, b'b'), peer);
-    assert_eq!(a.expect("an answer"), "for a");
-    assert_eq!(b.expect("an answer"), "for b");
+    let (transport, peer) = connected(limits());
+    let answers = both(&transport, peer, async |peer| {
+        answer(peer, 0, b"for a").await;
+        answer(peer, 1, b"for b").await;
+    });
+    assert_eq!(answers.await.map(|answer| answer.expect("an answer")), ["for a", "for b"]);
 }
 
 #[tokio::test]
@@ -163,13 +175,9 @@ async fn invalid_frame_fails_all_requests() {
         (&response(7, b"x"), "response to request 7, expected one to request 0"),
     ];
     for (bytes, want) in cases {
-        let (transport, mut peer) = connected(limits());
-        let peer = async {
-            take(&mut peer, b"ab").await;
-            peer.write_all(bytes).await.expect("an open stream");
-            peer
-        };
-        let (a, b, _open) = tokio::join!(request(&transport, b'a'), request(&transport, b'b'), peer);
+        let (transport, peer) = connected(limits());
+        let write = async |peer: &mut DuplexStream| peer.write_all(bytes).await.expect("an open stream");
+        let [a, b] = both(&transport, peer, write).await;
         // The request whose place a wrong answer took gets the same cause.
         check_protocol(a, want);
         check_protocol(b, want);
@@ -204,11 +212,14 @@ async fn too_long_response_fails_its_own_request() {
 }
 
 #[tokio::test]
-async fn unsolicited_response_closes_the_stream() {
+async fn unsolicited_response_and_drop_close_the_stream() {
     let (transport, mut peer) = connected(limits());
     answer(&mut peer, 3, b"unasked").await;
     assert_eq!(peer.read(&mut [0]).await.expect("an end"), 0);
     check_protocol(request(&transport, b'a').await, "response to request 3, which was not sent");
+    let (transport, mut peer) = connected(limits());
+    drop(transport);
+    assert_eq!(peer.read(&mut [0]).await.expect("an end"), 0);
 }
 
 #[track_caller]
@@ -289,39 +300,31 @@ async fn stream_closes_after_twice_the_timeout() {
 
 #[tokio::test(start_paused = true)]
 async fn slow_response_does_not_time_out() {
-    let (transport, mut peer) = connected(limits());
-    let peer = async {
-        take(&mut peer, b"ab").await;
+    let (transport, peer) = connected(limits());
+    // Then nothing.
+    let [a, b] = both(&transport, peer, async |peer| {
         for (at, byte) in response(0, b"slow").into_iter().enumerate() {
             let pause = if at < 6 { Duration::ZERO } else { TIMEOUT / 2 };
             tokio::time::sleep(pause).await;
             peer.write_u8(byte).await.expect("an open stream");
         }
-        // Then nothing.
-        std::future::pending::<()>().await
-    };
-    let both = async { tokio::join!(request(&transport, b'a'), request(&transport, b'b')) };
-    let (a, b) = tokio::select! {
-        answered = both => answered,
-        () = peer => panic!("the peer never ends"),
-    };
+    })
+    .await;
     assert_eq!(a.expect("an answer"), "slow");
     assert!(matches!(b, Err(ConnectionError::Silent { .. })), "{b:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn slow_too_long_response_does_not_time_out() {
-    let (transport, mut peer) = connected(limits());
-    let peer = async {
-        take(&mut peer, b"ab").await;
+    let (transport, peer) = connected(limits());
+    let [a, b] = both(&transport, peer, async |peer| {
         for part in response(0, &[b'x'; 200]).chunks(50) {
             tokio::time::sleep(TIMEOUT / 2).await;
             peer.write_all(part).await.expect("an open stream");
         }
-        answer(&mut peer, 1, b"for b").await;
-        peer
-    };
-    let (a, b, _open) = tokio::join!(request(&transport, b'a'), request(&transport, b'b'), peer);
+        answer(peer, 1, b"for b").await;
+    })
+    .await;
     assert!(matches!(a, Err(ConnectionError::TooLong { len: 204, .. })), "{a:?}");
     assert_eq!(b.expect("an answer"), "for b");
 }
@@ -370,20 +373,9 @@ async fn idle_stream_is_closed() {
     let idle = used.elapsed();
     assert!((max_idle..=max_idle + 2 * TIMEOUT).contains(&idle), "{idle:?}");
     assert!(!transport.is_usable());
-}
-
-#[tokio::test(start_paused = true)]
-async fn stream_without_idle_limit_stays_open() {
-    let (transport, _peer) = connected(limits());
+    let (unlimited, _peer) = connected(limits());
     sleep_until(Instant::now() + Duration::from_secs(1 << 30)).await;
-    assert!(transport.is_usable());
-}
-
-#[tokio::test]
-async fn dropping_the_transport_closes_the_stream() {
-    let (transport, mut peer) = connected(limits());
-    drop(transport);
-    assert_eq!(peer.read(&mut [0]).await.expect("an end"), 0);
+    assert!(unlimited.is_usable());
 }
 
 #[tokio::test(start_paused = true)]

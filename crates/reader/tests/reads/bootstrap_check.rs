@@ -1,19 +1,13 @@
 //! Bootstrap brokers are checked for a client that trusts their answers.
 
-use std::collections::BTreeMap;
-
-use sluicegate_reader::{BootstrapCheck, Config, ReadError};
+use sluicegate_reader::{BootstrapCheck, ReadError};
 use tokio::net::TcpListener;
 
 use crate::scripted::{Asked, Broker, Step};
-use crate::support::{chain, nowhere};
+use crate::support::{chain, config, nowhere};
 
 async fn check_bootstrap(brokers: &[&str]) -> Result<BootstrapCheck, ReadError> {
-    let brokers = brokers.join(",");
-    let properties = [("bootstrap.servers", &*brokers), ("socket.connection.setup.timeout.ms", "900")];
-    let properties: BTreeMap<String, String> =
-        properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Config::from_properties(&properties).expect("a configuration").check_bootstrap().await
+    config(&brokers.join(","), &[("socket.timeout.ms", "5000")]).check_bootstrap().await
 }
 
 /// A broker that is asked nothing but its versions, and its address.

@@ -1,6 +1,5 @@
 //! Reads of partitions whose records are slow to get, such as those in tiered storage, and reads of others.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use sluicegate_shared_log::Fetch;
 use tokio::task::JoinSet;
 
 use crate::scripted::Broker;
-use crate::support::{Calls as _, at, source};
+use crate::support::{Calls as _, at, source, switch};
 
 /// The time for a fetch of topic `cold`: a broker waits up to 500 ms for tiered storage (`remote.fetch.max.wait.ms`).
 const COLD: Duration = Duration::from_millis(300);
@@ -32,7 +31,7 @@ async fn broker() -> Broker {
 }
 
 /// Reads one record after the other, until `is_over`. Gives the time of each read.
-async fn walk(reader: Reader, topic: &'static str, number: u8, is_over: Arc<AtomicBool>) -> Vec<Duration> {
+async fn walk(reader: Reader, topic: &'static str, number: u8, is_over: &AtomicBool) -> Vec<Duration> {
     let mut took = Vec::new();
     let mut offset = i64::from(number) * APART;
     // The pace leaves the processor to other tests.
@@ -48,19 +47,19 @@ async fn walk(reader: Reader, topic: &'static str, number: u8, is_over: Arc<Atom
 }
 
 /// Reads topic `t` while 40 slow readers go on until they are told that it is over, and give the number of their reads.
-async fn beside<F>(slow: impl Fn(Reader, u8, Arc<AtomicBool>) -> F)
+async fn beside<F>(slow: impl Fn(Reader, u8, &'static AtomicBool) -> F)
 where
     F: Future<Output = usize> + Send + 'static,
 {
     let broker = broker().await;
     let reader = broker.patient_reader();
-    let is_over = Arc::new(AtomicBool::new(false));
+    let is_over = switch();
     let (mut cold, mut warm) = (JoinSet::new(), JoinSet::new());
     for number in 0..40 {
-        cold.spawn(slow(reader.clone(), number, Arc::clone(&is_over)));
+        cold.spawn(slow(reader.clone(), number, is_over));
     }
     for number in WARM..WARM + READERS {
-        warm.spawn(walk(reader.clone(), "t", number, Arc::clone(&is_over)));
+        warm.spawn(walk(reader.clone(), "t", number, is_over));
     }
     tokio::time::sleep(COLD * 12).await;
     is_over.store(true, Ordering::SeqCst);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kafka_protocol::messages::RequestKind;
 use kafka_protocol::messages::fetch_response::PartitionData;
 use sluicegate_reader::Reader;
-use sluicegate_shared_log::SeenEnds;
+use sluicegate_shared_log::Log;
 use tokio::task::JoinSet;
 
 use crate::batches::one_record;
@@ -62,8 +62,9 @@ async fn broker(logs: Arc<Mutex<Logs>>) -> Broker {
 async fn follow(reader: Reader, partition: i32, read: Arc<Mutex<Vec<i64>>>) {
     let mut offset = 0;
     loop {
-        reader.wait_for_records("t", partition, offset, false, None, SeenEnds::ALL).await;
-        let fetched = reader.read_from(("t", partition), at(offset), &()).await.expect("an answer");
+        reader.wait_at(partition, offset).await;
+        let fetched =
+            reader.read_from(Log { topic: "t", partition }, at(offset), &()).await.expect("an answer");
         let count = i64::try_from(fetched.count).expect("few records");
         assert_eq!(fetched.next_offset, offset + count, "nothing is skipped");
         offset = fetched.next_offset;

@@ -1,8 +1,6 @@
 //! Clusters whose leaders and brokers change: calls continue as soon as they can.
 
-use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,33 +8,25 @@ use futures_util::future::join_all;
 use kafka_protocol::messages::RequestKind;
 
 use crate::scripted::{Asked, Broker, Step, TOPIC, Topic};
-use crate::support::{Calls as _, at, check_outage, nowhere, reader, reader_with, until};
+use crate::support::{Calls as _, at, check_outage, nowhere, reader, reader_with, switch, until};
 
 /// Two brokers. The first one leads and does `before`, until `moved` is set and the second one leads.
-async fn start(moved: Arc<AtomicBool>, before: fn(&Asked) -> Step) -> (Broker, Broker) {
-    let first = Arc::new(std::sync::OnceLock::<SocketAddr>::new());
-    let first_address = Arc::clone(&first);
-    let leader = move || Topic { leader: moved.load(Ordering::SeqCst).into(), ..TOPIC };
-    let now = leader.clone();
-    let second = Broker::of_metadata(move |asked| {
-        let first = *first_address.get().expect("it is started");
-        asked.metadata(&[first, asked.broker], now())
-    })
-    .await;
+async fn start(moved: &'static AtomicBool, before: fn(&Asked) -> Step) -> (Broker, Broker) {
+    let leader = || Topic { leader: moved.load(Ordering::SeqCst).into(), ..TOPIC };
+    let first = nowhere();
+    let second = Broker::of_metadata(move |asked| asked.metadata(&[first, asked.broker], leader())).await;
     let second_address = second.address;
-    let broker = Broker::start(move |asked| match before(asked) {
+    let script = move |asked: &Asked| match before(asked) {
         Step::Send(..) if asked.is_metadata() => asked.metadata(&[asked.broker, second_address], leader()),
         step => step,
-    })
-    .await;
-    first.set(broker.address).expect("it is set once");
-    (broker, second)
+    };
+    (Broker::start_at(first, script).await, second)
 }
 
 /// Calls to a leader that does `before` are retried, and succeed as soon as another broker leads.
 async fn check_moves(before: fn(&Asked) -> Step) {
-    let moved = Arc::new(AtomicBool::new(false));
-    let (first, second) = start(Arc::clone(&moved), before).await;
+    let moved = switch();
+    let (first, second) = start(moved, before).await;
     // Long enough for a busy machine: the time counts from the calls on, not from the move.
     let reader = reader_with(&[first.address, second.address], &[("socket.timeout.ms", "6000")]);
     let requests = || first.metadata() + second.metadata();
@@ -58,13 +48,9 @@ async fn check_moves(before: fn(&Asked) -> Step) {
 }
 
 #[tokio::test]
-async fn calls_wait_for_a_new_leader() {
+async fn calls_wait_for_the_leader_after_a_silent_or_failing_one() {
     check_moves(|asked| if asked.is_list() { asked.rejected(6) } else { asked.usual() }).await;
     check_moves(|asked| if asked.is_list() { Step::Close(Vec::new()) } else { asked.usual() }).await;
-}
-
-#[tokio::test]
-async fn silent_leader_is_replaced() {
     check_moves(|asked| if asked.is_versions() { asked.usual() } else { Step::Silence }).await;
     // This one only accepts connections.
     check_moves(|_| Step::Silence).await;
@@ -92,19 +78,15 @@ async fn ipv6_brokers_are_read() {
 }
 
 #[tokio::test]
-async fn empty_metadata_replaces_nothing() {
-    let fresh = Arc::new(AtomicBool::new(false));
-    let is_fresh = Arc::clone(&fresh);
-    let refusals = Arc::new(AtomicUsize::new(0));
-    let refused = Arc::clone(&refusals);
+async fn empty_metadata_replaces_nothing_and_is_an_error_at_first() {
+    let fresh = switch();
+    let refusals: &'static AtomicUsize = Box::leak(Box::default());
     let broker = Broker::start(move |asked| match asked.kind {
-        RequestKind::Metadata(_) if is_fresh.load(Ordering::SeqCst) => {
-            if refused.fetch_add(1, Ordering::SeqCst) > 4 {
-                is_fresh.store(false, Ordering::SeqCst);
-            }
+        RequestKind::Metadata(_) if fresh.load(Ordering::SeqCst) => {
+            fresh.store(refusals.fetch_add(1, Ordering::SeqCst) <= 4, Ordering::SeqCst);
             asked.missing(&[])
         }
-        RequestKind::ListOffsets(_) if is_fresh.load(Ordering::SeqCst) => asked.rejected(6),
+        RequestKind::ListOffsets(_) if fresh.load(Ordering::SeqCst) => asked.rejected(6),
         _ => asked.usual(),
     })
     .await;
@@ -116,10 +98,6 @@ async fn empty_metadata_replaces_nothing() {
     assert_eq!(reader.list("t", -1).await.expect("the end"), 0);
     assert_eq!(reader.list("new", -1).await.expect("the end"), 0);
     assert!(refusals.load(Ordering::SeqCst) > 4);
-}
-
-#[tokio::test]
-async fn cluster_without_metadata_is_an_error() {
     let broker = Broker::of_metadata(|asked| asked.missing(&[])).await;
     let error = broker.reader().list("t", -1).await.expect_err("nobody is known");
     check_outage(&error, "has no cluster metadata yet");

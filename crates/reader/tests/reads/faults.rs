@@ -96,16 +96,6 @@ async fn invalid_calls_are_rejected_without_a_request() {
 }
 
 #[tokio::test]
-async fn missing_common_version_is_an_error() {
-    let broker =
-        Broker::start(|asked| if asked.is_versions() { asked.versions(19..=20) } else { asked.usual() })
-            .await;
-    let error = broker.reader().read("t", at(0)).await.expect_err("no common version");
-    let text = chain(&error);
-    assert!(text.contains("Fetch in versions 19..=20") && !error.retriable(), "{text}");
-}
-
-#[tokio::test]
 async fn many_missing_topics_cost_few_requests() {
     let broker = Broker::of_metadata(|asked| asked.missing(&[asked.broker])).await;
     let reader = broker.reader();

@@ -7,7 +7,6 @@
     reason = "test helpers may fail loudly"
 )]
 
-mod ahead;
 mod batches;
 mod bootstrap_check;
 mod cold;
@@ -20,7 +19,6 @@ mod places;
 mod quotas;
 mod replicas;
 mod scripted;
-mod searches;
 mod secured;
 mod sharing;
 mod silence;

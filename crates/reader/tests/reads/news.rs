@@ -7,7 +7,7 @@ use sluicegate_shared_log::{Ends, SeenEnds};
 use tokio::time::{sleep, timeout};
 
 use crate::scripted::Broker;
-use crate::support::{Calls as _, at};
+use crate::support::{Calls as _, at, log};
 
 /// The ends of a log: its start, the place of an open transaction, and its end.
 type Told = Arc<Mutex<(i64, i64, i64)>>;
@@ -30,7 +30,7 @@ async fn callers_at_the_end_are_told_what_they_have_not_seen() {
     // The leader is known: waits need one.
     reader.read("t", at(8)).await.expect("an empty answer");
     let wait = |offset, start, end| {
-        Box::pin(reader.wait_for_records("t", 0, offset, true, None, SeenEnds { start, end }))
+        Box::pin(reader.wait_for_records(log("t"), offset, true, None, SeenEnds { start, end }))
     };
     let second = Duration::from_secs(1);
     let (mut of_end, mut of_start) = (wait(8, i64::MAX, 8), wait(8, 0, i64::MAX));

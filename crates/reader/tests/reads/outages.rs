@@ -1,8 +1,8 @@
 //! Log lines about brokers that fail and recover.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sluicegate_reader::Reader;
@@ -11,7 +11,7 @@ use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter as _;
 
 use crate::scripted::{Asked, Broker, TOPIC, Topic};
-use crate::support::{Calls as _, at, reader};
+use crate::support::{Calls as _, at, reader, switch};
 
 /// The lines of this test's thread at `info` and above.
 struct Log {
@@ -81,23 +81,22 @@ async fn recovery_of_a_dropped_broker_is_logged() {
     let log = Log::start();
     let leader = Broker::start(Asked::usual).await;
     let address = leader.address;
-    let is_up = Arc::new(AtomicBool::new(true));
-    let up = Arc::clone(&is_up);
-    let bootstrap = Broker::of_metadata(move |asked| match up.load(Ordering::SeqCst) {
-        true => asked.metadata(&[asked.broker, address], Topic { leader: 1, ..TOPIC }),
-        false => asked.usual(),
+    let is_down = switch();
+    let bootstrap = Broker::of_metadata(move |asked| match is_down.load(Ordering::SeqCst) {
+        true => asked.usual(),
+        false => asked.metadata(&[asked.broker, address], Topic { leader: 1, ..TOPIC }),
     })
     .await;
     let reader = reader(&[bootstrap.address]);
     reader.read("t", at(0)).await.expect("an empty answer");
     drop(leader);
     reader.read("t", at(0)).await.expect_err("the leader is down");
-    is_up.store(false, Ordering::SeqCst);
+    is_down.store(true, Ordering::SeqCst);
     reader.read("t", at(0)).await.expect("an answer of the new leader");
     log.check(address, &[FAILED]);
 
     let _leader = Broker::start_at(address, Asked::usual).await;
-    is_up.store(true, Ordering::SeqCst);
+    is_down.store(false, Ordering::SeqCst);
     // Metadata of a topic that is new to the reader.
     reader.read("other", at(0)).await.expect("an answer of the old leader");
     log.check(address, &[RECOVERED]);

@@ -1,15 +1,13 @@
 //! A leader that redirects to a preferred replica (KIP-392), and replicas that fail.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use kafka_protocol::messages::RequestKind;
 use sluicegate_reader::Reader;
-use sluicegate_shared_log::SeenEnds;
 
 use crate::scripted::{Asked, Broker, Step, TOPIC};
-use crate::support::{Calls as _, at, values, waiting};
+use crate::support::{Calls as _, at, log, switch, values, waiting};
 
 /// A leader with record `l` at each offset up to 99, and its preferred replica, which does `follow`.
 async fn start(follow: impl Fn(&Asked) -> Step + Send + Sync + 'static) -> (Broker, Broker, Reader) {
@@ -68,7 +66,7 @@ async fn records_come_from_the_preferred_replica_and_offsets_from_the_leader() {
 async fn long_poll_waits_at_the_preferred_replica() {
     let (leader, follower, reader) = start(|asked| asked.record(asked.offset() + 1, b'f')).await;
     for offset in 0..3 {
-        reader.wait_for_records("t", 0, offset, false, None, SeenEnds::ALL).await;
+        reader.wait_at(0, offset).await;
         check(&reader, [offset], "f").await;
     }
     // The leader redirects the first wait, after which the reader looks before it waits again.
@@ -87,28 +85,24 @@ async fn replica_that_is_behind_proves_no_end() {
     .await;
     let wait = waiting(5, Duration::from_millis(500));
     assert_eq!(reader.read("t", wait).await.expect("an empty answer").count, 0);
-    assert!(reader.is_watched("t", 0, 5, false));
+    assert!(reader.is_watched(log("t"), 5, false));
     assert_eq!(values(&reader.read("t", wait).await.expect("a record of the leader")), "l");
 }
 
 /// One look every ten seconds is for all callers.
 #[tokio::test]
 async fn replica_that_says_nothing_new_is_left_when_its_leader_does_not_prefer_it_any_more() {
-    let is_preferred = Arc::new(AtomicBool::new(true));
-    let prefers = Arc::clone(&is_preferred);
+    let is_abandoned = switch();
     let follow = |asked: &Asked| asked.fetched(5, b"").after(asked.wait().min(Duration::from_millis(50)));
-    let redirects = move |_: &Asked| prefers.load(Ordering::SeqCst);
+    let redirects = |_: &Asked| !is_abandoned.load(Ordering::SeqCst);
     let (leader, _follower, reader) = start_with(follow, redirects).await;
     assert_eq!(reader.read("t", at(5)).await.expect("an empty answer").count, 0);
     let asked = leader.fetched().len();
-    let wait = || tokio::time::timeout(LOOKS, reader.wait_for_records("t", 0, 5, false, None, SeenEnds::ALL));
+    let wait = || tokio::time::timeout(LOOKS, reader.wait_at(0, 5));
     let (first, second) = tokio::join!(wait(), wait());
-    assert!(
-        first.is_err() && second.is_err(),
-        "the leader says that it is the right one: {first:?} {second:?}"
-    );
+    assert!(first.is_err() && second.is_err(), "the leader prefers it: {first:?} {second:?}");
     assert_eq!(leader.fetched().len(), asked + 1, "one question for all");
-    is_preferred.store(false, Ordering::SeqCst);
+    is_abandoned.store(true, Ordering::SeqCst);
     assert_eq!(wait().await, Ok(None));
 }
 

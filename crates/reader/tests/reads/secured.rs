@@ -1,6 +1,5 @@
 //! Authentication to brokers that accept it, refuse it, or are impostors.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine;
@@ -11,7 +10,7 @@ use kafka_protocol::protocol::StrBytes;
 use sluicegate_reader::{ReadError, Reader};
 
 use crate::scripted::Broker;
-use crate::support::{self, Calls as _, at, chain, check_outage};
+use crate::support::{self, Calls as _, at, chain};
 
 /// The client's messages of the authentication, in order.
 type Messages = Arc<Mutex<Vec<String>>>;
@@ -45,9 +44,9 @@ fn message(bytes: impl Into<Bytes>) -> SaslAuthenticateResponse {
     SaslAuthenticateResponse::default().with_auth_bytes(bytes.into())
 }
 
-fn reader(servers: &[SocketAddr], mechanism: &str, more: &[(&str, &str)]) -> Reader {
+fn reader(broker: &Broker, mechanism: &str, more: &[(&str, &str)]) -> Reader {
     let base = [("security.protocol", "sasl_plaintext"), ("sasl.mechanism", mechanism)];
-    support::reader_with(servers, &[&base[..], more].concat())
+    support::reader_with(&[broker.address], &[&base[..], more].concat())
 }
 
 const USER: [(&str, &str); 2] = [("sasl.username", "me"), ("sasl.password", "hunter2")];
@@ -64,7 +63,7 @@ fn check_refused(error: &ReadError, want: &str) {
 #[tokio::test]
 async fn plain_authenticates_before_any_other_request() {
     let (broker, messages) = broker(|_| message("")).await;
-    let reader = reader(&[broker.address], "PLAIN", &USER);
+    let reader = reader(&broker, "PLAIN", &USER);
     assert_eq!(reader.read("t", at(0)).await.expect("an empty answer").next_offset, 0);
     // On the connection for metadata, and on the one for fetches.
     assert_eq!(*messages.lock().expect("no panic"), ["\0me\0hunter2"; 2]);
@@ -73,45 +72,28 @@ async fn plain_authenticates_before_any_other_request() {
 #[tokio::test]
 async fn rejection_quotes_the_broker_without_the_password() {
     let (broker, _) = broker(|message| refusal(format!("no such user: {message}"))).await;
-    let error = reader(&[broker.address], "PLAIN", &USER).read("t", at(0)).await.expect_err("a refusal");
+    let error = reader(&broker, "PLAIN", &USER).read("t", at(0)).await.expect_err("a refusal");
     check_refused(&error, "SASL_AUTHENTICATION_FAILED: no such user:  me …");
 }
 
 #[tokio::test]
-async fn failure_that_needs_a_repair_is_reported() {
-    let (refusing, _) = broker(|_| refusal("wrong".to_owned())).await;
-    let (gone, _) = broker(|_| message("")).await;
-    let closed = gone.address;
-    drop(gone);
-    for servers in [[refusing.address, closed], [closed, refusing.address]] {
-        let error = reader(&servers, "PLAIN", &USER).read("t", at(0)).await.expect_err("a refusal");
-        // The other one may come back.
-        check_outage(&error, "SASL_AUTHENTICATION_FAILED: wrong");
-    }
-    let (other, _) = broker(|_| refusal("wrong".to_owned())).await;
-    let servers = [refusing.address, other.address];
-    let error = reader(&servers, "PLAIN", &USER).read("t", at(0)).await.expect_err("a refusal");
-    check_refused(&error, "SASL_AUTHENTICATION_FAILED: wrong");
-}
-
-/// The answer of a broker to a handshake that it refuses.
-async fn check_handshake(code: i16, want: &str) {
-    let mechanisms = ["GSSAPI", "OAUTHBEARER"].map(StrBytes::from_static_str).to_vec();
-    let response = SaslHandshakeResponse::default().with_error_code(code).with_mechanisms(mechanisms);
-    let broker = Broker::start(move |asked| match &asked.kind {
-        RequestKind::SaslHandshake(_) => asked.answer(&response),
-        _ => asked.usual(),
-    })
-    .await;
-    let error = reader(&[broker.address], "PLAIN", &USER).read("t", at(0)).await.expect_err("a refusal");
-    check_refused(&error, want);
-}
-
-#[tokio::test]
 async fn disabled_mechanism_and_listener_without_sasl_are_reported() {
-    check_handshake(33, "`PLAIN` is not enabled: the broker accepts GSSAPI, OAUTHBEARER").await;
-    check_handshake(34, "the listener takes no SASL: set `security.protocol` to plaintext or ssl").await;
-    check_handshake(-1, "the broker rejected the SASL handshake with error -1").await;
+    let mechanisms = ["GSSAPI", "OAUTHBEARER"].map(StrBytes::from_static_str).to_vec();
+    for (code, want) in [
+        (33, "`PLAIN` is not enabled: the broker accepts GSSAPI, OAUTHBEARER"),
+        (34, "the listener takes no SASL: set `security.protocol` to plaintext or ssl"),
+        (-1, "the broker rejected the SASL handshake with error -1"),
+    ] {
+        let response =
+            SaslHandshakeResponse::default().with_error_code(code).with_mechanisms(mechanisms.clone());
+        let broker = Broker::start(move |asked| match &asked.kind {
+            RequestKind::SaslHandshake(_) => asked.answer(&response),
+            _ => asked.usual(),
+        })
+        .await;
+        let reader = reader(&broker, "PLAIN", &USER);
+        check_refused(&reader.read("t", at(0)).await.expect_err("a refusal"), want);
+    }
 }
 
 #[tokio::test]
@@ -121,7 +103,7 @@ async fn broker_without_the_password_is_not_trusted() {
         None => message(format!("v={}", BASE64.encode([0; 64]))),
     })
     .await;
-    let reader = reader(&[broker.address], "SCRAM-SHA-512", &USER);
+    let reader = reader(&broker, "SCRAM-SHA-512", &USER);
     let error = reader.read("t", at(0)).await.expect_err("no trust");
     check_refused(&error, "the broker does not know the password: check the address of the broker");
     assert!(broker.metadata() == 0);
@@ -146,7 +128,7 @@ async fn token_file_is_read_for_each_authentication() {
         ("reconnect.backoff.ms", "0"),
         ("reconnect.backoff.max.ms", "0"),
     ];
-    let reader = reader(&[broker.address], "OAUTHBEARER", &more);
+    let reader = reader(&broker, "OAUTHBEARER", &more);
     let error = reader.read("t", at(0)).await.expect_err("a refusal");
     check_refused(&error, "token … is over (status invalid_token)");
     let first = "n,,\x01auth=Bearer hunter2\x01logicalCluster=lkc-1\x01\x01";
@@ -160,7 +142,7 @@ async fn token_file_is_read_for_each_authentication() {
 #[tokio::test]
 async fn expired_authentication_is_replaced() {
     let (broker, messages) = broker(|_| message("").with_session_lifetime_ms(100)).await;
-    let reader = reader(&[broker.address], "PLAIN", &USER);
+    let reader = reader(&broker, "PLAIN", &USER);
     while messages.lock().expect("no panic").len() < 5 {
         assert_eq!(reader.list("t", -1).await.expect("an offset"), 0);
     }

@@ -1,4 +1,4 @@
-//! Many callers of one partition: what they read is requested once.
+//! Many callers of one partition: what they read is requested once, and ahead of those that read in order.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -6,12 +6,13 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use sluicegate_fair_share::ClientKey;
-use sluicegate_shared_log::{Fetch, SeenEnds};
+use sluicegate_reader::Reader;
+use sluicegate_shared_log::Fetch;
 use tokio::time::{Instant, sleep};
 
 use crate::batches::{batch, record};
 use crate::scripted::{Asked, Broker, EPOCH, Step};
-use crate::support::{Calls as _, at, messages, reader_with, waiting};
+use crate::support::{Calls as _, at, log, reader_with, until, waiting};
 
 const CALLERS: usize = 200;
 
@@ -109,7 +110,7 @@ async fn answer_that_left_a_partition_out_does_not_prove_its_end() {
     let reader = broker.reader();
     let wait = waiting(0, Duration::from_millis(500));
     assert_eq!(reader.read("t", wait).await.expect("an empty answer").count, 0);
-    assert!(reader.is_watched("t", 0, 0, false));
+    assert!(reader.is_watched(log("t"), 0, false));
     assert_eq!(reader.read("t", wait).await.expect("a record").count, 1);
 }
 
@@ -140,7 +141,7 @@ async fn no_answer_is_older_than_its_question() {
 async fn partition_asked_twice_has_its_answer_each_time() {
     let broker = Broker::of_lists(|asked| asked.listed_by(|timestamp| timestamp + 100, 0)).await;
     let reader = broker.reader();
-    let asked = [("t", 0, -1), ("t", 0, 5), ("t", 0, -1), ("t", 0, 6), ("t", 0, 5)];
+    let asked = [-1, 5, -1, 6, 5].map(|timestamp| (log("t"), timestamp));
     let listed: Vec<_> = reader.list_offsets(ClientKey::UNKNOWN, &asked, false).collect().await;
     let mut listed: Vec<_> =
         listed.into_iter().map(|(number, listed)| (number, listed.expect("an offset").offset)).collect();
@@ -156,7 +157,7 @@ async fn partition_asked_twice_has_its_answer_each_time() {
 async fn waits_take_little_memory() {
     let broker = Broker::start(Asked::usual).await;
     let reader = broker.reader();
-    let wait = reader.wait_for_records("t", 0, 0, false, None, SeenEnds::ALL);
+    let wait = reader.wait_at(0, 0);
     let bytes = std::mem::size_of_val(&wait);
     assert!(bytes <= 1_150, "{bytes} bytes for each partition of each subscription");
 }
@@ -167,8 +168,8 @@ async fn caller_beyond_the_log_end_is_woken_beside_one_at_the_end() {
     let reader = broker.reader();
     // The leader is known: waits need one.
     reader.read("t", at(0)).await.expect("an empty answer");
-    let at_end = reader.wait_for_records("t", 0, 0, false, None, SeenEnds::ALL);
-    let beyond = reader.wait_for_records("t", 0, 5, false, None, SeenEnds::ALL);
+    let at_end = reader.wait_at(0, 0);
+    let beyond = reader.wait_at(0, 5);
     tokio::select! {
         biased;
         woken = beyond => assert_eq!(woken, None),
@@ -178,13 +179,39 @@ async fn caller_beyond_the_log_end_is_woken_beside_one_at_the_end() {
 }
 
 #[tokio::test]
-async fn fetch_collects_min_bytes() {
-    let broker = Broker::of_log(20, 20).await;
+async fn records_that_follow_are_read_before_they_are_asked_for() {
+    let broker = Broker::of_log(100, 100).await;
     let reader = broker.reader();
-    let one = reader.read("t", at(0)).await.expect("a record").messages.len();
-    let fetch = Fetch { min_bytes: 5 * one, ..waiting(0, Duration::from_secs(10)) };
-    let fetched = reader.read("t", fetch).await.expect("records");
-    let offsets: Vec<i64> = messages(&fetched).iter().map(|message| message.offset).collect();
-    assert!(fetched.messages.len() >= 5 * one && fetched.count < 20, "{fetched:?}");
-    assert_eq!(offsets, (0..fetched.next_offset).collect::<Vec<_>>());
+    for offset in 7..10 {
+        assert_eq!(reader.read("t", at(offset)).await.expect("a record").next_offset, offset + 1);
+        let last = if offset == 7 { 7 } else { offset + 1 };
+        until(|| broker.fetched() == (7..=last).collect::<Vec<_>>()).await;
+    }
+    let next = reader.recent(log("t"), at(10)).expect("what was read ahead");
+    assert_eq!(next.next_offset, 11);
+    until(|| broker.fetched() == [7, 8, 9, 10, 11]).await;
+}
+
+/// Reads a log of `end` records, which tells that it ends at `told`, at `offsets`. The offsets of the fetches.
+async fn fetched((end, told): (i64, i64), offsets: &[i64]) -> Vec<i64> {
+    let broker = Broker::of_log(end, told).await;
+    let reader = broker.reader();
+    for offset in offsets {
+        reader.read("t", at(*offset)).await.expect("an answer");
+        settle(&reader).await;
+    }
+    broker.fetched()
+}
+
+#[tokio::test]
+async fn nothing_is_read_ahead_of_reads_in_no_order_and_of_the_end() {
+    assert_eq!(fetched((100, 100), &[50, 20, 80, 30, 10]).await, [50, 20, 80, 30, 10]);
+    assert_eq!(fetched((3, 3), &[0, 1, 2, 3]).await, [0, 1, 2, 3]);
+    // The log seems longer than it is.
+    assert_eq!(fetched((9, 100), &[7, 8, 8, 8, 8, 8]).await, [7, 8, 9]);
+}
+
+/// A read ahead that was begun before is sent before this is answered.
+async fn settle(reader: &Reader) {
+    reader.list("t", -1).await.expect("an end");
 }

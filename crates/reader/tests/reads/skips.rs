@@ -7,14 +7,14 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, pending, ready};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_reader::SkipMeter;
-use sluicegate_shared_log::Fetch;
+use sluicegate_shared_log::{Fetch, Log};
 use tokio::time::timeout;
 
 use crate::batches::{batch, one_record};
 use crate::scripted::Broker;
 use crate::support::{Calls as _, at, source, until};
 
-const LOG: (&str, i32) = ("t", 0);
+const LOG: Log<'_> = Log { topic: "t", partition: 0 };
 
 /// The offset of the only record. Before it are batches of control records.
 const RECORD: i64 = 40;

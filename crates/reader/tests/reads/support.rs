@@ -3,15 +3,21 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, pending, ready};
 use futures_util::{FutureExt, StreamExt};
 use prost::Message;
 use sluicegate_fair_share::ClientKey;
-use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
+use sluicegate_protocol::KafkaFetchResp;
 use sluicegate_reader::{Config, DEFAULT_MAX_BYTES, EncoderPool, ReadError, Reader, SkipMeter};
-use sluicegate_shared_log::{AnswerReservation, Fetch, Fetched, Limits, SharedLog};
+use sluicegate_shared_log::{AnswerReservation, Chunk, Ends, Fetch, Limits, Log, SeenEnds, SharedLog};
+
+/// Something about the brokers of a test that changes during it.
+pub(crate) fn switch() -> &'static AtomicBool {
+    Box::leak(Box::default())
+}
 
 /// For calls that wait on purpose.
 pub(crate) const PATIENT: (&str, &str) = ("socket.timeout.ms", "20000");
@@ -34,8 +40,13 @@ pub(crate) fn reader(brokers: &[SocketAddr]) -> Reader {
 
 pub(crate) fn reader_with(brokers: &[SocketAddr], properties: &[(&str, &str)]) -> Reader {
     let brokers: Vec<String> = brokers.iter().map(ToString::to_string).collect();
+    let logs = SharedLog::new(Limits { max_bytes: 1 << 24, max_age: Duration::from_secs(30) });
+    Reader::new(config(&brokers.join(","), properties), logs.add_cluster(), EncoderPool::new())
+}
+
+pub(crate) fn config(brokers: &str, properties: &[(&str, &str)]) -> Config {
     let usual = [
-        ("bootstrap.servers", &*brokers.join(",")),
+        ("bootstrap.servers", brokers),
         ("client.rack", "here"),
         ("socket.timeout.ms", "2000"),
         ("socket.connection.setup.timeout.ms", "900"),
@@ -45,9 +56,7 @@ pub(crate) fn reader_with(brokers: &[SocketAddr], properties: &[(&str, &str)]) -
     let properties = usual.iter().chain(properties);
     let properties: BTreeMap<String, String> =
         properties.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    let logs = SharedLog::new(Limits { max_bytes: 1 << 24, max_age: Duration::from_secs(30) });
-    let config = Config::from_properties(&properties).expect("a usable configuration");
-    Reader::new(config, logs.add_cluster(), EncoderPool::new())
+    Config::from_properties(&properties).expect("a usable configuration")
 }
 
 pub(crate) fn at(offset: i64) -> Fetch {
@@ -67,39 +76,41 @@ pub(crate) fn waiting(offset: i64, wait: Duration) -> Fetch {
     }
 }
 
+/// Partition 0 of a topic.
+pub(crate) fn log(topic: &str) -> Log<'_> {
+    Log { topic, partition: 0 }
+}
+
 pub(crate) trait Calls {
-    async fn read_from(
-        &self,
-        partition: (&str, i32),
-        fetch: Fetch,
-        skips: &dyn SkipMeter,
-    ) -> Result<Fetched, ReadError>;
+    async fn read_from(&self, log: Log<'_>, fetch: Fetch, skips: &dyn SkipMeter) -> Result<Chunk, ReadError>;
 
     /// Fetches from partition 0 of a topic.
-    async fn read(&self, topic: &str, fetch: Fetch) -> Result<Fetched, ReadError>;
+    async fn read(&self, topic: &str, fetch: Fetch) -> Result<Chunk, ReadError>;
 
     /// The offset of the first record since a time in partition 0 of a topic, or its end for -1.
     async fn list(&self, topic: &str, timestamp: i64) -> Result<i64, ReadError>;
+
+    /// Waits for a record of topic `t`, for as long as it takes.
+    fn wait_at(&self, partition: i32, offset: i64) -> impl Future<Output = Option<Ends>> + Send;
 }
 
 impl Calls for Reader {
-    async fn read_from(
-        &self,
-        (topic, partition): (&str, i32),
-        fetch: Fetch,
-        skips: &dyn SkipMeter,
-    ) -> Result<Fetched, ReadError> {
-        self.fetch(topic, partition, fetch, skips, &mut Room).await
+    async fn read_from(&self, log: Log<'_>, fetch: Fetch, skips: &dyn SkipMeter) -> Result<Chunk, ReadError> {
+        self.fetch(log, fetch, skips, &mut Room).await
     }
 
-    async fn read(&self, topic: &str, fetch: Fetch) -> Result<Fetched, ReadError> {
-        self.read_from((topic, 0), fetch, &()).await
+    async fn read(&self, topic: &str, fetch: Fetch) -> Result<Chunk, ReadError> {
+        self.read_from(log(topic), fetch, &()).await
     }
 
     async fn list(&self, topic: &str, timestamp: i64) -> Result<i64, ReadError> {
-        let asked = [(topic, 0, timestamp)];
+        let asked = [(log(topic), timestamp)];
         let mut listed = pin!(self.list_offsets(ClientKey::default(), &asked, false));
         listed.next().await.expect("an answer").1.map(|listed| listed.offset)
+    }
+
+    fn wait_at(&self, partition: i32, offset: i64) -> impl Future<Output = Option<Ends>> + Send {
+        self.wait_for_records(Log { topic: "t", partition }, offset, false, None, SeenEnds::ALL)
     }
 }
 
@@ -116,15 +127,11 @@ impl AnswerReservation for Room {
     }
 }
 
-pub(crate) fn messages(fetched: &Fetched) -> Vec<KafkaMessage> {
-    let answer = KafkaFetchResp::decode(fetched.messages.clone()).expect("protobuf");
-    assert_eq!(answer.messages.len(), fetched.count);
-    answer.messages
-}
-
 /// The one-byte values of an answer's records.
-pub(crate) fn values(fetched: &Fetched) -> String {
-    messages(fetched).iter().map(|message| char::from(message.value.as_ref().expect("a value")[0])).collect()
+pub(crate) fn values(fetched: &Chunk) -> String {
+    let KafkaFetchResp { messages, .. } = KafkaFetchResp::decode(fetched.messages.clone()).expect("protobuf");
+    assert_eq!(messages.len(), fetched.count);
+    messages.iter().map(|message| char::from(message.value.as_ref().expect("a value")[0])).collect()
 }
 
 /// Waits until a condition holds, for up to 20 s.
@@ -142,13 +149,7 @@ pub(crate) fn until(condition: impl Fn() -> bool) -> impl Future<Output = ()> {
 
 /// An error with its causes.
 pub(crate) fn chain(error: &ReadError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+    error.with_causes()
 }
 
 /// An error of a cluster that can be there again soon, with causes that contain `want`.

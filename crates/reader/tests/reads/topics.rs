@@ -1,15 +1,15 @@
 //! The list of topics, and their descriptions.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use sluicegate_fair_share::ClientKey;
+use sluicegate_shared_log::Log;
 use tokio::time::Instant;
 
 use crate::scripted::{Asked, Broker, Step};
-use crate::support::{Calls as _, at, reader};
+use crate::support::{Calls as _, at, log, reader, switch};
 
 #[tokio::test]
 async fn internal_and_unreadable_topics_are_not_listed() {
@@ -49,9 +49,8 @@ async fn concurrent_callers_share_one_request() {
 
 #[tokio::test]
 async fn new_topics_are_found_by_the_next_call() {
-    let created = Arc::new(AtomicBool::new(false));
-    let is_created = Arc::clone(&created);
-    let broker = Broker::of_metadata(move |asked| match is_created.load(Ordering::SeqCst) {
+    let created = switch();
+    let broker = Broker::of_metadata(move |asked| match created.load(Ordering::SeqCst) {
         false => asked.missing(&[asked.broker]),
         true if asked.is_list_of_topics() => asked.all_topics(&[("new", 0, false)]),
         true => asked.usual(),
@@ -60,12 +59,15 @@ async fn new_topics_are_found_by_the_next_call() {
     let reader = broker.reader();
     assert!(reader.topics().await.expect("a list").is_empty());
     assert_eq!(reader.topic(ClientKey::default(), "new").await.expect_err("no topic").code(), 3);
-    assert_eq!(reader.check_partition(ClientKey::default(), "new", 0).await.expect_err("no topic").code(), 3);
+    assert_eq!(
+        reader.check_partition(ClientKey::default(), log("new")).await.expect_err("no topic").code(),
+        3
+    );
     assert_eq!(reader.read("new", at(0)).await.expect_err("no topic").code(), 3);
     created.store(true, Ordering::SeqCst);
     assert_eq!(*reader.topics().await.expect("a list"), ["new"]);
     reader.read("new", at(0)).await.expect("an empty answer");
-    reader.check_partition(ClientKey::default(), "new", 0).await.expect("a partition");
+    reader.check_partition(ClientKey::default(), log("new")).await.expect("a partition");
     assert_eq!(reader.topic(ClientKey::default(), "new").await.expect("a topic").partitions.len(), 1);
 }
 
@@ -95,7 +97,8 @@ async fn missing_or_forbidden_topic_is_an_error() {
     .await;
     let reader = broker.reader();
     let describe = async |name| reader.topic(ClientKey::default(), name).await.expect_err("no topic");
-    let partition = reader.read_from(("t", 9), at(0), &()).await.expect_err("no partition");
+    let partition =
+        reader.read_from(Log { topic: "t", partition: 9 }, at(0), &()).await.expect_err("no partition");
     for (error, code, want) in [
         (describe("missing").await, 3, "UNKNOWN_TOPIC_OR_PARTITION: topic missing"),
         (describe("secret").await, 29, "TOPIC_AUTHORIZATION_FAILED: topic secret"),

@@ -1,6 +1,5 @@
 //! A log that a new leader has cut, as after an unclean election: no answer mixes records of both leaders.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -8,13 +7,13 @@ use kafka_protocol::messages::RequestKind;
 use sluicegate_shared_log::Fetch;
 
 use crate::scripted::{Broker, EPOCH, TOPIC, Topic};
-use crate::support::{Calls as _, at, values, waiting};
+use crate::support::{Calls as _, at, switch, values, waiting};
 
 const OFFSET_OUT_OF_RANGE: i16 = 1;
 const FENCED_LEADER_EPOCH: i16 = 74;
 
 /// A log of one record in each answer: `o` up to offset 99, and from the second epoch on, `n` up to `end`.
-async fn log(is_cut: Arc<AtomicBool>, end: i64) -> Broker {
+async fn log(is_cut: &'static AtomicBool, end: i64) -> Broker {
     Broker::start(move |asked| {
         let is_cut = is_cut.load(Ordering::SeqCst);
         let (epoch, end, value) = if is_cut { (EPOCH + 1, end, b'n') } else { (EPOCH, 100, b'o') };
@@ -37,8 +36,8 @@ async fn log(is_cut: Arc<AtomicBool>, end: i64) -> Broker {
 
 /// Records 0 and 1 were read from the old leader. What this fetch of many records from 0 on gives then.
 async fn read_across(end: i64, across: Fetch) -> String {
-    let is_cut = Arc::new(AtomicBool::new(false));
-    let broker = log(Arc::clone(&is_cut), end).await;
+    let is_cut = switch();
+    let broker = log(is_cut, end).await;
     let reader = broker.reader();
     for offset in 0..2 {
         assert_eq!(reader.read("t", at(offset)).await.expect("a record").count, 1);
@@ -49,21 +48,15 @@ async fn read_across(end: i64, across: Fetch) -> String {
     values(&fetched)
 }
 
-/// Waits for more than there is.
-fn gathering() -> Fetch {
-    Fetch { min_bytes: 10_000, max_records: 4, ..waiting(0, Duration::from_secs(2)) }
-}
-
-/// Reads on while there is more.
-fn filling() -> Fetch {
-    Fetch { fill: true, max_records: 4, ..at(0) }
-}
-
 #[tokio::test]
 async fn answer_has_records_of_one_leader() {
+    // Waits for more than there is, or reads on while there is more.
+    let gathering = Fetch { min_bytes: 10_000, max_records: 4, ..waiting(0, Duration::from_secs(2)) };
+    let filling = Fetch { fill: true, max_records: 4, ..at(0) };
     // The shorter log is no error for an offset that it has.
     for (end, want) in [(100, "nnnn"), (1, "n")] {
-        assert_eq!(read_across(end, gathering()).await, want);
-        assert_eq!(read_across(end, filling()).await, want);
+        for across in [gathering, filling] {
+            assert_eq!(read_across(end, across).await, want);
+        }
     }
 }

@@ -55,16 +55,12 @@ fn header(text: &str) -> Header {
 }
 
 #[test]
-fn records_of_the_java_producer_are_read() {
+fn records_of_the_java_producer_and_of_librdkafka_are_read() {
     assert_eq!(check!("java-none", 7), [0]);
     assert_eq!(check!("java-gzip", 8), [1]);
     assert_eq!(check!("java-snappy", 8), [2]);
     assert_eq!(check!("java-lz4", 8), [3]);
     assert_eq!(check!("java-zstd", 8), [4]);
-}
-
-#[test]
-fn records_of_librdkafka_are_read() {
     assert_eq!(check!("librdkafka-none", 7), [0]);
     assert_eq!(check!("librdkafka-gzip", 8), [1]);
     assert_eq!(check!("librdkafka-snappy", 8), [2]);
@@ -73,17 +69,9 @@ fn records_of_librdkafka_are_read() {
 }
 
 #[test]
-fn log_append_timestamps_are_read() {
+fn log_append_times_transactions_and_compacted_logs_are_read() {
     assert_eq!(check!("log-append-time", 8), [3 | 0x08]);
-}
-
-#[test]
-fn transactions_are_read_without_their_markers() {
     assert_eq!(check!("transactional", 12), [0x10, 0x30].repeat(4));
-}
-
-#[test]
-fn compacted_log_is_read() {
     assert_eq!(check!("compacted", 16), [0, 0, 0x42, 3]);
 }
 

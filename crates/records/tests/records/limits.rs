@@ -15,7 +15,7 @@ fn encode(batches: &[Batch], from: i64, limits: Limits) -> Result<(Encoded, usiz
 }
 
 #[test]
-fn call_stops_before_max_bytes() {
+fn call_stops_before_max_bytes_of_its_own() {
     let batches = [Batch::of_values(0, &["a", "b"]), Batch::of_values(2, &["c", "d"])];
     let (all, whole_len) = encode(&batches, 0, LIMITS).unwrap();
     assert_eq!(all, Encoded { count: 4, next_offset: 4, full: false, truncated: None });
@@ -27,10 +27,6 @@ fn call_stops_before_max_bytes() {
         assert_eq!(part, Encoded { count: part.count, next_offset, full: true, truncated: None });
     }
     assert_eq!(encode(&batches, 0, Limits { max_bytes: whole_len, ..LIMITS }).unwrap().0, all);
-}
-
-#[test]
-fn existing_output_does_not_count() {
     let mut out = vec![0; 1000];
     let limits = Limits { max_bytes: 100, ..LIMITS };
     let bytes = Batch::of_values(0, &["a", "b"]).bytes();

@@ -93,9 +93,7 @@ fn corrupt_batch_is_not_an_old_message() {
         let mut short = message(7, magic);
         short[8..12].copy_from_slice(&13_i32.to_be_bytes());
         let error = invariants::check(&short, 7, &LIMITS, 0).error.unwrap();
-        assert!(
-            error.starts_with("batch at offset 7 is corrupt: length of 13 bytes is below the "),
-            "{error}"
-        );
+        let want = "batch at offset 7 is corrupt: length of 13 bytes is below the ";
+        assert!(error.starts_with(want), "{error}");
     }
 }

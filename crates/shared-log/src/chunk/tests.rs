@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::entry::Entry;
 
 /// An entry: its position, and a filler of `len` bytes.
 pub(crate) fn chunk(base: i64, next: i64, entries: &[(i64, usize)]) -> Chunk {
@@ -13,7 +12,8 @@ pub(crate) fn chunk(base: i64, next: i64, entries: &[(i64, usize)]) -> Chunk {
         bytes.extend_from_slice(&u32::try_from(*len).unwrap().to_be_bytes());
         bytes.extend(std::iter::repeat_n(0xAB, *len));
     }
-    Chunk { base, next, entries: Bytes::from(bytes), count: entries.len(), ends: Ends::UNKNOWN }
+    let (messages, count) = (Bytes::from(bytes), entries.len());
+    Chunk { base, messages, count, next_offset: next, ends: Ends::UNKNOWN }
 }
 
 pub(crate) fn first(bytes: &[u8]) -> Option<Entry> {
@@ -23,7 +23,7 @@ pub(crate) fn first(bytes: &[u8]) -> Option<Entry> {
 }
 
 pub(crate) fn positions(chunk: &Chunk) -> Vec<i64> {
-    let (mut rest, mut positions) = (&chunk.entries[..], Vec::new());
+    let (mut rest, mut positions) = (&chunk.messages[..], Vec::new());
     while let Some(entry) = first(rest) {
         positions.push(entry.position);
         rest = &rest[entry.len..];
@@ -34,51 +34,32 @@ pub(crate) fn positions(chunk: &Chunk) -> Vec<i64> {
 }
 
 #[test]
-fn whole_chunk_is_shared() {
-    let chunk = chunk(10, 20, &[(10, 5), (15, 5)]);
-    let answer = assemble(std::slice::from_ref(&chunk), 10, AnswerSize::of_bytes(1000), first);
-    assert_eq!((answer.base, answer.next, positions(&answer)), (10, 20, vec![10, 15]));
-    assert_eq!(answer.entries.as_ptr(), chunk.entries.as_ptr());
-}
-
-#[test]
-fn small_part_is_copied() {
+fn whole_chunk_is_shared_and_a_small_part_copied() {
     let chunk = chunk(0, 10, &[(0, 100), (1, 100), (2, 100), (3, 5)]);
-    let answer = assemble(std::slice::from_ref(&chunk), 3, AnswerSize::of_bytes(1000), first);
-    assert_eq!(positions(&answer), [3]);
-    let shared = chunk.entries.as_ptr_range();
-    assert!(!shared.contains(&answer.entries.as_ptr()), "a small answer must not hold a whole chunk");
-}
-
-#[test]
-fn first_entry_is_delivered_even_if_it_is_too_large() {
-    let chunk = chunk(0, 10, &[(0, 100), (1, 100)]);
-    let answer = assemble(std::slice::from_ref(&chunk), 0, AnswerSize::of_bytes(1), first);
-    assert_eq!((positions(&answer), answer.next), (vec![0], 1));
-}
-
-#[test]
-fn gap_after_the_last_entry_is_passed() {
-    let chunks = [chunk(0, 10, &[(0, 1)]), chunk(10, 12, &[(11, 1)])];
-    let answer = assemble(&chunks, 4, AnswerSize::of_bytes(1000), first);
-    assert_eq!((positions(&answer), answer.next), (vec![11], 12));
+    let of = |position| assemble(std::slice::from_ref(&chunk), position, AnswerSize::of_bytes(1000), first);
+    let (whole, part) = (of(0), of(3));
+    assert_eq!((whole.base, whole.next_offset, positions(&whole)), (0, 10, vec![0, 1, 2, 3]));
+    assert_eq!(whole.messages.as_ptr(), chunk.messages.as_ptr());
+    assert_eq!(positions(&part), [3]);
+    let shared = chunk.messages.as_ptr_range();
+    assert!(!shared.contains(&part.messages.as_ptr()), "a small answer must not hold a whole chunk");
 }
 
 #[test]
 fn appended_entries_fit_or_are_left_out() {
     let (front, back) = (chunk(0, 2, &[(0, 10), (1, 10)]), chunk(1, 5, &[(1, 10), (3, 10), (4, 10)]));
-    let (all, is_whole) = front.append(&back, AnswerSize::of_bytes(1000), first);
-    assert_eq!((positions(&all), all.next, is_whole), (vec![0, 1, 3, 4], 5, true));
-    let (some, is_whole) = front.append(&back, AnswerSize::of_bytes(66), first);
-    assert_eq!((positions(&some), some.next, is_whole), (vec![0, 1, 3], 4, false));
-    let (none, is_whole) = front.append(&back, AnswerSize::of_bytes(50), first);
-    assert_eq!((positions(&none), none.next, is_whole), (vec![0, 1], 2, false));
+    for (bytes, want, next, whole) in
+        [(1000, &[0, 1, 3, 4][..], 5, true), (66, &[0, 1, 3], 4, false), (50, &[0, 1], 2, false)]
+    {
+        let (longer, is_whole) = front.append(&back, AnswerSize::of_bytes(bytes), first);
+        assert_eq!((&positions(&longer)[..], longer.next_offset, is_whole), (want, next, whole));
+    }
 }
 
 #[test]
 fn malformed_entries_end_the_answer() {
-    let chunk = Chunk { entries: Bytes::from_static(b"short"), ..chunk(0, 5, &[(0, 1)]) };
-    assert_eq!(assemble(&[chunk], 2, AnswerSize::of_bytes(1000), first).next, 5);
+    let chunk = Chunk { messages: Bytes::from_static(b"short"), ..chunk(0, 5, &[(0, 1)]) };
+    assert_eq!(assemble(&[chunk], 2, AnswerSize::of_bytes(1000), first).next_offset, 5);
 }
 
 proptest! {
@@ -107,11 +88,11 @@ proptest! {
             let from = chunks.iter().position(|chunk| chunk.covers(next)).unwrap();
             let size = AnswerSize { bytes: max_bytes, entries: max_entries };
             let answer = assemble(&chunks[from..], next, size, first);
-            prop_assert!(answer.next > next);
-            prop_assert!(answer.entries.len() <= max_bytes || answer.count == 1);
+            prop_assert!(answer.next_offset > next);
+            prop_assert!(answer.messages.len() <= max_bytes || answer.count == 1);
             prop_assert!(answer.count <= max_entries || max_entries == 0);
             walked.extend(positions(&answer));
-            next = answer.next;
+            next = answer.next_offset;
         }
         all.retain(|position| *position >= start);
         prop_assert_eq!(walked, all);
@@ -127,13 +108,13 @@ fn parts_are_read_as_the_whole_was() {
         let mut next = whole.base;
         for part in &parts {
             assert_eq!(part.base, next);
-            assert!(part.entries.len() <= max_bytes.max(62));
-            next = part.next;
+            assert!(part.messages.len() <= max_bytes.max(62));
+            next = part.next_offset;
         }
         let read: Vec<i64> = parts.iter().flat_map(positions).collect();
         let rest = whole.count - read.len();
         assert_eq!(read, positions(&whole)[..read.len()]);
         assert!(rest * 62 < max_bytes.max(2) / 2, "{rest} entries are left out of parts of {max_bytes}");
-        assert!(rest > 0 || next == whole.next, "the gap at the end is part of the last one");
+        assert!(rest > 0 || next == whole.next_offset, "the gap at the end is part of the last one");
     }
 }

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::chunk::tests::{chunk, first, positions};
-use crate::chunk::{assemble, assemble_marked};
-use crate::entry::Entry;
+use crate::chunk::{Entry, assemble, assemble_marked};
 use crate::{AnswerSize, Limits, LogKey, SharedLog};
 
 thread_local! {

@@ -9,17 +9,8 @@ use self::log::{Call, Failure, Log, Room, answer};
 use super::*;
 
 fn at(offset: i64) -> Fetch {
-    let (wait, source) = (Duration::ZERO, ClientKey::UNKNOWN);
-    Fetch {
-        offset,
-        max_bytes: ROOM,
-        wait,
-        min_bytes: 0,
-        max_records: 0,
-        fill: false,
-        committed: false,
-        source,
-    }
+    let (max_bytes, wait, source) = (ROOM, Duration::ZERO, ClientKey::UNKNOWN);
+    Fetch { offset, max_bytes, wait, min_bytes: 0, max_records: 0, fill: false, committed: false, source }
 }
 
 fn waiting(offset: i64) -> Fetch {
@@ -31,6 +22,7 @@ fn filling(offset: i64) -> Fetch {
 }
 
 const ROOM: usize = 64 * 1024;
+
 #[tokio::test(start_paused = true)]
 async fn fetch_gives_what_is_at_hand() {
     let log = Log::with(&[20, 30, 40], |state| state.at_hand = 2);
@@ -44,7 +36,7 @@ async fn fetch_gives_what_is_at_hand() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn filled_answer_goes_up_to_half_its_room_or_the_end() {
+async fn filled_answer_is_bounded_in_room_and_time() {
     let log = Log::with(&[100; 20], |state| state.at_hand = 1);
     for (fetch, next) in [
         (filling(0), 20),
@@ -53,17 +45,11 @@ async fn filled_answer_goes_up_to_half_its_room_or_the_end() {
         (Fetch { max_bytes: 290, ..filling(0) }, 2),
         (filling(20), 20),
     ] {
-        assert_eq!(log.fetch(fetch).await.unwrap().next, next, "{fetch:?}");
+        assert_eq!(log.fetch(fetch).await.unwrap().1, next, "{fetch:?}");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn answer_is_filled_for_a_quarter_of_a_second() {
-    let log = Log::with(&[100; 20], |state| {
-        (state.at_hand, state.read_takes) = (1, Duration::from_millis(60));
-    });
+    log.change(|state| state.read_takes = Duration::from_millis(60));
     let began = Instant::now();
-    assert_eq!(log.fetch(filling(0)).await.unwrap().next, 4);
+    assert_eq!(log.fetch(filling(0)).await.unwrap().1, 4);
     assert_eq!(began.elapsed(), FILL_TIME);
 }
 
@@ -102,6 +88,11 @@ async fn answer_has_records_of_one_version() {
             assert_eq!(fetched, want, "{fetch:?}");
         }
     }
+    // A log that changes during a wait is read from the first position.
+    let log = Log::new(&[20, 20]);
+    let fetch = log.waiting(Fetch { min_bytes: 60, ..waiting(0) }).await;
+    log.replace(&[40, 40, 40]);
+    assert_eq!(fetch.await.unwrap(), answer(&[(0, 40), (1, 40), (2, 40)], 3, 3));
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,14 +112,6 @@ async fn version_that_is_known_with_the_first_read_is_no_change() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn log_that_changes_during_a_wait_is_read_from_the_first_position() {
-    let log = Log::new(&[20, 20]);
-    let fetch = log.waiting(Fetch { min_bytes: 60, ..waiting(0) }).await;
-    log.replace(&[40, 40, 40]);
-    assert_eq!(fetch.await.unwrap(), answer(&[(0, 40), (1, 40), (2, 40)], 3, 3));
-}
-
-#[tokio::test(start_paused = true)]
 async fn wait_gathers_enough_records() {
     for (fetch, written, next) in [
         (waiting(1), 1, 2),
@@ -145,7 +128,7 @@ async fn wait_gathers_enough_records() {
             log.write(30);
             sleep(Duration::from_millis(1)).await;
         }
-        assert_eq!(waiting.await.unwrap().unwrap().next, next, "{fetch:?}");
+        assert_eq!(waiting.await.unwrap().unwrap().1, next, "{fetch:?}");
         assert!(began.elapsed() < Duration::from_secs(1), "{fetch:?}");
     }
 }
@@ -175,6 +158,11 @@ async fn watched_end_is_not_read_but_proven() {
     assert_eq!(log.reads(), []);
     assert_eq!(log.fetch(at(1)).await, answer(&[(1, 30)], 2, 2));
     assert_eq!(log.reads(), [(1, ROOM)], "without a wait it is read");
+    // Also if the time is over before the wait begins.
+    let log = Log::with(&[20], |state| state.watched = Some(1));
+    let mut room = Room { delay: Duration::from_secs(10), ..Room::default() };
+    assert_eq!(log.fetch_within(waiting(1), &mut room).await, answer(&[], 1, 1));
+    assert_eq!(log.calls(), [Call::Wait { position: 1, is_proven: false }]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,14 +177,6 @@ async fn interrupted_wait_is_no_older_than_its_question() {
     });
     log.write(30);
     assert_eq!(log.fetch_within(waiting(1), &mut room).await, answer(&[(1, 30)], 2, 2));
-}
-
-#[tokio::test(start_paused = true)]
-async fn end_is_proven_even_if_the_time_is_over_before_the_wait() {
-    let log = Log::with(&[20], |state| state.watched = Some(1));
-    let mut room = Room { delay: Duration::from_secs(10), ..Room::default() };
-    assert_eq!(log.fetch_within(waiting(1), &mut room).await, answer(&[], 1, 1));
-    assert_eq!(log.calls(), [Call::Wait { position: 1, is_proven: false }]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -283,22 +263,14 @@ async fn skipped_range_is_not_read_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn failed_wait_pauses_before_it_reads() {
-    let log = Log::with(&[20], |state| {
-        (state.watched, state.events) = (Some(1), vec![Event::Failed]);
-    });
-    log.write(30);
-    let began = Instant::now();
-    assert_eq!(log.fetch(waiting(1)).await, answer(&[(1, 30)], 2, 2));
-    assert_eq!(began.elapsed(), PAUSE);
-    assert_eq!(log.reads(), [(1, WAITING_BYTES)]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn records_before_the_position_prove_no_end() {
+async fn failed_wait_pauses_and_records_before_the_position_prove_no_end() {
     let log = Log::with(&[20, 30], |state| state.watched = Some(1));
     let before = log.state.borrow().from(0, 1);
-    log.change(|state| state.events = vec![Event::Records(before)]);
-    assert_eq!(log.fetch(waiting(1)).await, answer(&[(1, 30)], 2, 2));
-    assert_eq!(log.reads(), [(1, WAITING_BYTES)]);
+    for (event, waited) in [(Event::Failed, PAUSE), (Event::Records(before), Duration::ZERO)] {
+        let log = Log::with(&[20, 30], |state| (state.watched, state.events) = (Some(1), vec![event]));
+        let began = Instant::now();
+        assert_eq!(log.fetch(waiting(1)).await, answer(&[(1, 30)], 2, 2));
+        assert_eq!(began.elapsed(), waited);
+        assert_eq!(log.reads(), [(1, WAITING_BYTES)]);
+    }
 }

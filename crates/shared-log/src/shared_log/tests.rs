@@ -11,8 +11,11 @@ fn log(topic: &str) -> LogKey {
     LogKey { topic: topic.into(), incarnation: 1, partition: 0, committed: false }
 }
 
-fn shared(max_bytes: usize) -> SharedLog {
-    SharedLog::new(Limits { max_bytes, max_age: MAX_AGE })
+/// Memory of this size, one cluster's part of it, and the time.
+fn shared(max_bytes: usize) -> (SharedLog, ClusterLogs, Instant) {
+    let shared = SharedLog::new(Limits { max_bytes, max_age: MAX_AGE });
+    let logs = shared.add_cluster();
+    (shared, logs, Instant::now())
 }
 
 /// A chunk of one entry per position, each of 100 bytes.
@@ -28,8 +31,7 @@ fn read(logs: &ClusterLogs, topic: &str, position: i64, now: Instant) -> Option<
 
 #[test]
 fn kept_records_are_read_from_any_position() {
-    let (shared, now) = (shared(100_000), Instant::now());
-    let logs = shared.add_cluster();
+    let (shared, logs, now) = shared(100_000);
     assert_eq!(read(&logs, "a", 0, now), None);
     logs.insert(&log("a"), 1, chunk_of(0, 3), now);
     logs.insert(&log("a"), 1, chunk_of(3, 5), now);
@@ -38,33 +40,25 @@ fn kept_records_are_read_from_any_position() {
     assert_eq!(read(&logs, "a", 5, now), None, "the cache never proves the end of a log");
     assert_eq!(read(&logs, "b", 0, now), None);
     assert_eq!(shared.stats().hits, 2);
-}
-
-#[test]
-fn read_of_one_record_passes_a_chunk_that_has_none() {
-    let (shared, now) = (shared(100_000), Instant::now());
+    // A read of one record passes a chunk that has none.
     let logs = shared.add_cluster();
     logs.insert(&log("a"), 1, chunk(0, 5, &[(0, 88)]), now);
     logs.insert(&log("a"), 1, chunk_of(5, 9), now);
     let size = AnswerSize { bytes: 10_000, entries: 1 };
     let found = logs.read(&log("a"), 1, 3, size, first, now).unwrap();
-    assert_eq!((positions(&found), found.next), (vec![5], 6));
+    assert_eq!((positions(&found), found.next_offset), (vec![5], 6));
 }
 
 #[test]
 fn edge_is_where_the_next_gap_begins() {
-    let (shared, now) = (shared(1_000_000), Instant::now());
-    let logs = shared.add_cluster();
+    let (shared, logs, now) = shared(1_000_000);
     for (base, next) in [(0, 3), (3, 5), (6, 8)] {
         logs.insert(&log("a"), 1, chunk_of(base, next), now);
     }
     let edge = |position, enough| logs.edge(&log("a"), 1, position, enough, now);
     assert_eq!((edge(0, 501), edge(0, 500)), (Some(5), None), "500 bytes follow");
-    assert_eq!(
-        (edge(1, 201), edge(1, 200)),
-        (Some(5), None),
-        "those of the chunk in which it begins do not count"
-    );
+    // Those of the chunk in which it begins do not count.
+    assert_eq!((edge(1, 201), edge(1, 200)), (Some(5), None));
     assert_eq!((edge(5, 100), edge(8, 100), edge(-1, 100)), (Some(5), Some(8), Some(-1)));
     let covers = |position| logs.covers(&log("a"), 1, position, now);
     assert_eq!((covers(4), covers(5), covers(6)), (true, false, true));
@@ -76,18 +70,10 @@ fn edge_is_where_the_next_gap_begins() {
 }
 
 #[test]
-fn clusters_do_not_share_logs() {
-    let (shared, now) = (shared(100_000), Instant::now());
-    let (one, other) = (shared.add_cluster(), shared.add_cluster());
-    one.insert(&log("a"), 1, chunk_of(0, 3), now);
-    assert_eq!(read(&other, "a", 0, now), None);
-}
-
-#[test]
-fn incarnations_and_isolation_levels_are_different_logs() {
-    let (shared, now) = (shared(100_000), Instant::now());
-    let logs = shared.add_cluster();
+fn clusters_incarnations_and_isolation_levels_have_logs_of_their_own() {
+    let (shared, logs, now) = shared(100_000);
     logs.insert(&log("a"), 1, chunk_of(0, 3), now);
+    assert_eq!(read(&shared.add_cluster(), "a", 0, now), None);
     for other in [LogKey { incarnation: 2, ..log("a") }, LogKey { committed: true, ..log("a") }] {
         assert_eq!(logs.read(&other, 1, 0, AnswerSize::of_bytes(1000), first, now), None);
     }
@@ -95,8 +81,7 @@ fn incarnations_and_isolation_levels_are_different_logs() {
 
 #[test]
 fn chunks_expire() {
-    let (shared, now) = (shared(100_000), Instant::now());
-    let logs = shared.add_cluster();
+    let (shared, logs, now) = shared(100_000);
     logs.insert(&log("a"), 1, chunk_of(0, 3), now);
     let last = now + MAX_AGE - Duration::from_millis(1);
     assert!(read(&logs, "a", 0, last).is_some());
@@ -107,9 +92,19 @@ fn chunks_expire() {
 }
 
 #[test]
+fn nothing_is_kept_without_room_or_cluster() {
+    for room in [0, 100_000] {
+        let (shared, logs, now) = shared(room);
+        logs.insert(&log("a"), 1, chunk_of(0, 3), now);
+        assert_eq!((read(&logs, "a", 0, now).is_some(), shared.stats().bytes > 0), (room > 0, room > 0));
+        drop(logs);
+        assert_eq!(shared.stats().bytes, 0);
+    }
+}
+
+#[test]
 fn newer_version_replaces_older_chunks() {
-    let (shared, now) = (shared(100_000), Instant::now());
-    let logs = shared.add_cluster();
+    let (_, logs, now) = shared(100_000);
     let at = |version, position| {
         logs.read(&log("a"), version, position, AnswerSize::of_bytes(1000), first, now)
             .map(|chunk| positions(&chunk))
@@ -124,13 +119,12 @@ fn newer_version_replaces_older_chunks() {
 
 #[test]
 fn records_before_the_log_start_are_not_served() {
-    let (shared, now) = (shared(100_000), Instant::now());
-    let logs = shared.add_cluster();
+    let (_, logs, now) = shared(100_000);
     logs.insert(&log("a"), 1, chunk_of(0, 3), now);
     let ends = Ends { start: 2, stable: 9, end: 10 };
     // Learned by a reader of committed entries.
-    logs.insert(&LogKey { committed: true, ..log("a") }, 1, Chunk::empty(9, ends), now);
-    logs.insert(&log("a"), 1, Chunk::empty(10, Ends { start: 1, stable: 8, end: 11 }), now);
+    logs.insert(&LogKey { committed: true, ..log("a") }, 1, Chunk::nothing(9, ends), now);
+    logs.insert(&log("a"), 1, Chunk::nothing(10, Ends { start: 1, stable: 8, end: 11 }), now);
     assert_eq!((read(&logs, "a", 1, now), read(&logs, "a", 2, now)), (None, Some(vec![2])));
     let found = logs.read(&log("a"), 1, 2, AnswerSize::of_bytes(1000), first, now).unwrap();
     assert_eq!(found.ends, Ends { start: 2, stable: 9, end: 11 }, "a late answer moves no end back");
@@ -138,8 +132,7 @@ fn records_before_the_log_start_are_not_served() {
 
 #[test]
 fn only_a_position_within_the_known_ends_refutes_them() {
-    let (shared, now) = (shared(100_000), Instant::now());
-    let logs = shared.add_cluster();
+    let (_, logs, now) = shared(100_000);
     let ends = Ends { start: 0, stable: 3, end: 3 };
     logs.insert(&log("a"), 1, Chunk { ends, ..chunk_of(0, 3) }, now);
     logs.insert(&log("b"), 1, Chunk { ends, ..chunk_of(0, 3) }, now);
@@ -150,18 +143,9 @@ fn only_a_position_within_the_known_ends_refutes_them() {
 }
 
 #[test]
-fn dropped_cluster_frees_its_memory() {
-    let (shared, now) = (shared(100_000), Instant::now());
-    let logs = shared.add_cluster();
-    logs.insert(&log("a"), 1, chunk_of(0, 3), now);
-    drop(logs);
-    assert_eq!(shared.stats().bytes, 0);
-}
-
-#[test]
 fn cluster_that_reads_much_loses_its_own_chunks() {
-    let (shared, now) = (shared(20_000), Instant::now());
-    let (attacker, bystander) = (shared.add_cluster(), shared.add_cluster());
+    let (shared, attacker, now) = shared(20_000);
+    let bystander = shared.add_cluster();
     bystander.insert(&log("a"), 1, chunk_of(0, 10), now);
     for base in (0..10_000).step_by(10) {
         attacker.insert(&log("b"), 1, chunk_of(base, base + 10), now);
@@ -174,20 +158,11 @@ fn cluster_that_reads_much_loses_its_own_chunks() {
 
 #[test]
 fn waiters_are_counted_while_they_wait() {
-    let shared = shared(0);
-    let logs = shared.add_cluster();
+    let (shared, logs, _) = shared(0);
     let (tail, waiters) = (logs.tail(), [logs.waiter(), logs.waiter()]);
     assert_eq!((shared.stats().tails, shared.stats().waiters), (1, 2));
     drop((tail, waiters));
     assert_eq!((shared.stats().tails, shared.stats().waiters), (0, 0));
-}
-
-#[test]
-fn nothing_is_kept_without_room() {
-    let (shared, now) = (shared(0), Instant::now());
-    let logs = shared.add_cluster();
-    logs.insert(&log("a"), 1, chunk_of(0, 3), now);
-    assert_eq!((read(&logs, "a", 0, now), shared.stats().bytes), (None, 0));
 }
 
 proptest! {
@@ -198,8 +173,7 @@ proptest! {
         inserts in proptest::collection::vec((0_i64..60, 1_i64..20, 0_u64..40), 1..80),
         max_bytes in 2_000_usize..12_000,
     ) {
-        let (shared, start) = (shared(max_bytes), Instant::now());
-        let logs = shared.add_cluster();
+        let (shared, logs, start) = shared(max_bytes);
         for (base, len, second) in inserts {
             let now = start + Duration::from_secs(second);
             logs.insert(&log("a"), 1, chunk_of(base, base + len), now);

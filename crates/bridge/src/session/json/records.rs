@@ -191,7 +191,8 @@ mod tests {
 
     fn read(messages: &[KafkaMessage], next_offset: i64, ends: Ends) -> Fetched {
         let resp = KafkaFetchResp { messages: messages.to_vec(), ..Default::default() };
-        Fetched { messages: resp.encode_to_vec().into(), count: messages.len(), next_offset, ends }
+        let (count, messages) = (messages.len(), resp.encode_to_vec().into());
+        Fetched { messages, count, ..Fetched::nothing(next_offset, ends) }
     }
 
     fn metrics() -> RouteMetrics {

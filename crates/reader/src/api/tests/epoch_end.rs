@@ -1,20 +1,16 @@
 //! OffsetForLeaderEpoch.
 
-use kafka_protocol::messages;
 use kafka_protocol::messages::offset_for_leader_epoch_response::{
     EpochEndOffset, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
 };
 
 use super::*;
-use crate::api::EpochEndAnswer;
-use crate::api::request::topic_name;
-use crate::error_code::ErrorCode;
 
-fn epoch_end_request() -> EpochEndRequest<'static> {
+pub(super) fn epoch_end_request() -> EpochEndRequest<'static> {
     EpochEndRequest { topic: "t", partition: 3, leader_epoch: 7, epoch: 5 }
 }
 
-fn response(partition: EpochEndOffset) -> OffsetForLeaderEpochResponse {
+pub(super) fn response(partition: EpochEndOffset) -> OffsetForLeaderEpochResponse {
     let topic =
         OffsetForLeaderTopicResult::default().with_topic(topic_name("t")).with_partitions(vec![partition]);
     OffsetForLeaderEpochResponse::default().with_topics(vec![topic])
@@ -40,10 +36,4 @@ fn end_of_an_epoch_is_decoded() {
         let response = response(partition);
         check(&epoch_end_request(), |_| response.clone(), |_| EpochEndAnswer { error, offset });
     }
-}
-
-#[test]
-fn end_for_another_partition_is_rejected() {
-    let bytes = sent(&response(EpochEndOffset::default().with_partition(4)), 4);
-    assert_eq!(read(&epoch_end_request(), 4, bytes), Err(WireError::Partition));
 }

@@ -1,18 +1,15 @@
 //! Fetch.
 
-use kafka_protocol::messages;
 use kafka_protocol::messages::fetch_response::{
     AbortedTransaction, FetchResponse, FetchableTopicResponse, PartitionData,
 };
 
 use super::*;
-use crate::api::request::topic_name;
-use crate::error_code::ErrorCode;
 
 pub(in crate::api) fn fetch_partition(partition: i32) -> FetchPartition<'static> {
     FetchPartition {
         topic: "t",
-        topic_id: TopicId::new(ID),
+        topic_id: Some(ID),
         partition,
         leader_epoch: 7,
         offset: 1 << 40,
@@ -49,7 +46,7 @@ fn broker_decodes_fetch() {
     }
 }
 
-fn fetch_response(version: i16, topic: &'static str, partition: i32) -> FetchResponse {
+pub(super) fn fetch_response(version: i16, topic: &'static str, partition: i32) -> FetchResponse {
     let aborted = AbortedTransaction::default().with_producer_id(1.into()).with_first_offset(2);
     let data = PartitionData::default()
         .with_partition_index(partition)
@@ -79,15 +76,6 @@ fn fetched(version: i16, records: &'static [u8]) -> FetchAnswer {
     }
 }
 
-#[test]
-fn fetched_records_are_decoded() {
-    check(
-        &fetch_request(),
-        |version| fetch_response(version, "t", 3),
-        |version| vec![fetched(version, b"batches")],
-    );
-}
-
 /// Answers keep the order of the request, whatever the order of the response.
 #[test]
 fn each_partition_has_its_answer() {
@@ -110,11 +98,8 @@ fn each_partition_has_its_answer() {
 
 #[test]
 fn partitions_are_grouped_by_topic() {
-    let other = |partition| FetchPartition {
-        topic: "u",
-        topic_id: TopicId::new(ID + 1),
-        ..fetch_partition(partition)
-    };
+    let other =
+        |partition| FetchPartition { topic: "u", topic_id: Some(ID + 1), ..fetch_partition(partition) };
     let partitions = vec![fetch_partition(3), fetch_partition(4), other(3)];
     let request = FetchRequest { partitions, ..fetch_request() };
     for version in FetchRequest::VERSIONS {
@@ -148,23 +133,6 @@ fn fetch_error_applies_to_the_partition() {
         let answer = read(&fetch_request(), version, bytes).expect("an answer");
         assert!(matches!(&answer[..], [answer] if answer.error == ErrorCode::of(56)));
     }
-}
-
-#[test]
-fn response_for_another_partition_is_rejected() {
-    for (topic, partition) in [("u", 3), ("t", 4)] {
-        for version in FetchRequest::VERSIONS {
-            let bytes = sent(&fetch_response(version, topic, partition), version);
-            assert_eq!(read(&fetch_request(), version, bytes), Err(WireError::Partition));
-        }
-    }
-}
-
-#[test]
-fn throttle_time_is_decoded_since_kip_219() {
-    check_throttle(&fetch_request(), 8, |version| {
-        fetch_response(version, "t", 3).with_throttle_time_ms(1_500)
-    });
 }
 
 #[test]

@@ -2,16 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use kafka_protocol::messages;
 use kafka_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
 use sluicegate_shared_log::MAX_TIMESTAMP;
 
 use super::*;
-use crate::api::request::topic_name;
-use crate::api::{AnsweredOffset, AskedOffset};
-use crate::error_code::ErrorCode;
 
 pub(in crate::api) fn list_offsets_request() -> ListOffsetsRequest {
     asking(&[("t", 3, -2)])
@@ -53,7 +49,7 @@ fn partitions_of_a_topic_are_asked_together() {
 }
 
 /// An answer for the partition that was asked for.
-fn response(partition: ListOffsetsPartitionResponse) -> ListOffsetsResponse {
+pub(super) fn response(partition: ListOffsetsPartitionResponse) -> ListOffsetsResponse {
     let partitions = vec![partition.with_partition_index(3)];
     let topic = ListOffsetsTopicResponse::default().with_name(topic_name("t")).with_partitions(partitions);
     ListOffsetsResponse::default().with_topics(vec![topic])
@@ -81,17 +77,4 @@ fn latest_timestamp_is_an_error_before_version_7() {
             answered(AnsweredOffset { error, timestamp: -1, offset: -1 })
         },
     );
-}
-
-#[test]
-fn response_for_another_partition_is_rejected() {
-    let bytes = sent(&ListOffsetsResponse::default(), 7);
-    assert_eq!(read(&list_offsets_request(), 7, bytes), Err(WireError::Partition));
-}
-
-#[test]
-fn throttle_time_is_decoded_since_kip_219() {
-    check_throttle(&list_offsets_request(), 3, |_| {
-        response(ListOffsetsPartitionResponse::default()).with_throttle_time_ms(1_500)
-    });
 }

@@ -1,14 +1,10 @@
 //! Metadata.
 
-use kafka_protocol::messages;
 use kafka_protocol::messages::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 
 use super::*;
-use crate::api::request::topic_name;
-use crate::error_code::ErrorCode;
-use crate::topic::Replica;
 
 pub(super) fn metadata_request() -> MetadataRequest {
     MetadataRequest { topics: Some(vec!["t".to_owned(), "u".to_owned()]) }
@@ -63,7 +59,7 @@ fn metadata_answer(version: i16) -> MetadataAnswer {
     let replicas = [(2, true), (1, false), (3, true)];
     let replicas = replicas.map(|(broker, in_sync)| Replica { broker, in_sync }).into();
     let partitions = vec![PartitionAnswer { error: None, partition: 4, leader: 2, epoch, replicas }];
-    let id = TopicId::new(ID).filter(|_| version >= 10);
+    let id = Some(ID).filter(|_| version >= 10);
     MetadataAnswer {
         brokers: vec![(2, "host".to_owned(), 9092)],
         topics: vec![
@@ -82,25 +78,10 @@ fn metadata_answer(version: i16) -> MetadataAnswer {
 #[test]
 fn metadata_is_decoded() {
     check(&metadata_request(), metadata_response, metadata_answer);
-}
-
-#[test]
-fn list_of_all_topics_is_decoded() {
     let names_only = |version| {
         let mut answer = metadata_answer(version);
         answer.topics.iter_mut().for_each(|topic| topic.partitions.clear());
         answer
     };
     check(&MetadataRequest { topics: None }, metadata_response, names_only);
-}
-
-#[test]
-fn throttle_time_is_decoded_since_kip_219() {
-    check_throttle(&metadata_request(), 6, |_| MetadataResponse::default().with_throttle_time_ms(1_500));
-}
-
-#[test]
-fn negative_throttle_time_is_none() {
-    let bytes = sent(&MetadataResponse::default().with_throttle_time_ms(-1), 12);
-    assert_eq!(decode(&metadata_request(), 12, bytes).expect("an answer").1, Duration::ZERO);
 }

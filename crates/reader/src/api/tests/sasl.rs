@@ -1,10 +1,7 @@
 //! SaslHandshake and SaslAuthenticate.
 
-use kafka_protocol::messages;
-
 use super::*;
 use crate::api::sasl::SaslHandshakeAnswer;
-use crate::error_code::ErrorCode;
 
 #[test]
 fn broker_decodes_authentication() {

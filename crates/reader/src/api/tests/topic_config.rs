@@ -1,13 +1,10 @@
 //! DescribeConfigs.
 
-use kafka_protocol::messages;
 use kafka_protocol::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
 };
 
 use super::*;
-use crate::api::TopicConfigAnswer;
-use crate::error_code::ErrorCode;
 
 fn topic_config_request() -> TopicConfigRequest<'static> {
     TopicConfigRequest { topic: "t", name: "delete.retention.ms" }

@@ -1,12 +1,10 @@
 //! ApiVersions.
 
-use kafka_protocol::messages;
 use kafka_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
 
 use super::fetch::fetch_request;
 use super::metadata::metadata_request;
 use super::*;
-use crate::error_code::ErrorCode;
 
 #[test]
 fn broker_decodes_api_versions() {

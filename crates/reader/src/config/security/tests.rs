@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 
 use super::*;
@@ -34,14 +36,7 @@ fn refused(base: Pairs<'_>, more: Pairs<'_>, want: &[&str]) {
     assert_eq!(read(base, more).expect_err("a configuration to refuse"), want);
 }
 
-/// Each is refused with one problem, which contains these words.
-#[track_caller]
-fn refuse_each(base: Pairs<'_>, cases: &[(&str, &str, &str)]) {
-    for (key, value, want) in cases {
-        refused_with(base, &[(key, value)], want);
-    }
-}
-
+/// Refused with one problem, which contains these words.
 #[track_caller]
 fn refused_with(base: Pairs<'_>, more: Pairs<'_>, want: &str) {
     let problems = read(base, more).expect_err("a configuration to refuse");
@@ -57,16 +52,16 @@ fn certificate() -> (String, KeyPair) {
 }
 
 /// A new directory that is removed with the value.
-struct Directory(PathBuf);
+pub(crate) struct Directory(PathBuf);
 
 impl Directory {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("sluicegate-reader-{}-{name}", std::process::id()));
         fs::create_dir_all(&path).expect("a directory");
         Self(path)
     }
 
-    fn write(&self, name: &str, contents: &str) -> String {
+    pub(crate) fn write(&self, name: &str, contents: &str) -> String {
         let path = self.0.join(name);
         fs::write(&path, contents).expect("a file");
         path.display().to_string()
@@ -153,48 +148,35 @@ fn unsupported_properties_are_rejected_with_an_alternative() {
         ("sasl.jaas.config", "use its values as `sasl.mechanism`, `sasl.username` and `sasl.password`"),
     ] {
         for base in [&[][..], &PLAIN] {
-            refuse_each(
-                base,
-                &[(key, "hunter2", &format!("`{key}`: is not supported: ")), (key, "hunter2", want)],
-            );
+            refused_with(base, &[(key, "hunter2")], &format!("`{key}`: is not supported: "));
+            refused_with(base, &[(key, "hunter2")], want);
         }
     }
 }
 
 #[test]
 fn mechanism_requires_its_own_properties_only() {
-    let mechanism = "sasl.mechanism";
-    let expected = "expected `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`";
-    refused(&[SASL_PLAINTEXT], &[], &[&format!("`{mechanism}`: is required: {expected}")]);
-    refused(
-        &[SASL_PLAINTEXT, (mechanism, "SCRAM-SHA-256"), ("sasl.username", "u")],
-        &[],
-        &["`sasl.password`: is required: expected the user's password"],
-    );
-    refuse_each(
-        &[SASL_PLAINTEXT],
-        &[
-            (mechanism, "GSSAPI", "`GSSAPI` is not supported"),
-            (mechanism, "MD5", ", got `MD5`"),
-            // As librdkafka, which compares it so.
-            (mechanism, "plain", "`OAUTHBEARER`, got `plain`"),
-            (mechanism, "scram-sha-512", "`OAUTHBEARER`, got `scram-sha-512`"),
-            (mechanism, "OAuthBearer", "`OAUTHBEARER`, got `OAuthBearer`"),
-        ],
-    );
+    let (mechanism, secret) = ("sasl.mechanism", "sasl.oauthbearer.client.secret");
+    let expected = "is required: expected `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`";
+    refused_with(&[SASL_PLAINTEXT], &[], expected);
+    let scram = [SASL_PLAINTEXT, (mechanism, "SCRAM-SHA-256"), ("sasl.username", "u")];
+    refused_with(&scram, &[], "`sasl.password`: is required: expected the user's password");
+    for (value, want) in [
+        ("GSSAPI", "`GSSAPI` is not supported"),
+        ("MD5", ", got `MD5`"),
+        // As librdkafka, which compares it so.
+        ("plain", "`OAUTHBEARER`, got `plain`"),
+        ("scram-sha-512", "`OAUTHBEARER`, got `scram-sha-512`"),
+        ("OAuthBearer", "`OAUTHBEARER`, got `OAuthBearer`"),
+    ] {
+        refused_with(&[SASL_PLAINTEXT], &[(mechanism, value)], want);
+    }
     read(&PLAIN, &[("sasl.mechanisms", "PLAIN")]).expect("equal values");
-    let secret = "sasl.oauthbearer.client.secret";
-    refuse_each(
-        &PLAIN,
-        &[
-            ("sasl.mechanisms", "SCRAM-SHA-256", "`sasl.mechanisms`: is an alias of `sasl.mechanism`"),
-            (
-                secret,
-                "hunter2",
-                &format!("`{secret}`: has no effect with `sasl.mechanism` PLAIN: expected OAUTHBEARER"),
-            ),
-        ],
-    );
+    let other = ("sasl.mechanisms", "SCRAM-SHA-256");
+    refused_with(&PLAIN, &[other], "`sasl.mechanisms`: is an alias of `sasl.mechanism`");
+    let without_effect =
+        format!("`{secret}`: has no effect with `sasl.mechanism` PLAIN: expected OAUTHBEARER");
+    refused_with(&PLAIN, &[(secret, "hunter2")], &without_effect);
     refused_with(&PLAIN[..3], &[("sasl.password", "a\0b")], "contains a NUL character");
     let without_effect = "`sasl.password`: has no effect with `sasl.mechanism` OAUTHBEARER";
     refused_with(&oidc(), &[("sasl.password", "hunter2")], without_effect);
@@ -217,19 +199,16 @@ fn token_comes_from_a_file() {
     let config = read(&BEARER, &[(URL, "file:///run/token")]).expect("a configuration");
     let path = Path::new("/run/token");
     assert!(matches!(config.security.sasl, Some(Sasl::OAuthBearer(TokenSource::File(of), _)) if of == path));
-    let required = format!("`{URL}`: is required: expected `file:///path`");
-    refused_with(&BEARER, &[], &required);
-    refuse_each(
-        &BEARER,
-        &[
-            (URL, "https://idp/token", "expected `file:///path`"),
-            (URL, "file://run/token", "expected `file:///path`"),
-            ("sasl.oauthbearer.method", "x", "expected `default` or `oidc`, got `x`"),
-        ],
-    );
     let without_effect = "has no effect with `sasl.oauthbearer.method` default: expected `oidc`";
-    let secret = ("sasl.oauthbearer.client.secret", "hunter2");
-    refused_with(&BEARER, &[(URL, "file:///t"), secret], without_effect);
+    for (more, want) in [
+        (&[][..], &*format!("`{URL}`: is required: expected `file:///path`")),
+        (&[(URL, "https://idp/token")], "expected `file:///path`"),
+        (&[(URL, "file://run/token")], "expected `file:///path`"),
+        (&[("sasl.oauthbearer.method", "x")], "expected `default` or `oidc`, got `x`"),
+        (&[(URL, "file:///t"), ("sasl.oauthbearer.client.secret", "hunter2")], without_effect),
+    ] {
+        refused_with(&BEARER, more, want);
+    }
 }
 
 #[test]
@@ -251,23 +230,16 @@ fn token_comes_from_an_endpoint() {
     }
     let kind = "sasl.oauthbearer.metadata.authentication.type";
     read(&oidc(), &[(kind, "none")]).expect("the default");
-    refuse_each(
-        &oidc(),
-        &[
-            (kind, "azure_imds", "expected `none`, got `azure_imds`"),
-            (
-                "sasl.oauthbearer.grant.type",
-                "urn:ietf:params:oauth:grant-type:jwt-bearer",
-                "`sasl.oauthbearer.grant.type`: expected `client_credentials`",
-            ),
-            ("https.ca.pem", "x", "has no effect with an `http:` endpoint"),
-            (
-                "sasl.oauthbearer.client.secret",
-                "another-secret",
-                "is an alias of `sasl.oauthbearer.client.secret`",
-            ),
-        ],
-    );
+    let grant = "sasl.oauthbearer.grant.type";
+    let alias = "is an alias of `sasl.oauthbearer.client.secret`";
+    for (key, value, want) in [
+        (kind, "azure_imds", "expected `none`, got `azure_imds`"),
+        (grant, "urn:ietf:params:oauth:grant-type:jwt-bearer", "expected `client_credentials`"),
+        ("https.ca.pem", "x", "has no effect with an `http:` endpoint"),
+        ("sasl.oauthbearer.client.secret", "another-secret", alias),
+    ] {
+        refused_with(&oidc(), &[(key, value)], want);
+    }
 }
 
 #[test]
@@ -308,21 +280,12 @@ fn certificates_come_from_a_value_file_or_directory() {
     let (chain, key) = (("ssl.certificate.location", &*file), ("ssl.key.pem", &*private));
     read(&trust, &[chain, key]).expect("an identity");
 
-    refused(
-        &[SSL, ("ssl.ca.pem", "ca.pem")],
-        &[],
-        &[
-            "`ssl.ca.pem`: no certificate in the value: expected PEM, `-----BEGIN CERTIFICATE-----`; the path of a \
-           file goes in `ssl.ca.location`",
-        ],
-    );
-    refuse_each(
-        &[SSL],
-        &[
-            ("ssl.ca.pem", "-----BEGIN CERTIFICATE-----\nhunter2", "broken PEM in the value"),
-            ("ssl.ca.location", &readme, "no certificate in `"),
-        ],
-    );
+    let path_of_a_certificate = "`ssl.ca.pem`: no certificate in the value: expected PEM, \
+                                 `-----BEGIN CERTIFICATE-----`; the path of a file goes in `ssl.ca.location`";
+    refused_with(&[SSL], &[("ssl.ca.pem", "ca.pem")], path_of_a_certificate);
+    let broken = ("ssl.ca.pem", "-----BEGIN CERTIFICATE-----\nhunter2");
+    refused_with(&[SSL], &[broken], "broken PEM in the value");
+    refused_with(&[SSL], &[("ssl.ca.location", &readme)], "no certificate in `");
     let (other, _) = certificate();
     let path_of_a_key = "no private key in the value: expected PEM, `-----BEGIN PRIVATE KEY-----`; the path of a \
                          file goes in `ssl.key.location`";
@@ -379,13 +342,9 @@ fn pem_given_as_a_path_is_not_repeated() {
     let line = private.replace('\n', " ");
     let chain = [SSL, ("ssl.ca.pem", &ca), ("ssl.certificate.pem", &ca)];
     for text in [&private, &line, "hunter2\nhunter2"] {
-        refused(
-            &chain,
-            &[("ssl.key.location", text)],
-            &["`ssl.key.location`: expected a path; PEM itself goes in `ssl.key.pem`"],
-        );
-        let crl = "ssl.crl.location";
-        refused(&chain[..2], &[(crl, text)], &["`ssl.crl.location`: expected a path"]);
+        let path = "`ssl.key.location`: expected a path; PEM itself goes in `ssl.key.pem`";
+        refused(&chain, &[("ssl.key.location", text)], &[path]);
+        refused(&chain[..2], &[("ssl.crl.location", text)], &["`ssl.crl.location`: expected a path"]);
     }
 }
 
@@ -407,12 +366,16 @@ fn encrypted_key_requires_its_password() {
 
 /// [`ENCRYPTED_KEY`] as PKCS#8.
 fn decrypted(password: Option<&str>) -> Result<String, String> {
-    use base64::Engine;
     let mut read =
         Properties { unread: BTreeMap::from([("ssl.key.pem", ENCRYPTED_KEY)]), problems: Vec::new() };
     let key = read.pem("ssl.key.location", "ssl.key.pem", false).expect("PEM").private_key(password)?;
-    let body = base64::engine::general_purpose::STANDARD.encode(key.secret_der());
-    Ok(format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"))
+    Ok(pem("PRIVATE KEY", key.secret_der()))
+}
+
+/// PEM of these bytes.
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
+    let body = BASE64.encode(der);
+    format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -30,9 +30,7 @@ impl Endpoint {
         let seen = Arc::clone(&asked);
         let accepting = tokio::spawn(async move {
             loop {
-                let (mut stream, _) = listener.accept().await.expect("a connection");
-                let mut request = Vec::new();
-                while !complete(&request) && stream.read_buf(&mut request).await.expect("a request") > 0 {}
+                let (mut stream, request) = accepted(&listener).await;
                 let number = seen.times.fetch_add(1, Ordering::SeqCst);
                 *seen.last.lock() = String::from_utf8(request).expect("text");
                 let (status, body) = answer(number);
@@ -77,6 +75,13 @@ fn complete(request: &[u8]) -> bool {
 
 pub(crate) fn granted(token: &str, seconds: u64) -> (u16, String) {
     (200, format!(r#"{{"access_token":"{token}","token_type":"Bearer","expires_in":{seconds}}}"#))
+}
+
+/// An endpoint that grants tokens `t0`, `t1`, …, for so many seconds each.
+async fn granting(seconds: u64) -> (Endpoint, Arc<Oidc>) {
+    let endpoint = Endpoint::start(move |number| granted(&format!("t{number}"), seconds)).await;
+    let source = endpoint.source(None);
+    (endpoint, source)
 }
 
 fn soon() -> Instant {
@@ -132,8 +137,7 @@ async fn concurrent_callers_share_one_request() {
 
 #[tokio::test]
 async fn rejected_token_is_replaced_unless_new() {
-    let endpoint = Endpoint::start(|number| granted(&format!("t{number}"), 60)).await;
-    let source = endpoint.source(None);
+    let (endpoint, source) = granting(60).await;
     let refused = |token: &str| source.rejected(&Secret::new(token));
     check(source.token(soon()).await, "t0");
     assert!(!refused("t0"), "no broker has ever taken one");
@@ -154,8 +158,7 @@ async fn rejected_token_is_replaced_unless_new() {
 
 #[tokio::test]
 async fn rejection_of_every_token_is_permanent() {
-    let endpoint = Endpoint::start(|number| granted(&format!("t{number}"), 60)).await;
-    let source = endpoint.source(None);
+    let (_endpoint, source) = granting(60).await;
     check(source.token(soon()).await, "t0");
     pass(YOUNG).await;
     assert!(!source.rejected(&Secret::new("t0")));
@@ -225,8 +228,7 @@ async fn token_is_renewed_before_it_expires() {
 
 #[tokio::test]
 async fn only_tokens_in_use_are_renewed() {
-    let endpoint = Endpoint::start(|number| granted(&format!("t{number}"), 100)).await;
-    let source = endpoint.source(None);
+    let (endpoint, source) = granting(100).await;
     check(source.token(soon()).await, "t0");
     pass(Duration::from_secs(81)).await;
     asked(&endpoint, 2, &source).await;
@@ -274,16 +276,27 @@ async fn response_without_a_token_is_quoted_by_code_only() {
     }
 }
 
-#[tokio::test]
-async fn truncated_response_is_retriable() {
+/// A port that accepts connections, and a source that asks there.
+async fn listen() -> (TcpListener, Arc<Oidc>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let source = source(&format!("http://{}/", listener.local_addr().expect("an address")), None);
+    (listener, source)
+}
+
+/// The next connection, whose request was read.
+async fn accepted(listener: &TcpListener) -> (TcpStream, Vec<u8>) {
+    let (mut stream, _) = listener.accept().await.expect("a connection");
+    let mut request = Vec::new();
+    while !complete(&request) && stream.read_buf(&mut request).await.expect("a request") > 0 {}
+    (stream, request)
+}
+
+#[tokio::test]
+async fn truncated_response_is_retriable() {
+    let (listener, source) = listen().await;
     let cut = async {
-        let (mut stream, _) = listener.accept().await.expect("a connection");
-        let mut request = Vec::new();
-        while !complete(&request) && stream.read_buf(&mut request).await.expect("a request") > 0 {}
         let answer = "HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"access_token\":\"t\"}";
-        stream.write_all(answer.as_bytes()).await.expect("an open stream");
+        accepted(&listener).await.0.write_all(answer.as_bytes()).await.expect("an open stream");
     };
     let (token, ()) = tokio::join!(source.token(soon()), cut);
     let fault = token.expect_err("half an answer");
@@ -303,8 +316,7 @@ async fn unreachable_endpoint_is_retriable() {
 
 #[tokio::test(start_paused = true)]
 async fn silent_endpoint_times_out() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let source = source(&format!("http://{}/", listener.local_addr().expect("an address")), None);
+    let (_listener, source) = listen().await;
     let fault = source.token(soon()).await.expect_err("no answer");
     assert!(fault.retriable && fault.what.ends_with("did not answer in time"), "{fault:?}");
     assert!(!format!("{source:?}").contains("client-secret"));

@@ -83,28 +83,20 @@ fn log_without_callers_is_not_requested_again() {
 }
 
 #[test]
-fn caller_that_comes_back_is_still_watched_for() {
-    let mut polls = LongPolls::default();
+fn caller_that_comes_back_is_still_watched_for_until_the_answer_is_overdue() {
+    let (mut polls, now) = (LongPolls::default(), Instant::now());
     join(&mut polls, 'a', 5);
-    assert!(!polls.is_watched(&'a', 5, Instant::now()), "nothing was sent yet");
-    polls.next(0, Instant::now());
-    assert!(polls.is_watched(&'a', 5, Instant::now()));
-    assert!(!polls.is_watched(&'a', 6, Instant::now()), "that can be beyond the end");
+    assert!(!polls.is_watched(&'a', 5, now), "nothing was sent yet");
+    let wait = polls.next(0, now).expect("a request").wait;
+    let is_watched = |polls: &LongPolls<char>, offset, at| polls.is_watched(&'a', offset, at);
+    assert!(is_watched(&polls, 5, now + wait) && !is_watched(&polls, 5, now + wait + OVERDUE));
+    assert!(!is_watched(&polls, 6, now), "that can be beyond the end");
     polls.leave(&'a', 5);
-    assert!(polls.is_watched(&'a', 5, Instant::now()));
+    assert!(is_watched(&polls, 5, now));
     assert_eq!(join(&mut polls, 'a', 5), None);
     assert_eq!(next(&mut polls, 0), [('a', 5)]);
     polls.remove(&'a');
-    assert!(!polls.is_watched(&'a', 5, Instant::now()), "it has records");
-}
-
-#[test]
-fn nobody_relies_on_an_answer_that_is_overdue() {
-    let (mut polls, now) = (LongPolls::default(), Instant::now());
-    join(&mut polls, 'a', 5);
-    let wait = polls.next(0, now).expect("a request").wait;
-    assert!(polls.is_watched(&'a', 5, now + wait));
-    assert!(!polls.is_watched(&'a', 5, now + wait + OVERDUE));
+    assert!(!is_watched(&polls, 5, now), "it has records");
 }
 
 #[test]

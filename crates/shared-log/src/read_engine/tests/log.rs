@@ -17,7 +17,7 @@ pub(super) struct Log {
     pub(super) calls: Arc<Mutex<Vec<Call>>>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct State {
     /// `None` if it is not known.
     pub(super) version: Option<u32>,
@@ -45,11 +45,8 @@ pub(super) struct Failure;
 
 impl Log {
     pub(super) fn new(records: &[usize]) -> Self {
-        let (records, read_takes) = (records.to_vec(), Duration::ZERO);
-        let (version, events) = (Some(1), Vec::new());
-        let (watched, skipped) = (None, None);
-        let state =
-            State { version, records, at_hand: 0, read_takes, fails: false, watched, skipped, events };
+        let (version, records) = (Some(1), records.to_vec());
+        let state = State { version, records, ..State::default() };
         Self { state: watch::Sender::new(state), calls: Arc::default() }
     }
 
@@ -75,12 +72,11 @@ impl Log {
         });
     }
 
-    /// The positions and sizes that a fetch gives, and where it reads on.
-    pub(super) async fn fetch(&self, fetch: Fetch) -> Result<Answer, Failure> {
+    pub(super) async fn fetch(&self, fetch: Fetch) -> Answer {
         self.fetch_within(fetch, &mut Room::default()).await
     }
 
-    pub(super) async fn fetch_within(&self, fetch: Fetch, room: &mut Room) -> Result<Answer, Failure> {
+    pub(super) async fn fetch_within(&self, fetch: Fetch, room: &mut Room) -> Answer {
         let fetched = super::super::fetch(&mut self.clone(), fetch, room).await?;
         let (mut rest, mut records) = (&fetched.messages[..], Vec::new());
         while let Some(entry) = first(rest) {
@@ -88,11 +84,11 @@ impl Log {
             rest = &rest[entry.len..];
         }
         assert_eq!(records.len(), fetched.count);
-        Ok(Answer { records, next: fetched.next_offset, end: fetched.ends.end })
+        Ok((records, fetched.next_offset, fetched.ends.end))
     }
 
     /// A fetch on a task of its own, until it waits.
-    pub(super) async fn waiting(&self, fetch: Fetch) -> JoinHandle<Result<Answer, Failure>> {
+    pub(super) async fn waiting(&self, fetch: Fetch) -> JoinHandle<Answer> {
         let log = self.clone();
         let waiting = tokio::spawn(async move { log.fetch(fetch).await });
         while !self.calls().iter().any(|call| matches!(call, Call::Wait { .. })) {
@@ -150,8 +146,8 @@ impl RawReads for Log {
         if state.fails || position > state.ends().end {
             return Err(Failure);
         }
-        if let Some((_, next)) = state.skipped.filter(|(from, _)| *from == position) {
-            return Ok(Chunk { next, ..Chunk::empty(position, state.ends()) });
+        if let Some((_, next_offset)) = state.skipped.filter(|(from, _)| *from == position) {
+            return Ok(Chunk { next_offset, ..Chunk::nothing(position, state.ends()) });
         }
         let count = if state.at_hand == 0 { usize::MAX } else { state.at_hand };
         let ends = state.ends();
@@ -176,16 +172,11 @@ impl RawReads for Log {
     }
 }
 
-/// Positions and sizes of records.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) records: Vec<(i64, usize)>,
-    pub(super) next: i64,
-    pub(super) end: i64,
-}
+/// The positions and sizes of a fetch's records, where it reads on, and the end of the log.
+pub(super) type Answer = Result<(Vec<(i64, usize)>, i64, i64), Failure>;
 
-pub(super) fn answer(records: &[(i64, usize)], next: i64, end: i64) -> Result<Answer, Failure> {
-    Ok(Answer { records: records.to_vec(), next, end })
+pub(super) fn answer(records: &[(i64, usize)], next: i64, end: i64) -> Answer {
+    Ok((records.to_vec(), next, end))
 }
 
 /// A reservation that ends waits after a while, and can have no room for more.

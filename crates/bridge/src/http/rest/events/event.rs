@@ -87,7 +87,7 @@ impl Events {
                 text.push(b'\n');
             }
             Item::Delivery { next: Place { partition, offset, .. }, messages, .. } => {
-                let fetched = Fetched { messages, count: 0, next_offset: offset, ends: Ends::UNKNOWN };
+                let fetched = Fetched { messages, ..Fetched::nothing(offset, Ends::UNKNOWN) };
                 self.delivery = Some((partition, fetched));
             }
             Item::CaughtUp { place, blocked_until } => {
