@@ -74,10 +74,7 @@ mod tests {
         assert_eq!(news(&mut log, (0, 8, 15), at(8)), Some((0, 15)), "one does not");
         log.want(SeenEnds { start: NONE, end: 9 });
         assert_eq!(news(&mut log, (0, 9, 15), at(9)), None, "another transaction");
-    }
-
-    #[test]
-    fn transaction_is_told_after_a_caller_was_behind() {
+        // Also after a caller was behind.
         let (mut log, now) = (EndsNews::default(), Instant::now());
         log.want(SeenEnds { start: NONE, end: 8 });
         log.want(SeenEnds { start: NONE, end: 5 });

@@ -359,8 +359,15 @@ impl Asked {
 
     /// Records of a log that ends at `end`.
     pub(crate) fn fetched(&self, end: i64, records: &[u8]) -> Step {
-        let records = Bytes::copy_from_slice(records);
-        let data = PartitionData::default().with_high_watermark(end).with_records(Some(records));
+        self.fetched_of((-1, -1, end), records)
+    }
+
+    fn fetched_of(&self, (start, stable, end): (i64, i64, i64), records: &[u8]) -> Step {
+        let data = PartitionData::default()
+            .with_log_start_offset(start)
+            .with_last_stable_offset(stable)
+            .with_high_watermark(end)
+            .with_records(Some(Bytes::copy_from_slice(records)));
         self.partitions(|_| data.clone())
     }
 
@@ -370,13 +377,8 @@ impl Asked {
     }
 
     /// A fetch without records, of a log with these ends: its start, the place of an open transaction, and its end.
-    pub(crate) fn ends(&self, (start, stable, end): (i64, i64, i64)) -> Step {
-        let data = PartitionData::default()
-            .with_log_start_offset(start)
-            .with_last_stable_offset(stable)
-            .with_high_watermark(end)
-            .with_records(Some(Bytes::new()));
-        self.partitions(|_| data.clone())
+    pub(crate) fn ends(&self, ends: (i64, i64, i64)) -> Step {
+        self.fetched_of(ends, b"")
     }
 
     /// A redirect to the preferred replica `node`.

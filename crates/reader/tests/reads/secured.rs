@@ -61,18 +61,14 @@ fn check_refused(error: &ReadError, want: &str) {
 }
 
 #[tokio::test]
-async fn plain_authenticates_before_any_other_request() {
-    let (broker, messages) = broker(|_| message("")).await;
-    let reader = reader(&broker, "PLAIN", &USER);
-    assert_eq!(reader.read("t", at(0)).await.expect("an empty answer").next_offset, 0);
+async fn plain_authenticates_first_and_quotes_a_refusal_without_the_password() {
+    let (accepting, messages) = broker(|_| message("")).await;
+    let read = reader(&accepting, "PLAIN", &USER).read("t", at(0)).await;
+    assert_eq!(read.expect("an empty answer").next_offset, 0);
     // On the connection for metadata, and on the one for fetches.
     assert_eq!(*messages.lock().expect("no panic"), ["\0me\0hunter2"; 2]);
-}
-
-#[tokio::test]
-async fn rejection_quotes_the_broker_without_the_password() {
-    let (broker, _) = broker(|message| refusal(format!("no such user: {message}"))).await;
-    let error = reader(&broker, "PLAIN", &USER).read("t", at(0)).await.expect_err("a refusal");
+    let (refusing, _) = broker(|message| refusal(format!("no such user: {message}"))).await;
+    let error = reader(&refusing, "PLAIN", &USER).read("t", at(0)).await.expect_err("a refusal");
     check_refused(&error, "SASL_AUTHENTICATION_FAILED: no such user:  me …");
 }
 

@@ -17,17 +17,7 @@ pub(super) fn response(partition: EpochEndOffset) -> OffsetForLeaderEpochRespons
 }
 
 #[test]
-fn broker_decodes_epoch_end() {
-    for version in EpochEndRequest::VERSIONS {
-        let request: messages::OffsetForLeaderEpochRequest = received(&epoch_end_request(), version);
-        let partition = &request.topics[0].partitions[0];
-        assert_eq!((request.replica_id.0, &request.topics[0].topic.0[..]), (-1, "t"));
-        assert_eq!((partition.partition, partition.current_leader_epoch, partition.leader_epoch), (3, 7, 5));
-    }
-}
-
-#[test]
-fn end_of_an_epoch_is_decoded() {
+fn epoch_end_is_asked_for_and_decoded() {
     let partition = || EpochEndOffset::default().with_partition(3);
     for (partition, error, offset) in [
         (partition().with_leader_epoch(4).with_end_offset(42), None, 42),
@@ -35,5 +25,11 @@ fn end_of_an_epoch_is_decoded() {
     ] {
         let response = response(partition);
         check(&epoch_end_request(), |_| response.clone(), |_| EpochEndAnswer { error, offset });
+    }
+    for version in EpochEndRequest::VERSIONS {
+        let request: messages::OffsetForLeaderEpochRequest = received(&epoch_end_request(), version);
+        let partition = &request.topics[0].partitions[0];
+        assert_eq!((request.replica_id.0, &request.topics[0].topic.0[..]), (-1, "t"));
+        assert_eq!((partition.partition, partition.current_leader_epoch, partition.leader_epoch), (3, 7, 5));
     }
 }

@@ -37,10 +37,6 @@ fn broker_decodes_list_offsets() {
         assert_eq!((partition.partition_index, partition.timestamp), (3, -2));
         assert_eq!(partition.current_leader_epoch, if version >= 4 { 7 } else { -1 });
     }
-}
-
-#[test]
-fn partitions_of_a_topic_are_asked_together() {
     let request = asking(&[("a", 0, -1), ("a", 1, -1), ("b", 0, 5)]);
     let request: messages::ListOffsetsRequest = received(&request, 7);
     let topics: Vec<_> =

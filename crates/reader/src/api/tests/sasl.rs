@@ -3,16 +3,6 @@
 use super::*;
 use crate::api::sasl::SaslHandshakeAnswer;
 
-#[test]
-fn broker_decodes_authentication() {
-    let request: messages::SaslHandshakeRequest = received(&SaslHandshakeRequest { mechanism: "PLAIN" }, 1);
-    assert_eq!(&request.mechanism[..], "PLAIN");
-    for version in SaslAuthenticateRequest::VERSIONS {
-        let request: messages::SaslAuthenticateRequest = received(&authenticate_request(), version);
-        assert_eq!(request.auth_bytes, "message");
-    }
-}
-
 fn authenticate_request() -> SaslAuthenticateRequest {
     SaslAuthenticateRequest { message: Bytes::from_static(b"message") }
 }
@@ -33,7 +23,7 @@ fn mechanisms_are_decoded() {
 }
 
 #[test]
-fn authentication_result_is_decoded() {
+fn authentication_is_asked_for_and_its_result_decoded() {
     let response = |version| {
         messages::SaslAuthenticateResponse::default()
             .with_error_code(58)
@@ -48,4 +38,10 @@ fn authentication_result_is_decoded() {
         lifetime: (version >= 1).then_some(Duration::from_secs(5)),
     };
     check(&authenticate_request(), response, want);
+    let request: messages::SaslHandshakeRequest = received(&SaslHandshakeRequest { mechanism: "PLAIN" }, 1);
+    assert_eq!(&request.mechanism[..], "PLAIN");
+    for version in SaslAuthenticateRequest::VERSIONS {
+        let request: messages::SaslAuthenticateRequest = received(&authenticate_request(), version);
+        assert_eq!(request.auth_bytes, "message");
+    }
 }

@@ -24,17 +24,7 @@ fn response(error: i16, configs: Vec<DescribeConfigsResourceResult>) -> Describe
 }
 
 #[test]
-fn broker_decodes_question_for_a_property() {
-    for version in TopicConfigRequest::VERSIONS {
-        let request: messages::DescribeConfigsRequest = received(&topic_config_request(), version);
-        let resource = &request.resources[0];
-        assert_eq!((resource.resource_type, &resource.resource_name[..]), (2, "t"));
-        assert_eq!(resource.configuration_keys, Some(vec![text("delete.retention.ms")]));
-    }
-}
-
-#[test]
-fn value_of_the_property_is_decoded() {
+fn property_is_asked_for_and_decoded() {
     let config = |name: &str, value: Option<&str>| {
         let synonym = DescribeConfigsSynonym::default().with_name(text("log.cleaner")).with_source(5);
         DescribeConfigsResourceResult::default()
@@ -47,5 +37,11 @@ fn value_of_the_property_is_decoded() {
         let response = response(code, configs);
         let want = |_| TopicConfigAnswer { error: ErrorCode::of(code), value: value.clone() };
         check(&topic_config_request(), |_| response.clone(), want);
+    }
+    for version in TopicConfigRequest::VERSIONS {
+        let request: messages::DescribeConfigsRequest = received(&topic_config_request(), version);
+        let resource = &request.resources[0];
+        assert_eq!((resource.resource_type, &resource.resource_name[..]), (2, "t"));
+        assert_eq!(resource.configuration_keys, Some(vec![text("delete.retention.ms")]));
     }
 }

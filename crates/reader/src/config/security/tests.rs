@@ -184,10 +184,7 @@ fn mechanism_requires_its_own_properties_only() {
         let config = read(&[SASL_PLAINTEXT, (mechanism, name)], &PLAIN[2..]).expect("a configuration");
         assert!(matches!(config.security.sasl, Some(Sasl::Scram(got, _)) if got == hash));
     }
-}
-
-#[test]
-fn spaces_around_a_password_are_kept() {
+    // Spaces around a password are kept.
     let user = [("sasl.username", " user "), ("sasl.password", " pencil ")];
     let config = read(&[("security.protocol", " sasl_plaintext "), PLAIN[1]], &user);
     let Some(Sasl::Plain(who)) = config.expect("a configuration").security.sasl else { panic!("no PLAIN") };
