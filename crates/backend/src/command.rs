@@ -37,6 +37,18 @@ impl Command {
         }
     }
 
+    /// Whether it writes records.
+    pub fn writes(&self) -> bool {
+        match self {
+            Self::Produce(_) => true,
+            Self::Fetch { .. }
+            | Self::MultiFetch { .. }
+            | Self::ListOffset { .. }
+            | Self::ListOffsets { .. }
+            | Self::Describe(_) => false,
+        }
+    }
+
     /// The memory of its lists, in bytes, besides the texts and bytes in them.
     pub fn list_bytes(&self) -> usize {
         match self {

@@ -3,12 +3,11 @@
 //! 1. [`transport`]: the bytes of an upgraded stream, of a request's and a response's body, or of a client's WebSocket,
 //!    whose frames [`websocket`] turns into gRPC messages
 //! 2. [`frames`]: bytes become gRPC messages
-//! 3. [`request`]: a message becomes a request; [`json`] has the codec of JSON sessions. [`intake`] starts
-//!    it, or lets it wait
+//! 3. [`intake`]: a message becomes a [`Request`], in the words of `dialect::session`, and starts, or waits
 //! 4. [`command`]: a command runs within the client's [`Grant`]
 //! 5. [`subscriptions`]: what was subscribed to is delivered
 //! 6. [`renewal`], [`expiry`]: the client shows another token, and the session ends with its grant
-//! 7. [`answer`], [`outbox`]: answers become writes; [`metadata`] shares the encodings of topics
+//! 7. [`outbox`]: each [`Answer`] becomes a write, or a part of one
 //!
 //! Memory is bounded by reservation: a request starts only when its largest possible answer fits into the session's
 //! answer bytes. Its reservation ends when the transport has taken the answer. Commands for the cluster and requests
@@ -19,23 +18,17 @@
 //! Requests come before deliveries, and deliveries before deadlines. Each has its turn even if input or deliveries
 //! never end.
 
-mod answer;
 mod body;
 mod command;
-mod command_limits;
-mod encoding;
 mod end;
 mod expiry;
 mod finish;
 mod frames;
 mod intake;
-mod json;
 mod keepalive;
-mod metadata;
 mod outbox;
 mod peer;
 mod renewal;
-mod request;
 mod request_queue;
 mod reservation;
 mod subscriptions;
@@ -54,11 +47,11 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use sluicegate_backend::command::Command;
 use sluicegate_backend::{CommandError, Fault};
 use sluicegate_delivery::cluster::{WriteSequencer, WriteTicket};
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::{Grant, TermCause};
+use sluicegate_dialect::session::{Answer, Request};
 use sluicegate_protocol::CmdCredit;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_req;
@@ -69,8 +62,6 @@ use sluicegate_ws_session::request::{UNKNOWN, WRONG};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
-use self::answer::Answer;
-pub(crate) use self::encoding::MAX_RESULT_BYTES;
 pub(crate) use self::end::End;
 use self::expiry::Expiry;
 use self::frames::Frames;
@@ -81,7 +72,6 @@ use self::keepalive::{Due, Keepalive};
 use self::outbox::Outbox;
 use self::peer::{Disconnected, Input};
 pub(crate) use self::renewal::{Granted, Renew};
-pub(crate) use self::request::Request;
 use self::request_queue::RequestQueue;
 use self::reservation::Reservation;
 use self::subscriptions::Subscriptions;
@@ -361,14 +351,7 @@ impl<'a> Session<'a> {
         let answer = match request {
             Request::Command { sequence, command, encoding } => {
                 let grant = self.grant.clone();
-                let ticket = match command {
-                    Command::Produce(_) => self.sequencer.issue(),
-                    Command::Fetch { .. }
-                    | Command::ListOffset { .. }
-                    | Command::MultiFetch { .. }
-                    | Command::ListOffsets { .. }
-                    | Command::Describe(_) => WriteTicket::default(),
-                };
+                let ticket = if command.writes() { self.sequencer.issue() } else { WriteTicket::default() };
                 let mut reservation = Reservation::new(reserved);
                 let (context, mut span) = command::trace(&command, system, self.grant.client());
                 let name = command.name();

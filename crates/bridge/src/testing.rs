@@ -11,6 +11,7 @@ use sluicegate_backend::System;
 use sluicegate_delivery::cluster::Cluster;
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
+use sluicegate_dialect::session::Request;
 use sluicegate_protocol::codec::Codec;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -21,7 +22,7 @@ use crate::config::{Config, RouteClusters};
 use crate::endpoint::{self, rights};
 use crate::http::decoders as http_decoders;
 use crate::server::{Connections, Server};
-use crate::session::{self, Limits, Overload, Request, Transport};
+use crate::session::{self, Limits, Overload, Transport};
 
 /// The endpoint of a bridge with one cluster, `default`, and otherwise the default configuration.
 #[derive(Clone)]

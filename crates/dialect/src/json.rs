@@ -1,19 +1,15 @@
 //! Checks a client's JSON, and removes the whitespace between its tokens. Numbers, strings, names and their order are
 //! never parsed into values that could change them.
 //!
-//! [`list`] bounds the memory of arrays, [`member`] tells null from nothing. [`mod@format`], [`payload`], [`record`] and
-//! [`message`] are the parts of documents with records, and [`depth`] bounds them.
+//! [`list`] bounds the memory of arrays. [`mod@format`] has the keys and values of records, [`record`] those of Kafka.
 
-pub mod depth;
 pub mod format;
 pub mod list;
-pub mod member;
-pub mod message;
-pub mod payload;
 pub mod record;
 
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 /// The text of a client's bytes that are one JSON value. Needs no stack for nesting.
 ///
@@ -46,6 +42,21 @@ pub fn compacted(json: &str) -> String {
         kept
     });
     text
+}
+
+/// A member's JSON, also if it is null. With `serde(default)`, only an absent member is None: a misspelt name must not
+/// write null.
+pub fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// The JSON of a [`present`] member; None for null.
+///
+/// # Errors
+/// The member is absent; says what was expected.
+pub fn or_null(member: Option<&RawValue>) -> Result<Option<&RawValue>, &'static str> {
+    let json = member.ok_or("missing, expected a value or null")?;
+    Ok(Some(json).filter(|json| json.get() != "null"))
 }
 
 #[cfg(test)]

@@ -1,31 +1,40 @@
 //! Kafka: topics, partitions, offsets and records.
 
-mod description;
+mod fetch;
 mod http;
 mod item;
-mod json;
-mod protobuf;
+mod list_offsets;
+mod metadata;
+mod multi_fetch;
+mod produce;
+mod subscribe;
 
 use std::io::Write as _;
 
-use bytes::Bytes;
 use prost::Message;
 use serde_json::Error;
+use sluicegate_backend::command::Command;
 use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, System};
 use sluicegate_delivery::{Item, Place};
+use sluicegate_protocol::KafkaMessage;
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::wire::number::{KAFKA_DELIVERY_RESP, KAFKA_FETCH_RESP};
-use sluicegate_protocol::{KafkaListOffsetsResp, KafkaMessage, KafkaProduceResp};
 use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Kind;
 use sluicegate_ws_session::request::Command as Known;
 
-pub use self::description::topic_metadata;
+use self::fetch::Fetch;
+use self::list_offsets::{ListOffset, ListOffsets};
+use self::metadata::Metadata;
+use self::multi_fetch::MultiFetch;
+use self::produce::Produce;
+use self::subscribe::Subscribe;
 use super::{Asked, Dialect, InFormat};
 use crate::json::format::Format;
 use crate::json::record::Record;
-use crate::json_sessions::answer::put_end;
+use crate::session::answer::{Answer, Encoding};
+use crate::session::members::object;
+use crate::session::text::put_end;
 
 pub(super) struct Kafka;
 
@@ -52,14 +61,14 @@ impl Dialect for Kafka {
 
     fn command(&self, req: Req) -> Option<Result<Asked, String>> {
         let command = match req {
-            Req::CmdKafkaFetch(fetch) => protobuf::fetch(fetch),
-            Req::CmdKafkaListOffset(list) => protobuf::list_offset(list),
-            Req::CmdKafkaProduce(produce) => protobuf::produce(produce),
-            Req::CmdKafkaMultiFetch(fetch) => protobuf::multi_fetch(fetch),
-            Req::CmdKafkaListOffsets(list) => protobuf::list_offsets(list),
-            Req::CmdKafkaMetadata(metadata) => protobuf::metadata(metadata),
+            Req::CmdKafkaFetch(fetch) => fetch::of_protobuf(fetch),
+            Req::CmdKafkaListOffset(list) => list_offsets::one_of_protobuf(list),
+            Req::CmdKafkaProduce(produce) => produce::of_protobuf(produce),
+            Req::CmdKafkaMultiFetch(fetch) => multi_fetch::of_protobuf(fetch),
+            Req::CmdKafkaListOffsets(list) => list_offsets::of_protobuf(list),
+            Req::CmdKafkaMetadata(metadata) => metadata::of_protobuf(metadata),
             Req::CmdKafkaSubscribe(command) => {
-                return Some(protobuf::subscribe(command).map(Asked::Subscribe));
+                return Some(subscribe::of_protobuf(command).map(Asked::Subscribe));
             }
             _ => return None,
         };
@@ -67,7 +76,36 @@ impl Dialect for Kafka {
     }
 
     fn json_command(&self, name: &str, json: &str) -> Option<(Kind, Result<InFormat, Error>)> {
-        json::command(name, json)
+        let run = |command, format| (Asked::Command(command), format);
+        let plain = |command| run(command, Format::default());
+        Some(match name {
+            "fetch" => {
+                let fetch = |fetch: Fetch| {
+                    let format = fetch.format;
+                    run(fetch.into(), format)
+                };
+                (Kind::Fetch, object(json).map(fetch))
+            }
+            "multi_fetch" => {
+                let fetch = |fetch: MultiFetch| {
+                    let format = fetch.format;
+                    run(fetch.into(), format)
+                };
+                (Kind::MultiFetch, object(json).map(fetch))
+            }
+            "list_offset" => (Kind::ListOffset, object(json).map(|list: ListOffset| plain(list.into()))),
+            "list_offsets" => (Kind::ListOffsets, object(json).map(|list: ListOffsets| plain(list.into()))),
+            "metadata" => (Kind::Topics, object(json).map(|names: Metadata| plain(names.into()))),
+            "produce" => {
+                let records = object(json).and_then(Produce::decode);
+                (Kind::Produce, records.map(|records| plain(Command::Produce(records))))
+            }
+            "subscribe" => {
+                let subscribe = |(subscribed, format)| (Asked::Subscribe(subscribed), format);
+                (Kind::Subscribe, Subscribe::parse(json).map(subscribe))
+            }
+            _ => return None,
+        })
     }
 
     fn json_commands(&self) -> &'static str {
@@ -76,7 +114,7 @@ impl Dialect for Kafka {
 
     fn put_fetched(&self, answer: &mut Vec<u8>, next_offset: i64, ends: Ends) -> u32 {
         // Cannot fail: the only error is a full buffer, and a `Vec` grows.
-        let _ = protobuf::fetched(next_offset, ends).encode(answer);
+        let _ = fetch::answer(next_offset, ends).encode(answer);
         KAFKA_FETCH_RESP
     }
 
@@ -84,30 +122,21 @@ impl Dialect for Kafka {
         (KAFKA_DELIVERY_RESP, item::delivered(next, end).encode_to_vec())
     }
 
-    fn listed(&self, results: Vec<Result<ListedOffset, CommandError>>) -> Resp {
-        let results = results.into_iter().map(protobuf::listed).collect();
-        Resp::KafkaListOffsetsResp(KafkaListOffsetsResp { results })
+    fn listed(
+        &self,
+        sequence: i64,
+        results: Vec<Result<ListedOffset, CommandError>>,
+        encoding: Encoding,
+    ) -> Answer {
+        list_offsets::answer(sequence, results, encoding)
     }
 
-    fn produced(&self, reports: Vec<DeliveryReport>) -> Resp {
-        let results = reports.into_iter().map(protobuf::produced).collect();
-        Resp::KafkaProduceResp(KafkaProduceResp { results })
+    fn produced(&self, sequence: i64, reports: Vec<DeliveryReport>, encoding: Encoding) -> Answer {
+        produce::answer(sequence, reports, encoding)
     }
 
-    fn item(&self, item: Item) -> Option<Resp> {
-        item::event(item)
-    }
-
-    fn json_listed(&self, sequence: i64, results: Vec<Result<ListedOffset, CommandError>>) -> Bytes {
-        json::listed(sequence, results)
-    }
-
-    fn json_produced(&self, sequence: i64, reports: Vec<DeliveryReport>) -> Bytes {
-        json::produced(sequence, reports)
-    }
-
-    fn json_item(&self, sequence: i64, item: &Item) -> Option<Bytes> {
-        json::item(sequence, item)
+    fn item(&self, sequence: i64, item: Item, encoding: Encoding) -> Answer {
+        item::answer(sequence, item, encoding)
     }
 
     fn put_message(&self, text: &mut Vec<u8>, partition: i32, message: &KafkaMessage, format: Format) {

@@ -3,40 +3,33 @@
 //! A dialect parses a client's words into the types of [`command`](sluicegate_backend::command), and renders results.
 //! No way in chooses by system.
 //!
-//! - here: [`Dialect`], the words of sessions, in protobuf and JSON; [`http`]: those of plain HTTP, with the table of
+//! - here: [`Dialect`], the words of a system
+//! - [`session`]: what all systems have in sessions, in protobuf and JSON; [`http`]: in plain HTTP, with the table of
 //!   its resources
-//! - `kafka`, `nats`: one system each
-//! - [`json_sessions`], `protobuf`, [`error`], [`limits`]: what all systems have in sessions
+//! - `kafka`, `nats`: one system each, with a file for each command of its sessions
 //! - [`json`]: records in JSON, for sessions and HTTP
 
-pub mod error;
 pub mod http;
 pub mod json;
-pub mod json_sessions;
 mod kafka;
-pub mod limits;
 mod nats;
-mod protobuf;
+pub mod session;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use bytes::Bytes;
 use serde_json::Error;
 use sluicegate_backend::command::{Command, SubscribeCommand};
 use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, System};
 use sluicegate_delivery::{Item, Place, SkipCause};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Kind;
 use sluicegate_ws_session::request::Command as Known;
 
 use self::http::HttpDialect;
-pub use self::kafka::topic_metadata;
-use crate::json::format::Format;
+use self::json::format::Format;
+use self::session::{Answer, Encoding};
 
 /// The dialect of clients of a system's clusters.
 pub fn of(system: System) -> &'static dyn Dialect {
@@ -93,23 +86,19 @@ pub trait Dialect: HttpDialect {
     /// A delivery without its records: the number of its field, and the message.
     fn delivered(&self, next: &Place, end: i64) -> (u32, Vec<u8>);
 
-    /// The offsets of many logs.
-    fn listed(&self, results: Vec<Result<ListedOffset, CommandError>>) -> Resp;
+    /// The answer with the offset of each of many logs.
+    fn listed(
+        &self,
+        sequence: i64,
+        results: Vec<Result<ListedOffset, CommandError>>,
+        encoding: Encoding,
+    ) -> Answer;
 
-    /// The reports of records.
-    fn produced(&self, reports: Vec<DeliveryReport>) -> Resp;
+    /// The answer with the report of each record.
+    fn produced(&self, sequence: i64, reports: Vec<DeliveryReport>, encoding: Encoding) -> Answer;
 
-    /// An item without records; none for the other items.
-    fn item(&self, item: Item) -> Option<Resp>;
-
-    /// The offsets of many logs in JSON.
-    fn json_listed(&self, sequence: i64, results: Vec<Result<ListedOffset, CommandError>>) -> Bytes;
-
-    /// The reports of records in JSON.
-    fn json_produced(&self, sequence: i64, reports: Vec<DeliveryReport>) -> Bytes;
-
-    /// An item without records in JSON; none for the other items.
-    fn json_item(&self, sequence: i64, item: &Item) -> Option<Bytes>;
+    /// The answer with an item without records. The other items have an answer that says nothing.
+    fn item(&self, sequence: i64, item: Item, encoding: Encoding) -> Answer;
 
     /// Appends a record in JSON.
     fn put_message(&self, text: &mut Vec<u8>, partition: i32, message: &KafkaMessage, format: Format);
@@ -127,10 +116,4 @@ pub fn cause_name(cause: SkipCause) -> &'static str {
         SkipCause::Deleted => "deleted",
         SkipCause::Lag => "lag",
     }
-}
-
-/// Milliseconds since 1970.
-fn millis(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,29 +1,37 @@
 //! NATS JetStream: streams, sequences and messages. A stream is run as the topic whose one partition it is.
 
+mod fetch;
 mod http;
-mod json;
-mod protobuf;
-mod published;
+mod item;
+mod list_sequences;
+mod message;
+mod publish;
+mod subscribe;
 
 use std::io::Write as _;
 
-use bytes::Bytes;
 use prost::Message as _;
 use serde_json::Error;
+use sluicegate_backend::command::Command;
 use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, System};
 use sluicegate_delivery::{Item, Place};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::wire::number::{NATS_DELIVERY_RESP, NATS_FETCH_RESP};
 use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Kind;
 use sluicegate_ws_session::request::Command as Known;
 
+use self::fetch::Fetch;
+use self::list_sequences::ListSequences;
+use self::message::Message;
+use self::publish::Publish;
+use self::subscribe::Subscribe;
 use super::{Asked, Dialect, InFormat};
 use crate::json::format::Format;
-use crate::json::message::Message;
-use crate::json_sessions::answer::put_end;
+use crate::session::answer::{Answer, Encoding};
+use crate::session::members::object;
+use crate::session::text::put_end;
 
 pub(super) struct Nats;
 
@@ -45,11 +53,11 @@ impl Dialect for Nats {
 
     fn command(&self, req: Req) -> Option<Result<Asked, String>> {
         let command = match req {
-            Req::CmdNatsFetch(fetch) => protobuf::fetch(fetch),
-            Req::CmdNatsListSequences(list) => protobuf::list_sequences(list),
-            Req::CmdNatsPublish(publish) => protobuf::publish(publish),
+            Req::CmdNatsFetch(fetch) => fetch::of_protobuf(fetch),
+            Req::CmdNatsListSequences(list) => list_sequences::of_protobuf(list),
+            Req::CmdNatsPublish(publish) => publish::of_protobuf(publish),
             Req::CmdNatsSubscribe(command) => {
-                return Some(protobuf::subscribe(command).map(Asked::Subscribe));
+                return Some(subscribe::of_protobuf(command).map(Asked::Subscribe));
             }
             _ => return None,
         };
@@ -57,7 +65,28 @@ impl Dialect for Nats {
     }
 
     fn json_command(&self, name: &str, json: &str) -> Option<(Kind, Result<InFormat, Error>)> {
-        json::command(name, json)
+        let plain = |command| (Asked::Command(command), Format::default());
+        Some(match name {
+            "fetch" => {
+                let fetch = |fetch: Fetch| {
+                    let format = fetch.format;
+                    (Asked::Command(fetch.into()), format)
+                };
+                (Kind::Fetch, object(json).map(fetch))
+            }
+            "list_sequences" => {
+                (Kind::ListOffsets, object(json).map(|list: ListSequences| plain(list.into())))
+            }
+            "publish" => {
+                let records = object(json).and_then(Publish::decode);
+                (Kind::Produce, records.map(|records| plain(Command::Produce(records))))
+            }
+            "subscribe" => {
+                let subscribe = |(subscribed, format)| (Asked::Subscribe(subscribed), format);
+                (Kind::Subscribe, Subscribe::parse(json).map(subscribe))
+            }
+            _ => return None,
+        })
     }
 
     fn json_commands(&self) -> &'static str {
@@ -66,36 +95,29 @@ impl Dialect for Nats {
 
     fn put_fetched(&self, answer: &mut Vec<u8>, next_offset: i64, ends: Ends) -> u32 {
         // Cannot fail: the only error is a full buffer, and a `Vec` grows.
-        let _ = protobuf::fetched(next_offset, ends).encode(answer);
+        let _ = fetch::answer(next_offset, ends).encode(answer);
         NATS_FETCH_RESP
     }
 
     fn delivered(&self, next: &Place, end: i64) -> (u32, Vec<u8>) {
-        (NATS_DELIVERY_RESP, protobuf::delivered(next, end).encode_to_vec())
+        (NATS_DELIVERY_RESP, item::delivered(next, end).encode_to_vec())
     }
 
-    fn listed(&self, results: Vec<Result<ListedOffset, CommandError>>) -> Resp {
-        protobuf::listed(results)
+    fn listed(
+        &self,
+        sequence: i64,
+        results: Vec<Result<ListedOffset, CommandError>>,
+        encoding: Encoding,
+    ) -> Answer {
+        list_sequences::answer(sequence, results, encoding)
     }
 
-    fn produced(&self, reports: Vec<DeliveryReport>) -> Resp {
-        protobuf::published(reports)
+    fn produced(&self, sequence: i64, reports: Vec<DeliveryReport>, encoding: Encoding) -> Answer {
+        publish::answer(sequence, reports, encoding)
     }
 
-    fn item(&self, item: Item) -> Option<Resp> {
-        protobuf::event(item)
-    }
-
-    fn json_listed(&self, sequence: i64, results: Vec<Result<ListedOffset, CommandError>>) -> Bytes {
-        json::listed(sequence, results)
-    }
-
-    fn json_produced(&self, sequence: i64, reports: Vec<DeliveryReport>) -> Bytes {
-        json::published(sequence, reports)
-    }
-
-    fn json_item(&self, sequence: i64, item: &Item) -> Option<Bytes> {
-        json::item(sequence, item)
+    fn item(&self, sequence: i64, item: Item, encoding: Encoding) -> Answer {
+        item::answer(sequence, item, encoding)
     }
 
     fn put_message(&self, text: &mut Vec<u8>, _: i32, message: &KafkaMessage, format: Format) {
@@ -115,3 +137,6 @@ impl Dialect for Nats {
         put_end(text, "first_sequence", start);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_delivery::cluster::{MAX_RECORDS, Reads};
+use sluicegate_dialect::session::MAX_RESULT_BYTES;
 use tokio::task::spawn_blocking;
 
 use super::RouteClusterError;
 use super::definition::Definition;
 use crate::config::{self, ClusterConfig, Config, PropertyError, is_of_definition};
-use crate::session::MAX_RESULT_BYTES;
 
 /// The settings that clusters share, and those of routes' clusters.
 pub(super) struct Settings {

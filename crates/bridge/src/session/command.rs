@@ -4,17 +4,12 @@ use std::fmt;
 
 use sluicegate_backend::command::{Command, LogName};
 use sluicegate_backend::{AnswerReservation, System};
-use sluicegate_delivery::cluster::{
-    DescribedTopic, MAX_TOPIC_CHARS, Place, WAITER_BYTES, WriteTicket, escape_for_message, escaped_log,
-};
+use sluicegate_delivery::cluster::{DescribedTopic, Place, WriteTicket, escape_for_message, escaped_log};
 use sluicegate_delivery::grant::Grant;
-use sluicegate_dialect::error::MAX_ERROR_BYTES;
+use sluicegate_dialect as dialect;
+use sluicegate_dialect::session::{Answer, Encoding};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_telemetry::traces::{self, RECEIVE, SEND};
-
-use super::answer::Answer;
-use super::encoding::Encoding;
-use super::{json, metadata};
 
 /// The context to run a command in, and its span if it is sampled.
 pub(super) fn trace(
@@ -60,21 +55,11 @@ pub(super) async fn run(
     match command {
         Command::Fetch { log, offset, bounds } => {
             match grant.fetch(log.as_log(), offset, bounds, reservation).await {
-                Ok(fetched) => match encoding {
-                    Encoding::Protobuf => {
-                        grant.route().delivered(fetched.count, fetched.messages.len());
-                        Answer::fetched(sequence, system, fetched)
-                    }
-                    Encoding::Json(format) => Answer::Text(json::fetched(
-                        sequence,
-                        system,
-                        log.partition,
-                        fetched,
-                        format,
-                        grant.max_bytes(bounds),
-                        grant.route(),
-                    )),
-                },
+                Ok(fetched) => {
+                    let max_bytes = grant.max_bytes(bounds);
+                    let partition = log.partition;
+                    Answer::fetched(sequence, system, partition, fetched, encoding, max_bytes, grant.route())
+                }
                 Err(error) => {
                     let log = escaped_log(system, &log.topic, log.partition);
                     failed(format_args!("fetch message, {log}"), error)
@@ -93,42 +78,30 @@ pub(super) async fn run(
         Command::Produce(records) => match grant.produce(records, ticket, || {}).await {
             Ok(reports) => {
                 grant.log_reports(&reports);
-                Answer::produced(sequence, system, reports, encoding)
+                dialect::of(system).produced(sequence, reports, encoding)
             }
             Err(error) => failed(format_args!("produce"), error),
         },
         Command::MultiFetch { places, bounds } => {
             match grant.multi_fetch(&each(&places), bounds, reservation).await {
-                Ok(results) => match encoding {
-                    Encoding::Protobuf => {
-                        for fetched in results.iter().flatten() {
-                            grant.route().delivered(fetched.count, fetched.messages.len());
-                        }
-                        Answer::multi_fetched(sequence, system, results)
-                    }
-                    Encoding::Json(format) => Answer::Text(json::multi_fetched(
-                        sequence,
-                        system,
-                        places.iter().map(|(log, _)| log.partition),
-                        results,
-                        format,
-                        grant.max_bytes(bounds),
-                        grant.route(),
-                    )),
-                },
+                Ok(results) => {
+                    let partitions = places.iter().map(|(log, _)| log.partition);
+                    let max_bytes = grant.max_bytes(bounds);
+                    Answer::multi_fetched(sequence, partitions, results, encoding, max_bytes, grant.route())
+                }
                 Err(error) => failed(format_args!("fetch messages"), error),
             }
         }
         Command::ListOffsets { asked, committed } => {
             match grant.list_offsets(&each(&asked), committed).await {
-                Ok(results) => Answer::offsets(sequence, system, results, encoding),
+                Ok(results) => dialect::of(system).listed(sequence, results, encoding),
                 Err(error) => failed(format_args!("list offsets"), error),
             }
         }
         Command::Describe(names) => {
-            let size = |topic: &DescribedTopic| metadata::size(topic, encoding);
+            let size = |topic: &DescribedTopic| Answer::topic_bytes(topic, encoding);
             match grant.describe_page(names, size).await {
-                Ok(page) => metadata::answer(sequence, &page, encoding),
+                Ok(page) => Answer::described(sequence, &page, encoding),
                 Err(error) => failed(format_args!("describe topics"), error),
             }
         }
@@ -137,29 +110,4 @@ pub(super) async fn run(
 
 fn each(logs: &[(LogName, i64)]) -> Vec<Place<'_>> {
     logs.iter().map(|(log, number)| (log.as_log(), *number)).collect()
-}
-
-/// The largest body of a command's answer, with the memory that a wait for it takes. A fetch has at most
-/// `max_fetch_bytes`, unless a single record is larger; so has a description of topics, unless a single topic is.
-pub(super) fn max_answer_bytes(command: &Command, max_fetch_bytes: usize, encoding: Encoding) -> usize {
-    let of_result = encoding.max_result_bytes();
-    let bytes = match command {
-        Command::Fetch { .. } => match encoding {
-            Encoding::Protobuf => max_fetch_bytes,
-            // The offsets take more than the envelope has room for.
-            Encoding::Json(_) => max_fetch_bytes.saturating_add(of_result),
-        },
-        Command::ListOffset { .. } => 0,
-        Command::Produce(records) => records.len().saturating_mul(of_result),
-        Command::MultiFetch { places, .. } => {
-            let of_partition = of_result.saturating_add(WAITER_BYTES);
-            places.len().saturating_mul(of_partition).saturating_add(max_fetch_bytes)
-        }
-        Command::ListOffsets { asked, .. } => asked.len().saturating_mul(of_result),
-        Command::Describe(names) => {
-            let of_denied = of_result.saturating_add(MAX_TOPIC_CHARS);
-            names.topics.len().saturating_mul(of_denied).saturating_add(max_fetch_bytes)
-        }
-    };
-    bytes.max(MAX_ERROR_BYTES)
 }

@@ -3,9 +3,9 @@
 use std::task::Context;
 use std::time::Duration;
 
+use sluicegate_dialect::session::Answer;
 use tokio::time::timeout;
 
-use super::answer::Answer;
 use super::peer::{read_meanwhile, read_to_end};
 use super::{End, Session};
 

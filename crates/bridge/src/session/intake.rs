@@ -1,13 +1,10 @@
 //! Takes requests: starts what fits, lets the rest wait, and ends a session that lets too much wait.
 
-use sluicegate_backend::command::{Command, ReadBounds};
-use sluicegate_dialect::error::MAX_ERROR_BYTES;
+use sluicegate_backend::command::ReadBounds;
+use sluicegate_dialect::session::{Answer, ENVELOPE_BYTES, MAX_ERROR_BYTES, Request};
 use sluicegate_protocol::control_req;
 use tokio::time::Instant;
 
-use super::command::max_answer_bytes;
-use super::encoding::ENVELOPE_BYTES;
-use super::request::Request;
 use super::{End, GONE_INTERVAL, Overload, Session};
 
 impl Session<'_> {
@@ -67,14 +64,7 @@ impl Session<'_> {
             // As text, its state takes no more bytes than in the request.
             Request::Ping { .. } => len,
             Request::Command { command, encoding, .. } => {
-                let answer = max_answer_bytes(command, max_fetch_bytes, *encoding);
-                match command {
-                    Command::Produce(_) | Command::Describe(_) => answer.saturating_add(len),
-                    Command::Fetch { .. }
-                    | Command::ListOffset { .. }
-                    | Command::MultiFetch { .. }
-                    | Command::ListOffsets { .. } => answer,
-                }
+                Answer::max_bytes(command, len, max_fetch_bytes, *encoding)
             }
             Request::Control(control_req::Control::Pong(payload)) => payload.len(),
             Request::Control(control_req::Control::Refusal(refusal)) => refusal.message.len(),

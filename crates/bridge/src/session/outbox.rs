@@ -4,10 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use sluicegate_dialect::session::Answer;
 use sluicegate_protocol::codec::Codec;
 use tokio::sync::OwnedSemaphorePermit;
-
-use super::answer::Answer;
 
 /// Answers in the order in which they became ready, as writes. Small answers that are ready together share one write.
 ///
@@ -107,8 +106,6 @@ const FULL_WRITE: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_backend::{Fetched, System};
-    use sluicegate_shared_log::Ends;
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -134,14 +131,13 @@ mod tests {
     #[test]
     fn large_answer_keeps_its_place_between_small_ones() {
         let mut outbox = Outbox::new(Codec::Protobuf);
-        let messages = Bytes::from(vec![b'm'; 100_000]);
+        let encoded = Bytes::from(vec![b'm'; 100_000]);
         outbox.push(Answer::pong(1, "a".into()), None);
-        let nothing = Fetched::nothing(9, Ends::UNKNOWN);
-        let fetched = Fetched { messages: messages.clone(), count: 1, ..nothing };
-        outbox.push(Answer::fetched(2, System::Kafka, fetched), None);
+        let shared = Answer::Shared { sequence: 2, number: 9, encoded: encoded.clone(), rest: Vec::new() };
+        outbox.push(shared, None);
         outbox.push(Answer::pong(3, "b".into()), None);
         let writes: Vec<Bytes> = std::iter::from_fn(|| outbox.pop()).map(|w| w.bytes).collect();
         assert_eq!(writes.len(), 3);
-        assert_eq!(writes[1], messages);
+        assert_eq!(writes[1], encoded);
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use sluicegate_backend::CommandError;
 use sluicegate_delivery::grant::Grant;
+use sluicegate_dialect::session::Answer;
 use sluicegate_protocol::error_code::TOPIC_AUTHORIZATION_FAILED;
 use sluicegate_telemetry::metrics::{Kind, Outcome};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::answer::Answer;
 use super::{Done, Session};
 
 /// A client's grant, and how its identity is renewed.

@@ -4,10 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use sluicegate_dialect::session::Request;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::PollSemaphore;
-
-use super::request::Request;
 
 /// A first-in, first-out queue of requests in front of a bound on answers.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sluicegate_backend::AnswerReservation;
+use sluicegate_dialect::session::ENVELOPE_BYTES;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::encoding::ENVELOPE_BYTES;
 use super::outbox::shrink;
 
 /// Bytes reserved for an answer. A fetch holds less of them while it waits at the log end.

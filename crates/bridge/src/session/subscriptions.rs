@@ -15,16 +15,13 @@ use sluicegate_backend::{CommandError, Fault, System};
 use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::{Item, MAX_PARTITIONS, Subscription, too_many_partitions};
 use sluicegate_dialect::Subscribed;
-use sluicegate_dialect::error::MAX_ERROR_BYTES;
+use sluicegate_dialect::session::{
+    self as words, Answer, ENVELOPE_BYTES, Encoding, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_ERROR_BYTES,
+};
 use sluicegate_protocol::error_code::INVALID_REQUEST;
 use sluicegate_telemetry::metrics::{Kind, Outcome};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
-
-use super::answer::Answer;
-use super::encoding::ENVELOPE_BYTES;
-use super::encoding::Encoding;
-use super::json;
 
 /// The open subscriptions of a session. One that ends is dropped at once, with all that it was doing.
 pub(super) struct Subscriptions {
@@ -269,7 +266,7 @@ const MAX_SUBSCRIPTIONS: usize = 16;
 const ROOM_BYTES: usize = 256 * 1024;
 
 /// A delivery of the largest size in JSON does not need to be alone.
-const _: () = assert!(json::max_delivery_bytes(json::MAX_BATCH_BYTES, json::MAX_BATCH_RECORDS) <= ROOM_BYTES);
+const _: () = assert!(words::max_delivery_bytes(MAX_BATCH_BYTES, MAX_BATCH_RECORDS) <= ROOM_BYTES);
 
 /// The time that records wait for room after they were read.
 const HOLD: Duration = Duration::from_millis(50);

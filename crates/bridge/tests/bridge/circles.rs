@@ -185,12 +185,7 @@ fn only_the_configuration_chooses_by_system() {
 }
 
 /// Files of tests with names of their own.
-const TESTS: [&str; 4] = [
-    "bridge::session::json::records::deliveries",
-    "bridge::testing",
-    "delivery::testing::logs",
-    "delivery::testing::script",
-];
+const TESTS: [&str; 3] = ["bridge::testing", "delivery::testing::logs", "delivery::testing::script"];
 
 #[test]
 fn imports_and_their_circle_are_found() {

@@ -10,7 +10,7 @@ use sluicegate_delivery::cluster::MAX_HEADERS;
 
 use super::media_type::Format;
 use crate::json;
-use crate::json::member::or_null;
+use crate::json::or_null;
 
 /// Why a body has no records: where, and what was expected.
 #[derive(Debug)]

@@ -1,8 +1,9 @@
-//! The form of keys and values.
+//! Keys, values and headers of records in JSON: the form that a client chooses, and its bounds.
 
-use serde::{Deserialize, Serialize};
-
-use super::payload::Payload;
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 /// The form that a client chooses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -47,5 +48,92 @@ impl Format {
             Self::Json | Self::Text => Self::Text.value(bytes),
             Self::Base64 => Self::Base64.value(bytes),
         }
+    }
+}
+
+/// A key, a value or a header's value.
+#[derive(Debug, Clone, Copy)]
+pub enum Payload<'a> {
+    /// Embedded unchanged.
+    Json(&'a RawValue),
+    /// A string.
+    Text(&'a str),
+    /// A base64 string.
+    Base64(&'a [u8]),
+}
+
+impl<'a> Payload<'a> {
+    /// JSON of at most [`MAX_DEPTH`] levels. None for other bytes.
+    pub fn json(bytes: &'a [u8]) -> Option<Self> {
+        if is_too_deep(bytes) {
+            return None;
+        }
+        serde_json::from_slice(bytes).ok().map(Self::Json)
+    }
+
+    /// UTF-8. None for other bytes.
+    pub fn text(bytes: &'a [u8]) -> Option<Self> {
+        std::str::from_utf8(bytes).ok().map(Self::Text)
+    }
+}
+
+impl Serialize for Payload<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Json(raw) => raw.serialize(serializer),
+            Self::Text(text) => serializer.serialize_str(text),
+            Self::Base64(bytes) => serializer.collect_str(&Base64Display::new(bytes, &STANDARD)),
+        }
+    }
+}
+
+/// Whether these bytes, if they are JSON, have more than [`MAX_DEPTH`] levels. Needs no stack.
+fn is_too_deep(bytes: &[u8]) -> bool {
+    let mut depth = 0_usize;
+    let mut in_string = false;
+    let mut escaped = false;
+    for byte in bytes {
+        in_string ^= *byte == b'"' && !escaped;
+        escaped = *byte == b'\\' && !escaped;
+        match byte {
+            b'[' | b'{' if !in_string => depth = depth.saturating_add(1),
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return true;
+        }
+    }
+    false
+}
+
+/// The most levels of arrays and objects in a key or value. Many parsers refuse a level 128, among them serde_json by
+/// default. The answer with most levels around a value has five: `{"results":[{"messages":[{"value":…}]}]}`.
+pub const MAX_DEPTH: usize = 127 - 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::nested;
+
+    #[test]
+    fn levels_are_counted_outside_strings() {
+        let objects = |depth: usize| r#"{"a\\":"#.repeat(depth) + "1" + &"}".repeat(depth);
+        let siblings = format!("[{}1]", format!("{},", nested(MAX_DEPTH - 1)).repeat(3));
+        let string = format!(r#"["{}\"{}"]"#, "[".repeat(1000), "{".repeat(1000));
+        for json in ["1".to_owned(), nested(MAX_DEPTH), objects(MAX_DEPTH), siblings, string] {
+            serde_json::from_str::<serde_json::Value>(&json).unwrap();
+            assert!(!is_too_deep(json.as_bytes()), "{json}");
+        }
+        for json in [nested(MAX_DEPTH + 1), objects(MAX_DEPTH + 1), nested(1000)] {
+            assert!(is_too_deep(json.as_bytes()), "{json}");
+        }
+    }
+
+    #[test]
+    fn hostile_bytes_need_no_stack() {
+        assert!(is_too_deep("[".repeat(10 << 20).as_bytes()));
+        assert!(!is_too_deep("]".repeat(10 << 20).as_bytes()));
+        assert!(!is_too_deep(b"\"\\"));
     }
 }

@@ -3,7 +3,27 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
+
+/// At most `MAX` elements, as in protobuf.
+#[derive(Debug)]
+pub struct List<T, const MAX: usize>(pub Vec<T>);
+
+impl<T, const MAX: usize> Default for List<T, MAX> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (items, count) = bounded(deserializer, MAX)?;
+        if count > MAX {
+            return Err(D::Error::custom(format_args!("{count} elements, expected at most {MAX}")));
+        }
+        Ok(Self(items))
+    }
+}
 
 /// The first `max` elements of an array, and the number of all.
 pub fn bounded<'de, T: Deserialize<'de>, D: Deserializer<'de>>(

@@ -10,15 +10,15 @@ use sluicegate_backend::{DeliveryReport, Written};
 use sluicegate_delivery::Place;
 use sluicegate_protocol::{KafkaMessage, MESSAGE_ID_HEADER};
 
+use super::message::Message;
+use super::publish::Published;
 use super::{Nats, SYSTEM};
 use crate::http::body::BodyError;
 use crate::http::failure::Failure;
 use crate::http::media_type::{EXACT, Format, JSON, MediaTypes};
 use crate::http::resource::{Get, Resource, Resources};
 use crate::http::{HttpDialect, HttpWords, Position, RecordId, json, known};
-use crate::json::message::Message;
-use crate::json::payload::Payload;
-use crate::nats::published::Published;
+use crate::json::format::Payload;
 
 static WORDS: HttpWords = HttpWords {
     root: "streams",

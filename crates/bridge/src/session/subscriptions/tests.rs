@@ -1,18 +1,27 @@
 //! Items that subscriptions have ready for a client that takes nothing.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::future::poll_fn;
 use futures_util::poll;
 use sluicegate_backend::System;
 use sluicegate_delivery::grant::{Holding, Person};
 use sluicegate_delivery::testing::logs::Logs;
+use sluicegate_dialect::session::Request;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_rights::{Rights, Topics};
 
 use super::*;
-use crate::session::json;
 use crate::session::outbox::shrink;
-use crate::session::request::Request;
+
+fn open(subscriptions: &mut Subscriptions, grant: &Grant, text: &str) -> Result<(), CommandError> {
+    let text = Bytes::copy_from_slice(text.as_bytes());
+    match Request::parse(text, Codec::Json, System::Kafka) {
+        Request::Subscribe { sequence, subscribed, encoding } => {
+            subscriptions.open(sequence, grant, subscribed, encoding)
+        }
+        other => panic!("{other:?}"),
+    }
+}
 
 /// Small records, whose text grows most.
 #[tokio::test]
@@ -22,11 +31,8 @@ async fn text_of_deliveries_is_within_the_room() {
         logs.append(partition, 5_000);
     }
     let mut subscriptions = Subscriptions::new(System::Kafka);
-    let text = br#"{"id":1,"subscribe":{"topic":"t","from":"earliest"}}"#;
-    let Request::Subscribe { sequence, subscribed, encoding } = json::parse(text, System::Kafka) else {
-        panic!("no command")
-    };
-    subscriptions.open(sequence, &Grant::all(&logs.cluster()), subscribed, encoding).unwrap();
+    let text = r#"{"id":1,"subscribe":{"topic":"t","from":"earliest"}}"#;
+    open(&mut subscriptions, &Grant::all(&logs.cluster()), text).unwrap();
 
     let (mut held, mut next, mut bytes) = (Vec::new(), [0_i64; 4], 0);
     while next != [5_000; 4] {
@@ -63,12 +69,7 @@ async fn errors_are_within_the_room() {
     let (mut held, mut bytes) = (Vec::new(), 0);
     for id in 1.. {
         let text = format!(r#"{{"id":{id},"subscribe":{{"topic":"t","partitions":[99]}}}}"#);
-        let Request::Subscribe { sequence, subscribed, encoding } =
-            json::parse(text.as_bytes(), System::Kafka)
-        else {
-            panic!("no command")
-        };
-        if subscriptions.open(sequence, &grant, subscribed, encoding).is_err() {
+        if open(&mut subscriptions, &grant, &text).is_err() {
             break;
         }
         while let Poll::Ready((_, reserved)) = poll!(poll_fn(|cx| subscriptions.poll_next(cx))) {
@@ -84,11 +85,7 @@ async fn errors_are_within_the_room() {
 async fn subscription_beyond_a_renewed_grant_ends() {
     let grant = Grant::all(&Logs::default().cluster());
     let mut subscriptions = Subscriptions::new(System::Kafka);
-    let text = br#"{"id":1,"subscribe":{"topic":"t"}}"#;
-    let Request::Subscribe { sequence, subscribed, encoding } = json::parse(text, System::Kafka) else {
-        panic!("no command")
-    };
-    subscriptions.open(sequence, &grant, subscribed, encoding).unwrap();
+    open(&mut subscriptions, &grant, r#"{"id":1,"subscribe":{"topic":"t"}}"#).unwrap();
     let person = Person::new(None, None, None, None);
     let holding = Holding { person: Arc::new(person), expires: None };
     grant.renew(Rights::all(), holding.clone());

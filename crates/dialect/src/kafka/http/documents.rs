@@ -6,8 +6,7 @@ use sluicegate_protocol::KafkaMessage;
 
 use crate::http::failure::is_default;
 use crate::http::json;
-use crate::json::format::{Format, Formatted};
-use crate::json::payload::Payload;
+use crate::json::format::{Format, Formatted, Payload};
 use crate::json::record::{HeaderOf, headers, timestamp_type};
 
 /// Appends a record.

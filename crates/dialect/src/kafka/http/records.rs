@@ -7,7 +7,7 @@ use sluicegate_backend::command;
 
 use crate::http::body::{BodyError, bytes, given, headers, number, object, wrong};
 use crate::http::media_type::Format;
-use crate::json::member::present;
+use crate::json::present;
 
 /// The records of a body.
 pub(super) fn batch(body: &str) -> Result<Option<&RawValue>, BodyError> {

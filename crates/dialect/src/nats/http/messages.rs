@@ -6,8 +6,8 @@ use sluicegate_backend::command;
 
 use crate::http::body::{BodyError, given, headers, object, wrong};
 use crate::http::media_type::Format;
-use crate::json::member::present;
-use crate::nats::protobuf;
+use crate::json::present;
+use crate::nats::publish;
 
 /// The messages of a body.
 pub(super) fn batch(body: &str) -> Result<Option<&RawValue>, BodyError> {
@@ -33,7 +33,7 @@ pub(super) fn message(
     let subject = text(subject, "subject")?;
     // Messages have no null.
     let data = given(message.data, &format!("{place}.data"), format)?.unwrap_or_default();
-    Ok(protobuf::message(stream.to_owned(), subject, data, headers, id))
+    Ok(publish::message(stream.to_owned(), subject, data, headers, id))
 }
 
 #[derive(Deserialize)]

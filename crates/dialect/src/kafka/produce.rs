@@ -1,0 +1,156 @@
+//! The command `produce`, and its answer.
+
+use serde::de::Error as _;
+use serde::{Deserialize, Serialize};
+use serde_json::Error;
+use serde_json::value::RawValue;
+use sluicegate_backend::command::{self, Command};
+use sluicegate_backend::{DeliveryReport, Written};
+use sluicegate_delivery::cluster::{MAX_HEADERS, MAX_RECORDS};
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{CmdKafkaProduce, KafkaProduceResp, ProduceRecord, Produced as WireProduced};
+
+use super::SYSTEM;
+use crate::json::format::Format;
+use crate::json::list::List;
+use crate::json::present;
+use crate::session::answer::{Answer, Encoding};
+use crate::session::error::{MAX_RECORD_ERROR_BYTES, error_resp};
+use crate::session::members::{Int64, Object};
+use crate::session::text::results;
+use crate::session::value::{self, RecordHeader, check_headers, header, text};
+
+pub(super) fn of_protobuf(command: CmdKafkaProduce) -> Command {
+    Command::Produce(command.records.into_iter().map(record).collect())
+}
+
+fn record(
+    ProduceRecord { topic, partition, key, value, headers, timestamp }: ProduceRecord,
+) -> command::Record {
+    let headers = headers.into_iter().map(header).collect();
+    command::Record { topic, partition, key, value, headers, timestamp }
+}
+
+/// The command in JSON.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Produce<'a> {
+    #[serde(borrow)]
+    records: List<Object<Record<'a>>, MAX_RECORDS>,
+    #[serde(default)]
+    format: Format,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record<'a> {
+    topic: String,
+    partition: Option<i32>,
+    #[serde(borrow)]
+    key: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    value: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    headers: List<Object<RecordHeader<'a>>, MAX_HEADERS>,
+    timestamp: Option<Int64>,
+}
+
+impl Produce<'_> {
+    /// The records.
+    ///
+    /// # Errors
+    /// A key, a value or a header does not have the command's format, or there are too many headers.
+    pub(super) fn decode(self) -> Result<Vec<command::Record>, Error> {
+        let Self { records, format } = self;
+        check_headers(records.0.iter().map(|Object(record)| record.headers.0.len()))?;
+        let record = |(index, Object(record)): (usize, Object<Record<'_>>)| {
+            record.decode(format).map_err(|error| Error::custom(format_args!("records[{index}].{error}")))
+        };
+        records.0.into_iter().enumerate().map(record).collect()
+    }
+}
+
+impl Record<'_> {
+    fn decode(self, format: Format) -> Result<command::Record, String> {
+        let Self { topic, partition, key, value, headers, timestamp } = self;
+        Ok(command::Record {
+            topic,
+            partition,
+            key: text(key, format).map_err(|expected| format!("key: {expected}"))?,
+            value: value::value(value, format).map_err(|expected| format!("value: {expected}"))?,
+            headers: value::headers(headers, format)?,
+            timestamp: timestamp.map(|Int64(timestamp)| timestamp),
+        })
+    }
+}
+
+/// The answer with the report of each record.
+pub(super) fn answer(sequence: i64, reports: Vec<DeliveryReport>, encoding: Encoding) -> Answer {
+    match encoding {
+        Encoding::Protobuf => {
+            let results = reports.into_iter().map(result).collect();
+            Answer::new(sequence, Resp::KafkaProduceResp(KafkaProduceResp { results }))
+        }
+        Encoding::Json(_) => {
+            let place =
+                |Written { partition, offset, timestamp, .. }| Produced { partition, offset, timestamp };
+            Answer::Text(results(sequence, SYSTEM, reports.into_iter().map(|report| report.map(place))))
+        }
+    }
+}
+
+fn result(report: DeliveryReport) -> WireProduced {
+    match report {
+        Ok(Written { partition, offset, timestamp, .. }) => {
+            WireProduced { partition, offset, timestamp, error: None }
+        }
+        Err(error) => {
+            let error = Some(error_resp(error, SYSTEM, MAX_RECORD_ERROR_BYTES));
+            WireProduced { error, ..WireProduced::default() }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Produced {
+    partition: i32,
+    offset: i64,
+    timestamp: i64,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sluicegate_backend::{CommandError, Fault};
+
+    use super::*;
+    use crate::session::answer::MAX_RESULT_BYTES;
+    use crate::session::answer::tests::encoded;
+    use crate::session::records::tests::text as text_of;
+
+    #[test]
+    fn result_fits_its_reservation() {
+        let error = CommandError {
+            retry_after: Duration::MAX,
+            ends: Some((i64::MAX, i64::MAX)),
+            ..CommandError::new(Fault::UnknownOutcome { retriable: true }, i32::MIN, "é".repeat(1000))
+        };
+        let written = Written { partition: -1, offset: -1, timestamp: -1, dedup: None };
+        for report in [Err(error), Ok(written)] {
+            let len = encoded(answer(0, vec![report], Encoding::Protobuf)).len();
+            assert!(len <= MAX_RESULT_BYTES, "{len}");
+        }
+    }
+
+    #[test]
+    fn results_have_their_members() {
+        let written = Ok(Written { partition: 1, offset: 2, timestamp: 3, dedup: None });
+        let denied = Err(CommandError::new(Fault::Forbidden, 0, "m"));
+        let want = concat!(
+            r#"{"id":7,"results":[{"partition":1,"offset":2,"timestamp":3},"#,
+            r#"{"error":{"reason":"DENIED","message":"m","retriable":false}}]}"#,
+        );
+        assert_eq!(text_of(answer(7, vec![written, denied], Encoding::Json(Format::Json))), want);
+    }
+}

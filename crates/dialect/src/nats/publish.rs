@@ -1,0 +1,146 @@
+//! The command `publish`, and its answer.
+
+use bytes::Bytes;
+use serde::de::Error as _;
+use serde::{Deserialize, Serialize};
+use serde_json::Error;
+use serde_json::value::RawValue;
+use sluicegate_backend::command::{Command, Header, Record};
+use sluicegate_backend::{Dedup, DeliveryReport, Written};
+use sluicegate_delivery::cluster::{MAX_HEADERS, MAX_RECORDS};
+use sluicegate_protocol as wire;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{CmdNatsPublish, MESSAGE_ID_HEADER, NatsPublishResp, PublishMessage};
+
+use super::SYSTEM;
+use crate::json::format::Format;
+use crate::json::list::List;
+use crate::json::present;
+use crate::session::answer::{Answer, Encoding};
+use crate::session::error::{MAX_RECORD_ERROR_BYTES, error_resp};
+use crate::session::members::Object;
+use crate::session::text::results;
+use crate::session::value::{self, RecordHeader, header};
+
+pub(super) fn of_protobuf(command: CmdNatsPublish) -> Command {
+    Command::Produce(command.messages.into_iter().map(record).collect())
+}
+
+fn record(PublishMessage { stream, subject, data, headers, message_id }: PublishMessage) -> Record {
+    let headers = headers.into_iter().map(header).collect();
+    message(stream, subject, data, headers, message_id)
+}
+
+/// A message to write.
+pub(super) fn message(
+    stream: String,
+    subject: String,
+    data: Bytes,
+    mut headers: Vec<Header>,
+    message_id: String,
+) -> Record {
+    if !message_id.is_empty() {
+        headers.push(Header { key: MESSAGE_ID_HEADER.to_owned(), value: Some(message_id.into()) });
+    }
+    Record { topic: stream, key: Some(subject.into()), value: Some(data), headers, ..Record::default() }
+}
+
+/// The command in JSON.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Publish<'a> {
+    #[serde(borrow)]
+    messages: List<Object<ToPublish<'a>>, MAX_RECORDS>,
+    #[serde(default)]
+    format: Format,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ToPublish<'a> {
+    stream: String,
+    subject: String,
+    #[serde(borrow, default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    headers: List<Object<RecordHeader<'a>>, MAX_HEADERS>,
+    #[serde(default)]
+    message_id: String,
+}
+
+impl Publish<'_> {
+    /// The messages.
+    ///
+    /// # Errors
+    /// Data or a header does not have the command's format, or there are too many headers.
+    pub(super) fn decode(self) -> Result<Vec<Record>, Error> {
+        let Self { messages, format } = self;
+        value::check_headers(messages.0.iter().map(|Object(message)| message.headers.0.len()))?;
+        let record = |(index, Object(message)): (usize, Object<ToPublish<'_>>)| {
+            let record = message.decode(format);
+            record.map_err(|error| Error::custom(format_args!("messages[{index}].{error}")))
+        };
+        messages.0.into_iter().enumerate().map(record).collect()
+    }
+}
+
+impl ToPublish<'_> {
+    fn decode(self, format: Format) -> Result<Record, String> {
+        let Self { stream, subject, data, headers, message_id } = self;
+        let data: Option<Bytes> =
+            value::value(data, format).map_err(|expected| format!("data: {expected}"))?;
+        let headers = value::headers(headers, format)?;
+        Ok(message(stream, subject, data.unwrap_or_default(), headers, message_id))
+    }
+}
+
+/// The answer with the report of each message.
+pub(super) fn answer(sequence: i64, reports: Vec<DeliveryReport>, encoding: Encoding) -> Answer {
+    match encoding {
+        Encoding::Protobuf => {
+            let results = reports.into_iter().map(result).collect();
+            Answer::new(sequence, Resp::NatsPublishResp(NatsPublishResp { results }))
+        }
+        Encoding::Json(_) => Answer::Text(results(
+            sequence,
+            SYSTEM,
+            reports.into_iter().map(|report| report.map(Published::from)),
+        )),
+    }
+}
+
+fn result(report: DeliveryReport) -> wire::Published {
+    match report {
+        Ok(Written { offset, dedup, .. }) => wire::Published {
+            sequence: offset,
+            duplicate: dedup.is_some_and(|dedup| dedup.is_duplicate),
+            duplicate_window_ms: dedup
+                .map_or(0, |dedup| u64::try_from(dedup.window.as_millis()).unwrap_or(u64::MAX)),
+            error: None,
+        },
+        Err(error) => wire::Published {
+            error: Some(error_resp(error, SYSTEM, MAX_RECORD_ERROR_BYTES)),
+            ..wire::Published::default()
+        },
+    }
+}
+
+/// The place of a written message in its stream, in JSON.
+#[derive(Serialize)]
+pub(super) struct Published {
+    sequence: i64,
+    /// Present if the message has an id. If true, the stream already had the message, and the place is that one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duplicate: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duplicate_window_ms: Option<u64>,
+}
+
+impl From<Written> for Published {
+    fn from(Written { offset, dedup, .. }: Written) -> Self {
+        let millis = |window: std::time::Duration| u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+        let (duplicate, window) =
+            dedup.map(|Dedup { is_duplicate, window }| (is_duplicate, millis(window))).unzip();
+        Self { sequence: offset, duplicate, duplicate_window_ms: window }
+    }
+}

@@ -1,0 +1,339 @@
+//! Texts and the requests that they become.
+
+use std::time::Duration;
+
+use serde_json::json;
+use sluicegate_backend::command::{Command, Header, LogName, ReadBounds, Record, TopicNames};
+use sluicegate_protocol::MESSAGE_ID_HEADER;
+
+use super::*;
+use crate::json::format::Format;
+
+fn parse(text: &[u8]) -> Request {
+    super::parse(text, System::Kafka)
+}
+
+#[track_caller]
+fn runs(text: &str, format: Format, command: Command) {
+    runs_on(System::Kafka, text, format, command);
+}
+
+#[track_caller]
+fn runs_on(system: System, text: &str, format: Format, command: Command) {
+    let want = Request::Command { sequence: 7, command, encoding: Encoding::Json(format) };
+    assert_eq!(super::parse(text.as_bytes(), system), want, "{text}");
+}
+
+#[test]
+fn ping_may_have_a_state() {
+    let ping = |sequence, state: &'static str| Request::Ping { sequence, state: state.into() };
+    assert_eq!(parse(br#" {"ping" : {"state":"\u0000\"x"} , "id":-7 } "#), ping(-7, "\0\"x"));
+    assert_eq!(parse(br#"{"ping":{}}"#), ping(0, ""));
+    assert_eq!(parse(br#"{"id":9223372036854775807,"ping":{}}"#), ping(i64::MAX, ""));
+    assert_eq!(parse(br#"{"id":-9223372036854775808,"ping":{}}"#), ping(i64::MIN, ""));
+}
+
+#[test]
+fn session_asks_for_limits_on_every_system() {
+    for system in [System::Kafka, System::Nats] {
+        assert_eq!(super::parse(br#"{"id":7,"session":{}}"#, system), Request::Limits { sequence: 7 });
+        let Request::Invalid { sequence: 7, kind: Kind::Session, message } =
+            super::parse(br#"{"id":7,"session":{"x":1}}"#, system)
+        else {
+            panic!("accepted")
+        };
+        assert!(message.starts_with("session: unknown field `x`"), "{message}");
+    }
+}
+
+#[test]
+fn reads_become_commands() {
+    let log = || LogName { topic: "t".into(), partition: 1 };
+    runs(
+        r#"{"id":7,"fetch":{"topic":"t","partition":1,"offset":2}}"#,
+        Format::Json,
+        Command::Fetch { log: log(), offset: 2, bounds: ReadBounds::default() },
+    );
+    let bounds = ReadBounds {
+        wait: Some(Duration::ZERO),
+        min_bytes: 3,
+        max_bytes: Some(4),
+        max_records: 5,
+        committed: true,
+        ..ReadBounds::default()
+    };
+    let text = r#"{"id":7,"fetch":{"topic":"t","partition":1,"offset":"9223372036854775807","format":"text",
+        "max_wait_ms":0,
+        "min_bytes":3,"max_bytes":4,"max_records":5,"isolation":"read_committed"}}"#;
+    runs(text, Format::Text, Command::Fetch { log: log(), offset: i64::MAX, bounds });
+
+    let bounds =
+        ReadBounds { wait: Some(Duration::from_millis(9)), max_records: 0, committed: false, ..bounds };
+    let text = r#"{"id":7,"multi_fetch":{"partitions":[{"topic":"t","partition":1,"offset":2}],"format":"base64",
+        "max_wait_ms":9,"min_bytes":3,"max_bytes":4,"isolation":"read_uncommitted"}}"#;
+    runs(text, Format::Base64, Command::MultiFetch { places: vec![(log(), 2)], bounds });
+
+    let text = r#"{"id":7,"list_offset":{"topic":"t","partition":1,"timestamp":-1}}"#;
+    runs(text, Format::Json, Command::ListOffset { log: log(), timestamp: -1 });
+    let text = concat!(
+        r#"{"id":7,"list_offsets":{"offsets":[{"topic":"t","partition":1,"timestamp":"-1"}],"#,
+        r#""isolation":"read_committed"}}"#,
+    );
+    runs(text, Format::Json, Command::ListOffsets { asked: vec![(log(), -1)], committed: true });
+
+    runs(r#"{"id":7,"metadata":{}}"#, Format::Json, Command::Describe(TopicNames::default()));
+    let names = TopicNames { topics: vec!["a".into()], prefixes: vec!["b".into()], after: "c".into() };
+    let text = r#"{"id":7,"metadata":{"topics":["a"],"prefixes":["b"],"after":"c"}}"#;
+    runs(text, Format::Json, Command::Describe(names));
+}
+
+#[test]
+fn subscriptions_begin_get_credit_and_end() {
+    let text = r#"{"id":7,"subscribe":{"topic":"t","format":"text","linger_ms":9}}"#;
+    let Request::Subscribe { sequence, subscribed, encoding } = parse(text.as_bytes()) else {
+        panic!("{text}")
+    };
+    assert_eq!(
+        (sequence, subscribed.command.linger.as_millis(), encoding),
+        (7, 9, Encoding::Json(Format::Text))
+    );
+    let text = r#"{"id":8,"unsubscribe":{"subscription":-7}}"#;
+    assert_eq!(parse(text.as_bytes()), Request::Unsubscribe { sequence: 8, subscription: -7 });
+    let text = r#"{"credit":{"subscription":-7,"bytes":500}}"#;
+    assert_eq!(parse(text.as_bytes()), Request::Credit(CmdCredit { subscription: -7, bytes: 500 }));
+    invalid(r#"{"id":5,"subscribe":{"topic":"t","form":1}}"#, 5, "subscribe: unknown field `form`");
+    invalid(r#"{"id":5,"unsubscribe":{}}"#, 5, "unsubscribe: missing field `subscription`");
+    invalid(r#"{"id":5,"credit":{"subscription":7,"bytes":-1}}"#, 5, "credit: invalid value");
+}
+
+/// The record to write for these members.
+fn written(format: &str, members: &str) -> Result<Record, String> {
+    let text =
+        format!(r#"{{"id":7,"produce":{{"format":"{format}","records":[{{"topic":"t",{members}}}]}}}}"#);
+    match parse(text.as_bytes()) {
+        Request::Command { command: Command::Produce(mut records), .. } => Ok(records.pop().unwrap()),
+        Request::Invalid { message, .. } => Err(message),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn records_are_written_in_the_format() {
+    let bytes = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
+    for (format, json, key, value) in [
+        ("json", r#""a""#, bytes("a"), bytes(r#""a""#)),
+        ("json", "null", None, None),
+        ("text", r#""a\u0000""#, bytes("a\0"), bytes("a\0")),
+        ("text", r#"{"base64":"YQ=="}"#, bytes("a"), bytes("a")),
+        ("text", "null", None, None),
+        ("base64", r#""YQ==""#, bytes("a"), bytes("a")),
+        ("base64", r#"{"base64":"YQ=="}"#, bytes("a"), bytes("a")),
+        ("base64", r#""""#, bytes(""), bytes("")),
+    ] {
+        let members = format!(
+            r#""key":{json},"value":{json},"headers":[{{"key":"h","value":{json}}}],"partition":3,"timestamp":"5""#
+        );
+        let headers = vec![Header { key: "h".into(), value: key.clone() }];
+        let want = Record { topic: "t".into(), partition: Some(3), key, value, headers, timestamp: Some(5) };
+        assert_eq!(written(format, &members), Ok(want), "{format} {json}");
+    }
+    let value = |json: &str| written("json", &format!("\"value\":{json}")).unwrap().value;
+    assert_eq!(value(r#"{ "base64" : "YQ==" , "n": 1.10 }"#), bytes(r#"{"base64":"YQ==","n":1.10}"#));
+    assert_eq!(value("12345678901234567890123"), bytes("12345678901234567890123"));
+    let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+    assert_eq!(value(&deep), Some(deep.into()));
+}
+
+#[test]
+fn record_outside_the_format_is_invalid() {
+    let formatted = r#"expected a string, {"base64": …} or null"#;
+    let missing = "missing, expected a value or null";
+    let header = r#""value":1,"headers":[{"key":"h","value":1}]"#;
+    let expected = "expected one of `topic`, `partition`, `key`";
+    for (format, members, place, want) in [
+        ("json", r#""key":5"#, "records[0].key: ", formatted),
+        ("text", r#""value":{"a":1}"#, "records[0].value: ", formatted),
+        ("base64", r#""value":"a""#, "records[0].value: ", "expected a padded base64 string or null"),
+        ("json", header, "records[0].headers[0].value: ", "expected a string"),
+        ("json", r#""key":"k""#, "records[0].value: ", missing),
+        ("text", r#""key":"k""#, "records[0].value: ", missing),
+        ("json", r#""vlaue":1"#, "unknown field `vlaue`, ", expected),
+        ("json", r#""keys":"u""#, "unknown field `keys`, ", expected),
+        ("json", r#""headers":[{"value":"h"}]"#, "", "missing field `key`"),
+        ("json", r#""topic":"u""#, "", "duplicate field `topic`"),
+        ("xml", r#""key":"k""#, "unknown variant `xml`, ", "expected one of `json`, `text`, `base64`"),
+    ] {
+        let message = written(format, members).unwrap_err();
+        assert!(message.starts_with(&format!("produce: {place}{want}")), "{message}");
+    }
+}
+
+#[track_caller]
+fn invalid(text: impl AsRef<[u8]>, sequence: i64, want: &str) {
+    match parse(text.as_ref()) {
+        Request::Invalid { sequence: given, message, .. } => {
+            assert!(message.starts_with(want), "{message}");
+            assert_eq!(given, sequence, "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn messages_other_than_commands_are_invalid() {
+    let not_object = "the message is not a JSON object: ";
+    for text in
+        ["", "ping", "[]", "7", "null", "\"x\"", "{", "{}{}", "{\"id\":1,}", "{\"id\":01}", "\u{feff}{}"]
+    {
+        invalid(text, 0, not_object);
+    }
+    invalid(b"{\"\xff\":1}", 0, not_object);
+    invalid(b"{\"id\":1,\"ping\":{\"state\":\"\xff\"}}", 0, not_object);
+    invalid("{}", 0, "no command: expected one of ping, fetch");
+    invalid(r#"{"id":5}"#, 5, "no command: expected one of ping, fetch");
+    invalid(r#"{"id":5,"pign":{}}"#, 5, "unknown command \"pign\": expected one of ping, fetch");
+    invalid(r#"{"id":5,"ping":{},"fetch":{}}"#, 5, "more than one command");
+    invalid(r#"{"id":5,"ping":{},"ping":{}}"#, 5, "more than one command");
+    invalid(r#"{"id":5,"ping":{},"id":5}"#, 0, "more than one id");
+    for id in ["\"5\"", "1.5", "1e3", "9223372036854775808", "1e400", "null", "{}"] {
+        invalid(format!(r#"{{"ping":{{}},"id":{id}}}"#), 0, "id: expected a whole number of 64 bits");
+    }
+    invalid(r#"{"id":5,"ping":[]}"#, 5, "ping: invalid type: sequence, expected an object");
+    invalid(r#"{"id":5,"ping":null}"#, 5, "ping: invalid type: null, expected an object");
+    invalid(r#"{"id":5,"ping":{"state":"\ud800"}}"#, 5, "ping: ");
+}
+
+#[test]
+fn members_are_checked() {
+    let fetch = |members: &str| format!(r#"{{"id":5,"fetch":{{{members}}}}}"#);
+    for (members, want) in [
+        (r#""topic":"t","partition":0"#, "fetch: missing field `offset`"),
+        (r#""topic":"t","topic":"t""#, "fetch: duplicate field `topic`"),
+        (r#""formt":"json""#, "fetch: unknown field `formt`, expected one of `topic`"),
+        (r#""partition":2147483648"#, "fetch: invalid value: integer `2147483648`, expected i32"),
+        (r#""max_bytes":-1"#, "fetch: invalid value: integer `-1`, expected u32"),
+        (r#""offset":1.0"#, "fetch: invalid type: floating point `1.0`, expected a whole number of 64 bits"),
+        (r#""offset":1e400"#, "fetch: number out of range"),
+        (r#""offset":"1.0""#, "fetch: invalid value: string \"1.0\", expected a whole number"),
+        (r#""offset":9223372036854775808"#, "fetch: invalid value: integer `9223372036854775808`, expected"),
+        (r#""isolation":"READ_COMMITTED""#, "fetch: unknown variant `READ_COMMITTED`"),
+    ] {
+        invalid(fetch(members), 5, want);
+    }
+    let place = r#"{"id":5,"multi_fetch":{"partitions":[["t",0,5]]}}"#;
+    invalid(place, 5, "multi_fetch: invalid type: sequence, expected an object");
+}
+
+#[test]
+fn deep_nesting_is_refused_without_recursion() {
+    let deep = "[".repeat(400_000);
+    invalid(&deep, 0, "the message is not a JSON object");
+    let closed = deep.clone() + &"]".repeat(400_000);
+    invalid(format!(r#"{{"id":5,"ping":{closed}}}"#), 5, "ping: invalid type: sequence, expected an object");
+    invalid(format!(r#"{{"id":5,"ping":{{"state":{closed}}}}}"#), 5, "ping: invalid type: sequence");
+    invalid(format!(r#"{{"id":5,"produce":{{"records":{closed}}}}}"#), 5, "produce: ");
+    invalid(
+        format!(r#"{{"id":5,"subscribe":{{"topic":"t","filters":[{{"key":{closed}}}]}}}}"#),
+        5,
+        "subscribe: ",
+    );
+    for json in [&closed, &format!(r#"{{"base64":{closed}}}"#)] {
+        let message = written("json", &format!(r#""key":{json},"value":1"#)).unwrap_err();
+        assert!(message.starts_with("produce: records[0].key: expected a string"), "{message}");
+    }
+}
+
+#[test]
+fn lists_are_bounded_as_in_protobuf() {
+    let check = |command: &str, list: &str, item: serde_json::Value, max: usize| {
+        let text = |count| json!({"id": 5, command: {list: vec![item.clone(); count]}}).to_string();
+        assert!(matches!(parse(text(max).as_bytes()), Request::Command { .. }), "{command}");
+        invalid(text(max + 1), 5, &format!("{command}: {} elements, expected at most {max}", max + 1));
+    };
+    check("multi_fetch", "partitions", json!({"topic": "t", "partition": 0, "offset": 0}), 256);
+    check("list_offsets", "offsets", json!({"topic": "t", "partition": 0, "timestamp": 0}), 1000);
+    check("metadata", "topics", json!("t"), 1000);
+    check("metadata", "prefixes", json!("t"), 100);
+    check("produce", "records", json!({"topic": "t", "value": 1}), 1000);
+    let record = |headers| json!({"topic": "t", "value": 1, "headers": vec![json!({"key": ""}); headers]});
+    let produce = |records: usize, headers| {
+        json!({"id": 5, "produce": {"records": vec![record(headers); records]}}).to_string()
+    };
+    assert!(matches!(parse(produce(100, 100).as_bytes()), Request::Command { .. }));
+    invalid(produce(1, 101), 5, "produce: 101 elements, expected at most 100");
+    invalid(produce(101, 100), 5, "produce: 10100 headers in one command, expected at most 10000");
+}
+
+#[test]
+fn commands_have_the_words_of_nats() {
+    let stream = || LogName::of_stream("s".into());
+    let bounds = ReadBounds {
+        wait: Some(Duration::from_millis(1)),
+        min_bytes: 2,
+        max_bytes: Some(3),
+        max_records: 4,
+        ..ReadBounds::default()
+    };
+    let text = r#"{"id":7,"fetch":{"stream":"s","sequence":"5","format":"text","max_wait_ms":1,"min_bytes":2,"max_bytes":3,"max_messages":4}}"#;
+    runs_on(System::Nats, text, Format::Text, Command::Fetch { log: stream(), offset: 5, bounds });
+    let text = r#"{"id":7,"list_sequences":{"times":[{"stream":"s","timestamp":-2}]}}"#;
+    runs_on(
+        System::Nats,
+        text,
+        Format::Json,
+        Command::ListOffsets { asked: vec![(stream(), -2)], committed: false },
+    );
+    let header = |key: &str, value: &'static str| Header { key: key.into(), value: Some(value.into()) };
+    let record = Record {
+        topic: "s".into(),
+        key: Some("a.b".into()),
+        value: Some("{\"n\":1}".into()),
+        headers: vec![header("h", "v"), header(MESSAGE_ID_HEADER, "id")],
+        ..Default::default()
+    };
+    let empty = Record { value: Some(Bytes::new()), headers: Vec::new(), ..record.clone() };
+    let text = r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a.b","data":{"n": 1},"headers":[{"key":"h","value":"v"}],"message_id":"id"},{"stream":"s","subject":"a.b","data":null}]}}"#;
+    runs_on(System::Nats, text, Format::Json, Command::Produce(vec![record, empty]));
+}
+
+#[test]
+fn words_of_kafka_are_refused() {
+    for (text, want) in [
+        (
+            r#"{"id":7,"fetch":{"topic":"t","partition":0,"offset":0}}"#,
+            "fetch: unknown field `topic`, expected one of `stream`, `sequence`",
+        ),
+        (
+            r#"{"id":7,"produce":{"records":[]}}"#,
+            "unknown command \"produce\": expected one of ping, fetch, list_sequences, publish, subscribe, unsubscribe, credit",
+        ),
+        (r#"{"id":7,"subscribe":{"from":"earliest"}}"#, "missing field `stream`, or `sources`"),
+        (
+            r#"{"id":7,"subscribe":{"stream":"s","filters":[{"key":"a"}]}}"#,
+            "unknown field `key`, expected one of `subject`, `header`, `value`",
+        ),
+        (
+            r#"{"id":7,"subscribe":{"stream":"s","filters":[{}]}}"#,
+            "filters[0]: expected `subject`, or `header` and perhaps `value`",
+        ),
+        (
+            r#"{"id":7,"subscribe":{"stream":"s","from":{"sequence":5},"stream_id":""}}"#,
+            "stream_id: expected the one of an answer to `subscribe`",
+        ),
+        (
+            r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a"}]}}"#,
+            "publish: messages[0].data: missing, expected a value or null",
+        ),
+        (
+            r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a","data":1,"headers":[{"key":"h","value":1}]}]}}"#,
+            "publish: messages[0].headers[0].value: expected a string",
+        ),
+    ] {
+        match super::parse(text.as_bytes(), System::Nats) {
+            Request::Invalid { sequence: 7, message, .. } => {
+                assert!(message.contains(want), "{message}");
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}
