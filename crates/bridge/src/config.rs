@@ -5,7 +5,6 @@
 //!    `problem`
 //! 3. here: checks that the values fit together; `keys` has defaults and ranges
 
-mod audit;
 mod cluster;
 mod flat;
 mod hosts;
@@ -31,12 +30,12 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use sluicegate_backend::suggestion::similar_among;
 pub(crate) use sluicegate_kafka::PropertyError;
 
-pub use self::audit::Audit;
 pub use self::identity::Identity;
 pub use self::kind::ClusterConfig;
 use self::problem::Problems;
@@ -154,6 +153,15 @@ pub struct Limits {
     pub max_session_age: Option<Duration>,
 }
 
+/// `[audit]`.
+#[derive(Debug, Default)]
+pub struct Audit {
+    /// The file that lines are appended to. Default: none, and nothing is logged.
+    pub file: Option<PathBuf>,
+    /// Names of claims in lines, beside `iss`, `sub` and `jti`. Default: none.
+    pub claims: BTreeSet<String>,
+}
+
 /// `[session]`.
 #[derive(Debug)]
 pub struct Session {
@@ -232,7 +240,7 @@ impl Config {
             log_format: log_format(&mut root, &mut problems),
             identity: identity::parse(root.table_or_empty("identity", &mut problems), &mut problems),
             revocation: revocation::parse(root.table_or_empty("revocation", &mut problems), &mut problems),
-            audit: audit::parse(root.table_or_empty("audit", &mut problems), &mut problems),
+            audit: audit(root.table_or_empty("audit", &mut problems), &mut problems),
             limits: limits(root.table_or_empty("limits", &mut problems), &mut problems),
             session: session(root.table_or_empty("session", &mut problems), &mut problems),
             read: read(root.table_or_empty("read", &mut problems), &mut problems),
@@ -347,6 +355,17 @@ impl Config {
 fn log_format(root: &mut Section, problems: &mut Problems) -> LogFormat {
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     root.one_of(keys::LOG_FORMAT.short(), &formats, problems).unwrap_or(LogFormat::Text)
+}
+
+fn audit(mut table: Section, problems: &mut Problems) -> Audit {
+    let has_file = table.has(keys::AUDIT_FILE.short());
+    let file = table.path(keys::AUDIT_FILE.short(), problems);
+    let claims = table.names(keys::AUDIT_CLAIMS.short(), problems);
+    table.end(problems);
+    if !has_file && !claims.is_empty() {
+        problems.add(keys::AUDIT_CLAIMS.name.to_owned(), "is set without audit.file: set both");
+    }
+    Audit { file, claims }
 }
 
 fn limits(mut table: Section, problems: &mut Problems) -> Limits {

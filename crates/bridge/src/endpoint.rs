@@ -18,7 +18,6 @@ mod requester;
 pub(crate) mod rights;
 mod settings;
 mod stream;
-mod unbuffered;
 mod websocket;
 
 use std::net::SocketAddr;

@@ -1,6 +1,6 @@
 //! Plain HTTP requests that a gateway forwards.
 //!
-//! 1. here: checks the page's origin ([`cors`]), reads the body and passes the [`request`] to its resource
+//! 1. here: checks the page's origin ([`cors`]), reads the body and passes the request to its resource
 //! 2. [`produce`]: a body becomes one record, with a key that [`jsonkey`] can find in it
 //! 3. [`rest`]: the resources of the cluster's system, in the media type that [`accept`] chooses
 //! 4. [`problem`]: every failure, as a problem document
@@ -20,7 +20,6 @@ mod jsonkey;
 mod problem;
 mod produce;
 mod record_id;
-mod request;
 mod request_permits;
 mod response;
 mod rest;
@@ -41,7 +40,6 @@ use tokio::time::Instant;
 use self::accept::Accept;
 use self::headers::Headers;
 pub(crate) use self::problem::{Problem, ProblemKind};
-use self::request::Request;
 pub(crate) use self::request_permits::RequestPermits;
 pub(crate) use self::response::Body;
 use self::response::Response;
@@ -54,6 +52,14 @@ pub(crate) struct AdmittedRequest<'a> {
     pub(crate) running: Result<Arc<RequestPermits>, usize>,
     /// The largest body, in bytes.
     pub(crate) max_body_bytes: usize,
+}
+
+/// A request to a resource.
+struct Request<'a> {
+    grant: &'a Grant,
+    method: &'a Method,
+    headers: Headers<'a>,
+    body: &'a Bytes,
 }
 
 /// The response to a request.

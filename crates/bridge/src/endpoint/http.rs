@@ -11,9 +11,8 @@ use sluicegate_telemetry::audit::HTTP;
 use tonic::body::Body;
 
 use super::Endpoint;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, unbuffered};
 use super::requester::Requester;
-use super::unbuffered::unbuffered;
 use crate::clusters::{BASE64, RouteClusterError};
 use crate::http::{self as plain, AdmittedRequest, Problem, ProblemKind, RequestPermits};
 use crate::session::Granted;

@@ -1,7 +1,7 @@
 //! Refusals of requests, as HTTP and gRPC responses.
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use http_body_util::Full;
 use sluicegate_identity::TokenError;
 use sluicegate_protocol::{SESSION_PATH, metadata};
@@ -10,8 +10,12 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 
 use super::identity_error::IdentityError;
-use super::unbuffered::unbuffered;
 use crate::clusters::RouteClusterError;
+
+/// Tells nginx to stream the response instead of buffering it.
+pub(super) fn unbuffered(headers: &mut HeaderMap) {
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+}
 
 /// The cause of a refusal.
 #[derive(Debug)]

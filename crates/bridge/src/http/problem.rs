@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use http::{StatusCode, header};
 use serde::Serialize;
-use sluicegate_backend::{CommandError, Fault, System};
+use sluicegate_backend::{CommandError, Fault, Log, System};
+use sluicegate_delivery::cluster::out_of_range;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::body::BodyError;
@@ -198,6 +199,20 @@ impl Problem {
             message.push_str(advice);
         }
         Self { kind, detail: message, reason: fault.reason(), details, retry_after }
+    }
+
+    /// The problem of a failed read of this log, from this offset if the client gave one.
+    pub(super) async fn of_read(
+        grant: &Grant,
+        log: Log<'_>,
+        offset: Option<i64>,
+        error: CommandError,
+    ) -> Self {
+        let system = grant.system();
+        if let (Some(offset), Some(ends)) = (offset, error.ends) {
+            return Self::failed(out_of_range(system, log, offset, ends), system);
+        }
+        Self::failed(error, system).with_missing_log(grant, log.topic, Some(log.partition)).await
     }
 
     /// If the messaging system reported that something is missing, says whether it is the topic.

@@ -17,11 +17,11 @@ use sluicegate_protocol::jsonkey::Path;
 use sluicegate_protocol::{HttpProduce, metadata};
 use tokio::sync::oneshot;
 
+use super::Request;
 use super::headers::Headers;
 use super::jsonkey;
 use super::problem::{Problem, ProblemKind};
 use super::record_id;
-use super::request::Request;
 use super::request_permits::RequestPermits;
 use super::response::Response;
 

@@ -8,9 +8,7 @@ mod batch;
 #[cfg(feature = "testing")]
 pub(super) mod decoders;
 mod events;
-mod key;
 mod offsets;
-mod partition;
 mod path;
 mod position;
 mod positions;
@@ -27,9 +25,9 @@ use sluicegate_backend::{Log, System};
 use sluicegate_dialect::http::resource::Get;
 use sluicegate_telemetry::metrics::Kind;
 
+use super::Request;
 use super::accept::Accept;
 use super::problem::{Problem, ProblemKind};
-use super::request::Request;
 use super::request_permits::RequestPermits;
 use super::response::Response;
 
@@ -108,7 +106,7 @@ async fn read(
         }
         Get::Key => {
             let format = accept.records(system)?;
-            key::get(grant, topic, &target.key, format).await
+            records::get_key(grant, topic, &target.key, format).await
         }
         Get::TopicEvents => {
             accept.events()?;

@@ -8,7 +8,6 @@ use sluicegate_dialect as dialect;
 
 use super::super::problem::Problem;
 use super::super::response::Response;
-use super::partition;
 use super::path::Query;
 
 /// The response to GET of a partition's offsets.
@@ -35,7 +34,7 @@ pub(super) async fn get(
     };
     match found {
         Ok(members) => Ok(Response::json(StatusCode::OK, content_type, &members)),
-        Err(error) => Err(partition::read_problem(grant, log, None, error).await),
+        Err(error) => Err(Problem::of_read(grant, log, None, error).await),
     }
 }
 

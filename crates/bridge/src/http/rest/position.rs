@@ -11,7 +11,6 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::super::problem::{Problem, ProblemKind};
-use super::partition;
 use super::path::Query;
 
 /// A place in a log, or in many.
@@ -70,7 +69,7 @@ impl Position {
             Ok(description) => description,
             Err(error) => {
                 let log = Log { topic, partition: only.unwrap_or_default() };
-                return Err(partition::read_problem(grant, log, None, error).await);
+                return Err(Problem::of_read(grant, log, None, error).await);
             }
         };
         let partitions = description.partitions.iter().map(|described| described.partition);
@@ -81,7 +80,7 @@ impl Position {
         }
         match self.resolve(grant, &logs, committed).await {
             Ok(offsets) => Ok(logs.into_iter().zip(offsets).collect()),
-            Err((log, error)) => Err(partition::read_problem(grant, log, None, error).await),
+            Err((log, error)) => Err(Problem::of_read(grant, log, None, error).await),
         }
     }
 

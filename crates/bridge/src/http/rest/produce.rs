@@ -7,10 +7,10 @@ use sluicegate_delivery::cluster::WriteTicket;
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::{HttpWords, RecordId};
 
+use super::super::Request;
 use super::super::headers::Headers;
 use super::super::problem::{Problem, ProblemKind};
 use super::super::record_id;
-use super::super::request::Request;
 use super::super::response::Response;
 use super::batch;
 

@@ -4,16 +4,16 @@ use std::time::Duration;
 
 use http::StatusCode;
 use sluicegate_backend::command::ReadBounds;
-use sluicegate_backend::{DecodeMessages as _, LOG_START, Log, System, WAITING_BYTES};
+use sluicegate_backend::{DecodeMessages as _, LOG_START, Log, System, WAITING_BYTES, first_message};
+use sluicegate_delivery::cluster::escape_for_message;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::media_type::Format;
 use sluicegate_telemetry::metrics::RouteMetrics;
 
-use super::super::problem::Problem;
+use super::super::problem::{Problem, ProblemKind};
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
-use super::partition;
 use super::path::Query;
 use super::position::Position;
 use super::positions::{Part, with_offsets};
@@ -32,12 +32,12 @@ pub(super) async fn get(
     let (position, bounds) = parse_fetch(query, grant.system())?;
     let begins = match position.resolve(grant, &[log], bounds.committed).await {
         Ok(begins) => begins,
-        Err((log, error)) => return Err(partition::read_problem(grant, log, None, error).await),
+        Err((log, error)) => return Err(Problem::of_read(grant, log, None, error).await),
     };
     let offset = begins.first().copied().unwrap_or_default();
     let fetched = match grant.fetch(log, offset, bounds, &mut running).await {
         Ok(fetched) => fetched,
-        Err(error) => return Err(partition::read_problem(grant, log, Some(offset), error).await),
+        Err(error) => return Err(Problem::of_read(grant, log, Some(offset), error).await),
     };
     let mut part = Part { partition: log.partition, fetched };
     let limits = (grant.max_bytes(bounds), bounds.max_records);
@@ -45,6 +45,36 @@ pub(super) async fn get(
     let body = document(grant.system(), log.topic, parts, format, limits, grant.route());
     let response = Response::with_body(StatusCode::OK, content_type(format, grant.system()), body.into());
     Ok(with_offsets(response, &part, grant.system()))
+}
+
+/// The response to GET of a key: its newest record, from the topic's table.
+///
+/// # Cancel safety
+/// A drop abandons the read.
+pub(super) async fn get_key(
+    grant: &Grant,
+    topic: &str,
+    key: &[u8],
+    format: Format,
+) -> Result<Response, Problem> {
+    let system = grant.system();
+    let found = match grant.look_up(topic, key).await {
+        Ok(found) => found,
+        Err(error) => {
+            return Err(Problem::failed(error, system).with_missing_log(grant, topic, None).await);
+        }
+    };
+    let Some((partition, record, (message, _))) =
+        found.and_then(|(partition, record)| Some((partition, record.clone(), first_message(&record)?)))
+    else {
+        let (word, topic) = (dialect::of(system).words().key, escape_for_message(topic));
+        let detail = format!("the table of {} {topic} has no such {word}", system.topic);
+        return Err(Problem::new(ProblemKind::NoKey, detail));
+    };
+    let mut body = Vec::new();
+    dialect::of(system).put_record(&mut body, topic, partition, &message, format);
+    grant.route().delivered(1, record.len());
+    Ok(Response::with_body(StatusCode::OK, content_type(format, system), body.into()))
 }
 
 /// Where a query begins, and its bounds.

@@ -13,7 +13,7 @@ use super::super::response::Response;
 use super::path::Query;
 use super::position::Position;
 use super::positions::{Part, with_lists};
-use super::{partition, records};
+use super::records;
 
 /// The response to GET of a topic's records.
 ///
@@ -47,7 +47,7 @@ pub(super) async fn get(
             Err(error) if has_records && error.fault.is_retriable() => {
                 parts.push(Part::unread(log.partition, offset));
             }
-            Err(error) => return Err(partition::read_problem(grant, log, Some(offset), error).await),
+            Err(error) => return Err(Problem::of_read(grant, log, Some(offset), error).await),
         }
     }
     // Records as JSON can be too long for the answer. The partition that is first is not always the same.

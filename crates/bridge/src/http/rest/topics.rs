@@ -9,7 +9,6 @@ use sluicegate_delivery::grant::Grant;
 use super::super::problem::Problem;
 use super::super::response::Response;
 use super::offsets::Members;
-use super::partition;
 
 /// The response to GET of the list of topics or streams.
 ///
@@ -54,7 +53,7 @@ pub(super) async fn describe_log(
             let document = DescribedLog { name: log.topic, ends };
             Ok(Response::json(StatusCode::OK, content_type, &document))
         }
-        Err(error) => Err(partition::read_problem(grant, log, None, error).await),
+        Err(error) => Err(Problem::of_read(grant, log, None, error).await),
     }
 }
 
