@@ -1,12 +1,17 @@
-//! The cause of a session's end, and its close message for the client.
+//! The end of a session: its cause, and its last message for the client, behind what is ready.
 
+use std::task::Context;
 use std::time::Duration;
 
 use sluicegate_delivery::grant::TermCause;
+use sluicegate_dialect::session::Answer;
 use sluicegate_protocol::Close;
 use sluicegate_telemetry::metrics::SessionEnd;
+use tokio::time::timeout;
 
+use super::Session;
 use super::frames::FrameError;
+use super::peer::{read_meanwhile, read_to_end};
 
 /// Why a session ends.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +84,49 @@ impl End {
         }
     }
 }
+
+impl Session<'_> {
+    /// Drops the commands in flight, sends the ready answers and a last message, and waits for the peer to end its
+    /// side. Dropping the stream earlier would reset it and lose data in flight.
+    pub(super) async fn finish(&mut self, end: &End) {
+        self.commands.clear();
+        self.subscriptions.clear();
+        let Some(close) = end.close() else { return };
+        self.outbox.push(Answer::close(close), None);
+        let within = if *end == End::Left { LEFT_TIMEOUT } else { self.limits.close_timeout };
+        // Unsent output is dropped.
+        let _ = timeout(within, self.flush_and_close()).await;
+    }
+
+    async fn flush_and_close(&mut self) {
+        let mut left = false;
+        while self.output_waits() {
+            let progress = |cx: &mut Context<'_>| self.output.poll_progress(cx, &mut self.outbox);
+            if read_meanwhile(&mut self.input, &mut left, progress).await.is_err() {
+                return;
+            }
+        }
+        if !left && self.output.ends_both_sides() && self.answered > INITIAL_WINDOW_BYTES {
+            left = timeout(LINGER, read_to_end(&mut self.input)).await.is_ok();
+        }
+        read_meanwhile(&mut self.input, &mut left, |cx| self.output.poll_end(cx)).await;
+        if !left {
+            read_to_end(&mut self.input).await;
+        }
+    }
+}
+
+/// Time for a peer that ended its own side to read the ready answers.
+const LEFT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Delay between the last message and the end of the response, for clients that read slowly. If a response ends before
+/// its request, a proxy resets the stream, and Envoy then drops the data it still buffers. Shorter than the filter's
+/// own timeout.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Answers up to this size are never held back by a proxy: the initial window of an HTTP/2 stream (RFC 9113, section
+/// 6.9.2).
+const INITIAL_WINDOW_BYTES: usize = 65_535;
 
 // RFC 6455, section 7.4.1.
 const NORMAL: u32 = 1000;
