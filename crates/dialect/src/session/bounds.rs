@@ -156,6 +156,7 @@ mod tests {
         Header, PartitionOffset, ProduceRecord,
     };
 
+    use super::Command::{KafkaListOffsets, KafkaMetadata, KafkaMultiFetch, KafkaProduce};
     use super::*;
 
     fn produce(records: usize, headers: usize) -> Vec<u8> {
@@ -173,67 +174,45 @@ mod tests {
             let offsets = vec![CmdKafkaListOffset::default(); count];
             CmdKafkaListOffsets { offsets, ..Default::default() }.encode_to_vec()
         };
-        let describe = |topics, prefixes| {
+        let names = |topics, prefixes| {
             let (topics, prefixes) = (vec![String::new(); topics], vec![String::new(); prefixes]);
             CmdKafkaMetadata { topics, prefixes, ..Default::default() }.encode_to_vec()
         };
         let most = MAX_COMMAND_HEADERS / MAX_HEADERS;
-        let half = produce(MAX_RECORDS / 2 + 1, 0);
-        // Commands of one request are merged, and count together.
-        let merged = [half.clone(), half.clone()];
-        for (command, within, beyond, want) in [
+        for (command, within, beyond, of, max) in [
+            (KafkaProduce, produce(1000, 1), produce(1001, 0), "1001 records in one command", MAX_RECORDS),
+            (KafkaProduce, produce(3, 100), produce(1, 101), "101 headers in one record", MAX_HEADERS),
             (
-                Command::KafkaProduce,
-                produce(MAX_RECORDS, 1),
-                &[produce(MAX_RECORDS + 1, 0)][..],
-                "1001 records in one command: expected at most 1000",
+                KafkaProduce,
+                produce(most, 100),
+                produce(most + 1, 100),
+                "10100 headers in one command",
+                MAX_COMMAND_HEADERS,
             ),
-            (Command::KafkaProduce, half, &merged, "1002 records in one command: expected at most 1000"),
-            (
-                Command::KafkaProduce,
-                produce(3, MAX_HEADERS),
-                &[produce(1, MAX_HEADERS + 1)],
-                "101 headers in one record: expected at most 100",
-            ),
-            (
-                Command::KafkaProduce,
-                produce(most, MAX_HEADERS),
-                &[produce(most + 1, MAX_HEADERS)],
-                "10100 headers in one command: expected at most 10000",
-            ),
-            (
-                Command::KafkaMultiFetch,
-                fetch(256),
-                &[fetch(257)],
-                "257 partitions in one command: expected at most 256",
-            ),
-            (
-                Command::KafkaListOffsets,
-                list(1000),
-                &[list(1001)],
-                "1001 partitions in one command: expected at most 1000",
-            ),
-            (
-                Command::KafkaMetadata,
-                describe(1000, 100),
-                &[describe(1001, 0)],
-                "1001 topics in one command: expected at most 1000",
-            ),
-            (
-                Command::KafkaMetadata,
-                describe(0, 100),
-                &[describe(0, 101)],
-                "101 prefixes in one command: expected at most 100",
-            ),
+            (KafkaMultiFetch, fetch(256), fetch(257), "257 partitions in one command", MAX_PARTITIONS),
+            (KafkaListOffsets, list(1000), list(1001), "1001 partitions in one command", MAX_OFFSETS),
+            (KafkaMetadata, names(1000, 100), names(1001, 0), "1001 topics in one command", MAX_TOPICS),
+            (KafkaMetadata, names(0, 100), names(0, 101), "101 prefixes in one command", MAX_PREFIXES),
         ] {
-            let exceeded = |contents: &[Vec<u8>]| {
+            let exceeded = |content: &[u8]| {
                 let mut counts = Counts::default();
-                contents.iter().try_for_each(|content| counts.add(command, content)).unwrap();
+                counts.add(command, content).unwrap();
                 counts.exceeded()
             };
-            assert_eq!(exceeded(&[within]), None, "{want}");
-            assert_eq!(exceeded(beyond).as_deref(), Some(want));
+            assert_eq!(exceeded(&within), None, "{of}");
+            assert_eq!(exceeded(&beyond), Some(format!("{of}: expected at most {max}")));
         }
+    }
+
+    #[test]
+    fn merged_commands_count_together() {
+        let (half, mut counts) = (produce(MAX_RECORDS / 2 + 1, 0), Counts::default());
+        let mut exceeded = || {
+            counts.add(KafkaProduce, &half).unwrap();
+            counts.exceeded()
+        };
+        let want = "1002 records in one command: expected at most 1000";
+        assert_eq!([exceeded(), exceeded()], [None, Some(want.to_owned())]);
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub(crate) fn message(offset: i64, key: Option<&'static [u8]>, value: Option<&'s
 
 pub(crate) fn read(messages: &[KafkaMessage], next_offset: i64, ends: Ends) -> Fetched {
     let resp = KafkaFetchResp { messages: messages.to_vec(), ..Default::default() };
-    Fetched { messages: resp.encode_to_vec().into(), count: messages.len(), next_offset, ends }
+    let (count, messages) = (messages.len(), resp.encode_to_vec().into());
+    Fetched { messages, count, ..Fetched::nothing(next_offset, ends) }
 }
 
 /// The text of an answer.
@@ -54,7 +55,7 @@ fn fetched_answer_is_valid_protobuf() {
         let messages = Bytes::from(encoded.encode_to_vec());
         let ends = Ends { start: 1, stable: i64::MAX, end: -1 };
         for sequence in [0, 1, -1, i64::MAX] {
-            let fetched = Fetched { messages: messages.clone(), count: 1, next_offset: 9, ends };
+            let fetched = Fetched { messages: messages.clone(), count: 1, ..Fetched::nothing(9, ends) };
             let want = KafkaFetchResp {
                 messages: vec![message.clone()],
                 next_offset: 9,
