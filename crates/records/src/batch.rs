@@ -3,7 +3,7 @@
 use crate::{
     Corruption, RecordsError,
     cursor::Cursor,
-    entry::{LENGTH_ENDS_AT, PREFIX_BYTES, Parsed, Prefix},
+    prefix::{LENGTH_ENDS_AT, PREFIX_BYTES, Parsed, Prefix},
 };
 
 /// A batch with a valid header, whose records are not parsed yet.

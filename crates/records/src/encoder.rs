@@ -8,9 +8,10 @@ use crate::{
     batch::Batch,
     compression::{Codec, Decompressor, Failure},
     cursor::Cursor,
-    entry::{Entry, Parsed},
+    entry::Entry,
     message::Message,
     old_message::OldMessage,
+    prefix::Parsed,
     record::Record,
 };
 

@@ -21,6 +21,7 @@ mod entry;
 mod error;
 mod message;
 mod old_message;
+mod prefix;
 mod record;
 
 pub use aborted::AbortedTransaction;

@@ -5,7 +5,7 @@ use flate2::Crc;
 use crate::{
     Corruption, RecordsError,
     cursor::Cursor,
-    entry::{LENGTH_ENDS_AT, Parsed, Prefix},
+    prefix::{LENGTH_ENDS_AT, Parsed, Prefix},
 };
 
 /// A message with a valid checksum. A compressed one contains others.
