@@ -35,9 +35,23 @@ _demo-programs: wasm web
 # each promise once, in every way in that differs: units, the filter, the client for browsers, the simulation, end to end on a real Envoy and a real Kafka
 test: wasm web _browser _demo-programs
     cargo test --workspace {{ dev }} --tests --no-run
+    just _servers _parts
+    # `alone` and `e2e`, whatever else may begin like them.
+    cargo test --workspace {{ dev }} --test '[ae]*' --no-fail-fast
+
+# They wait as much as they compute, so that they run side by side.
+[parallel]
+_parts: _units _integration _pages
+
+_units:
+    cargo test --workspace {{ dev }} --lib --bins --no-fail-fast
+
+# All others.
+_integration:
+    cargo test --workspace {{ dev }} --test '[!ae]*' --no-fail-fast
+
+_pages:
     npm test --silent -w sluicegate -w browser-tests -w login
-    just _servers
-    cargo test --workspace {{ dev }} --tests --no-fail-fast
 
 # Waits for the servers that `./dev` installs while it builds.
 _servers:

@@ -8,7 +8,7 @@
 //! - [`table_entry`]: records as entries of a table, which the system's words tell apart from removals
 //! - [`number`], [`suggestion`], [`file_hash`]: what configurations and parsers share
 //!
-//! Records travel in the protocol's encoding, so that a fetch copies each payload once: [`Fetched::messages`] is a part
+//! Records travel in the protocol's encoding, so that a fetch copies each payload once: [`Chunk::messages`] is a part
 //! of a `KafkaFetchResp`. A messaging system is a crate with a type that implements [`Backend`]. Names are those of a
 //! partitioned log: topics have partitions, numbered from 0, and records have offsets.
 
@@ -34,8 +34,8 @@ use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::BoxStream;
 use sluicegate_fair_share::ClientKey;
 pub use sluicegate_shared_log::{
-    AnswerReservation, Chunk as Fetched, Fetch, LOG_END, LOG_START, ListedOffset, Log, MAX_TIMESTAMP,
-    Version, WAITING_BYTES,
+    AnswerReservation, Chunk, Fetch, LOG_END, LOG_START, ListedOffset, Log, MAX_TIMESTAMP, Version,
+    WAITING_BYTES,
 };
 use sluicegate_shared_log::{Ends, SeenEnds};
 use tokio::time::Instant;
@@ -69,10 +69,10 @@ pub trait Backend: Send + Sync {
         fetch: Fetch,
         scans: &'a ClusterRate,
         reservation: &'a mut dyn AnswerReservation,
-    ) -> CommandFuture<'a, Fetched>;
+    ) -> CommandFuture<'a, Chunk>;
 
     /// The records that a fetch would find without asking the messaging system; `None` if it has to be asked.
-    fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched>;
+    fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Chunk>;
 
     /// The version of the log as far as it is known. It can be out of date: see [`Backend::ask_version`].
     fn version(&self, log: Log<'_>) -> Version;

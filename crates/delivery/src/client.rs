@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluicegate_backend::{CommandError, Fault, Fetch, Fetched, System};
+use sluicegate_backend::{Chunk, CommandError, Fault, Fetch, System};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_rights::{Rows, Topics};
 
@@ -156,7 +156,7 @@ impl Client {
     }
 
     /// The records of a log, of those that were read, that the client gets. `is_shared`: other clients get the same ones.
-    pub(super) fn select(&mut self, place: &Place, read: Fetched, is_shared: bool) -> Fetched {
+    pub(super) fn select(&mut self, place: &Place, read: Chunk, is_shared: bool) -> Chunk {
         let none = Rows::none();
         let rows = self.topics.get(&place.topic).map_or(&none, |topic| &topic.rows);
         let all = self.held.is_some().then(|| read.messages.clone());
@@ -171,7 +171,7 @@ impl Client {
         let (next, ends) = (wanted.next_offset, wanted.ends);
         held.select((&place.topic, place.partition), &all, wanted).unwrap_or_else(|NoRoom| {
             self.items.push_back(Item::Ended { place: place.clone(), error: too_many_keys() });
-            Fetched::nothing(next, ends)
+            Chunk::nothing(next, ends)
         })
     }
 

@@ -19,8 +19,7 @@ use futures_util::future::join;
 use sluicegate_backend::command::ReadBounds;
 pub use sluicegate_backend::write_sequencer::{WriteSequencer, WriteTicket};
 use sluicegate_backend::{
-    Backend, CommandError, Fault, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, Log, System,
-    WAITING_BYTES,
+    Backend, Chunk, CommandError, Fault, Fetch, LOG_END, LOG_START, ListedOffset, Log, System, WAITING_BYTES,
 };
 use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::{Ends, SeenEnds};
@@ -306,7 +305,7 @@ impl Cluster {
         &self,
         source: ClientKey,
         places: &[Place<'_>],
-        results: &mut [Result<Fetched, CommandError>],
+        results: &mut [Result<Chunk, CommandError>],
     ) {
         let missed = places.iter().zip(results).filter_map(|((log, _), result)| {
             Some((*log, result.as_mut().err().filter(|error| error.lacks_ends())?))

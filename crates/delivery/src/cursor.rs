@@ -5,7 +5,7 @@ mod steps;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use sluicegate_backend::{CommandError, Fault, Fetch, Fetched, Log, System, Version};
+use sluicegate_backend::{Chunk, CommandError, Fault, Fetch, Log, System, Version};
 use sluicegate_protocol::error_code::OFFSET_OUT_OF_RANGE;
 use sluicegate_shared_log::SeenEnds;
 use tokio::time::Instant;
@@ -190,7 +190,7 @@ impl Cursor {
     /// Moves past what was read. Gives the delivery, if there is one, with the number of its records.
     pub(super) fn advance(
         &mut self,
-        fetched: Fetched,
+        fetched: Chunk,
         version: Version,
         client: &mut Client,
         now: Moment,
@@ -259,7 +259,7 @@ impl Cursor {
         &mut self,
         fetch: Fetch,
         version: Version,
-        recent: Option<Fetched>,
+        recent: Option<Chunk>,
         client: &mut Client,
         now: Moment,
     ) -> Step {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sluicegate_backend::{Fetch, Fetched, System, Version};
+use sluicegate_backend::{Chunk, Fetch, System, Version};
 use tokio::time::Instant;
 
 use super::client::Client;
@@ -25,9 +25,9 @@ pub(super) struct Cursors {
     /// Cursors that are [`State::Unasked`].
     unasked: VecDeque<usize>,
     /// Records of the cursor that is [`State::InHand`].
-    in_hand: Option<(usize, Fetched)>,
+    in_hand: Option<(usize, Chunk)>,
     /// Records of cursors that are [`State::Ready`], and are not kept for all clients: at most [`MAX_SPARE`].
-    spare: VecDeque<(usize, Fetched)>,
+    spare: VecDeque<(usize, Chunk)>,
     /// Cursors that are [`State::Asking`] or [`State::Verifying`].
     asked: usize,
     /// Whether the records of the last answer are kept for all clients.
@@ -177,7 +177,7 @@ impl Cursors {
     }
 
     /// The records that [`Cursors::take`] gives, with the index of their cursor. None if it gives something else first.
-    pub(super) fn in_hand(&self) -> Option<(usize, &Fetched)> {
+    pub(super) fn in_hand(&self) -> Option<(usize, &Chunk)> {
         let (index, fetched) = self.in_hand.as_ref().filter(|_| self.client.items.is_empty())?;
         Some((*index, fetched))
     }

@@ -1,7 +1,7 @@
 //! Leaves out the records that a client does not want, or is not granted.
 
 use prost::Message;
-use sluicegate_backend::Fetched;
+use sluicegate_backend::Chunk;
 use sluicegate_backend::command::RecordFilter;
 use sluicegate_protocol::Header;
 use sluicegate_protocol::wire::number::{MESSAGE_HEADERS, MESSAGE_KEY, MESSAGES};
@@ -43,7 +43,7 @@ impl Filters {
     }
 
     /// The records that match, and the work to find them.
-    pub(crate) fn select(&self, read: Fetched) -> (Fetched, usize) {
+    pub(crate) fn select(&self, read: Chunk) -> (Chunk, usize) {
         match self.0.len() {
             0 => (read, 0),
             filters => select(read, filters, |record| self.match_record(record)),
@@ -61,7 +61,7 @@ impl Filters {
 }
 
 /// The records that are among `rows`, and the work to find them.
-pub(crate) fn select_rows(read: Fetched, rows: &Rows) -> (Fetched, usize) {
+pub(crate) fn select_rows(read: Chunk, rows: &Rows) -> (Chunk, usize) {
     if rows.is_all() {
         return (read, 0);
     }
@@ -92,7 +92,7 @@ impl EncodedHeader {
 
 /// The wanted ones of the records that were read, which are copied only if some are left out. And the work to find them
 /// in bytes: each of so many `looks` can go through all headers. One look at what is wanted is free.
-fn select(read: Fetched, looks: usize, is_wanted: impl Fn(&Encoded<'_>) -> bool) -> (Fetched, usize) {
+fn select(read: Chunk, looks: usize, is_wanted: impl Fn(&Encoded<'_>) -> bool) -> (Chunk, usize) {
     let work = read.messages.len().saturating_mul(looks.max(1));
     let mut fields = Fields::of(&read.messages);
     let (mut selected, mut count) = (Vec::new(), 0);
@@ -121,7 +121,7 @@ fn select(read: Fetched, looks: usize, is_wanted: impl Fn(&Encoded<'_>) -> bool)
     let work = work.saturating_sub(selected.len());
     // Sessions and shared selections count its length.
     selected.shrink_to_fit();
-    (Fetched { count, messages: selected.into(), ..read }, work)
+    (Chunk { count, messages: selected.into(), ..read }, work)
 }
 
 /// An encoded record.
@@ -234,7 +234,7 @@ mod tests {
     fn check_rows(filters: &[RecordFilter], rows: &Rows, want: &[i64]) {
         let filters = Filters::new(filters.to_vec());
         let (granted, _) = select_rows(fetched(&messages(), 4), rows);
-        let (Fetched { messages, count, next_offset, .. }, _) = filters.select(granted);
+        let (Chunk { messages, count, next_offset, .. }, _) = filters.select(granted);
         let got = (&offsets(&messages)[..], count, next_offset);
         assert_eq!(got, (want, want.len(), 4), "{filters:?} {rows:?}");
     }

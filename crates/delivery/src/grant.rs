@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_backend::command::{ReadBounds, Record};
-use sluicegate_backend::{CommandError, DeliveryReport, Fault, Fetched, Log, System};
+use sluicegate_backend::{Chunk, CommandError, DeliveryReport, Fault, Log, System};
 use sluicegate_fair_share::{ClientKey, Holder};
 use sluicegate_protocol::Reason;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED};
@@ -286,7 +286,7 @@ impl Grant {
         }
     }
 
-    fn count_delivered<'a>(&self, read: impl Iterator<Item = &'a Fetched>) {
+    fn count_delivered<'a>(&self, read: impl Iterator<Item = &'a Chunk>) {
         if let Some(usage) = &self.usage {
             usage.delivered(read.map(|fetched| fetched.messages.len()).fold(0, usize::saturating_add));
         }

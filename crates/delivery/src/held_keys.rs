@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use sluicegate_backend::{Fetched, System, table_entry};
+use sluicegate_backend::{Chunk, System, table_entry};
 use sluicegate_fair_share::{Holder, Permit, Permits};
 use sluicegate_table::{Entry, FirstEntry};
 
@@ -46,12 +46,7 @@ impl HeldKeys {
 
     /// The records for the client, of those that were `read` from a partition, of which these are `selected`: them, and
     /// removals of the keys that it has of others.
-    pub(super) fn select(
-        &mut self,
-        log: (&str, i32),
-        read: &[u8],
-        selected: Fetched,
-    ) -> Result<Fetched, NoRoom> {
+    pub(super) fn select(&mut self, log: (&str, i32), read: &[u8], selected: Chunk) -> Result<Chunk, NoRoom> {
         let (mut out, mut count) = (Vec::with_capacity(selected.messages.len()), 0_usize);
         let mut wanted: &[u8] = &selected.messages;
         let mut rest = read;
@@ -76,7 +71,7 @@ impl HeldKeys {
             }
             count = count.saturating_add(1);
         }
-        Ok(Fetched { messages: out.into(), count, ..selected })
+        Ok(Chunk { messages: out.into(), count, ..selected })
     }
 
     fn insert(&mut self, hash: u64) -> Result<(), NoRoom> {
@@ -147,7 +142,7 @@ mod tests {
         let mut held = held(1 << 20);
         assert_eq!(select(&mut held, &[message(1, "a", Some("x"))], &[1]).len(), 1);
         let read = encode(&[message(1, "a", Some("y"))]);
-        let nothing = Fetched::nothing(2, Ends::UNKNOWN);
+        let nothing = Chunk::nothing(2, Ends::UNKNOWN);
         assert_eq!(held.select(("t", 1), &read, nothing).unwrap().count, 0);
     }
 

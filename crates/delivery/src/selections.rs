@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use sluicegate_backend::Fetched;
+use sluicegate_backend::Chunk;
 use sluicegate_rights::Rows;
 use tokio::time::Instant;
 
@@ -37,7 +37,7 @@ struct Selected {
 
 impl Selections {
     /// The records among `rows`, of those that were read, and the work to find them in bytes.
-    pub(crate) fn select(&self, read: Fetched, rows: &Rows) -> (Fetched, usize) {
+    pub(crate) fn select(&self, read: Chunk, rows: &Rows) -> (Chunk, usize) {
         if rows.is_all() {
             return (read, 0);
         }
@@ -47,7 +47,7 @@ impl Selections {
         if let Some(key) = key
             && let Some((messages, count)) = self.0.lock().get(key, rows)
         {
-            return (Fetched { messages, count, ..read }, 0);
+            return (Chunk { messages, count, ..read }, 0);
         }
         let all = read.messages.clone();
         let (selected, work) = select_rows(read, rows);

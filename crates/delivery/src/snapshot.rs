@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use sluicegate_backend::{CommandError, Fault, Fetched, System};
+use sluicegate_backend::{Chunk, CommandError, Fault, System};
 use sluicegate_shared_log::Ends;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
@@ -17,7 +17,7 @@ pub(super) struct Snapshot {
     left: Vec<Part>,
     ended: Vec<End>,
     /// A page of the last one of `left`.
-    in_hand: Option<(Fetched, i64)>,
+    in_hand: Option<(Chunk, i64)>,
     /// Records without a key in the tables that were read.
     skipped: u64,
     began: Instant,
@@ -123,7 +123,7 @@ impl Snapshot {
         if page.count > 0 {
             let ends = Ends { start: -1, stable: -1, end };
             let (messages, count) = (page.entries.into(), page.count);
-            let read = Fetched { messages, count, ..Fetched::nothing(end, ends) };
+            let read = Chunk { messages, count, ..Chunk::nothing(end, ends) };
             self.in_hand = Some((read, page.next));
             return Ok(());
         }

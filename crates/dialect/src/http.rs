@@ -13,7 +13,7 @@ use http::HeaderName;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sluicegate_backend::command::Record;
-use sluicegate_backend::{DeliveryReport, Fetched, Written};
+use sluicegate_backend::{Chunk, DeliveryReport, Written};
 use sluicegate_delivery::Place;
 use sluicegate_protocol::KafkaMessage;
 
@@ -131,7 +131,7 @@ pub struct Position {
     /// The name.
     pub header: HeaderName,
     /// Its value, none if it is unknown.
-    pub of: fn(&Fetched) -> Option<i64>,
+    pub of: fn(&Chunk) -> Option<i64>,
 }
 
 /// The bytes of a document.

@@ -26,8 +26,8 @@ use futures_util::{FutureExt, StreamExt};
 use sluicegate_backend::command::Record;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
-    AnswerReservation, Backend, CommandError, Description, Enqueued, Fault, Fetch, Fetched, ListedOffset,
-    Log, System, Unready, Version,
+    AnswerReservation, Backend, Chunk, CommandError, Description, Enqueued, Fault, Fetch, ListedOffset, Log,
+    System, Unready, Version,
 };
 use sluicegate_fair_share::ClientKey;
 pub use sluicegate_reader::{EncoderPool, PropertyError, is_secret};
@@ -103,7 +103,7 @@ impl Backend for Kafka {
         fetch: Fetch,
         scans: &'a ClusterRate,
         reservation: &'a mut dyn AnswerReservation,
-    ) -> BoxFuture<'a, Result<Fetched, CommandError>> {
+    ) -> BoxFuture<'a, Result<Chunk, CommandError>> {
         async move {
             let fetched = self.reader.fetch(log, fetch, &Scans(scans), reservation).await;
             fetched.map_err(|error| self.failed(&error))
@@ -111,7 +111,7 @@ impl Backend for Kafka {
         .boxed()
     }
 
-    fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched> {
+    fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Chunk> {
         self.reader.recent(log, fetch)
     }
 

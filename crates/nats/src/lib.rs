@@ -44,7 +44,7 @@ use futures_util::{FutureExt, StreamExt};
 use sluicegate_backend::command::Record;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
-    AnswerReservation, Backend, CommandError, CommandFuture, Description, Enqueued, Fault, Fetch, Fetched,
+    AnswerReservation, Backend, Chunk, CommandError, CommandFuture, Description, Enqueued, Fault, Fetch,
     ListedOffset, Log, Partition, System, Unready, Version,
 };
 use sluicegate_fair_share::ClientKey;
@@ -128,7 +128,7 @@ impl Backend for Nats {
         fetch: Fetch,
         _: &'a ClusterRate,
         reservation: &'a mut dyn AnswerReservation,
-    ) -> CommandFuture<'a, Fetched> {
+    ) -> CommandFuture<'a, Chunk> {
         async move {
             let fetched = async { self.reader.fetch(StreamName::of(log)?, fetch, reservation).await };
             fetched.await.map_err(|error| self.failed(error))
@@ -136,7 +136,7 @@ impl Backend for Nats {
         .boxed()
     }
 
-    fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched> {
+    fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Chunk> {
         self.reader.recent(StreamName::of(log).ok()?, fetch)
     }
 

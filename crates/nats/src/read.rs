@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use sluicegate_backend::{
-    AnswerReservation, Fetch, Fetched, LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP,
-};
+use sluicegate_backend::{AnswerReservation, Fetch, LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::{
     AnswerSize, Chunk, ClusterLogs, Ends, Event, FirstEntry, RawReads, SingleFlight,
@@ -99,7 +97,7 @@ impl Reader {
     }
 
     /// Messages that were read before, without a request.
-    pub(super) fn recent(&self, name: StreamName<'_>, fetch: Fetch) -> Option<Fetched> {
+    pub(super) fn recent(&self, name: StreamName<'_>, fetch: Fetch) -> Option<Chunk> {
         self.reads.recent(name, fetch.offset, fetch.size())
     }
 
@@ -109,7 +107,7 @@ impl Reader {
         name: StreamName<'_>,
         fetch: Fetch,
         reservation: &mut dyn AnswerReservation,
-    ) -> Result<Fetched, ReadError> {
+    ) -> Result<Chunk, ReadError> {
         if fetch.offset < 0 {
             return Err(ReadError::OutOfRange { sequence: fetch.offset, ends: Ends::UNKNOWN });
         }

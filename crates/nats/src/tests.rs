@@ -81,11 +81,11 @@ impl Case {
         }
     }
 
-    async fn fetch(&self, stream: &str, how: Fetch) -> Result<Fetched, CommandError> {
+    async fn fetch(&self, stream: &str, how: Fetch) -> Result<Chunk, CommandError> {
         fetch(&self.nats, stream, how).await
     }
 
-    async fn read(&self, stream: &str, offset: i64) -> Result<Fetched, CommandError> {
+    async fn read(&self, stream: &str, offset: i64) -> Result<Chunk, CommandError> {
         self.fetch(stream, at(offset)).await
     }
 
@@ -141,9 +141,9 @@ impl Case {
     }
 }
 
-type Waiting = tokio::task::JoinHandle<Result<Fetched, CommandError>>;
+type Waiting = tokio::task::JoinHandle<Result<Chunk, CommandError>>;
 
-async fn fetch(nats: &Nats, stream: &str, fetch: Fetch) -> Result<Fetched, CommandError> {
+async fn fetch(nats: &Nats, stream: &str, fetch: Fetch) -> Result<Chunk, CommandError> {
     within(nats.fetch(log(stream), fetch, &ClusterRate::unlimited(), &mut Room)).await
 }
 
@@ -222,7 +222,7 @@ fn waiting(offset: i64) -> Fetch {
     Fetch { wait: Duration::from_secs(30), ..at(offset) }
 }
 
-fn messages(fetched: &Fetched) -> Vec<KafkaMessage> {
+fn messages(fetched: &Chunk) -> Vec<KafkaMessage> {
     let (mut rest, mut messages) = (fetched.messages.clone(), Vec::new());
     while let Some((message, more)) = first_message(&rest) {
         messages.push(message);
@@ -232,12 +232,12 @@ fn messages(fetched: &Fetched) -> Vec<KafkaMessage> {
     messages
 }
 
-fn sequences(fetched: &Fetched) -> Vec<i64> {
+fn sequences(fetched: &Chunk) -> Vec<i64> {
     messages(fetched).iter().map(|message| message.offset).collect()
 }
 
 /// The data of each message as text.
-fn data(fetched: &Fetched) -> Vec<String> {
+fn data(fetched: &Chunk) -> Vec<String> {
     let text = |message: KafkaMessage| String::from_utf8(message.value.unwrap().into()).unwrap();
     messages(fetched).into_iter().map(text).collect()
 }

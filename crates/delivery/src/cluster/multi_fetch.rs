@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use sluicegate_backend::{AnswerReservation, CommandError, Fetch, Fetched, Log, WAITING_BYTES};
+use sluicegate_backend::{AnswerReservation, Chunk, CommandError, Fetch, Log, WAITING_BYTES};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::{Ends, SeenEnds};
 use tokio::time::{Instant, timeout_at};
@@ -55,7 +55,7 @@ impl Cluster {
         places: &[Place<'_>],
         fetch: MultiFetch,
         reservation: &mut dyn AnswerReservation,
-    ) -> Vec<Result<Fetched, CommandError>> {
+    ) -> Vec<Result<Chunk, CommandError>> {
         Reading::new(self, places, fetch).run(reservation).await
     }
 
@@ -65,7 +65,7 @@ impl Cluster {
         (log, offset): Place<'_>,
         max_bytes: usize,
         MultiFetch { fill, committed, source, .. }: MultiFetch,
-    ) -> Result<Fetched, CommandError> {
+    ) -> Result<Chunk, CommandError> {
         let wait = Duration::ZERO;
         let fetch = Fetch { offset, max_bytes, wait, min_bytes: 0, max_records: 0, fill, committed, source };
         self.backend().fetch(log, fetch, &self.scans(), &mut ()).await
@@ -78,7 +78,7 @@ struct Reading<'a> {
     fetch: MultiFetch,
     /// When the wait ends.
     until: Instant,
-    results: Vec<Result<Fetched, CommandError>>,
+    results: Vec<Result<Chunk, CommandError>>,
     /// The places where others wait, and of which nothing is known yet. They are left to a later fetch if there is
     /// enough without them.
     unread: BTreeSet<usize>,
@@ -95,7 +95,7 @@ impl<'a> Reading<'a> {
         Self { cluster, places, fetch, until: after(fetch.wait), results, unread }
     }
 
-    async fn run(mut self, reservation: &mut dyn AnswerReservation) -> Vec<Result<Fetched, CommandError>> {
+    async fn run(mut self, reservation: &mut dyn AnswerReservation) -> Vec<Result<Chunk, CommandError>> {
         let read = (0..self.places.len()).filter(|index| !self.unread.contains(index)).collect();
         // Records of the others must not wait for a broker that is silent.
         let until = (!self.unread.is_empty()).then(|| after(PATIENCE));
@@ -107,7 +107,7 @@ impl<'a> Reading<'a> {
         }
         for index in self.unread {
             if let (Some(result), Some((_, offset))) = (self.results.get_mut(index), self.places.get(index)) {
-                *result = Ok(Fetched::nothing(*offset, Ends::UNKNOWN));
+                *result = Ok(Chunk::nothing(*offset, Ends::UNKNOWN));
             }
         }
         self.results
@@ -150,7 +150,7 @@ impl<'a> Reading<'a> {
 
     /// Leaves out records that are larger than their share, where there is no room for them. One is kept in any case.
     fn keep_what_fits(&mut self, indexes: &[usize], share: usize, room: usize) {
-        let is_large = |read: &Fetched| read.messages.len() > share;
+        let is_large = |read: &Chunk| read.messages.len() > share;
         let of = |index: &usize| self.results.get(*index)?.as_ref().ok();
         let mut used: usize = used(indexes.iter().filter_map(of).filter(|read| !is_large(read)));
         let mut has_large = false;
@@ -203,7 +203,7 @@ impl<'a> Reading<'a> {
                 self.unread.remove(&index);
                 match (ends, self.results.get_mut(index), places.get(index)) {
                     (Some(ends), Some(result), Some((_, offset))) => {
-                        *result = Ok(Fetched::nothing(*offset, ends))
+                        *result = Ok(Chunk::nothing(*offset, ends))
                     }
                     _ => woken.push(index),
                 }
@@ -261,7 +261,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Whether the log has records after these.
-    fn has_more(&self, read: &Fetched) -> bool {
+    fn has_more(&self, read: &Chunk) -> bool {
         read.next_offset < read.ends.visible(self.fetch.committed)
     }
 
@@ -270,8 +270,8 @@ impl<'a> Reading<'a> {
         let Self { cluster, places, fetch, .. } = *self;
         let max_bytes = fetch.max_bytes;
         let spare = max_bytes.saturating_sub(used(self.results.iter().flatten()));
-        let has_more = |read: &&Fetched| read.count > 0 && self.has_more(read);
-        let len = |result: &Result<Fetched, _>| Some(result.as_ref().ok().filter(has_more)?.messages.len());
+        let has_more = |read: &&Chunk| read.count > 0 && self.has_more(read);
+        let len = |result: &Result<Chunk, _>| Some(result.as_ref().ok().filter(has_more)?.messages.len());
         let more = self.results.iter().zip(places).enumerate();
         let more: Vec<_> =
             more.filter_map(|(index, (result, place))| Some((index, *place, len(result)?))).collect();
@@ -298,11 +298,11 @@ impl<'a> Reading<'a> {
 }
 
 /// Leaves the records to a later fetch from `offset`.
-fn leave_out(read: &mut Fetched, offset: i64) {
-    *read = Fetched::nothing(offset, read.ends);
+fn leave_out(read: &mut Chunk, offset: i64) {
+    *read = Chunk::nothing(offset, read.ends);
 }
 
-fn used<'a>(reads: impl Iterator<Item = &'a Fetched>) -> usize {
+fn used<'a>(reads: impl Iterator<Item = &'a Chunk>) -> usize {
     reads.map(|read| read.messages.len()).fold(0, usize::saturating_add)
 }
 

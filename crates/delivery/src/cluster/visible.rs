@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use sluicegate_backend::{
-    AnswerReservation, CommandError, Fault, Fetch, Fetched, Log, Version, first_message,
-};
+use sluicegate_backend::{AnswerReservation, Chunk, CommandError, Fault, Fetch, Log, Version, first_message};
 use sluicegate_protocol::wire::Fields;
 use sluicegate_rights::Rows;
 use sluicegate_shared_log::Ends;
@@ -36,7 +34,7 @@ impl Cluster {
         reads_on: bool,
         rows: &RowsOf<'_>,
         reservation: &mut dyn AnswerReservation,
-    ) -> Result<Fetched, CommandError> {
+    ) -> Result<Chunk, CommandError> {
         self.measured(Kind::Fetch, self.find(log, fetch, reads_on, rows, reservation)).await
     }
 
@@ -47,9 +45,9 @@ impl Cluster {
         reads_on: bool,
         rows: &RowsOf<'_>,
         reservation: &mut dyn AnswerReservation,
-    ) -> Result<Fetched, CommandError> {
+    ) -> Result<Chunk, CommandError> {
         let (mut search, mut next) = (Search::new(fetch.wait), fetch);
-        let mut found: Option<Fetched> = None;
+        let mut found: Option<Chunk> = None;
         let mut passed = Passed::default();
         loop {
             let granted = rows(log.topic)?;
@@ -65,7 +63,7 @@ impl Cluster {
             // The records that were passed can be of another log: the answer is about the client's own offset.
             if passed.is_lost(&read, found.is_some(), || self.backend().version(log)) {
                 if !passed.begin_again() || !next.wait.is_zero() && !reservation.refill().await {
-                    return Ok(Fetched::nothing(fetch.offset, Ends::UNKNOWN));
+                    return Ok(Chunk::nothing(fetch.offset, Ends::UNKNOWN));
                 }
                 (found, next.offset, next.wait) = (None, fetch.offset, search.wait());
                 continue;
@@ -113,7 +111,7 @@ impl Cluster {
         fetch: MultiFetch,
         rows: &RowsOf<'_>,
         reservation: &mut dyn AnswerReservation,
-    ) -> Vec<Result<Fetched, CommandError>> {
+    ) -> Vec<Result<Chunk, CommandError>> {
         self.measured_each(Kind::MultiFetch, self.find_in_each(places, fetch, rows, reservation)).await
     }
 
@@ -123,7 +121,7 @@ impl Cluster {
         mut fetch: MultiFetch,
         rows: &RowsOf<'_>,
         reservation: &mut dyn AnswerReservation,
-    ) -> Vec<Result<Fetched, CommandError>> {
+    ) -> Vec<Result<Chunk, CommandError>> {
         let search = Search::new(fetch.wait);
         let (asked, mut places) = (places, places.to_vec());
         let mut passed = vec![Passed::default(); asked.len()];
@@ -151,7 +149,7 @@ impl Cluster {
                     (selected, _) = select_each(&self.selections, &read, &now);
                 }
             }
-            let is_found = |read: &Result<Fetched, _>| read.as_ref().map_or(true, |read| read.count > 0);
+            let is_found = |read: &Result<Chunk, _>| read.as_ref().map_or(true, |read| read.count > 0);
             let next = selected.iter().flatten().map(|read| read.next_offset);
             let moves = next.zip(&places).any(|(next, (_, offset))| next > *offset);
             let is_over = work == 0 || selected.iter().any(is_found) || !moves || search.is_over();
@@ -173,7 +171,7 @@ impl Cluster {
         places: &mut [Place<'a>],
         passed: &mut [Passed],
         asked: &[Place<'a>],
-        read: &mut [Result<Fetched, CommandError>],
+        read: &mut [Result<Chunk, CommandError>],
     ) -> bool {
         let mut are_any = false;
         let places = places.iter_mut().zip(passed).zip(asked);
@@ -181,7 +179,7 @@ impl Cluster {
             if passed.is_lost(read, place.1 > asked.1, || self.backend().version(place.0)) {
                 are_any |= passed.begin_again();
                 *place = *asked;
-                *read = Ok(Fetched::nothing(asked.1, Ends::UNKNOWN));
+                *read = Ok(Chunk::nothing(asked.1, Ends::UNKNOWN));
             }
         }
         are_any
@@ -202,7 +200,7 @@ impl Passed {
     /// other records. `has_passed` tells whether there was a read before this one.
     fn is_lost(
         &mut self,
-        read: &Result<Fetched, CommandError>,
+        read: &Result<Chunk, CommandError>,
         has_passed: bool,
         now: impl FnOnce() -> Version,
     ) -> bool {
@@ -254,7 +252,7 @@ impl Search {
 
     /// Whether the search is over, and has passed what was in the log then. An end is known from memory, too, so that
     /// only what is read behind it proves that it was passed.
-    fn is_past_end(&mut self, read: &Fetched, committed: bool) -> bool {
+    fn is_past_end(&mut self, read: &Chunk, committed: bool) -> bool {
         let end = read.ends.visible(committed);
         if self.end.is_none() && end >= 0 && self.is_over() {
             self.end = Some(end);
@@ -270,11 +268,11 @@ fn rows_of_each(places: &[Place<'_>], rows: &RowsOf<'_>) -> Vec<Result<Rows, Com
 /// The records of each place that are among its rows, and the work to select them.
 fn select_each(
     selections: &Selections,
-    read: &[Result<Fetched, CommandError>],
+    read: &[Result<Chunk, CommandError>],
     rows: &[Result<Rows, CommandError>],
-) -> (Vec<Result<Fetched, CommandError>>, usize) {
+) -> (Vec<Result<Chunk, CommandError>>, usize) {
     let mut work = 0_usize;
-    let select = |(read, rows): (&Result<Fetched, CommandError>, &Result<Rows, CommandError>)| {
+    let select = |(read, rows): (&Result<Chunk, CommandError>, &Result<Rows, CommandError>)| {
         let (read, rows) = (read.clone()?, rows.as_ref().map_err(Clone::clone)?);
         if rows.is_all() {
             return Ok(read);
@@ -290,7 +288,7 @@ fn select_each(
 }
 
 /// The first records, as many as the client's bounds allow, but one at least.
-fn cut(read: Fetched, Fetch { max_bytes, max_records, .. }: Fetch) -> Fetched {
+fn cut(read: Chunk, Fetch { max_bytes, max_records, .. }: Fetch) -> Chunk {
     let mut fields = Fields::of(&read.messages);
     let mut count = 0_usize;
     loop {
@@ -304,7 +302,7 @@ fn cut(read: Fetched, Fetch { max_bytes, max_records, .. }: Fetch) -> Fetched {
             let next_offset = first_message(&left).map_or(read.next_offset, |(first, _)| first.offset);
             // A client that does not read must not hold more than its answer.
             let messages = Bytes::copy_from_slice(read.messages.get(..before).unwrap_or_default());
-            return Fetched { messages, count, next_offset, ..read };
+            return Chunk { messages, count, next_offset, ..read };
         }
         count = count.saturating_add(1);
     }

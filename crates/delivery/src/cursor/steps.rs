@@ -1,6 +1,6 @@
 //! The events of a cursor, and the steps to which they lead.
 
-use sluicegate_backend::{CommandError, Fetch, Fetched, Version};
+use sluicegate_backend::{Chunk, CommandError, Fetch, Version};
 use sluicegate_shared_log::SeenEnds;
 use tokio::time::Instant;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) enum Event {
     /// It can read. `recent` is known without a question, from the log of this version.
-    Turn { fetch: Fetch, version: Version, recent: Option<Fetched> },
+    Turn { fetch: Fetch, version: Version, recent: Option<Chunk> },
     /// Its question is answered. The version is the one that is known after that.
     Answered(Answer, Version),
     /// Its question is not answered in [`SLOW`](super::SLOW).
@@ -40,7 +40,7 @@ pub(crate) enum Question {
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// The records that were read.
-    Records(Result<Fetched, CommandError>),
+    Records(Result<Chunk, CommandError>),
     /// There are records, which are kept for all clients.
     Kept,
     /// None: the leader does not know the epoch.
@@ -64,9 +64,9 @@ pub(crate) enum Step {
     /// It has its turn after the others: there are records, which are kept for all clients.
     TurnForKept,
     /// It has its turn after the others, for these records, which are not kept for all clients.
-    TurnFor(Fetched),
+    TurnFor(Chunk),
     /// These records wait for the client.
-    Hold(Fetched),
+    Hold(Chunk),
     /// [`Event::Answered`] follows. If that takes [`SLOW`](super::SLOW), [`Event::Unanswered`] comes before.
     Ask(Question),
     /// [`Event::Woken`] follows, or [`Event::StillAtEnd`] after `until` or with later ends than `seen`.

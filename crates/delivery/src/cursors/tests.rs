@@ -152,7 +152,7 @@ const EVENTS: &[(&str, Happen)] = &[
     ("turn, recent", |cursors| turn(cursors, LEADER, Some(read(3, 2)))),
     ("turn, recent, blocked", |cursors| {
         let ends = Ends { start: 0, stable: 5, end: 8 };
-        turn(cursors, LEADER, Some(Fetched { ends, ..read(3, 2) }));
+        turn(cursors, LEADER, Some(Chunk { ends, ..read(3, 2) }));
     }),
     ("turn, new leader", |cursors| turn(cursors, NEW_LEADER, Some(read(3, 2)))),
     ("take", |cursors| take(cursors, LEADER)),
@@ -173,7 +173,7 @@ const ANSWERS: &[(&str, Answers)] = &[
     ("kept", || (Answer::Kept, LEADER)),
     ("records", || (Answer::Records(Ok(read(3, 2))), LEADER)),
     ("last records", || {
-        (Answer::Records(Ok(Fetched { ends: Ends { start: 0, stable: 5, end: 5 }, ..read(3, 2) })), LEADER)
+        (Answer::Records(Ok(Chunk { ends: Ends { start: 0, stable: 5, end: 5 }, ..read(3, 2) })), LEADER)
     }),
     ("end", || (nothing(3, 3, 3), LEADER)),
     ("end, gap", || (nothing(5, 5, 5), LEADER)),
@@ -226,7 +226,7 @@ fn take(cursors: &mut Cursors, version: Version) {
 
 /// No records up to `next`.
 fn nothing(next: i64, stable: i64, end: i64) -> Answer {
-    Answer::Records(Ok(Fetched::nothing(next, Ends { start: 0, stable, end })))
+    Answer::Records(Ok(Chunk::nothing(next, Ends { start: 0, stable, end })))
 }
 
 fn failed(fault: Fault) -> Answer {
@@ -252,17 +252,17 @@ fn subscribed_to(request: Subscribe, topic_id: Option<u128>, partitions: Vec<(i3
 }
 
 /// A turn of the only cursor, even if it has none.
-fn turn(cursors: &mut Cursors, version: Version, recent: Option<Fetched>) {
+fn turn(cursors: &mut Cursors, version: Version, recent: Option<Chunk>) {
     let none = Turn { index: 0, fetch: cursors.client.fetch(0, 1000) };
     let Turn { index, fetch } = cursors.next_turn(1000).unwrap_or(none);
     cursors.handle(index, Event::Turn { fetch, version, recent }, *NOW);
 }
 
 /// Records of ten bytes each, of a log whose ends are not known.
-fn read(from: i64, count: usize) -> Fetched {
+fn read(from: i64, count: usize) -> Chunk {
     let next_offset = from + count as i64;
     let messages = vec![0; 10 * count].into();
-    Fetched { messages, count, ..Fetched::nothing(next_offset, Ends::UNKNOWN) }
+    Chunk { messages, count, ..Chunk::nothing(next_offset, Ends::UNKNOWN) }
 }
 
 fn error(fault: Fault) -> CommandError {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sluicegate_backend::command::{ReadBounds, SubscribeCommand, TopicNames};
-use sluicegate_backend::{AnswerReservation, CommandError, Description, Fetched, ListedOffset, Log};
+use sluicegate_backend::{AnswerReservation, Chunk, CommandError, Description, ListedOffset, Log};
 use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Kind;
 
@@ -27,7 +27,7 @@ impl Grant {
         offset: i64,
         bounds: ReadBounds,
         reservation: &mut dyn AnswerReservation,
-    ) -> Result<Fetched, CommandError> {
+    ) -> Result<Chunk, CommandError> {
         self.count_read(Kind::Fetch).await?;
         self.counted(Kind::Fetch, self.check_read(log.topic))?;
         let mut fetch = self.reads().fetch(self.client, offset, bounds);
@@ -67,7 +67,7 @@ impl Grant {
         places: &[Place<'_>],
         bounds: ReadBounds,
         reservation: &mut dyn AnswerReservation,
-    ) -> Result<Vec<Result<Fetched, CommandError>>, CommandError> {
+    ) -> Result<Vec<Result<Chunk, CommandError>>, CommandError> {
         self.count_read(Kind::MultiFetch).await?;
         let held = self.standing.held();
         let granted = self.granted(Kind::MultiFetch, held.readable(), places)?;
@@ -204,7 +204,7 @@ impl Grant {
         let found = self.unless_revoked(self.cluster.measured(Kind::Fetch, found)).await??;
         let rows = self.rows(topic)?;
         for (partition, record) in found {
-            let record = Fetched { count: 1, messages: record, ..Fetched::nothing(0, Ends::UNKNOWN) };
+            let record = Chunk { count: 1, messages: record, ..Chunk::nothing(0, Ends::UNKNOWN) };
             let (granted, _) = select_rows(record, &rows);
             if granted.count > 0 {
                 self.count_delivered([&granted].into_iter());

@@ -6,7 +6,7 @@ use super::*;
 use crate::testing::records::{fetched, keys};
 
 /// Records of two tenants in turns, so many of each.
-fn read(pairs: usize) -> Fetched {
+fn read(pairs: usize) -> Chunk {
     let message = |key: &'static str| KafkaMessage { key: Some(key.into()), ..Default::default() };
     let messages: Vec<_> = ["a:1", "b:1"].repeat(pairs).into_iter().map(message).collect();
     fetched(&messages, 7)
@@ -30,7 +30,7 @@ async fn clients_with_the_same_rows_share_a_selection_and_others_do_not() {
         assert!(other.count == count && work > 0, "{prefix}");
     }
     // The same bytes elsewhere can be of another log.
-    let copy = Fetched { messages: Bytes::copy_from_slice(&read.messages), ..read.clone() };
+    let copy = Chunk { messages: Bytes::copy_from_slice(&read.messages), ..read.clone() };
     assert!(selections.select(copy, &rows("a:")).1 > 0);
 
     tokio::time::advance(MAX_AGE).await;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message as _;
-use sluicegate_backend::Fetched;
+use sluicegate_backend::Chunk;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 use sluicegate_rights::{Pattern, Row, Rows, Topics};
 use sluicegate_shared_log::Ends;
@@ -12,9 +12,9 @@ pub(crate) fn encode(messages: &[KafkaMessage]) -> Bytes {
 }
 
 /// Records as they are read, up to an offset.
-pub(crate) fn fetched(messages: &[KafkaMessage], next_offset: i64) -> Fetched {
+pub(crate) fn fetched(messages: &[KafkaMessage], next_offset: i64) -> Chunk {
     let count = messages.len();
-    Fetched { messages: encode(messages), count, ..Fetched::nothing(next_offset, Ends::UNKNOWN) }
+    Chunk { messages: encode(messages), count, ..Chunk::nothing(next_offset, Ends::UNKNOWN) }
 }
 
 pub(crate) fn decode(messages: &Bytes) -> Vec<KafkaMessage> {

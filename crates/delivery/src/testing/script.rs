@@ -12,8 +12,8 @@ use prost::Message;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
-    AnswerReservation, Backend, CommandError, CommandFuture, Dedup, Description, Enqueued, Fault, Fetch,
-    Fetched, LOG_START, ListedOffset, Log, Partition, System, Unready, Version, Written,
+    AnswerReservation, Backend, Chunk, CommandError, CommandFuture, Dedup, Description, Enqueued, Fault,
+    Fetch, LOG_START, ListedOffset, Log, Partition, System, Unready, Version, Written,
 };
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage, MESSAGE_ID_HEADER};
@@ -128,7 +128,7 @@ impl Script {
     }
 
     /// Fetches from a topic that says by its name what it has.
-    async fn fetch_scripted(&self, log: Log<'_>, fetch: Fetch) -> Result<Fetched, CommandError> {
+    async fn fetch_scripted(&self, log: Log<'_>, fetch: Fetch) -> Result<Chunk, CommandError> {
         self.check_log(fetch.source, log).await?;
         let (key, header) = self.state().marks.clone().unzip();
         let value = Some(vec![0; usize::try_from(log.partition).unwrap()].into());
@@ -136,14 +136,14 @@ impl Script {
         let message = KafkaMessage { key: key.map(Into::into), value, headers, ..Default::default() };
         let encoded = encode(message);
         let Some(end) = end_of(log.topic).or(key.map(|_| 1)) else {
-            let nothing = Fetched::nothing(0, Ends::UNKNOWN);
-            return Ok(Fetched { messages: encoded.into(), count: 1, ..nothing });
+            let nothing = Chunk::nothing(0, Ends::UNKNOWN);
+            return Ok(Chunk { messages: encoded.into(), count: 1, ..nothing });
         };
         let left = usize::try_from(end - fetch.offset).unwrap();
         let count = (fetch.max_bytes / encoded.len()).max(1).min(left);
         let next_offset = fetch.offset + i64::try_from(count).unwrap();
         let ends = Ends { start: 0, stable: end, end };
-        Ok(Fetched { messages: encoded.repeat(count).into(), count, ..Fetched::nothing(next_offset, ends) })
+        Ok(Chunk { messages: encoded.repeat(count).into(), count, ..Chunk::nothing(next_offset, ends) })
     }
 
     /// Waits at the end of a log that a test writes.
@@ -184,7 +184,7 @@ impl State {
         self.outdated_id.or(self.topic_id)
     }
 
-    fn read(&self, log: Log<'_>, fetch: Fetch) -> Result<Fetched, CommandError> {
+    fn read(&self, log: Log<'_>, fetch: Fetch) -> Result<Chunk, CommandError> {
         let ends = self.ends(log.partition);
         if let Some(error) = self.errors.get(&log.partition) {
             return Err(error.clone());
@@ -208,7 +208,7 @@ impl State {
             next += 1;
         }
         let count = usize::try_from(next - fetch.offset).unwrap();
-        Ok(Fetched { messages: messages.into(), count, ..Fetched::nothing(next, ends) })
+        Ok(Chunk { messages: messages.into(), count, ..Chunk::nothing(next, ends) })
     }
 }
 
@@ -244,7 +244,7 @@ impl Backend for Script {
         fetch: Fetch,
         scans: &'a ClusterRate,
         _: &'a mut dyn AnswerReservation,
-    ) -> CommandFuture<'a, Fetched> {
+    ) -> CommandFuture<'a, Chunk> {
         async move {
             let (silent, skipped) = {
                 let mut state = self.state();
@@ -269,7 +269,7 @@ impl Backend for Script {
         .boxed()
     }
 
-    fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched> {
+    fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Chunk> {
         let state = self.state();
         state.keeps.then(|| state.read(log, fetch).ok())?.filter(|fetched| fetched.count > 0)
     }

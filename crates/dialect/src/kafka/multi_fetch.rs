@@ -4,7 +4,7 @@ use prost::Message as _;
 use prost::encoding::message;
 use serde::Deserialize;
 use sluicegate_backend::command::{Command, LogName, ReadBounds};
-use sluicegate_backend::{CommandError, Fetched};
+use sluicegate_backend::{Chunk, CommandError};
 use sluicegate_delivery::cluster::MAX_PARTITIONS;
 use sluicegate_protocol::wire::number::{FETCHED, KAFKA_MULTI_FETCH, RESULTS};
 use sluicegate_protocol::{CmdKafkaMultiFetch, Isolation, PartitionFetched, PartitionOffset};
@@ -75,7 +75,7 @@ impl Answer {
     pub fn multi_fetched(
         sequence: i64,
         partitions: impl Iterator<Item = i32>,
-        results: Vec<Result<Fetched, CommandError>>,
+        results: Vec<Result<Chunk, CommandError>>,
         encoding: Encoding,
         max_bytes: usize,
         metrics: &RouteMetrics,
@@ -101,13 +101,13 @@ impl Answer {
 }
 
 /// A `KafkaMultiFetchResp`.
-fn encoded(results: Vec<Result<Fetched, CommandError>>) -> Vec<u8> {
+fn encoded(results: Vec<Result<Chunk, CommandError>>) -> Vec<u8> {
     let messages = results.iter().flatten().map(|fetched| fetched.messages.len());
     let overhead = results.len().saturating_mul(RESULT_OVERHEAD);
     let mut encoded = Vec::with_capacity(messages.fold(overhead, usize::saturating_add));
     for result in results {
         match result {
-            Ok(Fetched { messages, next_offset, ends, .. }) => {
+            Ok(Chunk { messages, next_offset, ends, .. }) => {
                 let rest = fetch::answer(next_offset, ends).encode_to_vec();
                 let len = messages.len().saturating_add(rest.len());
                 put_head_of(RESULTS, field_len(FETCHED, len), &mut encoded);
@@ -127,7 +127,7 @@ fn encoded(results: Vec<Result<Fetched, CommandError>>) -> Vec<u8> {
 /// The results of partitions, which share `max_bytes` of records: what some do not need goes to those after them.
 /// Chance decides which is first, and can have a record that is larger than its share.
 fn in_json(
-    mut results: Vec<(i32, Result<Fetched, CommandError>)>,
+    mut results: Vec<(i32, Result<Chunk, CommandError>)>,
     format: Format,
     max_bytes: usize,
     metrics: &RouteMetrics,
@@ -179,11 +179,11 @@ mod tests {
     use crate::session::records::tests::{message, read, records, text};
     use crate::testing::nested;
 
-    fn fetched(results: Vec<Result<Fetched, CommandError>>, encoding: Encoding, max_bytes: usize) -> Answer {
+    fn fetched(results: Vec<Result<Chunk, CommandError>>, encoding: Encoding, max_bytes: usize) -> Answer {
         Answer::multi_fetched(7, 0..5, results, encoding, max_bytes, &RouteMetrics::default())
     }
 
-    fn in_json(results: Vec<Result<Fetched, CommandError>>, max_bytes: usize) -> Bytes {
+    fn in_json(results: Vec<Result<Chunk, CommandError>>, max_bytes: usize) -> Bytes {
         text(fetched(results, Encoding::Json(Format::Json), max_bytes))
     }
 
@@ -193,8 +193,8 @@ mod tests {
         let messages = vec![message; 3];
         let wire = KafkaFetchResp { messages: messages.clone(), ..Default::default() }.encode_to_vec();
         let ends = Ends { start: 1, stable: 8, end: 9 };
-        let read = Fetched { messages: wire.into(), count: 3, ..Fetched::nothing(6, ends) };
-        let empty = Fetched { messages: Bytes::new(), count: 0, ..read.clone() };
+        let read = Chunk { messages: wire.into(), count: 3, ..Chunk::nothing(6, ends) };
+        let empty = Chunk { messages: Bytes::new(), count: 0, ..read.clone() };
         let error = CommandError {
             ends: Some((0, 9)),
             ..CommandError::new(Fault::OffsetOutOfRange, 1, "é".repeat(1000))
@@ -245,7 +245,7 @@ mod tests {
                     Ok(read(&messages, 10, ends)),
                     Err(error),
                     Ok(read(&messages[..1], 10, ends)),
-                    Ok(Fetched::nothing(4, ends)),
+                    Ok(Chunk::nothing(4, ends)),
                     Ok(read(&messages, 10, ends)),
                 ];
                 let text = in_json(results, max_bytes);

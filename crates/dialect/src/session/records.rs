@@ -7,7 +7,7 @@
 use std::io::Write as _;
 
 use bytes::Bytes;
-use sluicegate_backend::{DecodeMessages as _, Fetched, System, first_message};
+use sluicegate_backend::{Chunk, DecodeMessages as _, System, first_message};
 use sluicegate_delivery::cluster::escaped_log;
 use sluicegate_delivery::{Item, Place};
 use sluicegate_shared_log::Ends;
@@ -24,7 +24,7 @@ impl Answer {
         sequence: i64,
         system: System,
         partition: i32,
-        fetched: Fetched,
+        fetched: Chunk,
         encoding: Encoding,
         max_bytes: usize,
         metrics: &RouteMetrics,
@@ -124,7 +124,7 @@ pub(crate) fn put_partition(
     text: &mut Vec<u8>,
     system: System,
     partition: i32,
-    mut fetched: Fetched,
+    mut fetched: Chunk,
     format: Format,
     room: RecordBounds,
     metrics: &RouteMetrics,
@@ -150,7 +150,7 @@ pub(crate) fn put_partition(
     let used = text.len().saturating_sub(begin);
     metrics.delivered(records.saturating_sub(fetched.count), bytes.saturating_sub(fetched.messages.len()));
     fetched.end();
-    let Fetched { next_offset, ends, .. } = fetched;
+    let Chunk { next_offset, ends, .. } = fetched;
     text.push(b']');
     dialect.put_next(text, partition, next_offset);
     dialect.put_ends(text, ends);

@@ -11,12 +11,12 @@ async fn end_of_a_stream_is_empty_and_nothing_is_beyond_it() {
     let case = Case::of(3).await;
     case.stream("EMPTY", 0).await;
     let end = Ends { start: 1, stable: 4, end: 4 };
-    assert_eq!(case.read("S", 4).await, Ok(Fetched::nothing(4, end)));
+    assert_eq!(case.read("S", 4).await, Ok(Chunk::nothing(4, end)));
     let fetched = case.fetch("S", Fetch { max_records: 2, ..at(0) }).await.unwrap();
     assert_eq!((sequences(&fetched), fetched.next_offset, fetched.ends), (vec![1, 2], 3, end));
     let empty = Ends { start: 1, stable: 1, end: 1 };
-    assert_eq!(case.read("EMPTY", 0).await, Ok(Fetched { base: 0, ..Fetched::nothing(1, empty) }));
-    assert_eq!(case.read("EMPTY", 1).await, Ok(Fetched::nothing(1, empty)));
+    assert_eq!(case.read("EMPTY", 0).await, Ok(Chunk { base: 0, ..Chunk::nothing(1, empty) }));
+    assert_eq!(case.read("EMPTY", 1).await, Ok(Chunk::nothing(1, empty)));
     for (stream, offset, ends) in [("S", 5, Some((1, 4))), ("EMPTY", 2, Some((1, 1))), ("S", -1, None)] {
         let error = case.read(stream, offset).await.unwrap_err();
         assert_eq!((error.fault, error.ends), (Fault::OffsetOutOfRange, ends), "{stream} {offset}");
@@ -64,7 +64,7 @@ async fn purged_messages_are_out_of_range() {
     assert_eq!(sequences(&case.read("S", 0).await.unwrap())[0], 11, "0 asks for the first message");
     case.call("STREAM.PURGE.S", json!({})).await;
     let ends = Ends { start: 21, stable: 21, end: 21 };
-    assert_eq!(case.read("S", 21).await, Ok(Fetched::nothing(21, ends)));
+    assert_eq!(case.read("S", 21).await, Ok(Chunk::nothing(21, ends)));
     case.write("S", [21]).await;
     assert_eq!(case.walk("S", 0).await, [21]);
 }

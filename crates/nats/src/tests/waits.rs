@@ -34,11 +34,11 @@ async fn wait_is_over_with_a_proof() {
     let case = Case::of(3).await;
     let ends = Ends { start: 1, stable: 4, end: 4 };
     let short = Fetch { wait: Duration::from_millis(50), ..at(4) };
-    assert_eq!(case.fetch("S", short).await, Ok(Fetched::nothing(4, ends)));
+    assert_eq!(case.fetch("S", short).await, Ok(Chunk::nothing(4, ends)));
     let until = Instant::now() + Duration::from_millis(50);
     assert_eq!(case.nats.wait_for_records(log("S"), 4, false, Some(until), SeenEnds::ALL).await, Some(ends));
     let wait = case.watch("S", 4).await;
-    assert_eq!(case.fetch("S", short).await, Ok(Fetched::nothing(4, ends)), "without a look before");
+    assert_eq!(case.fetch("S", short).await, Ok(Chunk::nothing(4, ends)), "without a look before");
     wait.abort();
 }
 

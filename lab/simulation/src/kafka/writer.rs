@@ -13,8 +13,8 @@ use sluicegate_backend::delivery_reports::DeliveryReports;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::write_queue::{Overhead, Queue, QueuePermit, size};
 use sluicegate_backend::{
-    AnswerReservation, Backend, CommandError, CommandFuture, DeliveryReport, Description, Enqueued, Fault,
-    Fetch, Fetched, ListedOffset, Log, Unready, Version, Written,
+    AnswerReservation, Backend, Chunk, CommandError, CommandFuture, DeliveryReport, Description, Enqueued,
+    Fault, Fetch, ListedOffset, Log, Unready, Version, Written,
 };
 use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::{Ends, SeenEnds};
@@ -208,8 +208,8 @@ impl Backend for WritableCluster {
             fetch: Fetch,
             scans: &'a ClusterRate,
             reservation: &'a mut dyn AnswerReservation,
-        ) -> CommandFuture<'a, Fetched>;
-        fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Fetched>;
+        ) -> CommandFuture<'a, Chunk>;
+        fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Chunk>;
         fn version(&self, log: Log<'_>) -> Version;
         fn ask_version<'a>(&'a self, source: ClientKey, log: Log<'a>) -> CommandFuture<'a, Version>;
         fn known_end(&self, log: Log<'_>) -> Option<i64>;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use sluicegate_backend::{Fetched, System};
+use sluicegate_backend::{Chunk, System};
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::Position;
 use sluicegate_shared_log::Ends;
@@ -12,13 +12,13 @@ use super::super::response::Response;
 /// The records of one partition.
 pub(super) struct Part {
     pub(super) partition: i32,
-    pub(super) fetched: Fetched,
+    pub(super) fetched: Chunk,
 }
 
 impl Part {
     /// A partition that could not be read from this offset on.
     pub(super) fn unread(partition: i32, offset: i64) -> Self {
-        Self { partition, fetched: Fetched::nothing(offset, Ends::UNKNOWN) }
+        Self { partition, fetched: Chunk::nothing(offset, Ends::UNKNOWN) }
     }
 }
 
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     fn part(partition: i32, ends: Ends) -> Part {
-        Part { partition, fetched: Fetched::nothing(7, ends) }
+        Part { partition, fetched: Chunk::nothing(7, ends) }
     }
 
     fn headers(response: Response) -> String {

@@ -18,11 +18,11 @@ fn place(topic: &str, partition: i32) -> Place<'_> {
     (Log { topic, partition }, 0)
 }
 
-async fn fetch(places: &[Place<'_>], fetch: MultiFetch) -> Vec<Result<Fetched, CommandError>> {
+async fn fetch(places: &[Place<'_>], fetch: MultiFetch) -> Vec<Result<Chunk, CommandError>> {
     Script::cluster(1).0.multi_fetch(places, fetch, &mut ()).await
 }
 
-fn bytes(results: &[Result<Fetched, CommandError>]) -> usize {
+fn bytes(results: &[Result<Chunk, CommandError>]) -> usize {
     used(results.iter().flatten())
 }
 

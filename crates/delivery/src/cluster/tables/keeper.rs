@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use sluicegate_backend::rate::ClusterRate;
-use sluicegate_backend::{Backend, CommandError, Fault, Fetch, Fetched, LOG_START, Log, Version};
+use sluicegate_backend::{Backend, Chunk, CommandError, Fault, Fetch, LOG_START, Log, Version};
 use sluicegate_fair_share::{ClientKey, Holder};
 use sluicegate_shared_log::{Ends, SeenEnds};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -147,7 +147,7 @@ impl Keeper {
         }
     }
 
-    async fn take(&mut self, backend: &dyn Backend, scans: &ClusterRate, read: Fetched) -> Next {
+    async fn take(&mut self, backend: &dyn Backend, scans: &ClusterRate, read: Chunk) -> Next {
         // The records are read again if another leader can have told of them.
         if self.version.leader_epoch.is_some()
             && backend.version(self.log()).leader_epoch != self.version.leader_epoch

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use sluicegate_backend::{CommandError, Fetched};
+use sluicegate_backend::{Chunk, CommandError};
 use sluicegate_shared_log::Ends;
 use sluicegate_table::{FirstEntry, Page, Table};
 use tokio::sync::{Notify, watch};
@@ -155,7 +155,7 @@ impl LogTable {
     }
 
     /// Takes what was read from the leader of this epoch. False: it is over.
-    pub(super) fn apply(&self, read: &Fetched, epoch: Option<i32>) -> bool {
+    pub(super) fn apply(&self, read: &Chunk, epoch: Option<i32>) -> bool {
         self.change(read.next_offset, read.ends, epoch, |table| table.apply(&read.messages, read.next_offset))
     }
 

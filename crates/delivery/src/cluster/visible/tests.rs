@@ -30,7 +30,7 @@ fn at(offset: i64, wait: Duration) -> Fetch {
     Fetch { offset, max_bytes, wait, min_bytes: 0, max_records: 0, fill: false, committed: false, source }
 }
 
-async fn fetch(cluster: &Arc<Cluster>, fetch: Fetch, reads_on: bool) -> Fetched {
+async fn fetch(cluster: &Arc<Cluster>, fetch: Fetch, reads_on: bool) -> Chunk {
     cluster.fetch(LOG, fetch, reads_on, &mine, &mut ()).await.unwrap()
 }
 
@@ -111,7 +111,7 @@ async fn read(
     places: &[(Log<'_>, i64)],
     is_multi: bool,
     rows: &RowsOf<'_>,
-) -> Vec<Fetched> {
+) -> Vec<Chunk> {
     let fetch = at(places[0].1, Duration::ZERO);
     let read = match is_multi {
         false => vec![cluster.fetch(LOG, fetch, false, rows, &mut ()).await],

@@ -123,7 +123,7 @@ fn records_for_the_client_alone_are_dropped_where_they_do_not_fit() {
 fn client_that_skips_is_told_and_waits_at_the_end() {
     let mut cursors = subscribed(Subscribe { skips: true, ..Default::default() }, 1);
     let ends = Ends { start: 0, stable: 9, end: 9 };
-    turn(&mut cursors, LEADER, Some(Fetched { ends, ..read(0, 2) }));
+    turn(&mut cursors, LEADER, Some(Chunk { ends, ..read(0, 2) }));
     apply(&mut cursors, "take");
     let told = "Ready: delivery up to 2, skip 2 to 9: Lag";
     assert_eq!(outputs(&mut cursors), told);

@@ -15,10 +15,10 @@ pub(crate) fn message(offset: i64, key: Option<&'static [u8]>, value: Option<&'s
     KafkaMessage { offset, timestamp: 7, key, value, ..Default::default() }
 }
 
-pub(crate) fn read(messages: &[KafkaMessage], next_offset: i64, ends: Ends) -> Fetched {
+pub(crate) fn read(messages: &[KafkaMessage], next_offset: i64, ends: Ends) -> Chunk {
     let resp = KafkaFetchResp { messages: messages.to_vec(), ..Default::default() };
     let (count, messages) = (messages.len(), resp.encode_to_vec().into());
-    Fetched { messages, count, ..Fetched::nothing(next_offset, ends) }
+    Chunk { messages, count, ..Chunk::nothing(next_offset, ends) }
 }
 
 /// The text of an answer.
@@ -31,7 +31,7 @@ pub(crate) fn text(answer: Answer) -> Bytes {
 }
 
 /// The text of an answer with records of partition 3.
-fn fetched(sequence: i64, system: System, read: Fetched, format: Format, max_bytes: usize) -> Bytes {
+fn fetched(sequence: i64, system: System, read: Chunk, format: Format, max_bytes: usize) -> Bytes {
     let (encoding, metrics) = (Encoding::Json(format), RouteMetrics::default());
     text(Answer::fetched(sequence, system, 3, read, encoding, max_bytes, &metrics))
 }
@@ -55,7 +55,7 @@ fn fetched_answer_is_valid_protobuf() {
         let messages = Bytes::from(encoded.encode_to_vec());
         let ends = Ends { start: 1, stable: i64::MAX, end: -1 };
         for sequence in [0, 1, -1, i64::MAX] {
-            let fetched = Fetched { messages: messages.clone(), count: 1, ..Fetched::nothing(9, ends) };
+            let fetched = Chunk { messages: messages.clone(), count: 1, ..Chunk::nothing(9, ends) };
             let want = KafkaFetchResp {
                 messages: vec![message.clone()],
                 next_offset: 9,

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use serde::Serialize;
-use sluicegate_backend::{CommandError, DecodeMessages as _, Fault, Fetched, System};
+use sluicegate_backend::{Chunk, CommandError, DecodeMessages as _, Fault, System};
 use sluicegate_delivery::grant::TermCause;
 use sluicegate_delivery::{Item, Place, SubscribedTopic};
 use sluicegate_dialect as dialect;
@@ -23,7 +23,7 @@ pub(super) struct Events {
     /// `positions` as the base of an `id`.
     base: String,
     /// Records that are left to write, and their partition.
-    delivery: Option<(i32, Fetched)>,
+    delivery: Option<(i32, Chunk)>,
     is_table: bool,
     /// Whether a snapshot is not complete: a client that comes back begins anew.
     is_in_snapshot: bool,
@@ -87,7 +87,7 @@ impl Events {
                 text.push(b'\n');
             }
             Item::Delivery { next: Place { partition, offset, .. }, messages, .. } => {
-                let fetched = Fetched { messages, ..Fetched::nothing(offset, Ends::UNKNOWN) };
+                let fetched = Chunk { messages, ..Chunk::nothing(offset, Ends::UNKNOWN) };
                 self.delivery = Some((partition, fetched));
             }
             Item::CaughtUp { place, blocked_until } => {

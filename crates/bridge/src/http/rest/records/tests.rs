@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message;
-use sluicegate_backend::Fetched;
+use sluicegate_backend::Chunk;
 use sluicegate_delivery::cluster::Reads;
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage, TimestampType};
@@ -31,7 +31,7 @@ fn body(system: System, messages: &[KafkaMessage], format: Format, max_bytes: us
 fn part(partition: i32, messages: &[KafkaMessage]) -> Part {
     let answer = KafkaFetchResp { messages: messages.to_vec(), ..Default::default() };
     let messages = if messages.is_empty() { Bytes::new() } else { answer.encode_to_vec().into() };
-    Part { partition, fetched: Fetched { messages, ..Fetched::nothing(END, Ends::UNKNOWN) } }
+    Part { partition, fetched: Chunk { messages, ..Chunk::nothing(END, Ends::UNKNOWN) } }
 }
 
 /// Sessions' tests have more of what is embedded, and what is base64.
