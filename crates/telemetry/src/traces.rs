@@ -4,11 +4,12 @@
 //! is made only of a request that is sampled, so without a collector a request costs its id and nothing else.
 //!
 //! - `context`: the trace of the current task
-//! - `span`: a request or a command that is sampled, and those to other systems below it
+//! - `span`: a request or a command that is sampled; `requests`: those to other systems below it
 //! - `export`: the way to the collector, a bounded queue
 
 mod context;
 mod export;
+mod requests;
 mod span;
 
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use sluicegate_fair_share::{ClientKey, Ledger};
 
 pub use self::context::{Context, current, current_id};
 pub use self::export::ExportCounts;
-pub use self::span::{RECEIVE, SEND, Span, below, produce, reported};
+pub use self::requests::{below, produce, reported};
+pub use self::span::{RECEIVE, SEND, Span};
 
 /// Decides what is traced, and exports it. Clones share everything.
 #[derive(Clone, Default)]

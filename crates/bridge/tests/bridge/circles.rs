@@ -17,6 +17,7 @@ fn imports_lead_back_to_no_file() {
     let crates = fs::read_dir(workspace.join("crates")).expect("crates");
     let others = ["lab/bench", "lab/demo", "lab/harness", "lab/soak", "lab/stack", "wasm"];
     let crates = crates.map(|entry| entry.expect("an entry").path());
+    let mut found = Vec::new();
     for folder in crates.chain(others.map(|name| workspace.join(name))) {
         let mut sources = BTreeMap::new();
         read(&folder.join("src"), &[], &mut sources);
@@ -24,8 +25,9 @@ fn imports_lead_back_to_no_file() {
             .iter()
             .map(|(module, source)| (module.clone(), imports(module, source, &sources)))
             .collect();
-        assert_eq!(circles(imports), BTreeSet::new(), "in {}", folder.display());
+        found.extend(circles(imports).into_iter().map(|circle| (folder.clone(), circle)));
     }
+    assert_eq!(found, []);
 }
 
 #[test]

@@ -1,13 +1,13 @@
-//! A sampled request or command, and requests to other systems below the one of the current task.
+//! A sampled request or command.
 
 use std::sync::Arc;
 
-use opentelemetry::trace::{Span as _, SpanKind, Status};
+use opentelemetry::trace::{Span as _, Status};
 use opentelemetry::{Key, KeyValue, SpanId, TraceId, Value};
 use sluicegate_backend::System;
 use sluicegate_fair_share::ClientKey;
 
-use super::{Tracing, context};
+use super::Tracing;
 
 /// A span. It ends when it is dropped.
 pub struct Span {
@@ -29,6 +29,11 @@ impl Span {
         client: ClientKey,
     ) -> Self {
         Self { span, parent: Parent { tracing: Arc::clone(tracing), client } }
+    }
+
+    /// Begins a span of a request below `parent`.
+    pub(super) fn below(parent: Parent, span: opentelemetry_sdk::trace::Span) -> Self {
+        Self { span, parent }
     }
 
     pub(super) fn ids(&self) -> (TraceId, SpanId) {
@@ -85,35 +90,6 @@ impl Span {
         self.set("error.type", reason);
         self.span.set_status(Status::error(""));
     }
-}
-
-/// Begins the span of a request that the current task sends to another system, if what it belongs to is sampled.
-pub fn below(name: &'static str, kind: SpanKind, fill: impl FnOnce(&mut Span)) -> Option<Span> {
-    let (context, parent) = context::sampled()?;
-    let span = parent.tracing.begin(&context, name, kind, parent.client)?;
-    let mut span = Span { span, parent };
-    fill(&mut span);
-    Some(span)
-}
-
-/// Begins the span of records on their way to a messaging system.
-pub fn produce(system: System, records: usize) -> Option<Span> {
-    below("Produce", SpanKind::Producer, |span| {
-        span.command(system, "produce", Some(SEND));
-        span.batch(records);
-    })
-}
-
-/// Ends the span of [`produce`] with the last report.
-pub async fn reported<T, E>(
-    span: Option<Span>,
-    reports: impl Future<Output = Vec<Result<T, E>>>,
-) -> Vec<Result<T, E>> {
-    let reports = reports.await;
-    if let (Some(mut span), true) = (span, reports.iter().any(Result::is_err)) {
-        span.fail("not_acknowledged");
-    }
-    reports
 }
 
 /// The type of an operation that reads records.
