@@ -35,9 +35,9 @@ _demo-programs: wasm web
 # each promise once, in every way in that differs: units, the filter, the client for browsers, the simulation, end to end on a real Envoy and a real Kafka
 test: wasm web _browser _demo-programs
     cargo test --workspace {{ dev }} --tests --no-run
-    just _servers _parts
-    # `alone` and `e2e`, whatever else may begin like them.
-    cargo test --workspace {{ dev }} --test '[ae]*' --no-fail-fast
+    just _servers
+    # Then `alone` and `e2e`, even if a part has failed.
+    just _parts; parts=$?; cargo test --workspace {{ dev }} --test '[ae]*' --no-fail-fast && exit $parts
 
 # They wait as much as they compute, so that they run side by side.
 [parallel]

@@ -10,11 +10,12 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::admin_error::AdminError;
 use crate::args::{Gateway, Sessions};
 use crate::failure::Failure;
 use crate::settings::Settings;
-use crate::stdio::{Stdout, say};
-pub(crate) use port::AdminError;
+use crate::stderr::say;
+use crate::stdout::Stdout;
 use port::Port;
 use table::{Session, Table};
 

@@ -15,7 +15,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
-use crate::stdio::{printable, say};
+use crate::stderr::{printable, say};
 pub(crate) use admin::{Admin, Sessions};
 pub(crate) use produce::{Offsets, Produce};
 pub(crate) use reads::{Fetch, ListOffsets, OnLag, Output, Subscribe, Table};

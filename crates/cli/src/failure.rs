@@ -6,10 +6,10 @@ use std::time::Duration;
 use sluicegate_client::{ConnectError, Error, Reason, RestError};
 use tokio::sync::watch;
 
-use crate::admin::AdminError;
+use crate::admin_error::AdminError;
 use crate::log::Log;
 use crate::refusal;
-use crate::stdio::{printable, say};
+use crate::stderr::{printable, say};
 
 #[derive(Debug)]
 pub(crate) enum Failure {

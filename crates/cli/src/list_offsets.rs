@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::json::{self, NO_OFFSET, Offsets};
 use crate::log::Log;
 use crate::partitions;
-use crate::stdio::Stdout;
+use crate::stdout::Stdout;
 
 pub(crate) async fn run(args: &ListOffsets, client: &Client, stdout: &mut Stdout) -> Result<(), Failure> {
     let logs = partitions::logs(client, args.target.name(), args.partition.as_slice()).await?;

@@ -7,12 +7,13 @@
 //!    [`tally`] counts messages
 //! 4. [`admin`] lists and ends the sessions of a bridge, over its admin port
 //! 5. [`completion`] completes command lines for shells
-//! 6. [`stdio`] takes payload on one stream, and everything else on the other, [`progress`] and the debug log included
+//! 6. [`stdout`] takes payload, [`stderr`] everything else, [`progress`] and the debug log included
 //! 7. [`failure`] turns errors into messages and an exit code, [`refusal`] what a gateway answers instead of a session
 
 #![warn(clippy::arithmetic_side_effects)]
 
 mod admin;
+mod admin_error;
 mod args;
 mod completion;
 mod config;
@@ -29,7 +30,8 @@ mod produce;
 mod progress;
 mod refusal;
 mod settings;
-mod stdio;
+mod stderr;
+mod stdout;
 mod subscribe;
 mod table;
 mod tally;
@@ -48,7 +50,7 @@ use tokio::time::timeout;
 use crate::args::{Admin, Args, Command};
 use crate::failure::{Failure, Interrupt};
 use crate::settings::Settings;
-use crate::stdio::Stdout;
+use crate::stdout::Stdout;
 
 fn main() -> ExitCode {
     if completion::answered() {
@@ -59,7 +61,7 @@ fn main() -> ExitCode {
         Err(exit) => return exit,
     };
     if args.gateway.verbose {
-        stdio::show_debug_log();
+        stderr::show_debug_log();
     }
     let environment = |name: &str| std::env::var(name).ok();
     let settings = match Settings::resolve(&args, &environment) {

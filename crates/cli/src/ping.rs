@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::Ping;
 use crate::failure::{Failure, Interrupt};
-use crate::stdio::Stdout;
+use crate::stdout::Stdout;
 
 pub(crate) async fn run(
     args: &Ping,

@@ -11,7 +11,7 @@ use tracing::debug;
 use crate::args::{Admin, Args, Command, Gateway};
 use crate::config::{self, Profile};
 use crate::header::{self, Header};
-use crate::stdio::say;
+use crate::stderr::say;
 
 /// The settings of a connection.
 #[derive(Debug, Default, PartialEq)]

@@ -13,7 +13,8 @@ use self::live::{Change, Live};
 use crate::args::{self, Name};
 use crate::failure::{Failure, Interrupt};
 use crate::json::{self, Key, TableLine, Value};
-use crate::stdio::{Stdout, say};
+use crate::stderr::say;
+use crate::stdout::Stdout;
 use crate::subscribe::{Events, header_filters, key_filter};
 
 /// Shows the table of `args`.

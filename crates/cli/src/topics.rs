@@ -9,7 +9,7 @@ use crate::args::Topics;
 use crate::failure::Failure;
 use crate::json::{self, NO_LEADER, Topic};
 use crate::partitions::failed_to;
-use crate::stdio::Stdout;
+use crate::stdout::Stdout;
 
 /// Shows the topics of a WebSocket route.
 pub(crate) async fn of_session(args: &Topics, client: &Client, stdout: &mut Stdout) -> Result<(), Failure> {

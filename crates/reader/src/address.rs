@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::config::SecurityProtocol;
+use crate::security_protocol::SecurityProtocol;
 
 /// A broker's host name or IP address, and its port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -13,16 +13,17 @@ use std::time::Duration;
 use kafka_protocol::protocol::StrBytes;
 use properties::Properties;
 pub use properties::is_secret;
+pub(crate) use security::Security;
 #[cfg(test)]
 pub(crate) use security::tests as security_tests;
-pub(crate) use security::{Security, SecurityProtocol};
 use sluicegate_records::Limits;
 use tokio::time::Instant;
 
 use crate::address::{Address, AddressFamily};
-use crate::dial::Network;
+use crate::network::Network;
 use crate::observer::Observer;
 use crate::sasl::Sasl;
+use crate::security_protocol::SecurityProtocol;
 
 /// The configuration of reads from one cluster.
 ///

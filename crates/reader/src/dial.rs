@@ -1,12 +1,9 @@
-//! Opens connections to brokers, over TCP unless the configuration names another [`Network`].
+//! Opens connections to brokers, over TCP unless the configuration names another one.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
@@ -15,22 +12,9 @@ use crate::backoff::after;
 use crate::config::Config;
 use crate::connection::Connection;
 use crate::connection_error::ConnectionError;
+use crate::network::Stream;
 use crate::tls::{Tls, TlsFault};
 use crate::transport::Limits;
-
-/// A stream of bytes to a broker.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
-/// Opens streams to brokers.
-pub trait Network: fmt::Debug + Send + Sync {
-    /// A stream to the broker at a host and port. The caller gives up after `socket.connection.setup.timeout.ms`.
-    ///
-    /// # Errors
-    /// The broker does not accept it.
-    fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Stream>>>;
-}
 
 /// Opens a connection that is secured, authenticated and ready for requests, within the configured timeout.
 pub(crate) async fn dial(

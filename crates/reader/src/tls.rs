@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 pub(crate) use verify::AnyName;
 
-use crate::dial::Stream;
+use crate::network::Stream;
 use crate::redact::sanitize;
 
 /// The TLS settings of connections. Clones share them.

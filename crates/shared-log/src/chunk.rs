@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::fetch::AnswerSize;
-use crate::marks::{Mark, Marks};
+use crate::marks::{FirstEntry, Mark, Marks};
 
 /// Encoded entries of a log from one position up to another. Clones share the entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,18 +21,6 @@ pub struct Chunk {
     /// the log.
     pub ends: Ends,
 }
-
-/// The place of an entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
-    /// Its position in the log.
-    pub position: i64,
-    /// Its encoded size in bytes.
-    pub len: usize,
-}
-
-/// The first of some encoded entries; `None` if there is none, or it is malformed.
-pub type FirstEntry = fn(&[u8]) -> Option<Entry>;
 
 /// The ends of a log, as of some moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

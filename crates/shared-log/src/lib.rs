@@ -25,9 +25,10 @@ mod read_engine;
 mod shared_log;
 mod single_flight;
 
-pub use chunk::{Chunk, Ends, Entry, FirstEntry, SeenEnds, assemble};
+pub use chunk::{Chunk, Ends, SeenEnds, assemble};
 pub use fetch::{AnswerReservation, AnswerSize, Fetch, MAX_WAIT, WAITING_BYTES};
 pub use log::{LOG_END, LOG_START, ListedOffset, Log, LogKey, MAX_TIMESTAMP, Version};
+pub use marks::{Entry, FirstEntry};
 pub use read_engine::{Event, RawReads, fetch};
 pub use shared_log::{ClusterLogs, Counted, Limits, SharedLog, Stats};
 pub use single_flight::SingleFlight;

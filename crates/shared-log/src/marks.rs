@@ -2,7 +2,17 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::chunk::FirstEntry;
+/// The place of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Its position in the log.
+    pub position: i64,
+    /// Its encoded size in bytes.
+    pub len: usize,
+}
+
+/// The first of some encoded entries; `None` if there is none, or it is malformed.
+pub type FirstEntry = fn(&[u8]) -> Option<Entry>;
 
 /// The marks of one chunk, made when they are first needed. Clones share them.
 #[derive(Debug, Clone, Default)]

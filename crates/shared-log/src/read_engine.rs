@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::chunk::{Chunk, Ends, FirstEntry, assemble};
+use crate::chunk::{Chunk, Ends, assemble};
 use crate::fetch::{AnswerReservation, AnswerSize, Fetch, MAX_WAIT, WAITING_BYTES};
+use crate::marks::FirstEntry;
 
 /// The reads of one log that a messaging system provides for a fetch.
 ///

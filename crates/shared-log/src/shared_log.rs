@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::chunk::{Chunk, Ends, FirstEntry, assemble_marked};
+use crate::chunk::{Chunk, Ends, assemble_marked};
 use crate::chunks::{Chunks, Kept};
 use crate::fetch::AnswerSize;
 use crate::log::LogKey;
+use crate::marks::FirstEntry;
 
 /// Recently read records of all clusters. Clones share them. The default keeps none.
 ///

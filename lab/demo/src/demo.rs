@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use sluicegate_client::Client;
 use sluicegate_stack::envoy::{DEMO_ROUTES, LIVE_PAGE, NATS_PAGE, guarded, instead, login_page, page};
 use sluicegate_stack::login::Provider;
 use sluicegate_stack::port::Port;
@@ -16,12 +15,12 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
+use crate::Failure;
 use crate::args::Args;
 use crate::embedded::Embedded;
 use crate::hints;
 use crate::login;
 use crate::source::{Source, System, system_of};
-use crate::{Failure, sentence};
 
 /// Runs until Ctrl-C, SIGTERM or a failure; nothing is left running.
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
@@ -122,8 +121,8 @@ impl Running {
         running.ready(&source).await?;
         let url = running.stack.url();
         match &running.provider {
-            Some(provider) => login::answers(&url, provider).await?,
-            None => answers(&url, None).await?,
+            Some(provider) => login::admits_users(&url, provider).await?,
+            None => login::answers(&url, None).await?,
         }
         hints::print(&running.stack, args.profile, &source, running.provider.as_ref(), &tools::cli()?);
         Ok(running)
@@ -183,18 +182,6 @@ async fn check_envoy(path: &Path) -> Result<(), Failure> {
             Err(format!("{} does not answer --version as Envoy does", path.display()).into())
         }
     }
-}
-
-/// Checks that the endpoint answers a client, with this token if there are users, before its URL is printed.
-pub(crate) async fn answers(url: &str, token: Option<String>) -> Result<(), Failure> {
-    let mut client = Client::builder(url);
-    if let Some(token) = token {
-        client = client.header("authorization", format!("Bearer {token}"));
-    }
-    let client =
-        client.connect().await.map_err(|e| format!("cannot open a session at {url}: {}", sentence(&e)))?;
-    client.ping("demo").await.map_err(|e| format!("no answer at {url}: {}", sentence(&e)))?;
-    Ok(client.close().await?)
 }
 
 /// The last `cause` in the bridge's log, such as that of `cluster_unavailable`.

@@ -9,7 +9,7 @@ use sluicegate_stack::login::{Provider, USERS};
 use sluicegate_stack::port::Port;
 
 use crate::args::Args;
-use crate::{Failure, demo, sentence};
+use crate::{Failure, sentence};
 
 /// Starts the provider for pages of the gateway and of the given origins.
 pub(crate) async fn start(args: &Args) -> Result<Provider, Failure> {
@@ -35,7 +35,7 @@ pub(crate) fn bridge_config(provider: &Provider) -> String {
 }
 
 /// Checks that the endpoint refuses clients without a token, and answers a user.
-pub(crate) async fn answers(url: &str, provider: &Provider) -> Result<(), Failure> {
+pub(crate) async fn admits_users(url: &str, provider: &Provider) -> Result<(), Failure> {
     match Client::connect(url).await {
         Err(ConnectError::Refused { status: 401, .. }) => {}
         Err(error) => return Err(format!("no answer at {url}: {}", sentence(&error)).into()),
@@ -43,7 +43,19 @@ pub(crate) async fn answers(url: &str, provider: &Provider) -> Result<(), Failur
     }
     let [user, ..] = USERS;
     let token = provider.token(user).await.map_err(|e| format!("{user} cannot log in: {e}"))?;
-    demo::answers(url, Some(token)).await
+    answers(url, Some(token)).await
+}
+
+/// Checks that the endpoint answers a client, with this token if there are users, before its URL is printed.
+pub(crate) async fn answers(url: &str, token: Option<String>) -> Result<(), Failure> {
+    let mut client = Client::builder(url);
+    if let Some(token) = token {
+        client = client.header("authorization", format!("Bearer {token}"));
+    }
+    let client =
+        client.connect().await.map_err(|e| format!("cannot open a session at {url}: {}", sentence(&e)))?;
+    client.ping("demo").await.map_err(|e| format!("no answer at {url}: {}", sentence(&e)))?;
+    Ok(client.close().await?)
 }
 
 /// The provider's name in the routes.

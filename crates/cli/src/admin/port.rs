@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::debug;
 
+use crate::admin_error::AdminError;
 use crate::failure::Failure;
 use crate::header::Header;
 use crate::refusal;
@@ -120,26 +121,6 @@ fn unread(why: &(dyn Error + Send + Sync + 'static)) -> AdminError {
         return AdminError::Answer { detail: format!("its answer exceeds the limit of {MAX_BYTES} bytes") };
     }
     lost(why)
-}
-
-/// Failure of a request that has a connection.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum AdminError {
-    /// The status is not 200.
-    #[error("use the admin port: it answered HTTP {status}{cause}")]
-    Refused {
-        status: u16,
-        /// The server's text and a hint, or nothing.
-        cause: String,
-    },
-    /// The connection ended before the answer was complete.
-    #[error("keep the connection: {detail}")]
-    Lost { detail: String },
-    /// The answer has another content than expected, or is too large.
-    #[error("understand the bridge: {detail}")]
-    Answer { detail: String },
-    #[error("get an answer within {} s", .after.as_secs_f64())]
-    Timeout { after: Duration },
 }
 
 /// Longest answer, in bytes. A command holds one.

@@ -3,7 +3,7 @@
 use indicatif::BinaryBytes;
 use serde::Deserialize;
 
-use crate::stdio::printable;
+use crate::stderr::printable;
 
 /// A session, as far as the table shows it.
 #[derive(Deserialize)]

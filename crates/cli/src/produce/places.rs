@@ -4,7 +4,7 @@ use crate::args::{Offsets, Produce};
 use crate::failure::Failure;
 use crate::json::{self, NO_OFFSET};
 use crate::log::Log;
-use crate::stdio::Stdout;
+use crate::stdout::Stdout;
 
 use super::record::Acknowledged;
 

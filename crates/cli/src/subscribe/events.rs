@@ -6,7 +6,7 @@ use sluicegate_client::{Error, SkipCause};
 
 use super::update::Update;
 use crate::log::Log;
-use crate::stdio::printable;
+use crate::stderr::printable;
 
 /// Says of each log once that its end is reached, and again after a disturbance.
 #[derive(Debug, Default)]

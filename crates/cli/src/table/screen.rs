@@ -7,7 +7,7 @@ use console::{Term, measure_text_width, truncate_str};
 
 use super::live::{Live, Row};
 use crate::args::Name;
-use crate::stdio::printable;
+use crate::stderr::printable;
 
 /// Switches to a screen of its own, without a cursor.
 pub(super) const BEGIN: &[u8] = b"\x1b[?1049h\x1b[?25l";

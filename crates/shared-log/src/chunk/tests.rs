@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::marks::Entry;
 
 /// An entry: its position, and a filler of `len` bytes.
 pub(crate) fn chunk(base: i64, next: i64, entries: &[(i64, usize)]) -> Chunk {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::chunk::tests::{chunk, first, positions};
-use crate::chunk::{Entry, assemble, assemble_marked};
+use crate::chunk::{assemble, assemble_marked};
+use crate::marks::Entry;
 use crate::{AnswerSize, Limits, LogKey, SharedLog};
 
 thread_local! {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::system::LogLine;
+use super::log::LogLine;
 
 /// Why a host rejects a module.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,8 @@
 use super::guest::{Args, Guest, Refused};
 use super::host_call::Status;
 use super::import::Import;
-use super::system::{Host, Level};
+use super::log::Level;
+use super::system::Host;
 
 pub(crate) const fn imports<H: Host>() -> [Import<H>; 4] {
     [

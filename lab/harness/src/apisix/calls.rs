@@ -8,8 +8,8 @@ use crate::abi::guest::{Args, Guest, Refused, check_text};
 use crate::abi::headers::Headers;
 use crate::abi::host_call::{HostCall, Status};
 use crate::abi::import::{Import, Tables};
+use crate::abi::log::Level;
 use crate::abi::module::coverage_imports;
-use crate::abi::system::Level;
 use crate::abi::wasi;
 
 /// This host's support for an import.

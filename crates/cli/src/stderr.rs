@@ -1,40 +1,13 @@
-//! Standard output takes payload and nothing else, standard error everything else.
+//! Standard error: everything but payload.
 
 use std::fmt::Display;
-use std::io::{ErrorKind, Write as _};
+use std::io::Write as _;
 
-use tokio::io::AsyncWriteExt;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::time::uptime;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-
-use crate::failure::Failure;
-
-/// Writes whole chunks without blocking the session, which must answer pings even while a pager does not read.
-pub(crate) struct Stdout {
-    inner: tokio::io::Stdout,
-}
-
-impl Stdout {
-    pub(crate) fn new() -> Self {
-        Self { inner: tokio::io::stdout() }
-    }
-
-    /// Writes and flushes `bytes`.
-    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.try_write(bytes).await.map_err(|why| match why.kind() {
-            ErrorKind::BrokenPipe => Failure::ReaderGone,
-            _ => Failure::Output(why),
-        })
-    }
-
-    async fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.inner.write_all(bytes).await?;
-        self.inner.flush().await
-    }
-}
 
 /// Writes a line. Errors are ignored: there is no other place to report them.
 pub(crate) fn say(line: impl Display) {
