@@ -20,6 +20,19 @@ async fn read_fails_while_no_server_is_reachable() {
 }
 
 #[tokio::test]
+async fn silent_consumer_is_noticed_within_three_seconds() {
+    let mut case = Case::of(3).await;
+    let wait = case.watch("S", 4).await;
+    case.server.process.freeze();
+    // Nothing but timers goes on.
+    tokio::time::pause();
+    let frozen = Instant::now();
+    until(|| !case.nats.is_watched(log("S"), 4, false)).await;
+    assert!(frozen.elapsed() < Duration::from_secs(3), "after {:?}", frozen.elapsed());
+    wait.abort();
+}
+
+#[tokio::test]
 async fn server_without_jetstream_is_not_ready() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path()).await.unwrap();

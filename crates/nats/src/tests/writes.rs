@@ -100,26 +100,29 @@ fn is_unknown(report: &DeliveryReport) -> bool {
 
 #[tokio::test]
 async fn commands_are_published_in_the_order_in_which_they_are_enqueued() {
+    const COMMANDS: u32 = 10;
+    // More messages than a task publishes before others have a turn.
+    const RECORDS: u32 = 200;
     let case = Case::of(0).await;
     case.stream("T", 0).await;
     let mut reports = Vec::new();
-    for command in 0..20 {
-        let mut records = numbered(command * 50..(command + 1) * 50);
+    for command in 0..COMMANDS {
+        let mut records = numbered(command * RECORDS..(command + 1) * RECORDS);
         for record in records.iter_mut().skip(1).step_by(2) {
             (record.topic, record.key) = ("T".to_owned(), Some("T.a".into()));
         }
         let enqueued = hand_over(&case.nats, records, &case.due).await;
-        assert_eq!(enqueued.queued, 50);
+        assert_eq!(enqueued.queued, RECORDS as usize);
         reports.push((command, enqueued.reports));
     }
     // The last first: reports do not depend on who waits for them.
     for (command, reports) in reports.into_iter().rev() {
-        let places = (0..50).map(|number| written(i64::from(command * 50 + number) / 2 + 1));
+        let places = (0..RECORDS).map(|number| written(i64::from(command * RECORDS + number) / 2 + 1));
         assert_eq!(within(reports).await, places.collect::<Vec<_>>());
     }
     for (stream, first) in [("S", 0), ("T", 1)] {
         let stored = case.stored(stream).await;
-        let want = (first..1_000).step_by(2).map(|number| number.to_string());
+        let want = (first..COMMANDS * RECORDS).step_by(2).map(|number| number.to_string());
         assert_eq!(data_of(&stored), want.collect::<Vec<_>>(), "{stream}");
     }
     assert!(!case.nats.has_queued_records());

@@ -115,6 +115,30 @@ async fn answer_that_left_a_partition_out_does_not_prove_its_end() {
 }
 
 #[tokio::test]
+async fn answer_before_a_wait_does_not_prove_its_end() {
+    let (looks, polls) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let broker = Broker::of_fetches(move |asked| {
+        let is_wait = !asked.wait().is_zero();
+        match if is_wait { &polls } else { &looks }.fetch_add(1, Ordering::Relaxed) {
+            0 => asked.usual(),
+            _ if is_wait => Step::Silence,
+            _ => asked.record(1, b'x'),
+        }
+    })
+    .await;
+    let reader = broker.reader();
+    // The leader is known: waits need one.
+    reader.read("t", at(0)).await.expect("an empty answer");
+    let late = async {
+        // The next long poll follows the answer to the first.
+        until(|| broker.waits().len() == 3).await;
+        reader.read("t", waiting(0, Duration::from_millis(100))).await.expect("a record")
+    };
+    let (_, fetched) = tokio::join!(reader.wait_at(0, 0), late);
+    assert_eq!(fetched.count, 1, "a probe finds what was written since");
+}
+
+#[tokio::test]
 async fn no_answer_is_older_than_its_question() {
     let broker = Broker::of_lists(|asked| asked.listed(7).after(Duration::from_millis(100))).await;
     let reader = broker.reader();
