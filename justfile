@@ -35,20 +35,14 @@ _demo-programs: wasm web
 # each promise once, in every way in that differs: units, the filter, the client for browsers, the simulation, end to end on a real Envoy and a real Kafka
 test: wasm web _browser _demo-programs
     cargo test --workspace {{ dev }} --tests --no-run
-    just _servers
-    # Then `alone` and `e2e`, even if a part has failed.
-    just _parts; parts=$?; cargo test --workspace {{ dev }} --test '[ae]*' --no-fail-fast && exit $parts
+    just _servers _tests
 
-# They wait as much as they compute, so that they run side by side.
 [parallel]
-_parts: _units _integration _pages
+_tests: _native _pages
 
-_units:
-    cargo test --workspace {{ dev }} --lib --bins --no-fail-fast
-
-# All others.
-_integration:
-    cargo test --workspace {{ dev }} --test '[!ae]*' --no-fail-fast
+# Those of the pages are done while the first units run.
+_native:
+    cargo test --workspace {{ dev }} --tests --no-fail-fast
 
 _pages:
     npm test --silent -w sluicegate -w browser-tests -w login
