@@ -152,3 +152,18 @@ async fn known_keys_stay_while_the_url_is_down() {
     later(MAX_AGE).await;
     assert_eq!(has(&source, "a").await, Some(true));
 }
+
+#[tokio::test]
+async fn set_of_any_size_is_not_read() {
+    // Spaces are JSON, too.
+    let padded = |more: usize| {
+        let [ids, spaces] = [set(&["a"]), " ".repeat(more)];
+        let (_, body) = ids.split_once("\r\n\r\n").unwrap();
+        let len = body.len() + more;
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {len}\r\nconnection: close\r\n\r\n{body}{spaces}")
+    };
+    for (more, known) in [(200_000, Some(true)), (262_144, None)] {
+        let server = Server::start(padded(more)).await;
+        assert_eq!(has(&server.source(), "a").await, known, "{more} more bytes");
+    }
+}
