@@ -11,6 +11,7 @@ mod subscribe;
 
 use std::io::Write as _;
 
+use bytes::Bytes;
 use prost::Message;
 use serde_json::Error;
 use sluicegate_backend::command::Command;
@@ -18,6 +19,7 @@ use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, System};
 use sluicegate_delivery::{Item, Place};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::wire::number::{KAFKA_DELIVERY_RESP, KAFKA_FETCH_RESP};
 use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Kind;
@@ -29,7 +31,7 @@ use self::metadata::Metadata;
 use self::multi_fetch::MultiFetch;
 use self::produce::Produce;
 use self::subscribe::Subscribe;
-use super::{Asked, Dialect, InFormat};
+use super::{Asked, Dialect, InFormat, plain, run};
 use crate::json::format::Format;
 use crate::json::record::Record;
 use crate::session::answer::{Answer, Encoding};
@@ -76,26 +78,14 @@ impl Dialect for Kafka {
     }
 
     fn json_command(&self, name: &str, json: &str) -> Option<(Kind, Result<InFormat, Error>)> {
-        let run = |command, format| (Asked::Command(command), format);
-        let plain = |command| run(command, Format::default());
         Some(match name {
-            "fetch" => {
-                let fetch = |fetch: Fetch| {
-                    let format = fetch.format;
-                    run(fetch.into(), format)
-                };
-                (Kind::Fetch, object(json).map(fetch))
-            }
+            "fetch" => (Kind::Fetch, object(json).map(|fetch: Fetch| run(fetch.format, fetch))),
             "multi_fetch" => {
-                let fetch = |fetch: MultiFetch| {
-                    let format = fetch.format;
-                    run(fetch.into(), format)
-                };
-                (Kind::MultiFetch, object(json).map(fetch))
+                (Kind::MultiFetch, object(json).map(|fetch: MultiFetch| run(fetch.format, fetch)))
             }
-            "list_offset" => (Kind::ListOffset, object(json).map(|list: ListOffset| plain(list.into()))),
-            "list_offsets" => (Kind::ListOffsets, object(json).map(|list: ListOffsets| plain(list.into()))),
-            "metadata" => (Kind::Topics, object(json).map(|names: Metadata| plain(names.into()))),
+            "list_offset" => (Kind::ListOffset, object(json).map(plain::<ListOffset>)),
+            "list_offsets" => (Kind::ListOffsets, object(json).map(plain::<ListOffsets>)),
+            "metadata" => (Kind::Topics, object(json).map(plain::<Metadata>)),
             "produce" => {
                 let records = object(json).and_then(Produce::decode);
                 (Kind::Produce, records.map(|records| plain(Command::Produce(records))))
@@ -135,8 +125,12 @@ impl Dialect for Kafka {
         produce::answer(sequence, reports, encoding)
     }
 
-    fn item(&self, sequence: i64, item: Item, encoding: Encoding) -> Answer {
-        item::answer(sequence, item, encoding)
+    fn item(&self, item: Item) -> Option<Resp> {
+        item::protobuf(item)
+    }
+
+    fn item_text(&self, sequence: i64, item: &Item) -> Option<Bytes> {
+        item::json(sequence, item)
     }
 
     fn put_message(&self, text: &mut Vec<u8>, partition: i32, message: &KafkaMessage, format: Format) {

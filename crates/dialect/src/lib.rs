@@ -17,12 +17,14 @@ pub mod session;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+use bytes::Bytes;
 use serde_json::Error;
 use sluicegate_backend::command::{Command, SubscribeCommand};
 use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, System};
 use sluicegate_delivery::{Item, Place, SkipCause};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Kind;
 use sluicegate_ws_session::request::Command as Known;
@@ -63,6 +65,16 @@ pub struct Subscribed {
 /// A command, and the format of keys and values in its answer.
 pub type InFormat = (Asked, Format);
 
+/// A command whose answer has keys and values in this format.
+fn run(format: Format, command: impl Into<Command>) -> InFormat {
+    (Asked::Command(command.into()), format)
+}
+
+/// A command whose answer has neither.
+fn plain<C: Into<Command>>(command: C) -> InFormat {
+    run(Format::default(), command)
+}
+
 /// The words of a messaging system, in sessions and in plain HTTP.
 pub trait Dialect: HttpDialect {
     /// The command to use instead of one of another system; none for a command of this system, or of all.
@@ -97,8 +109,11 @@ pub trait Dialect: HttpDialect {
     /// The answer with the report of each record.
     fn produced(&self, sequence: i64, reports: Vec<DeliveryReport>, encoding: Encoding) -> Answer;
 
-    /// The answer with an item without records. The other items have an answer that says nothing.
-    fn item(&self, sequence: i64, item: Item, encoding: Encoding) -> Answer;
+    /// The message of an item without records; none for the other items.
+    fn item(&self, item: Item) -> Option<Resp>;
+
+    /// The same in JSON.
+    fn item_text(&self, sequence: i64, item: &Item) -> Option<Bytes>;
 
     /// Appends a record in JSON.
     fn put_message(&self, text: &mut Vec<u8>, partition: i32, message: &KafkaMessage, format: Format);

@@ -10,6 +10,7 @@ mod subscribe;
 
 use std::io::Write as _;
 
+use bytes::Bytes;
 use prost::Message as _;
 use serde_json::Error;
 use sluicegate_backend::command::Command;
@@ -17,6 +18,7 @@ use sluicegate_backend::{CommandError, DeliveryReport, ListedOffset, System};
 use sluicegate_delivery::{Item, Place};
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::wire::number::{NATS_DELIVERY_RESP, NATS_FETCH_RESP};
 use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Kind;
@@ -27,7 +29,7 @@ use self::list_sequences::ListSequences;
 use self::message::Message;
 use self::publish::Publish;
 use self::subscribe::Subscribe;
-use super::{Asked, Dialect, InFormat};
+use super::{Asked, Dialect, InFormat, plain, run};
 use crate::json::format::Format;
 use crate::session::answer::{Answer, Encoding};
 use crate::session::members::object;
@@ -65,18 +67,9 @@ impl Dialect for Nats {
     }
 
     fn json_command(&self, name: &str, json: &str) -> Option<(Kind, Result<InFormat, Error>)> {
-        let plain = |command| (Asked::Command(command), Format::default());
         Some(match name {
-            "fetch" => {
-                let fetch = |fetch: Fetch| {
-                    let format = fetch.format;
-                    (Asked::Command(fetch.into()), format)
-                };
-                (Kind::Fetch, object(json).map(fetch))
-            }
-            "list_sequences" => {
-                (Kind::ListOffsets, object(json).map(|list: ListSequences| plain(list.into())))
-            }
+            "fetch" => (Kind::Fetch, object(json).map(|fetch: Fetch| run(fetch.format, fetch))),
+            "list_sequences" => (Kind::ListOffsets, object(json).map(plain::<ListSequences>)),
             "publish" => {
                 let records = object(json).and_then(Publish::decode);
                 (Kind::Produce, records.map(|records| plain(Command::Produce(records))))
@@ -116,8 +109,12 @@ impl Dialect for Nats {
         publish::answer(sequence, reports, encoding)
     }
 
-    fn item(&self, sequence: i64, item: Item, encoding: Encoding) -> Answer {
-        item::answer(sequence, item, encoding)
+    fn item(&self, item: Item) -> Option<Resp> {
+        item::protobuf(item)
+    }
+
+    fn item_text(&self, sequence: i64, item: &Item) -> Option<Bytes> {
+        item::json(sequence, item)
     }
 
     fn put_message(&self, text: &mut Vec<u8>, _: i32, message: &KafkaMessage, format: Format) {

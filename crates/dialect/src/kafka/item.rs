@@ -6,27 +6,16 @@ use sluicegate_delivery::{Item, Place, SubscribedTopic};
 use sluicegate_protocol as wire;
 use sluicegate_protocol::kafka_subscription_event::{self as event, Event};
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{
-    KafkaDeliveryResp, KafkaSubscribedResp, KafkaSubscriptionEvent, PartitionNext, PubSubResp,
-};
+use sluicegate_protocol::{KafkaDeliveryResp, KafkaSubscribedResp, KafkaSubscriptionEvent, PartitionNext};
 
 use super::SYSTEM;
 use crate::cause_name;
-use crate::session::answer::{Answer, Encoding};
 use crate::session::error::{Error, MAX_ERROR_BYTES, error_resp};
 use crate::session::subscribe::{cause, id_bytes, id_text, millis};
 use crate::session::text::{LATEST_PER_KEY, SnapshotEnd, text};
 
-/// The answer with an item without records.
-pub(super) fn answer(sequence: i64, item: Item, encoding: Encoding) -> Answer {
-    match encoding {
-        Encoding::Protobuf => Answer::Message(PubSubResp { sequence, resp: protobuf(item) }),
-        Encoding::Json(_) => Answer::Text(json(sequence, &item).unwrap_or_default()),
-    }
-}
-
 /// The message of an item without records; None for the other items.
-fn protobuf(item: Item) -> Option<Resp> {
+pub(super) fn protobuf(item: Item) -> Option<Resp> {
     let event = match item {
         Item::Subscribed(topics) => {
             let topics = topics.into_iter().map(subscribed).collect();
@@ -86,7 +75,7 @@ fn subscribed(SubscribedTopic { topic, topic_id, partitions }: SubscribedTopic) 
 }
 
 /// An item without records in JSON; none for the other items.
-fn json(sequence: i64, item: &Item) -> Option<Bytes> {
+pub(super) fn json(sequence: i64, item: &Item) -> Option<Bytes> {
     Some(match item {
         Item::Subscribed(topics) => {
             text(sequence, &Subscribed { subscribed: topics.iter().map(topic).collect(), snapshot: None })

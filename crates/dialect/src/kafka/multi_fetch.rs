@@ -71,7 +71,7 @@ impl From<MultiFetch> for Command {
 }
 
 impl Answer {
-    /// What was fetched of each of `partitions`. In JSON, with at most `max_bytes` of records. `metrics` count them.
+    /// Records of each of `partitions`. In JSON, with at most `max_bytes` of records. `metrics` count them.
     pub fn multi_fetched(
         sequence: i64,
         partitions: impl Iterator<Item = i32>,

@@ -26,7 +26,7 @@ fn answers_have_the_words_of_nats() {
             r#"{{"id":7,"results":[{{"sequence":5}},{{"sequence":5,"duplicate":true,"duplicate_window_ms":120000}},{{{failed}}}]}}"#
         )
     );
-    let check = |told: Item, want: &str| assert_eq!(text(item::answer(7, told, JSON)), want);
+    let check = |told: Item, want: &str| assert_eq!(item::json(7, &told).unwrap(), want);
     let stream = SubscribedTopic { topic: "s".into(), topic_id: Some(u128::MAX), partitions: vec![(0, 5)] };
     check(
         Item::Subscribed(vec![stream]),

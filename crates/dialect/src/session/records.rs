@@ -10,6 +10,7 @@ use bytes::Bytes;
 use sluicegate_backend::{Chunk, DecodeMessages as _, System, first_message};
 use sluicegate_delivery::cluster::escaped_log;
 use sluicegate_delivery::{Item, Place};
+use sluicegate_protocol::PubSubResp;
 use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::RouteMetrics;
 
@@ -18,7 +19,7 @@ use super::text::shrunk;
 use crate::json::format::Format;
 
 impl Answer {
-    /// What was fetched of `partition`, and where to continue. In JSON, with at most `max_bytes` of records. `metrics`
+    /// Records of `partition`, and where to continue. In JSON, with at most `max_bytes` of records. `metrics`
     /// count them.
     pub fn fetched(
         sequence: i64,
@@ -60,7 +61,12 @@ impl Answer {
                 let log = escaped_log(system, &place.topic, place.partition);
                 Self::failed(sequence, system, format_args!("deliver messages, {log}"), error)
             }
-            (item, _) => crate::of(system).item(sequence, item, encoding),
+            (item, Encoding::Protobuf) => {
+                Self::Message(PubSubResp { sequence, resp: crate::of(system).item(item) })
+            }
+            (item, Encoding::Json(_)) => {
+                Self::Text(crate::of(system).item_text(sequence, &item).unwrap_or_default())
+            }
         }
     }
 }
