@@ -26,8 +26,8 @@ use futures_util::{FutureExt, StreamExt};
 use sluicegate_backend::command::Record;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
-    AnswerReservation, Backend, Chunk, CommandError, Description, Enqueued, Fault, Fetch, ListedOffset, Log,
-    System, Unready, Version,
+    AnswerReservation, Backend, Chunk, CommandError, CommandFuture, Description, Enqueued, Fault, Fetch,
+    ListedOffset, Log, System, Unready, Version,
 };
 use sluicegate_fair_share::ClientKey;
 pub use sluicegate_reader::{EncoderPool, PropertyError, is_secret};
@@ -103,7 +103,7 @@ impl Backend for Kafka {
         fetch: Fetch,
         scans: &'a ClusterRate,
         reservation: &'a mut dyn AnswerReservation,
-    ) -> BoxFuture<'a, Result<Chunk, CommandError>> {
+    ) -> CommandFuture<'a, Chunk> {
         async move {
             let fetched = self.reader.fetch(log, fetch, &Scans(scans), reservation).await;
             fetched.map_err(|error| self.failed(&error))
@@ -119,11 +119,7 @@ impl Backend for Kafka {
         self.reader.version(log).unwrap_or_default()
     }
 
-    fn ask_version<'a>(
-        &'a self,
-        source: ClientKey,
-        log: Log<'a>,
-    ) -> BoxFuture<'a, Result<Version, CommandError>> {
+    fn ask_version<'a>(&'a self, source: ClientKey, log: Log<'a>) -> CommandFuture<'a, Version> {
         async move {
             let asked = self.reader.refresh(source, log).await;
             asked.map(|()| self.version(log)).map_err(|error| self.failed(&error))
@@ -139,7 +135,7 @@ impl Backend for Kafka {
         &'a self,
         source: ClientKey,
         topic: &'a str,
-    ) -> BoxFuture<'a, Result<Option<Duration>, CommandError>> {
+    ) -> CommandFuture<'a, Option<Duration>> {
         let life = self.reader.tombstone_life(source, topic);
         life.map(|life| life.map_err(|error| self.failed(&error))).boxed()
     }
@@ -149,7 +145,7 @@ impl Backend for Kafka {
         source: ClientKey,
         log: Log<'a>,
         epoch: i32,
-    ) -> BoxFuture<'a, Result<Option<i64>, CommandError>> {
+    ) -> CommandFuture<'a, Option<i64>> {
         let end = self.reader.end_of_epoch(source, log, epoch);
         end.map(|end| end.map_err(|error| self.failed(&error))).boxed()
     }
@@ -179,7 +175,7 @@ impl Backend for Kafka {
         listed.map(|(number, listed)| (number, listed.map_err(|error| self.failed(&error)))).boxed()
     }
 
-    fn topics(&self) -> BoxFuture<'_, Result<Arc<[String]>, CommandError>> {
+    fn topics(&self) -> CommandFuture<'_, Arc<[String]>> {
         self.reader.topics().map(|topics| topics.map_err(|error| self.failed(&error))).boxed()
     }
 
@@ -187,11 +183,7 @@ impl Backend for Kafka {
         self.reader.known_partitions(topic)
     }
 
-    fn partitions<'a>(
-        &'a self,
-        source: ClientKey,
-        topic: &'a str,
-    ) -> BoxFuture<'a, Result<Arc<Description>, CommandError>> {
+    fn partitions<'a>(&'a self, source: ClientKey, topic: &'a str) -> CommandFuture<'a, Arc<Description>> {
         let described = self.reader.topic(source, topic).map(move |described| match described {
             Ok(described) => Ok(self.descriptions.of(topic, described)),
             Err(error) => Err(self.failed(&error)),
@@ -199,7 +191,7 @@ impl Backend for Kafka {
         described.boxed()
     }
 
-    fn check_log<'a>(&'a self, source: ClientKey, log: Log<'a>) -> BoxFuture<'a, Result<(), CommandError>> {
+    fn check_log<'a>(&'a self, source: ClientKey, log: Log<'a>) -> CommandFuture<'a, ()> {
         let checked = self.reader.check_partition(source, log);
         checked.map(|checked| checked.map_err(|error| self.failed(&error).with_retry())).boxed()
     }
@@ -217,7 +209,7 @@ impl Backend for Kafka {
         records: Vec<Record>,
         errors: Vec<Option<CommandError>>,
         due: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<Enqueued<'a>, CommandError>> {
+    ) -> CommandFuture<'a, Enqueued<'a>> {
         async move {
             let Some(writer) = &self.writer else {
                 return Err(CommandError::new(Fault::Rejected, 0, "this cluster has no producer"));

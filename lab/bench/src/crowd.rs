@@ -223,7 +223,7 @@ impl Place {
         Ok(())
     }
 
-    /// What all Envoys use, and the bridge.
+    /// CPU and memory of all Envoys, and of the bridge.
     fn usage(&self) -> Result<[Usage; 2], Failure> {
         let envoys = std::iter::once(self.stack.envoy()).chain(&self.others).map(|envoy| &envoy.process);
         Ok([total(envoys)?, self.stack.bridge.process.usage()?])

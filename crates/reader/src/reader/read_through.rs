@@ -34,7 +34,7 @@ impl SkipMeter for () {
 }
 
 impl LogReads<'_> {
-    /// What there is: records that were read before, or else by requests that were sent after this call began.
+    /// Records that were read before, or else read by requests that were sent after this call began.
     ///
     /// After each part of the log that is skipped, the call waits for its client's turn. Others who want the same do
     /// not wait for it.

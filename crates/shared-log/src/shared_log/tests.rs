@@ -57,7 +57,7 @@ fn edge_is_where_the_next_gap_begins() {
     }
     let edge = |position, enough| logs.edge(&log("a"), 1, position, enough, now);
     assert_eq!((edge(0, 501), edge(0, 500)), (Some(5), None), "500 bytes follow");
-    // Those of the chunk in which it begins do not count.
+    // Records of the chunk in which it begins do not count.
     assert_eq!((edge(1, 201), edge(1, 200)), (Some(5), None));
     assert_eq!((edge(5, 100), edge(8, 100), edge(-1, 100)), (Some(5), Some(8), Some(-1)));
     let covers = |position| logs.covers(&log("a"), 1, position, now);

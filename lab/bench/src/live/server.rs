@@ -214,7 +214,7 @@ impl Server {
         Ok(Some(sent / log.metadata()?.len() as f64))
     }
 
-    /// What the gateway uses, if there is one, and the servers behind it.
+    /// CPU and memory of the gateway, if there is one, and of the servers behind it.
     pub(super) fn usage(&self) -> Result<[Usage; 2], Failure> {
         let (gateway, servers): (_, Vec<&Process>) = match &self.system {
             System::Sluicegate { stack, .. } => {

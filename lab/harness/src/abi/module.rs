@@ -113,7 +113,7 @@ impl<H: Host> Instance<H> {
         self.instance.get_func(&self.store, export).is_some()
     }
 
-    /// Calls an export with a full budget, and returns its result, if it has one. `None`: there is no such export.
+    /// Result of an export that is called with a full budget. `None`: there is no such export.
     pub(crate) fn call(&mut self, export: &str, args: &[u32]) -> Option<Result<Option<u32>, Failure>> {
         let function = self.instance.get_func(&self.store, export)?;
         let params: Vec<_> = args.iter().map(|arg| Val::I32(arg.cast_signed())).collect();

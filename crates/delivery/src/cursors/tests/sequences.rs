@@ -35,7 +35,7 @@ const SEQUENCES: &[(&str, &str)] = &[
     ("take", "Ready: delivery up to 5"),
     ("turn", "Asking: ask for records from 5"),
     ("end, gap", "AtEnd: caught up at 5, wait end seen at 5"),
-    // Moves past what is no record are told in time.
+    // Positions behind markers and aborted records are told in time.
     ("Asking", ""),
     ("nothing, gap", "Ready: progress in 900 ms"),
     ("turn", "Asking: ask for records from 4"),
