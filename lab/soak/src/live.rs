@@ -113,8 +113,7 @@ pub async fn check(setup: Setup<'_>) -> Summary {
     let writers = Writers::numbered(cluster.sink(&cluster.source()).await, PARTITIONS, value);
     let table_writers = tables.write(&cluster, &mut random).await;
     let kills = chaos::run(&mut cluster, &mut tables, &mut stack, (duration, discards), &mut random).await;
-    // All nodes run now: each run has a deletion.
-    tables.delete(&cluster, &mut random).await;
+    tables.end(&cluster, &mut random).await;
     let (written, table_written) =
         tokio::join!(writers.stop(), table_writers.stop_with_last(tables.partitions()));
 

@@ -61,21 +61,33 @@ impl Tables {
             self.deleted_at = Instant::now();
             self.delete(cluster, random).await;
         }
+        let due = BETWEEN_ADDITIONS * u32::try_from(self.partitions() + 1 - PARTITIONS).unwrap();
+        if self.partitions() < MOST_PARTITIONS && self.start.elapsed() >= due {
+            self.grow(cluster).await;
+        }
+    }
+
+    /// Has what each run has, also if nodes were away whenever it was due: all nodes run now.
+    pub(super) async fn end(&mut self, cluster: &Cluster<'_>, random: &mut Random) {
+        self.delete(cluster, random).await;
+        while matches!(cluster, Cluster::Kafka(..)) && self.partitions() == PARTITIONS {
+            self.grow(cluster).await;
+        }
+    }
+
+    /// Adds a partition to a topic.
+    async fn grow(&self, cluster: &Cluster<'_>) {
         let Cluster::Kafka(kafka, _) = cluster else { return };
-        let next = self.partitions() + 1;
-        let due = BETWEEN_ADDITIONS * u32::try_from(next - PARTITIONS).unwrap();
-        if next <= MOST_PARTITIONS && self.start.elapsed() >= due {
-            // An error does not say whether it was added.
-            let _ = kafka.grow_topic(self.source.name(), next).await;
-            if let Ok(partitions) = kafka.partitions(self.source.name()) {
-                self.partitions.send_replace(i32::try_from(partitions.len()).unwrap());
-            }
+        // An error does not say whether it was added.
+        let _ = kafka.grow_topic(self.source.name(), self.partitions() + 1).await;
+        if let Ok(partitions) = kafka.partitions(self.source.name()) {
+            self.partitions.send_replace(i32::try_from(partitions.len()).unwrap());
         }
     }
 
     /// Deletes the beginning of a log. It is tried until it succeeds: a start that a leader has told, but no other node,
     /// is lost with that leader.
-    pub(super) async fn delete(&mut self, cluster: &Cluster<'_>, random: &mut Random) {
+    async fn delete(&mut self, cluster: &Cluster<'_>, random: &mut Random) {
         let partition = i32::try_from(random.below(usize::try_from(PARTITIONS).unwrap())).unwrap();
         let start = loop {
             match cluster.bounds(&self.source, partition).await {
