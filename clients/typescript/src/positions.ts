@@ -29,10 +29,11 @@ export interface PlacesOfLog {
   next: Map<number, number>;
 }
 
-/** @internal */
-export function placesOf(positions: Positions = {}): Places {
+/** @internal Throws a TypeError if what a page has kept are no positions. */
+export function placesOf(positions?: Positions | null): Places {
+  check(positions);
   return new Map(
-    Object.entries(positions).map(([topic, { id = "", next = {} }]) => {
+    Object.entries(positions ?? {}).map(([topic, { id = "", next = {} }]) => {
       const offsets = Object.entries(next).map(([partition, offset]) => [Number(partition), offset] as const);
       return [topic, { id, next: new Map(offsets) }];
     }),
@@ -46,10 +47,11 @@ export function positionsOf(places: Places): Positions {
   );
 }
 
-/** @internal */
-export function streamPlacesOf(positions: StreamPositions = {}): Places {
+/** @internal Throws a TypeError if what a page has kept are no positions. */
+export function streamPlacesOf(positions?: StreamPositions | null): Places {
+  check(positions);
   return new Map(
-    Object.entries(positions).map(([stream, { id, next }]) => [stream, { id, next: new Map([[0, next]]) }]),
+    Object.entries(positions ?? {}).map(([stream, { id, next }]) => [stream, { id, next: new Map([[0, next]]) }]),
   );
 }
 
@@ -125,4 +127,18 @@ export function positionsIn<P = any>(storage: TextStorage, name: string): Stored
   };
 }
 
+function check(positions: object | null | undefined): void {
+  for (const [log, place] of Object.entries(positions ?? {})) checkPlace(place, `positions.${log}`);
+}
+
+const checkPlace = allow("an id and next, as they were saved", (place) => {
+  try {
+    const { id = "", next } = place;
+    fromBase64(id);
+    const numbers = typeof next === "object" ? Object.entries(next).flat() : [next];
+    return numbers.every((number: any) => Number.isSafeInteger(+number) && number >= 0);
+  } catch {
+    return false;
+  }
+});
 const checkStorage = allow("localStorage or sessionStorage", (value) => typeof value?.getItem === "function");

@@ -62,7 +62,7 @@ test("`last` does not begin before the start of a partition, and reads the wante
   gate.close();
 });
 
-test("stored positions override `last`, until they are cleared", async () => {
+test("stored positions override `last`, until they are cleared or cannot be read", async () => {
   const server = topic();
   server.write(0, 10);
   const stored = new Map([["p", JSON.stringify({ t: { id: "", next: { 0: 4, 1: 0 } } })]]);
@@ -83,6 +83,30 @@ test("stored positions override `last`, until they are cleared", async () => {
   positions.clear();
   assert.equal(stored.size, 0);
   assert.equal(await first(), 9);
+  for (const text of ["{", "null"]) {
+    stored.set("p", text);
+    assert.equal(await first(), 9);
+  }
+  for (const place of ["null", '{"next":null}', '{"next":{"0":1.5}}', '{"next":{"a":1}}', '{"id":"?","next":{}}']) {
+    stored.set("p", `{"t":${place}}`);
+    const message = `positions.t: expected an id and next, as they were saved, got ${place}`;
+    await assert.rejects(first, { name: "TypeError", message });
+  }
+  gate.close();
+});
+
+test("topics that need several answers are all listed", async () => {
+  const server = new Server();
+  server.answer = (req) => {
+    if (req.case !== "cmdKafkaMetadata") return undefined;
+    const rest = ["a", "b", "c"].filter((name) => name > req.value.after);
+    return { case: "kafkaMetadataResp", value: { topics: [{ name: rest[0]! }], more: rest.length > 1 } };
+  };
+  const gate = connect(URL);
+  assert.deepEqual(
+    (await gate.topics()).map(({ name }) => name),
+    ["a", "b", "c"],
+  );
   gate.close();
 });
 

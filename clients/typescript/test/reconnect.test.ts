@@ -125,6 +125,35 @@ test("`retryNow` ends the pause before the next attempt", async (t) => {
   gate.close();
 });
 
+test("an attempt to connect is given up after 20 s", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const server = new Server();
+  const { WebSocket } = globalThis;
+  let closed = 0;
+  globalThis.WebSocket = class {
+    close() {
+      closed += 1;
+    }
+  } as unknown as typeof WebSocket;
+  const gate = connect(URL);
+  const ping = gate.ping();
+  for (const [elapsed, state] of [
+    [19_999, "connecting"],
+    [1, "waiting"],
+  ] as const) {
+    for (let turn = 0; turn < 10; turn++) await setImmediate();
+    t.mock.timers.tick(elapsed);
+    for (let turn = 0; turn < 10; turn++) await setImmediate();
+    assert.equal(gate.status.state, state);
+  }
+  assert.equal(closed, 1);
+  globalThis.WebSocket = WebSocket;
+  gate.retryNow();
+  await ping;
+  assert.equal(server.opened, 1);
+  gate.close();
+});
+
 test("the pause ends if the browser is online again, or a hidden page is shown", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const window = new EventTarget();

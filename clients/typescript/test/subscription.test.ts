@@ -407,6 +407,51 @@ test("pauses grow while the server closes connections without an answer", async 
   gate.close();
 });
 
+test("pauses are short again after a connection that lasted", async (t) => {
+  t.mock.method(Math, "random", () => 0.001);
+  let now = 0;
+  t.mock.method(Date, "now", () => now);
+  const server = new Server();
+  server.fails = 3;
+  const gate = connect(URL);
+  const pauses: number[] = [];
+  gate.addEventListener("status", ({ detail }) => {
+    if (detail.state === "waiting") pauses.push(detail.retryIn);
+  });
+  await gate.ping();
+  for (const lasted of [10_000, 10_001]) {
+    now += lasted;
+    server.cut();
+    await gate.ping();
+  }
+  assert.deepEqual(pauses, [0.5, 1, 2, 4, 0.5]);
+  gate.close();
+});
+
+test("a subscription that fails is begun again, after pauses that grow until it delivers", async (t) => {
+  t.mock.method(Math, "random", () => 0.001);
+  const server = new Server();
+  const gate = connect(URL);
+  const loop = gate.subscribe("t", { from: "earliest" });
+  server.write(0, 1);
+  await loop.next();
+  const { mock } = t.mock.method(globalThis, "setTimeout");
+  const error = { message: "busy", reason: 9, retriable: true, retryAfterMs: 3 };
+  let refusals = 2;
+  server.answer = (req) =>
+    req.case === "cmdKafkaSubscribe" && refusals-- > 0 ? { case: "errorResp", value: error } : undefined;
+  for (const offset of [1, 2]) {
+    server.tell({ case: "errorResp", value: error });
+    server.write(0, 1);
+    while ((await loop.next()).value?.offset !== offset);
+  }
+  assert.deepEqual(
+    mock.calls.map(({ arguments: [, milliseconds] }) => milliseconds),
+    [3.5, 4, 5, 3.5],
+  );
+  gate.close();
+});
+
 test("a record whose acknowledgement is lost has an unknown outcome", async () => {
   const endings = { disconnected: (server: Server) => server.cut(), closed: (_: Server, gate: Gate) => gate.close() };
   for (const [reason, end] of Object.entries(endings)) {

@@ -70,6 +70,7 @@ mod tests {
     use sluicegate_protocol::ErrorResp;
 
     use super::*;
+    use crate::ConnectError;
 
     const RETRIES: Retries = Retries { max: 3, within: Duration::from_secs(10) };
 
@@ -112,7 +113,7 @@ mod tests {
         let closed = |code| Error::Closed { code, reason: String::new() };
         let reconnect = |retriable| Error::Reconnect { detail: String::new(), retriable };
         let lost = Error::Lost { detail: String::new() };
-        for error in [failed(true, 0), lost, closed(1001), closed(1013), reconnect(true)] {
+        for error in [failed(true, 0), lost, closed(1001), closed(1012), closed(1013), reconnect(true)] {
             for (failures, nominal) in [(1, 100), (2, 200), (9, 20_000), (u32::MAX, 20_000)] {
                 let pause = || resume_pause(&error, failures, false).unwrap().as_millis();
                 assert!((0..100).all(|_| pause() <= nominal), "{error:?}");
@@ -133,5 +134,11 @@ mod tests {
         let pauses: Vec<u128> = (0..100).map(|_| resume_pause(&over, 1, true).unwrap().as_millis()).collect();
         assert!(pauses.iter().all(|pause| *pause <= 3200), "{pauses:?}");
         assert!(pauses.iter().any(|pause| *pause < 800) && pauses.iter().any(|pause| *pause > 2400));
+        // The gateway can know sooner than the client.
+        let refused = ConnectError::Refused { url: String::new(), status: 401, body: String::new() };
+        for logs_in in [false, true] {
+            let error = Error::reconnect(&refused, logs_in);
+            assert_eq!(resume_pause(&error, 1, logs_in).is_some(), logs_in);
+        }
     }
 }

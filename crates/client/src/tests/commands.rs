@@ -125,6 +125,20 @@ async fn each_record_has_a_place_or_an_error() {
     assert!(matches!(client.produce(vec![record("e")]).await, Err(Error::Protocol { .. })));
 }
 
+/// Nobody knows whether it was written.
+#[tokio::test]
+async fn write_without_an_answer_is_not_repeated() {
+    let limit = Duration::from_millis(50);
+    let (client, mut peer) = connected(|builder| builder.request_timeout(limit)).await;
+    let produced = client.produce(vec![ProduceRecord::default()]).await;
+    assert_eq!(produced, Err(Error::Timeout { after: limit }));
+    assert!(matches!(peer.request().await.1, Req::CmdKafkaProduce(_)));
+    let pinging = tokio::spawn(async move { client.ping("").await });
+    let (sequence, state) = peer.ping().await;
+    peer.pong(sequence, state).await;
+    pinging.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn wrong_kind_of_answer_fails_its_command_only() {
     let (client, _server) = session(async |mut peer: Peer| {

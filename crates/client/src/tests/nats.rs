@@ -188,7 +188,7 @@ async fn subscription_continues_in_the_same_stream_after_every_loss() {
     let (listener, url) = listener().await;
     let server = tokio::spawn(async move {
         let mut begins = Vec::new();
-        for loss in 0..4 {
+        for loss in 0..5 {
             let mut peer = accept(&listener).await;
             let (sequence, Req::CmdNatsSubscribe(command)) = peer.request().await else { panic!() };
             let NatsSource { stream_id, from, .. } = command.sources[0].clone();
@@ -206,6 +206,11 @@ async fn subscription_continues_in_the_same_stream_after_every_loss() {
                     let event = Some(Event::Skipped(skipped));
                     peer.answer(sequence, Resp::NatsSubscriptionEvent(NatsSubscriptionEvent { event })).await;
                 }
+                2 => {
+                    let caught_up = CaughtUp { stream: "orders".into(), next_sequence: 12 };
+                    let event = Some(Event::CaughtUp(caught_up));
+                    peer.answer(sequence, Resp::NatsSubscriptionEvent(NatsSubscriptionEvent { event })).await;
+                }
                 _ => peer.answer(sequence, delivery(&[next, next + 1])).await,
             }
         }
@@ -219,10 +224,10 @@ async fn subscription_continues_in_the_same_stream_after_every_loss() {
             read.extend(sequences_of(&delivery.messages));
         }
     }
-    assert_eq!(read, [10, 11, 12, 13]);
+    assert_eq!(read, [12, 13, 14, 15]);
     let at = |sequence| ("id".into(), Some(From::Sequence(sequence)));
     let first = (bytes::Bytes::new(), Some(From::Timestamp(-2)));
-    assert_eq!(server.await.unwrap(), [first, at(3), at(10), at(12)]);
+    assert_eq!(server.await.unwrap(), [first, at(3), at(10), at(12), at(14)]);
 }
 
 fn message(sequence: i64) -> NatsMessage {

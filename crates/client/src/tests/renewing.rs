@@ -88,6 +88,24 @@ async fn subscription_continues_with_another_token() {
 }
 
 #[tokio::test]
+async fn calls_of_refresh_never_overlap() {
+    let (listener, url) = listener().await;
+    let running = Arc::new(AtomicU32::new(0));
+    let builder = Client::builder(url).refresh(move || {
+        let running = Arc::clone(&running);
+        async move {
+            assert_eq!(running.fetch_add(1, Ordering::Relaxed), 0);
+            tokio::task::yield_now().await;
+            running.fetch_sub(1, Ordering::Relaxed);
+            Ok("token".into())
+        }
+    });
+    let both = async { (accept(&listener).await, accept(&listener).await) };
+    let (one, other, _) = tokio::join!(builder.clone().connect(), builder.connect(), both);
+    assert!(one.is_ok() && other.is_ok());
+}
+
+#[tokio::test]
 async fn failed_login_opens_no_connection() {
     let (listener, url) = listener().await;
     let refused = LoginError { detail: "logged out".into(), retriable: false };

@@ -1,7 +1,7 @@
 //! Subscriptions.
 
 use sluicegate_protocol::kafka_source::From;
-use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Retrying, Skipped};
+use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Retrying, Skipped, SnapshotEnd};
 use sluicegate_protocol::{
     CmdKafkaSubscribe, KafkaDeliveryResp, KafkaSource, KafkaSubscribedResp, KafkaSubscriptionEvent, OnLag,
     PartitionNext, RecordFilter, SubscribedTopic,
@@ -232,6 +232,27 @@ async fn subscription_outlives_its_client() {
 }
 
 #[tokio::test]
+async fn pauses_do_not_grow_while_records_arrive() {
+    let (client, _server) = session(async |mut peer: Peer| {
+        for offset in 0..6 {
+            let (sequence, _) = subscribed(&mut peer).await;
+            peer.answer(sequence, delivery(0, &[offset])).await;
+            peer.answer(sequence, busy()).await;
+        }
+        peer.message().await
+    })
+    .await;
+    let mut subscription = client.subscribe(of_t());
+    let mut pauses = Vec::new();
+    while pauses.len() < 6 {
+        if let Update::Reconnecting { pause, .. } = subscription.next().await.unwrap().unwrap() {
+            pauses.push(pause);
+        }
+    }
+    assert!(pauses.iter().all(|pause| *pause <= Duration::from_millis(100)), "{pauses:?}");
+}
+
+#[tokio::test]
 async fn closed_client_ends_its_subscriptions() {
     let (client, _server) = session(async |mut peer: Peer| {
         subscribed(&mut peer).await;
@@ -263,6 +284,26 @@ async fn silent_connection_is_checked_and_replaced() {
     let next = subscription.next().await;
     assert!(matches!(next, Some(Ok(Update::Reconnecting { error: Error::Timeout { .. }, .. }))), "{next:?}");
     server.await.unwrap();
+}
+
+#[tokio::test]
+async fn table_is_complete_from_the_end_of_each_snapshot_on() {
+    let (client, _server) = session(async |mut peer: Peer| {
+        let (sequence, _) = peer.request().await;
+        let begin = Resp::KafkaSubscribedResp(KafkaSubscribedResp { snapshot: true, ..Default::default() });
+        let event = Some(Event::SnapshotEnd(SnapshotEnd::default()));
+        let end = Resp::KafkaSubscriptionEvent(KafkaSubscriptionEvent { event });
+        for answer in [begin.clone(), end.clone(), begin, end] {
+            peer.answer(sequence, answer).await;
+        }
+        peer.message().await
+    })
+    .await;
+    let mut table = client.table("t");
+    for is_complete in [false, true, false, true] {
+        table.next().await.unwrap().unwrap();
+        assert_eq!(table.is_complete(), is_complete);
+    }
 }
 
 /// All of topic `t`.
