@@ -104,7 +104,7 @@ test("a reloaded page shows the stored table at once, and catches up", async () 
   const command = server.commands.findLast((req) => req.case === "cmdKafkaSubscribe");
   assert(command?.case === "cmdKafkaSubscribe");
   assert.deepEqual(command.value.sources[0]!.next[0]?.offset, 5n);
-  assert.ok(command.value.awayMs >= 60n && command.value.awayMs < 10_000n, `${command.value.awayMs}`);
+  assert.ok(command.value.awayMs! >= 60n && command.value.awayMs! < 10_000n, `${command.value.awayMs}`);
   other.gate.close();
 });
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 
+import { recordCost } from "../src/cost.ts";
 import type { CmdKafkaSubscribe } from "../src/generated/pubsub_pb.ts";
 import { connect, type Gate, type Table, type TableEvent, type TableOptions } from "../src/tables.ts";
 import { Server } from "./server.ts";
@@ -114,7 +115,7 @@ test("a connection that is lost before the snapshot ends begins anew", async (t)
   server.logs[0]!.pop();
   server.holdsSnapshots = false;
   const { sources, awayMs } = await reconnected(server, table);
-  assert.deepEqual([sources[0]!.next, sources[0]!.topicId.length, awayMs], [[], 0, 0n]);
+  assert.deepEqual([sources[0]!.next, sources[0]!.topicId.length, awayMs], [[], 0, undefined]);
   assert.equal(table.size, 0);
 });
 
@@ -357,6 +358,18 @@ test("a table reports its status, progress and outages", async () => {
   assert.deepEqual(events[0], { type: "building", ...AT, next: 3, end: 9 });
 });
 
+test("a closed table changes no more, whatever is on its way", async () => {
+  const events: string[] = [];
+  const { server, table } = open(new Server(), { onEvent: ({ type }) => events.push(type) });
+  await until(() => table.status === "current");
+  events.length = 0;
+  server.put(0, "a", "1");
+  server.tell({ case: "kafkaSubscriptionEvent", value: { event: { case: "caughtUp", value: AT } } });
+  table.close();
+  for (let turn = 0; turn < 10; turn++) await setImmediate();
+  assert.deepEqual([table.size, events], [0, ["status"]]);
+});
+
 test("what a table has taken is granted again", async () => {
   const server = new Server();
   const text = `"${"x".repeat(100_000)}"`;
@@ -364,7 +377,12 @@ test("what a table has taken is granted again", async () => {
   const { table } = open(server);
   await table.ready;
   assert.equal(table.size, 30);
-  assert.ok(server.commands.some((req) => req.case === "cmdCredit"));
+  const granted = server.commands.reduce(
+    (sum, req) => sum + (req.case === "cmdCredit" ? Number(req.value.bytes) : 0),
+    0,
+  );
+  const taken = server.logs[0]!.reduce((sum, record) => sum + recordCost(record), 0);
+  assert.ok(granted > taken / 2 && granted <= taken, `${granted} of ${taken}`);
 });
 
 test("subjects are the keys of a stream, and markers of NATS remove them", async (t) => {

@@ -182,8 +182,9 @@ pub struct SubscribeCommand {
 /// A table: the newest record of each key, and then each change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TableCommand {
-    /// If the sources say where to go on: the time since the client got something of the table last.
-    pub away: Duration,
+    /// If the sources say where to go on: the time since the client got something of the table last. None: not known, so
+    /// that it begins anew.
+    pub away: Option<Duration>,
 }
 
 /// A topic to deliver records of.

@@ -133,7 +133,7 @@ impl Subscribe {
             credit: Some(self.window),
             on_lag: self.on_lag.into(),
             snapshot: self.snapshot.into(),
-            away_ms: 0,
+            away_ms: None,
         }
     }
 }

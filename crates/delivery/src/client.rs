@@ -81,6 +81,11 @@ impl Client {
         self.items.push_back(Item::Snapshot(self.told(added)));
     }
 
+    /// Whether the client is granted all records of a topic.
+    pub(super) fn sees_all(&self, topic: &str) -> bool {
+        self.topics.get(topic).is_some_and(|topic| topic.rows.is_all())
+    }
+
     /// Knows topics, or more partitions of them, without records that the client is granted.
     pub(super) fn know(&mut self, added: &[SubscribedTopic]) {
         for SubscribedTopic { topic, topic_id, partitions } in added {

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 pub(super) use self::steps::{Answer, Event, Question, Step};
 use super::client::Client;
+use super::cluster::{SOONEST_FORGOTTEN, UNKNOWN_LIFE};
 use super::failures::Failures;
 use super::item::{Item, Place, SkipCause};
 use super::lag::Position;
@@ -43,6 +44,8 @@ pub(super) struct Cursor {
     outage: Option<Outage>,
     /// When the position was at the end of the log last. None: never.
     current: Option<Instant>,
+    /// When it was asked how long the topic keeps a record that removes its key, and the answer.
+    life: Option<(Instant, Option<Duration>)>,
     /// The log's start that the client of a table knows.
     start: i64,
     /// Records before this offset have replaced others in the snapshot of a table.
@@ -126,6 +129,7 @@ impl Cursor {
             has_moved: false,
             outage: None,
             current: None,
+            life: None,
             start: -1,
             seen: 0,
         }
@@ -146,6 +150,11 @@ impl Cursor {
     /// All records before it, and before `seen`, are those of the leader of this epoch.
     pub(super) fn know(&mut self, epoch: Option<i32>, seen: i64) {
         (self.epoch, self.seen) = (epoch, seen);
+    }
+
+    /// The client has all that was in the log at this time.
+    pub(super) fn is_current_at(&mut self, time: Instant) {
+        self.current = Some(time);
     }
 
     /// The next step after an event. None: it still waits.
@@ -209,6 +218,13 @@ impl Cursor {
             // A leader that is none any more can lack records before the cursor.
             (_, _) if is_behind => {}
             (_, leader) => self.epoch = leader,
+        }
+        if client.is_table() && fetched.has_gap_from(self.next) {
+            match self.has_removals(now) {
+                None => return (None, Step::Ask(Question::TombstoneLife)),
+                Some(false) => return (None, lose(client)),
+                Some(true) => {}
+            }
         }
         if let Some(outage) = self.outage.take() {
             self.told = Told::Behind;
@@ -299,6 +315,10 @@ impl Cursor {
             Answer::TopicId(Ok(_)) if self.epoch.is_some() && version.leader_epoch.is_none() => pause(now),
             Answer::TopicId(Ok(_)) => Step::Turn,
             Answer::TopicId(Err(error)) => self.retry(error, client, now),
+            Answer::TombstoneLife(life) => {
+                self.life = Some((now.at, life.unwrap_or(Some(UNKNOWN_LIFE))));
+                Step::FirstTurn
+            }
             Answer::Ends(error) => self.fail(error, version, client, now),
             Answer::EndOfEpoch(_) | Answer::Nothing => pause(now),
         }
@@ -333,8 +353,24 @@ impl Cursor {
             }
             Answer::Ends(_) if client.is_table() => lose(client),
             Answer::Ends(lost) => self.end(lost, client),
-            Answer::Kept | Answer::Records(_) | Answer::TopicId(_) | Answer::Nothing => pause(now),
+            Answer::Kept
+            | Answer::Records(_)
+            | Answer::TopicId(_)
+            | Answer::TombstoneLife(_)
+            | Answer::Nothing => pause(now),
         }
+    }
+
+    /// Whether the log still has each removal that was written since the position was at its end. None: that has to be
+    /// asked.
+    fn has_removals(&self, now: Moment) -> Option<bool> {
+        let behind = now.at.saturating_duration_since(self.current.unwrap_or(now.at));
+        if behind < SOONEST_FORGOTTEN {
+            return Some(true);
+        }
+        let is_known = |asked: &Instant| now.at.saturating_duration_since(*asked) < LIFE_KNOWN;
+        let (_, life) = self.life.as_ref().filter(|(asked, _)| is_known(asked))?;
+        Some(life.is_none_or(|life| behind <= life))
     }
 
     /// Waits for a leader that was just elected, which does not know yet how far records are committed: as long as it has
@@ -465,6 +501,9 @@ fn unanswered(system: System) -> CommandError {
 
 /// The time after which the client is told of a question without an answer.
 pub(super) const SLOW: Duration = Duration::from_millis(1_200);
+
+/// The time after which it is asked again how long a topic keeps removals.
+const LIFE_KNOWN: Duration = Duration::from_secs(10);
 
 /// The time between proofs that a table is current, while nothing comes.
 const CURRENT: Duration = Duration::from_secs(30);

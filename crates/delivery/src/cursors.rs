@@ -108,6 +108,11 @@ impl Cursors {
         self.client.lose(topics);
     }
 
+    /// The client has all that was in the logs at this time.
+    pub(super) fn are_current_at(&mut self, time: Instant) {
+        self.cursors.iter_mut().for_each(|cursor| cursor.is_current_at(time));
+    }
+
     /// Lets cursors know the epoch of the leader that has all records before their place, and before the offset.
     pub(super) fn know(&mut self, known: impl Iterator<Item = (Place, Option<i32>, i64)>) {
         let mut known: BTreeMap<(Arc<str>, i32), (Option<i32>, i64)> =
@@ -245,7 +250,7 @@ impl Cursors {
             }
             Step::Ask(ref question) => {
                 let state = match question {
-                    Question::Records(_) | Question::TopicId => State::Asking,
+                    Question::Records(_) | Question::TopicId | Question::TombstoneLife => State::Asking,
                     Question::EndOfEpoch { leader, .. } => State::Verifying { leader: *leader },
                     // A part of the question before.
                     Question::Ends(_) => cursor.state,

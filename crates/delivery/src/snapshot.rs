@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use sluicegate_backend::{Chunk, CommandError, Fault, System};
+use sluicegate_backend::{Chunk, CommandError, System};
 use sluicegate_shared_log::Ends;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::client::Client;
 use super::item::{Item, Place};
-use crate::cluster::{LogTable, NO_ROOM, Over, Progress, escaped_log};
+use crate::cluster::{LogTable, Over, Progress, escaped_log, no_room};
 
 /// The rest of a snapshot. Its logs are read in the order in which their tables are ready.
 pub(super) struct Snapshot {
@@ -32,6 +32,7 @@ pub(super) struct End {
     pub(super) epoch: Option<i32>,
     /// The offset up to which records have replaced others, which are not in the snapshot.
     pub(super) seen: i64,
+    pub(super) table: Arc<LogTable>,
 }
 
 /// The snapshot of one log.
@@ -127,8 +128,11 @@ impl Snapshot {
             self.in_hand = Some((read, page.next));
             return Ok(());
         }
-        self.skipped = self.skipped.saturating_add(part.table.skipped());
-        let end = |Part { end: place, epoch, seen, .. }| End { place, epoch, seen };
+        // The number says nothing of records that the client may not see.
+        if client.sees_all(&part.end.topic) {
+            self.skipped = self.skipped.saturating_add(part.table.skipped());
+        }
+        let end = |Part { end: place, epoch, seen, table, .. }| End { place, epoch, seen, table };
         self.ended.extend(self.left.pop().map(end));
         if self.left.is_empty() {
             client.items.push_back(Item::SnapshotEnd { skipped: self.skipped });
@@ -144,7 +148,7 @@ impl Snapshot {
             None => {}
             Some(Over::Outdated) => return Err(Stop::Outdated),
             Some(Over::NoRoom { .. }) => {
-                return Err(Stop::Failed(part.end.clone(), no_room(client.system, &part.end)));
+                return Err(Stop::Failed(part.end.clone(), no_room_for(client.system, &part.end)));
             }
             Some(Over::Failed(error)) => return Err(Stop::Failed(part.end.clone(), error)),
         }
@@ -163,9 +167,9 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Where the logs go on.
-    pub(super) fn into_ends(self) -> Vec<End> {
-        self.ended
+    /// Where the logs go on, which ended there at this time.
+    pub(super) fn into_ends(self) -> (Instant, Vec<End>) {
+        (self.began, self.ended)
     }
 
     /// The bytes and the number of the records that [`Snapshot::take`] gives, at most.
@@ -210,9 +214,9 @@ impl Part {
 }
 
 /// The error of a table that does not fit into memory.
-fn no_room(system: System, Place { topic, partition, .. }: &Place) -> CommandError {
-    let log = escaped_log(system, topic, *partition);
-    CommandError::new(Fault::Rejected, 0, format!("{NO_ROOM}, {log}"))
+fn no_room_for(system: System, Place { topic, partition, .. }: &Place) -> CommandError {
+    let (error, log) = (no_room(), escaped_log(system, topic, *partition));
+    CommandError { message: format!("{}, {log}", error.message), ..error }
 }
 
 /// The time between two messages about the building of a table.

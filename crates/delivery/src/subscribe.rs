@@ -37,8 +37,8 @@ pub(crate) struct Subscribe {
 /// A table: the newest record of each key comes first.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Table {
-    /// The time since the client got something of it last, if it goes on with it.
-    pub away: Duration,
+    /// The time since the client got something of it last, if it goes on with it. None: not known.
+    pub away: Option<Duration>,
     /// The time after which it begins anew.
     pub max_away: Duration,
 }

@@ -21,7 +21,7 @@ use super::item::{Item, Place};
 use super::lag::Progress;
 use super::snapshot::{Snapshot, Stop};
 use super::subscribe::Subscribe;
-use crate::cluster::{Cluster, Partitions};
+use crate::cluster::{Cluster, LogTable, Partitions};
 use crate::grant::{Held, Standing};
 use crate::quota::Usage;
 
@@ -31,6 +31,8 @@ pub struct Subscription {
     cursors: Cursors,
     /// The part before the records of the cursors. None: it is complete, or there is none.
     snapshot: Option<Snapshot>,
+    /// The tables that it had its snapshot from. They stay for its next one as long as there is room.
+    tables: Vec<Arc<LogTable>>,
     /// A table begins anew.
     restart: Option<BoxFuture<'static, Result<Begun, CommandError>>>,
     standing: Arc<Standing>,
@@ -86,6 +88,7 @@ impl Subscription {
             cluster: Arc::clone(cluster),
             cursors,
             snapshot,
+            tables: Vec::new(),
             restart: None,
             standing: Arc::clone(standing),
             held,
@@ -164,7 +167,7 @@ impl Subscription {
         self.follow_rights();
         if std::mem::take(&mut self.cursors.client.is_lost) {
             self.put_back();
-            (self.snapshot, self.waits) = (None, FuturesUnordered::new());
+            (self.snapshot, self.tables, self.waits) = (None, Vec::new(), FuturesUnordered::new());
             let request = self.cursors.client.request.anew();
             let begun = begin_again(Arc::clone(&self.cluster), request, Arc::clone(&self.held));
             self.restart = Some(begun.boxed());
@@ -192,9 +195,11 @@ impl Subscription {
         match snapshot.ready(&mut self.cursors.client, max_bytes).await {
             Ok(true) => return true,
             Ok(false) => {
-                let ends = self.snapshot.take().map(Snapshot::into_ends);
-                let ends = ends.into_iter().flatten();
-                self.cursors.know(ends.map(|end| (end.place, end.epoch, end.seen)));
+                if let Some((began, ends)) = self.snapshot.take().map(Snapshot::into_ends) {
+                    self.tables = ends.iter().map(|end| Arc::clone(&end.table)).collect();
+                    self.cursors.are_current_at(began);
+                    self.cursors.know(ends.into_iter().map(|end| (end.place, end.epoch, end.seen)));
+                }
             }
             Err(Stop::Outdated) => self.cursors.client.is_lost = true,
             // Another topic of the same name can have fewer partitions.

@@ -137,7 +137,7 @@ impl Backend for Kafka {
         topic: &'a str,
     ) -> CommandFuture<'a, Option<Duration>> {
         let life = self.reader.tombstone_life(source, topic);
-        life.map(|life| life.map_err(|error| self.failed(&error))).boxed()
+        life.map(|life| life.map(Some).map_err(|error| self.failed(&error))).boxed()
     }
 
     fn end_of_epoch<'a>(

@@ -87,6 +87,14 @@ impl Chunk {
         Self { base, messages: Bytes::new(), count: 0, next_offset: base, ends }
     }
 
+    /// Whether positions from this one up to [`Chunk::next_offset`] have no entry: such as those that were compacted away,
+    /// or markers of transactions.
+    #[must_use]
+    pub fn has_gap_from(&self, position: i64) -> bool {
+        let positions = usize::try_from(self.next_offset.saturating_sub(position)).unwrap_or(0);
+        positions > self.count
+    }
+
     /// Appends the entries of `more`, which begin at [`Chunk::next_offset`] or before it, as far as all fit in `size`, in
     /// which there is room for one more at least. The second value is false if some do not fit.
     pub(crate) fn append(&self, more: &Self, size: AnswerSize, first: FirstEntry) -> (Self, bool) {

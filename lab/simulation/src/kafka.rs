@@ -64,6 +64,8 @@ pub(crate) struct Broker {
 #[derive(Debug)]
 pub(crate) struct Topic {
     pub(crate) id: u128,
+    /// `delete.retention.ms`: how long a removal stays after it was compacted.
+    pub(crate) tombstone_life: Duration,
     pub(crate) partitions: Vec<Partition>,
 }
 
@@ -133,7 +135,9 @@ impl Kafka {
             state.next_id += 1;
             let (brokers, first) = (state.brokers.len(), state.first_offset);
             let partitions = (0..partitions).map(|number| Partition::new(number % brokers, first)).collect();
-            if let Some(gone) = state.topics.insert(name.to_owned(), Topic { id, partitions }) {
+            if let Some(gone) =
+                state.topics.insert(name.to_owned(), Topic { id, tombstone_life: DAY, partitions })
+            {
                 state.gone.push((name.to_owned(), gone));
             }
         });
@@ -249,3 +253,6 @@ impl Partition {
         self.leaders.iter().rev().find(is_known).map_or(self.leaders[0], |known| *known)
     }
 }
+
+/// The default of `delete.retention.ms`.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);

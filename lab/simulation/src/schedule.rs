@@ -210,6 +210,7 @@ impl Schedule {
                 self.world.kafka.create(&topic, partitions);
             }
             96 => self.throttle(),
+            98 => self.configure(),
             97 => self.world.bridges.lock().iter().for_each(Bridge::expire),
             _ => {}
         }
@@ -336,7 +337,20 @@ impl Schedule {
     fn compact(&mut self) {
         let (topic, partition) = self.place();
         let share = self.random.i64(0..10);
-        self.shorten(&topic, partition, |log| log.compact(log.committed - share));
+        let life =
+            self.world.kafka.state().topics.get(&topic).map_or(Duration::ZERO, |topic| topic.tombstone_life);
+        self.shorten(&topic, partition, |log| log.compact(log.committed - share, life));
+    }
+
+    /// Changes how long a topic keeps removals.
+    fn configure(&mut self) {
+        // Not by chance, so that seeds keep their schedules.
+        let number = usize::try_from(self.records).unwrap_or_default();
+        let (topic, millis) = (self.topics[number % self.topics.len()].clone(), self.records * 7_919 % 4_000);
+        self.world.kafka.change(|kafka| {
+            let topic = kafka.topics.get_mut(&topic);
+            topic.into_iter().for_each(|topic| topic.tombstone_life = Duration::from_millis(millis));
+        });
     }
 
     /// Removes records from a log. A stream of NATS begins with its first message.

@@ -42,6 +42,8 @@ struct Table {
     heard: Option<Instant>,
     /// Whether it has gone on after an end of its session since its last snapshot.
     has_gone_on: bool,
+    /// Whether it has left out the topic's id, or how long it was away, so that it must get a snapshot.
+    is_forgetful: bool,
 }
 
 impl TableClient {
@@ -118,19 +120,23 @@ impl TableClient {
             *table = Table::default();
         }
         table.has_gone_on = !table.next.is_empty();
+        let away = table.heard.map(|heard| heard.elapsed());
+        // Not by chance, so that seeds keep their schedules.
+        let forgets = away.map_or(0, |away| away.as_micros() % 8);
+        table.is_forgetful = table.has_gone_on && matches!(forgets, 1 | 2);
         let next =
             |(partition, offset): (&i32, &i64)| PartitionNext { partition: *partition, offset: *offset };
         let source = KafkaSource {
             topic: self.caller.topic.clone(),
             next: table.next.iter().map(next).collect(),
-            topic_id: table.topic_id.clone(),
+            topic_id: if forgets == 1 { Bytes::new() } else { table.topic_id.clone() },
             ..KafkaSource::default()
         };
-        let away = table.heard.map_or(Duration::ZERO, |heard| heard.elapsed());
+        let away = away.filter(|_| forgets != 2);
         CmdKafkaSubscribe {
             sources: vec![source],
             snapshot: Snapshot::LatestPerKey.into(),
-            away_ms: u64::try_from(away.as_millis()).unwrap_or(u64::MAX),
+            away_ms: away.map(|away| u64::try_from(away.as_millis()).unwrap_or(u64::MAX)),
             ..CmdKafkaSubscribe::default()
         }
     }
@@ -200,6 +206,9 @@ impl Table {
             let topic_id = topic.topic_id.clone();
             *self = Self { topic_id, snapshot: Some(Rows::new()), next: next.collect(), ..Self::default() };
             return Ok(());
+        }
+        if self.is_forgetful {
+            return Err("the table goes on, and its client did not say from where or when".to_owned());
         }
         if self.topic_id != topic.topic_id {
             return Err("the table goes on with another topic".to_owned());

@@ -11,8 +11,8 @@ import type { EventInput, LogEvent, SubscribedLog } from "../system.ts";
 export interface Source<T, R, M = any> {
   /** Distinguishes the table from others of the same route, beside `filters`. */
   readonly name: string;
-  /** Subscribes with the credit in bytes: anew, or from `places`, after `away` milliseconds. */
-  command(places: PlacesOfLog | undefined, away: number, credit: number): Command;
+  /** Subscribes with the credit in bytes: anew, or from `places`, after `away` milliseconds, if they are known. */
+  command(places: PlacesOfLog | undefined, away: number | undefined, credit: number): Command;
   /** Undefined if the answer says nothing to this version. */
   input(answer: Answer): TableInput<M> | undefined;
   /** The value of a message that does not remove its key. */

@@ -21,11 +21,11 @@ export class StreamSource<T> implements Source<T, StreamMessage<T>, MessageField
     this.name = JSON.stringify({ stream: options.stream });
   }
 
-  command(places: PlacesOfLog | undefined, away: number, credit: number): Command {
+  command(places: PlacesOfLog | undefined, away: number | undefined, credit: number): Command {
     const next = places?.next.get(0);
     const from = next === undefined ? undefined : ({ case: "sequence", value: BigInt(next) } as const);
     const sources = [{ stream: this.#options.stream, from, streamId: fromBase64(places?.id ?? "") }];
-    const snapshot = { snapshot: Snapshot.LATEST_PER_KEY, awayMs: BigInt(away) };
+    const snapshot = { snapshot: Snapshot.LATEST_PER_KEY, awayMs: away === undefined ? undefined : BigInt(away) };
     return { case: "cmdNatsSubscribe", value: { sources, ...snapshot, ...loopFields(this.#options, credit) } };
   }
 

@@ -207,9 +207,11 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
     this.#signal.throwIfAborted();
     const places = this.#isComplete ? this.#places : undefined;
     this.#places = places;
-    const away = places ? Math.max(0, Date.now() - this.#alive) : 0;
+    const away = Date.now() - this.#alive;
+    // A clock that was set back does not say how long it was.
+    const known = places && away >= 0 ? away : undefined;
     let taken = 0;
-    const { ended, grant } = listen(connection, this.#signal, this.#source.command(places, away, WINDOW), (answer) => {
+    const { ended, grant } = listen(connection, this.#signal, this.#source.command(places, known, WINDOW), (answer) => {
       try {
         taken += this.#take(answer, connection, progress);
       } catch (error) {

@@ -23,9 +23,9 @@ export class TopicSource<T> implements Source<T, TopicRecord<T>, RecordFields> {
     this.name = JSON.stringify({ topic, partitions: options.partitions });
   }
 
-  command(places: PlacesOfLog | undefined, away: number, credit: number): Command {
+  command(places: PlacesOfLog | undefined, away: number | undefined, credit: number): Command {
     const sources = [kafkaSource(this.#topic, this.#options.partitions ?? [], places)];
-    const snapshot = { snapshot: Snapshot.LATEST_PER_KEY, awayMs: BigInt(away) };
+    const snapshot = { snapshot: Snapshot.LATEST_PER_KEY, awayMs: away === undefined ? undefined : BigInt(away) };
     return { case: "cmdKafkaSubscribe", value: { sources, ...snapshot, ...loopFields(this.#options, credit) } };
   }
 

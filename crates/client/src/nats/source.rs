@@ -1,6 +1,6 @@
 //! The streams of a subscription, and how far each has come.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sluicegate_protocol::nats_source::From;
@@ -54,7 +54,7 @@ impl Subscribe<Source> {
             credit: Some(self.window),
             on_lag: self.on_lag.into(),
             snapshot: self.snapshot.into(),
-            away_ms: 0,
+            away_ms: None,
         }
     }
 }
@@ -95,9 +95,9 @@ impl Resume for Streams {
         Req::CmdNatsSubscribe(command)
     }
 
-    fn lose(&mut self) {
+    fn lose(&mut self, heard: Instant) {
         if self.wanted.snapshot() != Snapshot::NoSnapshot {
-            self.away.lose();
+            self.away.lose(heard);
         }
     }
 
@@ -145,5 +145,26 @@ impl Resume for Streams {
 
     fn reconnecting(error: Error, pause: Duration) -> Update {
         Update::Reconnecting { error, pause }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn incomplete_snapshot_begins_anew() {
+        let wanted = Subscribe::new([Source::new("s")]).latest_per_key().into_command();
+        let mut resume = Streams::new(wanted.clone());
+        let sources = |resume: &Streams| match resume.command() {
+            Req::CmdNatsSubscribe(command) => command.sources,
+            other => panic!("not a subscription: {other:?}"),
+        };
+        let stream = SubscribedStream { stream: "s".into(), stream_id: "id".into(), next_sequence: 5 };
+        resume.advance(&Update::Snapshot(vec![stream]));
+        resume.lose(Instant::now());
+        assert_eq!(sources(&resume), wanted.sources);
+        resume.advance(&Update::SnapshotEnd);
+        assert_eq!(sources(&resume), [Source::new("s").sequence(5).stream_id("id").0]);
     }
 }

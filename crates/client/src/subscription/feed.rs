@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
@@ -23,8 +23,8 @@ pub(crate) trait Resume: Send + Sync + 'static {
     /// The command that continues after what was taken.
     fn command(&self) -> Req;
 
-    /// Notes that the connection is lost.
-    fn lose(&mut self);
+    /// Notes that the connection is lost, on which something was heard at this time last.
+    fn lose(&mut self, heard: Instant);
 
     /// An answer of the server; none for an event that this client does not know.
     ///
@@ -49,6 +49,8 @@ pub(super) struct Feed<R: Resume> {
     updates: mpsc::Sender<Result<R::Update, Error>>,
     /// In a row, without progress between them.
     failures: u32,
+    /// When something came from the server last.
+    heard: Instant,
 }
 
 /// Why a command of the subscription is over.
@@ -74,20 +76,20 @@ impl<R: Resume> Feed<R> {
         window: u64,
         updates: mpsc::Sender<Result<R::Update, Error>>,
     ) -> Self {
-        Self { session: Some(session), builder, resume, window, updates, failures: 0 }
+        Self { session: Some(session), builder, resume, window, updates, failures: 0, heard: Instant::now() }
     }
 
     /// Runs until the subscription is dropped, or fails for good.
     pub(super) async fn run(mut self) {
         loop {
             let Err(end) = self.subscribe().await;
+            self.resume.lose(self.heard);
             let error = match end {
                 End::Dropped => return,
                 End::Overrun => continue,
                 End::Failed(error) => error,
             };
             self.failures = self.failures.saturating_add(1);
-            self.resume.lose();
             let logs_in = self.builder.login.is_some();
             let Some(pause) = retry::resume_pause(&error, self.failures, logs_in) else {
                 // Fails if the subscription was dropped a moment ago.
@@ -141,11 +143,12 @@ impl<R: Resume> Feed<R> {
                     // A connection that broke silently looks like topics without records.
                     let ping = Req::CmdPing(CmdPing::default());
                     self.unless_dropped(session.command(ping, limit)).await??;
+                    self.heard = Instant::now();
                     continue;
                 }
                 Err(_) => return Err(Error::Timeout { after: limit }.into()),
             };
-            is_subscribed = true;
+            (is_subscribed, self.heard) = (true, Instant::now());
             let Some(update) = R::read(answer)? else { continue };
             let taken = self.resume.advance(&update);
             if taken.is_some() {

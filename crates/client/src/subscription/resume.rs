@@ -62,9 +62,9 @@ impl Resume for Topics {
         Req::CmdKafkaSubscribe(CmdKafkaSubscribe { sources, away_ms, ..self.wanted.clone() })
     }
 
-    fn lose(&mut self) {
+    fn lose(&mut self, heard: Instant) {
         if self.wanted.snapshot() != Snapshot::NoSnapshot {
-            self.away.lose();
+            self.away.lose(heard);
         }
     }
 
@@ -138,18 +138,19 @@ impl Away {
         *self = Self::default();
     }
 
-    /// The connection is lost, if it was not lost already.
-    pub(crate) fn lose(&mut self) {
-        self.lost.get_or_insert_with(Instant::now);
+    /// The connection is lost, if it was not lost already: the server was heard at this time last.
+    pub(crate) fn lose(&mut self, heard: Instant) {
+        self.lost.get_or_insert(heard);
     }
 
     pub(crate) fn is_in_snapshot(&self) -> bool {
         self.is_in_snapshot
     }
 
-    /// The time since the connection was lost.
-    pub(crate) fn millis(&self) -> u64 {
-        self.lost.map_or(0, |lost| u64::try_from(lost.elapsed().as_millis()).unwrap_or(u64::MAX))
+    /// The time since something was heard on a connection that is lost, in milliseconds, rounded up.
+    pub(crate) fn millis(&self) -> Option<u64> {
+        let millis = u64::try_from(self.lost?.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Some(millis.saturating_add(1))
     }
 }
 
@@ -183,6 +184,34 @@ mod tests {
         // Of a topic that nobody asked for.
         resume.advance(&update("c", 0, 9));
         assert_eq!(command(&resume), wanted);
+    }
+
+    #[test]
+    fn incomplete_snapshot_begins_anew() {
+        let wanted = Subscribe::new([Source::new("a")]).latest_per_key().into_command();
+        let mut resume = Topics::new(wanted.clone());
+        let partitions = vec![(0, 5)];
+        let topic = SubscribedTopic { topic: "a".into(), topic_id: "id-a".into(), partitions };
+        resume.advance(&Update::Snapshot(vec![topic]));
+        // Also if the topic gets a partition meanwhile.
+        resume.advance(&subscribed("a", "id-a", &[(1, 0)]));
+        resume.lose(Instant::now());
+        assert_eq!(command(&resume).sources, wanted.sources);
+        resume.advance(&Update::SnapshotEnd { skipped: 0 });
+        let next = [(0, 5), (1, 0)].map(|(partition, offset)| PartitionNext { partition, offset });
+        assert_eq!(command(&resume).sources[0].next, next);
+    }
+
+    #[test]
+    fn client_is_away_from_the_first_loss_on() {
+        let mut away = Away::default();
+        let first = Instant::now() - Duration::from_secs(60);
+        away.lose(first);
+        away.lose(Instant::now());
+        assert_eq!(away.lost, Some(first));
+        assert!(away.millis() > Some(60_000), "since something was heard: {:?}", away.millis());
+        away.go_on();
+        assert_eq!(away.millis(), None);
     }
 
     #[test]

@@ -17,23 +17,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sluicegate_backend::{Log, Version};
+use sluicegate_backend::{CommandError, Log, Version};
 use sluicegate_fair_share::{ClientKey, Permits};
+use sluicegate_shared_log::SingleFlight;
 use tokio::time::{Instant, timeout};
 
 use self::keeper::Keeper;
 pub use self::limits::TableLimits;
-pub(crate) use self::log_table::{LogTable, Over, Progress};
-pub(crate) use self::look_up::NO_ROOM;
-use super::Cluster;
+pub(crate) use self::log_table::{LogTable, Over, Progress, no_room};
+use super::{Cluster, unanswered};
 use crate::failures::Failures;
 
 /// The tables of one cluster.
 pub(super) struct Tables {
     limits: TableLimits,
     tables: Mutex<HashMap<TableKey, Arc<LogTable>>>,
-    /// How long topics keep removals, as was asked once; at most [`MAX_LIVES`].
-    lives: Mutex<HashMap<Arc<str>, Option<Duration>>>,
+    /// Questions how long topics keep removals.
+    lives: SingleFlight<Arc<str>, Result<Option<Duration>, CommandError>>,
 }
 
 /// A topic, and the number of a partition.
@@ -41,7 +41,7 @@ type TableKey = (Arc<str>, i32);
 
 impl Tables {
     pub(super) fn new(limits: TableLimits) -> Self {
-        Self { limits, tables: Mutex::default(), lives: Mutex::default() }
+        Self { limits, tables: Mutex::default(), lives: SingleFlight::default() }
     }
 }
 
@@ -64,7 +64,7 @@ impl Cluster {
         }
         tables.retain(|_, table| !table.is_past());
         let holder = self.holder(source);
-        let table = LogTable::new(limits, holder.cluster, topic_id, self.system.first_entry);
+        let table = LogTable::new(limits, (holder, &key.0), topic_id, self.system.first_entry);
         let earlier = tables.insert(key.clone(), Arc::clone(&table));
         drop(tables);
         if let Some(earlier) = earlier {
@@ -86,21 +86,26 @@ impl Cluster {
         (table, epoch)
     }
 
-    /// The time for which a topic keeps a record that removes its key, as far as it is known: it is asked for once.
+    /// The time for which a topic keeps a record that removes its key, as the system says after the call: it can be changed
+    /// at any time. None: as long as any other.
+    ///
+    /// # Errors
+    /// It is not known within twice [`LIFE_TIME`].
     ///
     /// # Cancel safety
-    /// A drop abandons the question.
-    pub(crate) async fn tombstone_life(&self, source: ClientKey, topic: &Arc<str>) -> Option<Duration> {
-        if let Some(known) = self.tables.lives.lock().get(topic) {
-            return *known;
-        }
-        let life = timeout(LIFE_TIME, self.backend().tombstone_life(source, topic)).await.ok()?.ok()?;
-        let mut lives = self.tables.lives.lock();
-        if lives.len() >= MAX_LIVES {
-            lives.clear();
-        }
-        lives.insert(Arc::clone(topic), life);
-        life
+    /// A drop lets another caller ask.
+    pub(crate) async fn tombstone_life(
+        &self,
+        source: ClientKey,
+        topic: &Arc<str>,
+    ) -> Result<Option<Duration>, CommandError> {
+        let ask = || async {
+            let backend = self.backend();
+            let asked = timeout(LIFE_TIME, backend.tombstone_life(source, topic)).await;
+            asked.unwrap_or_else(|_| Err(unanswered()))
+        };
+        let asked = self.tables.lives.run_within(LIFE_TIME, Arc::clone(topic), ask);
+        asked.await.unwrap_or_else(|| Err(unanswered()))
     }
 
     /// The number of tables.
@@ -115,7 +120,9 @@ impl Cluster {
     }
 }
 
-/// Topics whose time to keep removals is known.
-const MAX_LIVES: usize = 10_000;
-/// The time for which a subscription waits to know it.
+/// No log forgets a removal sooner: a segment is closed first, compacted, and then compacted again.
+pub(crate) const SOONEST_FORGOTTEN: Duration = Duration::from_secs(1);
+/// The time for which a topic keeps removals that does not say so.
+pub(crate) const UNKNOWN_LIFE: Duration = Duration::from_secs(60);
+/// The time for which a question how long removals are kept waits for its answer, and for the turn to be asked.
 const LIFE_TIME: Duration = Duration::from_secs(2);

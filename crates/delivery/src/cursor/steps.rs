@@ -1,5 +1,7 @@
 //! The events of a cursor, and the steps to which they lead.
 
+use std::time::Duration;
+
 use sluicegate_backend::{Chunk, CommandError, Fetch, Version};
 use sluicegate_shared_log::SeenEnds;
 use tokio::time::Instant;
@@ -32,6 +34,8 @@ pub(crate) enum Question {
     },
     /// The id of the topic, which may have been created again.
     TopicId,
+    /// The time for which the topic keeps a record that removes its key.
+    TombstoneLife,
     /// The ends of the log, as a part of this error.
     Ends(CommandError),
 }
@@ -46,6 +50,8 @@ pub(crate) enum Answer {
     /// None: the leader does not know the epoch.
     EndOfEpoch(Result<Option<i64>, CommandError>),
     TopicId(Result<Option<u128>, CommandError>),
+    /// `Ok(None)`: as long as any other.
+    TombstoneLife(Result<Option<Duration>, CommandError>),
     /// The error with the ends of the log, if they can be read.
     Ends(CommandError),
     /// The task that asked has failed.

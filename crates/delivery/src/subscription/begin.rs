@@ -39,7 +39,6 @@ pub(super) async fn begin(
     held: Arc<Held>,
 ) -> Result<Begun, CommandError> {
     let looks_at_headers = subscribe.table.is_some() && looks_at_headers(&subscribe, &held);
-    let subscribe = subscribe.within_lives(&cluster).await;
     let (mut subscribe, topics, epochs) = match subscribe.goes_on(&cluster, &held, looks_at_headers).await? {
         Some(topics) => (subscribe, topics, Epochs::new()),
         None => {
@@ -59,7 +58,7 @@ pub(super) async fn begin(
             waits.push(grown(Arc::clone(&resolved.topic), watched).boxed());
         }
     }
-    let client = subscribe.client;
+    let Subscribe { client, table, .. } = subscribe;
     if subscribe.table.is_none() {
         // Only a table can begin anew.
         subscribe.sources = Vec::new();
@@ -73,6 +72,10 @@ pub(super) async fn begin(
     match begins_anew {
         true => cursors.add_tables(topics),
         false => cursors.add(topics),
+    }
+    if let Some(away) = table.filter(|_| !begins_anew).and_then(|table| table.away) {
+        let now = Instant::now();
+        cursors.are_current_at(now.checked_sub(away).unwrap_or(now));
     }
     if looks_at_headers {
         cursors.client.hold(HeldKeys::new(cluster.system, cluster.held_keys(), cluster.holder(client)));
@@ -138,19 +141,6 @@ fn rows(source: &Source, held: &Held) -> Rows {
 }
 
 impl Subscribe {
-    /// The same; a table begins anew before one of its topics can have forgotten a removal.
-    async fn within_lives(mut self, cluster: &Cluster) -> Self {
-        if let Some(mut table) = self.table {
-            let lives = self.sources.iter().map(|source| cluster.tombstone_life(self.client, &source.topic));
-            // Records are compacted a while after they are written, whatever a topic says.
-            for life in join_all(lives).await.into_iter().flatten() {
-                table.max_away = table.max_away.min(life.max(LEAST_LIFE));
-            }
-            self.table = Some(table);
-        }
-        self
-    }
-
     /// The places where it goes on; None: it is a table that begins anew.
     async fn goes_on(
         &self,
@@ -160,15 +150,23 @@ impl Subscribe {
     ) -> Result<Option<Vec<SubscribedTopic>>, CommandError> {
         let Some(table) = self.table else { return Ok(Some(self.resolve(cluster).await?)) };
         // Another bridge does not know which keys the client has.
-        if looks_at_headers || table.away > table.max_away || !self.sources.iter().all(Source::continues) {
+        if looks_at_headers || !self.sources.iter().all(Source::continues) {
+            return Ok(None);
+        }
+        let Some(away) = table.away.filter(|away| *away <= table.max_away) else { return Ok(None) };
+        // They are as they are now, whatever was known when the client had its records.
+        let lives = self.sources.iter().map(|source| cluster.tombstone_life(self.client, &source.topic));
+        let keeps = |life: Result<Option<_>, _>| life.is_ok_and(|life| life.is_none_or(|life| away <= life));
+        if !join_all(lives).await.into_iter().all(keeps) {
             return Ok(None);
         }
         let sources = self.sources.iter().map(|source| source.seen_through(view(self, source, held)));
-        let Some(sources) = sources.collect() else { return Ok(None) };
+        let Some(sources) = sources.collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let told: Vec<_> = sources.iter().map(|source| source.topic_id).collect();
         match (Self { sources, ..self.clone() }).resolve(cluster).await {
             Ok(topics) => {
-                let told = self.sources.iter().zip(&topics).filter(|(source, _)| source.topic_id.is_some());
-                let known = told.map(|(_, topic)| topic.has_known_id(cluster, self.client));
+                let known =
+                    topics.iter().zip(told).map(|(topic, told)| topic.has_id(told, cluster, self.client));
                 let known: Vec<bool> = try_join_all(known).await?;
                 Ok(known.into_iter().all(|is_known| is_known).then_some(topics))
             }
@@ -241,9 +239,14 @@ impl Source {
 }
 
 impl SubscribedTopic {
-    /// Whether its id is what the cluster says, and not only what the client did. A cluster without ids tells that by
-    /// an epoch, which is not known for a while if no partition has a leader.
-    async fn has_known_id(&self, cluster: &Cluster, client: ClientKey) -> Result<bool, CommandError> {
+    /// Whether the cluster says that its id is the one that the client told. A cluster without ids tells that by an epoch,
+    /// which is not known for a while if no partition has a leader.
+    async fn has_id(
+        &self,
+        told: Option<u128>,
+        cluster: &Cluster,
+        client: ClientKey,
+    ) -> Result<bool, CommandError> {
         let log = |(partition, _): &(i32, i64)| Log { topic: &self.topic, partition: *partition };
         let begun = Instant::now();
         loop {
@@ -252,7 +255,7 @@ impl SubscribedTopic {
             // A cluster without ids tells epochs.
             let known = versions.find(|version| version.topic_id.is_some() || version.leader_epoch.is_some());
             match (known, self.partitions.first()) {
-                (Some(known), _) => return Ok(known.topic_id == self.topic_id),
+                (Some(known), _) => return Ok(known.topic_id == told),
                 (None, Some(first)) if begun.elapsed() < ID_TIME => {
                     let asked = cluster.backend().ask_version(client, log(first)).await?;
                     if asked == Version::default() {
@@ -276,6 +279,3 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The shortest pause before a table tries to begin again.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// A table does not begin anew because of a shorter life of removals.
-const LEAST_LIFE: Duration = Duration::from_secs(60);

@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Subscription, Wake, moment};
 use crate::cluster::Cluster;
 use crate::cursor::{Answer, Event, Question, SLOW};
+use crate::item::Place;
 use crate::subscribe::Subscribe;
 
 impl Subscription {
@@ -21,9 +22,10 @@ impl Subscription {
         let Some(cursor) = self.cursors.all().get(index) else { return };
         let (cluster, client, place) =
             (Arc::clone(&self.cluster), self.cursors.client.request.client, cursor.place());
-        let asked = AbortOnDropHandle::new(tokio::spawn(async move {
-            answer(&cluster, client, Log { topic: &place.topic, partition: place.partition }, question).await
-        }));
+        let asked =
+            AbortOnDropHandle::new(tokio::spawn(
+                async move { answer(&cluster, client, &place, question).await },
+            ));
         let mut answered: BoxFuture<'static, Wake> =
             asked.map(move |answer| Wake::Answered(index, answer.unwrap_or(Answer::Nothing))).boxed();
         let slow = moment().after(SLOW);
@@ -56,7 +58,8 @@ impl Subscription {
     }
 }
 
-async fn answer(cluster: &Cluster, client: ClientKey, log: Log<'_>, question: Question) -> Answer {
+async fn answer(cluster: &Cluster, client: ClientKey, place: &Place, question: Question) -> Answer {
+    let log = Log { topic: &place.topic, partition: place.partition };
     let backend = cluster.backend();
     match question {
         Question::Records(fetch) => {
@@ -74,6 +77,7 @@ async fn answer(cluster: &Cluster, client: ClientKey, log: Log<'_>, question: Qu
         Question::TopicId => {
             Answer::TopicId(backend.ask_version(client, log).await.map(|version| version.topic_id))
         }
+        Question::TombstoneLife => Answer::TombstoneLife(cluster.tombstone_life(client, &place.topic).await),
         Question::Ends(mut error) => {
             error.ends = match cluster.ends(client, log, false).await {
                 // Without them, nobody knows yet whether the records are gone.

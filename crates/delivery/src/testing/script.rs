@@ -1,6 +1,6 @@
 //! A scripted messaging system for tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -77,6 +77,10 @@ pub(crate) struct State {
     pub(crate) key: Option<fn(i64) -> &'static str>,
     pub(crate) is_empty: Option<fn(i64) -> bool>,
     pub(crate) tombstone_life: Option<Duration>,
+    /// Of questions for it.
+    pub(crate) life_refusal: Option<CommandError>,
+    /// Offsets, in all partitions, whose records are compacted away.
+    pub(crate) compacted: BTreeSet<i64>,
 }
 
 impl Script {
@@ -193,10 +197,13 @@ impl State {
             return Err(CommandError::new(Fault::OffsetOutOfRange, 1, "out of range"));
         }
         let end = ends.visible(fetch.committed);
-        let mut messages = Vec::new();
+        let (mut messages, mut count) = (Vec::new(), 0);
         let mut next = fetch.offset;
-        let full = i64::try_from(fetch.max_records).unwrap();
-        while next < end && (full == 0 || next - fetch.offset < full) {
+        while next < end && (fetch.max_records == 0 || count < fetch.max_records) {
+            if self.compacted.contains(&next) {
+                next += 1;
+                continue;
+            }
             let key = self.key.map(|key| key(next).into());
             let is_empty = self.is_empty.is_some_and(|is_empty| is_empty(next));
             let value = (!is_empty).then(|| vec![0; 10].into());
@@ -205,9 +212,8 @@ impl State {
                 break;
             }
             messages.extend(encoded);
-            next += 1;
+            (next, count) = (next + 1, count + 1);
         }
-        let count = usize::try_from(next - fetch.offset).unwrap();
         Ok(Chunk { messages: messages.into(), count, ..Chunk::nothing(next, ends) })
     }
 }
@@ -296,7 +302,8 @@ impl Backend for Script {
     }
 
     fn tombstone_life<'a>(&'a self, _: ClientKey, _: &'a str) -> CommandFuture<'a, Option<Duration>> {
-        ready(Ok(self.state().tombstone_life)).boxed()
+        let state = self.state();
+        ready(state.life_refusal.clone().map_or(Ok(state.tombstone_life), Err)).boxed()
     }
 
     fn end_of_epoch<'a>(&'a self, _: ClientKey, log: Log<'a>, epoch: i32) -> CommandFuture<'a, Option<i64>> {

@@ -341,6 +341,7 @@ async fn table_of_other_records_begins_anew() {
             command.filters.truncate(keys.len());
             if let Some(source) = source {
                 command.sources = vec![source];
+                command.table = Some(TableCommand { away: Some(Duration::ZERO) });
             }
             let mut subscription = grant.with_tables(Topics::default()).subscribe(command).await.unwrap();
             soon(&mut subscription).await
@@ -365,8 +366,7 @@ async fn table_of_other_records_begins_anew() {
         assert!(is_as_told, "{first:?} {asked_first:?}, then {then:?} {asked_then:?}: {told:?}");
         // The client does not tell it.
         let told = begin(&then, asked_then, Some(Source { topic_id: None, ..source })).await;
-        let is_all = (&then, asked_then) == (&None, all);
-        assert_eq!(matches!(told, Some(Item::Subscribed(_))), is_all, "{told:?}");
+        assert!(matches!(told, Some(Item::Snapshot(_))), "{told:?}");
     }
 }
 
@@ -383,16 +383,69 @@ async fn idle_table_is_dropped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn topic_that_forgets_removals_soon_begins_anew_soon() {
+async fn client_that_was_away_goes_on_only_if_its_log_has_each_removal() {
     let logs = logs(20);
-    logs.change(|state| state.tombstone_life = Some(Duration::from_secs(60)));
     let cluster = logs.cluster();
-    for (away, begins_anew) in [(59, false), (61, true)] {
+    let (id, minute, unknown) = (Some(1), Some(60_000), CommandError::new(Fault::Rejected, 29, "no right"));
+    for (away, topic_id, life, refusal, goes_on) in [
+        (Some(60_000), id, minute, None, true),
+        (Some(60_001), id, minute, None, false),
+        // It is another time now.
+        (Some(60_000), id, Some(100), None, false),
+        (Some(3_600_000), id, None, None, true),
+        (Some(3_600_001), id, None, None, false),
+        (None, id, None, None, false),
+        (Some(0), None, None, None, false),
+        (Some(0), Some(2), None, None, false),
+        (Some(0), id, minute, Some(unknown), false),
+    ] {
+        logs.change(|state| {
+            (state.tombstone_life, state.life_refusal) = (life.map(Duration::from_millis), refusal);
+        });
         let mut command = command();
-        command.sources[0].next = vec![(0, 5)];
-        command.table = Some(TableCommand { away: Duration::from_secs(away) });
+        (command.sources[0].next, command.sources[0].topic_id) = (vec![(0, 5)], topic_id);
+        command.table = Some(TableCommand { away: away.map(Duration::from_millis) });
         let opened = subscribe_in(&cluster, &Arc::default(), System::Kafka, command).await;
         let told = soon(&mut opened.unwrap()).await;
-        assert_eq!(matches!(told, Some(Item::Snapshot(_))), begins_anew, "{away} s: {told:?}");
+        let is_as_told = matches!(told, Some(Item::Subscribed(_))) == goes_on
+            && matches!(told, Some(Item::Snapshot(_))) != goes_on;
+        assert!(is_as_told, "{away:?} ms, id {topic_id:?}, life {life:?} ms: {told:?}");
     }
+}
+
+/// Leaves only the newest record of each key, and removals if the log `keeps` them.
+fn compact(logs: &Logs, keeps: bool) {
+    let newest: BTreeSet<i64> = replay(logs, 1).into_values().collect();
+    let is_gone = |offset: &i64| !newest.contains(offset) && !(keeps && is_empty(*offset));
+    let compacted = (0..logs.end(0)).filter(is_gone).collect();
+    logs.change(|state| state.compacted = compacted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_that_was_behind_goes_on_only_if_its_log_has_each_removal() {
+    for (life, keeps) in [(10, true), (5, false)] {
+        let logs = logs(20);
+        logs.change(|state| state.tombstone_life = Some(Duration::from_secs(life)));
+        let mut holder = Holder::open(&logs.cluster()).await;
+        holder.settle_as_replay(&logs, 1, 1).await;
+        // It takes nothing for a while.
+        logs.append(0, 40);
+        advance(Duration::from_secs(7)).await;
+        compact(&logs, keeps);
+        holder.settle_as_replay(&logs, 1, if keeps { 1 } else { 2 }).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn table_that_was_behind_its_log_has_no_key_that_is_gone() {
+    let logs = logs(20);
+    logs.change(|state| state.tombstone_life = Some(Duration::from_secs(5)));
+    let cluster = logs.cluster();
+    Holder::open(&cluster).await.settle().await;
+    logs.break_with(0, CommandError::new(Fault::Transient, 6, "no leader"));
+    logs.append(0, 40);
+    advance(Duration::from_secs(7)).await;
+    compact(&logs, false);
+    logs.mend();
+    Holder::open(&cluster).await.settle_as_replay(&logs, 1, 1).await;
 }

@@ -89,8 +89,7 @@ pub(super) struct Subscribe<'a> {
     #[serde(default)]
     on_lag: OnLagName,
     snapshot: Option<SnapshotName>,
-    #[serde(default)]
-    away_ms: u64,
+    away_ms: Option<u64>,
 }
 
 impl<'a> Subscribe<'a> {

@@ -61,9 +61,9 @@ pub(crate) enum SnapshotName {
     LatestPerKey,
 }
 
-/// The table of a subscription that has one, from which the client was away for so long.
-pub(crate) fn table(has_table: bool, away_ms: u64) -> Option<TableCommand> {
-    has_table.then(|| TableCommand { away: Duration::from_millis(away_ms) })
+/// The table of a subscription that has one, from which the client was away for so long, if it says so.
+pub(crate) fn table(has_table: bool, away_ms: Option<u64>) -> Option<TableCommand> {
+    has_table.then(|| TableCommand { away: away_ms.map(Duration::from_millis) })
 }
 
 /// The id of a topic in protobuf; none without bytes.

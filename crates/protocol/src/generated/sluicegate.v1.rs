@@ -389,9 +389,10 @@ pub struct CmdKafkaSubscribe {
     #[prost(enumeration = "Snapshot", tag = "9")]
     pub snapshot: i32,
     /// With LATEST_PER_KEY and `next`: how long ago the client last got something from this subscription, in milliseconds. After
-    /// the bridge's `read.table_away_ms`, the subscription begins with a snapshot instead of going on.
-    #[prost(uint64, tag = "10")]
-    pub away_ms: u64,
+    /// the bridge's `read.table_away_ms`, or the topic's `delete.retention.ms` if that is shorter, the subscription begins with a
+    /// snapshot instead of going on. So it does without this time, and without the ids of its topics.
+    #[prost(uint64, optional, tag = "10")]
+    pub away_ms: ::core::option::Option<u64>,
 }
 /// A topic to read.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -576,8 +577,8 @@ pub struct CmdNatsSubscribe {
     #[prost(enumeration = "Snapshot", tag = "9")]
     pub snapshot: i32,
     /// As in `CmdKafkaSubscribe`.
-    #[prost(uint64, tag = "10")]
-    pub away_ms: u64,
+    #[prost(uint64, optional, tag = "10")]
+    pub away_ms: ::core::option::Option<u64>,
 }
 /// A stream to read.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -38,26 +38,23 @@ impl Reader {
         brokers.topic(source, target, Duration::ZERO, deadline).await.map(drop)
     }
 
-    /// The time for which a compacted topic keeps a record without value, as its leader of partition 0 tells it
-    /// (`delete.retention.ms`); `None` if it does not, or the cluster's user has no right to know.
+    /// The time for which a compacted topic keeps a record without value, as its leader of partition 0 tells it now
+    /// (`delete.retention.ms`), whatever its `cleanup.policy` is: that can be another one a moment later.
     ///
     /// # Errors
-    /// [`ReadError`], within `socket.timeout.ms`.
+    /// [`ReadError`], within `socket.timeout.ms`: also if the cluster's user has no right to know.
     ///
     /// # Cancel safety
     /// Dropping the call has no effect.
-    pub async fn tombstone_life(
-        &self,
-        source: ClientKey,
-        topic: &str,
-    ) -> Result<Option<Duration>, ReadError> {
+    pub async fn tombstone_life(&self, source: ClientKey, topic: &str) -> Result<Duration, ReadError> {
         let target = TopicPartition::parse(Log { topic, partition: 0 })?;
         let brokers = &self.inner.brokers;
         let send = |recipient: Recipient| async move {
             let request = TopicConfigRequest { topic: target.topic(), name: "delete.retention.ms" };
             let TopicConfigAnswer { error, value } = recipient.send(&request).await?;
-            let millis = value.filter(|_| error.is_none()).and_then(|value| value.parse().ok());
-            Ok(Reply::Success(millis.map(Duration::from_millis)))
+            // A broker that does not tell promises nothing.
+            let millis = value.and_then(|value| value.parse().ok()).unwrap_or(0);
+            Ok(error.map_or(Reply::Success(Duration::from_millis(millis)), Reply::Error))
         };
         let deadline = in_future(brokers.config().request_timeout);
         leader_call(brokers, source, Attempt::at_leader(target, deadline, jitter), send).await

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use sluicegate_client::{Client, Error, Reason, Table};
+use sluicegate_client::{Client, Error, Reason, Table, TableChange, Update};
 use sluicegate_stack::kafka::{Codec, Kafka, Record, Write};
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
@@ -94,12 +94,18 @@ fn replay(kafka: &Kafka, topic: &str, partitions: i32) -> Offsets {
     newest
 }
 
-/// The error with which a table ends.
+/// The error with which a table ends, for good or for now.
 async fn fails(table: &mut Table) -> (Reason, String) {
     loop {
         match table.next().await.expect("an error") {
+            Err(Error::Command { reason, message, .. })
+            | Ok(TableChange::Other(Update::Reconnecting {
+                error: Error::Command { reason, message, .. },
+                ..
+            })) => {
+                return (reason, message);
+            }
             Ok(_) => {}
-            Err(Error::Command { reason, message, .. }) => return (reason, message),
             Err(other) => panic!("{other:?}"),
         }
     }
@@ -127,7 +133,7 @@ async fn table_without_room_is_an_error_that_says_what_to_do() {
     write(kafka, topic, &records).await;
     for _ in 0..2 {
         let (reason, message) = fails(&mut open(&stack, topic).await).await;
-        assert_eq!(reason, Reason::Rejected, "{message}");
+        assert_eq!(reason, Reason::Transient, "{message}");
         assert!(message.contains("read.table_bytes"), "{message}");
     }
 }

@@ -62,7 +62,7 @@ pub(crate) async fn answer(kafka: &Kafka, broker: usize, mut frame: Bytes) -> Op
         }
         32 => {
             let request: DescribeConfigsRequest = decode(&mut frame, version)?;
-            encode(id, version, &configs(&request))
+            encode(id, version, &configs(&kafka.state(), &request))
         }
         _ => None,
     }
@@ -131,12 +131,14 @@ fn metadata(state: &State, asked: usize, request: &MetadataRequest) -> MetadataR
     MetadataResponse::default().with_brokers(brokers.collect()).with_topics(topics)
 }
 
-fn configs(request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
-    let result = |name: &StrBytes| {
-        let value = Some(StrBytes::from_static_str("86400000"));
-        DescribeConfigsResourceResult::default().with_name(name.clone()).with_value(value)
-    };
+/// Of `delete.retention.ms`.
+fn configs(state: &State, request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
     let results = request.resources.iter().map(|resource| {
+        let topic = state.topics.get(resource.resource_name.as_str());
+        let millis = topic.map(|topic| StrBytes::from_string(topic.tombstone_life.as_millis().to_string()));
+        let result = |name: &StrBytes| {
+            DescribeConfigsResourceResult::default().with_name(name.clone()).with_value(millis.clone())
+        };
         DescribeConfigsResult::default()
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone())

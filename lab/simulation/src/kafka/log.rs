@@ -70,6 +70,8 @@ pub(crate) struct Written {
     pub(crate) record: Record,
     pub(crate) outcome: Outcome,
     pub(crate) is_compacted: bool,
+    /// Of a removal that was compacted: until when it stays.
+    stays_until: Option<Instant>,
     /// Whether an election has lost the end of its transaction, which clients could know.
     pub(crate) is_reopened: bool,
     producer: Option<i64>,
@@ -98,7 +100,14 @@ impl Log {
         for (key, value) in entries {
             let record = Record { offset: self.end, key, value };
             let (is_compacted, is_reopened) = (false, false);
-            let written = Written { record: record.clone(), outcome, is_compacted, is_reopened, producer };
+            let written = Written {
+                record: record.clone(),
+                outcome,
+                is_compacted,
+                stays_until: None,
+                is_reopened,
+                producer,
+            };
             self.written.insert((self.epoch, self.end), written);
             records.push(record);
             self.end += 1;
@@ -230,8 +239,8 @@ impl Log {
     }
 
     /// Removes stable records whose key has a newer one before `until`, and those of aborted transactions, as Kafka's
-    /// cleaner does. Records without key stay.
-    pub(crate) fn compact(&mut self, until: i64) {
+    /// cleaner does. Records without key stay. A removal stays for `life` after it was compacted first.
+    pub(crate) fn compact(&mut self, until: i64, life: Duration) {
         let until = until.min(self.stable());
         let mut newest = BTreeMap::new();
         let is_aborted = |epoch: i32, offset: i64, written: &BTreeMap<(i32, i64), Written>| {
@@ -250,9 +259,15 @@ impl Log {
             let (epoch, written) = (batch.epoch, &mut self.written);
             batch.records.retain(|record| {
                 let is_old = record.key.as_ref().is_some_and(|key| newest.get(key) != Some(&record.offset));
-                let goes = record.offset < until
-                    && record.offset >= self.start
-                    && (is_old || is_aborted(epoch, record.offset, written));
+                let is_within = record.offset < until && record.offset >= self.start;
+                let is_forgotten = is_within
+                    && record.value.is_none()
+                    && written.get_mut(&(epoch, record.offset)).is_some_and(|written| {
+                        let until =
+                            written.stays_until.get_or_insert_with(|| Instant::now() + life.max(PASS));
+                        *until <= Instant::now()
+                    });
+                let goes = is_within && (is_old || is_forgotten || is_aborted(epoch, record.offset, written));
                 if goes && let Some(written) = written.get_mut(&(epoch, record.offset)) {
                     written.is_compacted = true;
                 }
@@ -324,3 +339,6 @@ impl Log {
 
 /// Bytes of a record's other fields and of its frame, at most.
 const FRAME: usize = 64;
+
+/// The least time between two passes of the cleaner over a log.
+const PASS: Duration = Duration::from_secs(1);

@@ -186,9 +186,9 @@ impl Position {
     }
 
     /// Milliseconds since it was last told something, for a table.
-    pub(crate) fn away_ms(&self) -> u64 {
-        let away = self.told_at.filter(|_| self.table.is_some()).map(|told| told.elapsed());
-        away.map_or(0, |away| u64::try_from(away.as_millis()).unwrap())
+    pub(crate) fn away_ms(&self) -> Option<u64> {
+        let told = self.told_at.filter(|_| self.table.is_some());
+        told.map(|told| u64::try_from(told.elapsed().as_millis()).unwrap())
     }
 
     /// Whether all partitions that it wants are at the ends of these logs.

@@ -83,7 +83,8 @@ pub(super) async fn get(
         });
     }
     if let (Some(table), Some(at)) = (&mut command.table, last.as_ref().and_then(|last| last.positions.at)) {
-        table.away = Duration::from_secs(now().saturating_sub(at));
+        // Both are cut to seconds.
+        table.away = Some(Duration::from_secs(now().saturating_sub(at).saturating_add(1)));
     }
     if let (Some(Id { positions, .. }), Some(source)) = (&last, command.sources.first_mut()) {
         source.next = positions.next();

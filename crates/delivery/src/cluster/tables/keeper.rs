@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use sluicegate_backend::rate::ClusterRate;
-use sluicegate_backend::{Backend, Chunk, CommandError, Fault, Fetch, LOG_START, Log, Version};
+use sluicegate_backend::{Backend, Chunk, CommandError, Fault, Fetch, LOG_START, Log, System, Version};
 use sluicegate_fair_share::{ClientKey, Holder};
 use sluicegate_shared_log::{Ends, SeenEnds};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep};
 
-use super::super::{Cluster, Parts, unanswered};
-use super::TableKey;
+use super::super::{Cluster, Parts, escaped_log, unanswered};
 use super::limits::TableLimits;
 use super::log_table::{LogTable, Over};
+use super::{SOONEST_FORGOTTEN, TableKey, UNKNOWN_LIFE};
 use crate::failures::Failures;
 
 /// Reads one log for its table. Ends with the cluster, with the table, or if nobody uses it for [`IDLE`].
@@ -158,6 +158,11 @@ impl Keeper {
             };
         }
         self.failures = Failures::default();
+        if read.has_gap_from(self.next())
+            && let Some(over) = self.forgotten().await
+        {
+            return Next::End(over);
+        }
         let is_at_end = read.count == 0 || read.ends.stable >= 0 && read.next_offset >= read.ends.stable;
         let (moves, count) = (read.next_offset > self.next(), read.count);
         let (next, bytes) = (read.next_offset, read.messages.len());
@@ -182,6 +187,26 @@ impl Keeper {
         }
         (self.is_building, self.current) = (false, Instant::now());
         if moves && count == 0 { Next::Read } else { Next::Wait }
+    }
+
+    /// The end of the table if the log can have forgotten removals that were written since it had all of the log, or since
+    /// the first of its records were read.
+    async fn forgotten(&self) -> Option<Over> {
+        if self.current.elapsed() < SOONEST_FORGOTTEN {
+            return None;
+        }
+        let Some(cluster) = self.cluster.upgrade() else { return Some(Over::Outdated) };
+        let life = match cluster.tombstone_life(self.source(), &self.key.0).await {
+            Ok(life) => life?,
+            Err(_) if self.is_building => return None,
+            Err(_) => UNKNOWN_LIFE,
+        };
+        let behind = self.current.elapsed();
+        let is_forgotten = behind > life;
+        is_forgotten.then(|| match self.is_building {
+            true => Over::Failed(forgets_too_soon(cluster.system, &self.key, life)),
+            false => Over::Outdated,
+        })
     }
 
     /// Waits until the table has what was read last. False: it is over.
@@ -265,9 +290,18 @@ impl Keeper {
     }
 
     fn is_idle(&self) -> bool {
-        // The cluster has one, and the keeper.
-        Arc::strong_count(&self.table) <= 2 && self.table.used().elapsed() >= IDLE
+        self.table.unused_since().is_some_and(|since| since.elapsed() >= IDLE)
     }
+}
+
+/// The error of a log that forgets removals before all of it is read: keys would be left that have no value.
+fn forgets_too_soon(system: System, (topic, partition): &TableKey, life: Duration) -> CommandError {
+    let (log, life) = (escaped_log(system, topic, *partition), life.as_millis());
+    let message = format!(
+        "removals are kept for {life} ms, and reading the log into a table takes longer: ask for a longer time, or \
+         subscribe without snapshot, {log}"
+    );
+    CommandError::new(Fault::Rejected, 0, message)
 }
 
 /// The records of one read, encoded.

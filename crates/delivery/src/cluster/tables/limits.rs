@@ -1,16 +1,19 @@
 //! Limits that the tables of all clusters share: memory, and places to read logs.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use sluicegate_fair_share::{Holder, Ledger, Permits, Place, Places};
+use sluicegate_fair_share::{ClientKey, ClusterId, Holder, Ledger, Permits, Place, Places};
 use sluicegate_telemetry::metrics::TableMetrics;
+use tokio::time::Instant;
 
 /// The limits of the tables of all clusters. Clones share them.
 ///
-/// When their memory is full, the cluster that holds most loses its largest table: a table of another cluster stays,
-/// however much is read for one. While logs are read into new tables, the clients that asked for them take turns.
+/// When their memory is full, a table goes that nobody uses, before those that clients use. Of these, it is one of the
+/// cluster that keeps most without the topic, and there of the client that does so among those that asked for tables first:
+/// a client with one topic loses it to none that asks for many. While logs are read into new tables, the clients that asked for them take turns.
 #[derive(Clone)]
 pub struct TableLimits {
     memory: Arc<Mutex<Memory>>,
@@ -29,8 +32,12 @@ struct Memory {
 }
 
 struct Kept {
-    cluster: usize,
+    /// The client that asked for it first.
+    holder: Holder,
+    topic: Arc<str>,
     bytes: usize,
+    /// When a client used it last.
+    used: Instant,
     table: Weak<dyn Droppable>,
 }
 
@@ -89,12 +96,12 @@ impl TableLimits {
         self.reads.acquire(holder).await
     }
 
-    /// The part of a further table of a cluster, without bytes yet.
-    pub(super) fn add(&self, cluster: usize, table: Weak<dyn Droppable>) -> Share {
+    /// The part of a further table, of a topic that a client asked for, without bytes yet.
+    pub(super) fn add(&self, holder: Holder, topic: Arc<str>, table: Weak<dyn Droppable>) -> Share {
         let mut memory = self.memory.lock();
         let number = memory.next;
         memory.next = number.saturating_add(1);
-        memory.tables.insert(number, Kept { cluster, bytes: 0, table });
+        memory.tables.insert(number, Kept { holder, topic, bytes: 0, used: Instant::now(), table });
         memory.tell();
         Share { limits: self.clone(), number }
     }
@@ -111,6 +118,31 @@ impl Share {
             memory.make_room()
         };
         end(dropped);
+    }
+
+    /// A client uses the table.
+    pub(super) fn touch(&self) {
+        if let Some(kept) = self.limits.memory.lock().tables.get_mut(&self.number) {
+            kept.used = Instant::now();
+        }
+    }
+
+    /// When a client used the table last, if none does now.
+    pub(super) fn unused_since(&self) -> Option<Instant> {
+        self.limits.memory.lock().tables.get(&self.number)?.unused_since()
+    }
+
+    /// The bytes for all tables.
+    pub(super) fn max(&self) -> usize {
+        self.limits.memory.lock().max_bytes
+    }
+
+    /// Whether a table of so many bytes can have room, without one that clients use.
+    pub(super) fn may_have(&self, bytes: usize) -> bool {
+        let memory = self.limits.memory.lock();
+        let of_used = |kept: &&Kept| kept.unused_since().is_none();
+        let used = memory.tables.values().filter(of_used).map(|kept| kept.bytes);
+        used.fold(bytes, usize::saturating_add) <= memory.max_bytes
     }
 
     /// The table is over.
@@ -141,7 +173,7 @@ impl Memory {
     fn make_room(&mut self) -> Vec<Weak<dyn Droppable>> {
         let mut dropped = Vec::new();
         while self.used > self.max_bytes
-            && let Some(kept) = self.largest().and_then(|number| self.take(number))
+            && let Some(kept) = self.loser().and_then(|number| self.take(number))
         {
             self.metrics.dropped();
             dropped.push(kept.table);
@@ -150,16 +182,47 @@ impl Memory {
         dropped
     }
 
-    /// The largest table of the cluster that holds most.
-    fn largest(&self) -> Option<u64> {
-        let mut clusters: HashMap<usize, usize> = HashMap::new();
+    /// The table that goes next: see [`TableLimits`].
+    fn loser(&self) -> Option<u64> {
+        let mut held: BTreeMap<Part<'_>, usize> = BTreeMap::new();
         for kept in self.tables.values() {
-            let held = clusters.entry(kept.cluster).or_default();
-            *held = held.saturating_add(kept.bytes);
+            for part in kept.parts() {
+                let held = held.entry(part).or_default();
+                *held = held.saturating_add(kept.bytes);
+            }
         }
-        let (largest, _) = clusters.into_iter().max_by_key(|(_, held)| *held)?;
-        let of_largest = self.tables.iter().filter(|(_, kept)| kept.cluster == largest);
-        of_largest.max_by_key(|(_, kept)| kept.bytes).map(|(number, _)| *number)
+        // What is left to a cluster and to a client without its largest topic.
+        let mut left = held.clone();
+        for (part, bytes) in held.iter().filter(|((.., topic), _)| topic.is_some()) {
+            let (cluster, client, _) = *part;
+            for of in [(cluster, None, None), (cluster, client, None)] {
+                let all = held.get(&of).copied().unwrap_or(0);
+                left.entry(of).and_modify(|left| *left = all.saturating_sub(*bytes).min(*left));
+            }
+        }
+        let loser = self.tables.iter().max_by_key(|(number, kept)| {
+            let [cluster, client, topic] = kept.parts().map(|part| left.get(&part).copied().unwrap_or(0));
+            let unused = kept.unused_since();
+            (unused.is_some(), cluster, client, unused.map(Reverse), topic, kept.bytes, **number)
+        });
+        loser.map(|(number, _)| *number)
+    }
+}
+
+/// A part of the memory that tables share: of a cluster, of one of its clients, and of one of that client's topics.
+type Part<'a> = (ClusterId, Option<ClientKey>, Option<&'a str>);
+
+impl Kept {
+    fn parts(&self) -> [Part<'_>; 3] {
+        let Holder { cluster, source } = self.holder;
+        let client = Some(source.site());
+        [(cluster, None, None), (cluster, client, None), (cluster, client, Some(&self.topic))]
+    }
+
+    /// When a client used it last, if none does now.
+    fn unused_since(&self) -> Option<Instant> {
+        // Its cluster has one, and its keeper.
+        (self.table.strong_count() <= 2).then_some(self.used)
     }
 }
 
@@ -180,9 +243,9 @@ const HELD_KEYS: usize = 4;
 mod tests {
     use std::net::IpAddr;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
 
     use futures_util::FutureExt;
-    use sluicegate_fair_share::ClientKey;
 
     use super::*;
 
@@ -195,33 +258,94 @@ mod tests {
         }
     }
 
-    /// A table of a cluster with so many bytes.
-    fn table(limits: &TableLimits, cluster: usize, bytes: usize) -> (Arc<Dropped>, Share) {
-        let table = Arc::new(Dropped::default());
-        let share = limits.add(cluster, Arc::downgrade(&table) as _);
-        share.set(bytes);
-        (table, share)
+    /// A table, as often as it is held, and its part.
+    type Held = (Vec<Arc<Dropped>>, Share);
+
+    /// The tables of a client, with so many bytes each, of which nobody uses those that have an age.
+    fn tables(
+        limits: &TableLimits,
+        (cluster, client): (ClusterId, u8),
+        all: &[(&str, usize, Option<u64>)],
+    ) -> Vec<Held> {
+        let holder = Holder { cluster, source: ClientKey::from(IpAddr::from([192, 0, 2, client])) };
+        let now = Instant::now();
+        let table = |(topic, bytes, age): &(&str, usize, Option<u64>)| {
+            let table = Arc::new(Dropped::default());
+            let share = limits.add(holder, Arc::from(*topic), Arc::downgrade(&table) as _);
+            if let Some(age) = age {
+                let mut memory = limits.memory.lock();
+                memory.tables.get_mut(&share.number).unwrap().used = now - Duration::from_secs(*age);
+            }
+            let held = vec![table; if age.is_some() { 2 } else { 3 }];
+            share.set(*bytes);
+            (held, share)
+        };
+        all.iter().map(table).collect()
     }
 
-    fn is_dropped((table, _): &(Arc<Dropped>, Share)) -> bool {
-        table.0.load(Ordering::Relaxed)
+    fn are_dropped(tables: &[Held]) -> Vec<bool> {
+        tables.iter().map(|(held, _)| held[0].0.load(Ordering::Relaxed)).collect()
     }
 
     #[test]
-    fn largest_table_of_the_largest_cluster_is_dropped() {
+    fn those_who_keep_most_lose_a_table_and_first_one_that_nobody_uses() {
+        let used = None;
+        for (bystander, attacker, want) in [
+            // As many as a client likes: a page with one topic keeps it, also in several partitions.
+            (
+                &[("a", 525, used)][..],
+                &[("b", 125, used), ("c", 125, used), ("d", 125, used), ("e", 125, used)][..],
+                (&[false][..], &[false, false, false, true][..]),
+            ),
+            (
+                &[("a", 263, used); 2],
+                &[("b", 125, used), ("c", 125, used), ("d", 250, used)],
+                (&[false; 2], &[false, false, true]),
+            ),
+            // Whoever holds most, what nobody uses goes, the oldest first.
+            (
+                &[("a", 600, used)],
+                &[("b", 100, Some(1)), ("c", 100, Some(2)), ("d", 300, used)],
+                (&[false], &[false, true, false]),
+            ),
+            (&[("a", 300, used), ("b", 300, Some(1))], &[("c", 500, used)], (&[false, true], &[false])),
+            // The page that was closed, too, unless others leave more behind.
+            (
+                &[("a", 525, Some(9))],
+                &[("b", 200, Some(1)), ("c", 200, Some(2)), ("d", 200, used)],
+                (&[false], &[false, true, false]),
+            ),
+            // A newcomer is let in by those who hold much.
+            (
+                &[("a", 200, used)],
+                &[("b", 300, used), ("c", 300, used), ("d", 300, used)],
+                (&[false], &[false, false, true]),
+            ),
+        ] {
+            let limits = TableLimits::new(1000, TableMetrics::default());
+            let (bystander, attacker) =
+                (tables(&limits, (1, 1), bystander), tables(&limits, (1, 2), attacker));
+            let dropped = (are_dropped(&bystander), are_dropped(&attacker));
+            assert_eq!((&dropped.0[..], &dropped.1[..]), want);
+        }
+    }
+
+    #[test]
+    fn cluster_that_keeps_most_loses_a_table() {
         let limits = TableLimits::new(1000, TableMetrics::default());
-        let bystander = table(&limits, 1, 400);
-        let (small, large) = (table(&limits, 2, 250), table(&limits, 2, 300));
+        let bystander = tables(&limits, (1, 1), &[("a", 400, None)]);
+        let others = tables(&limits, (2, 1), &[("a", 250, None), ("b", 300, None)]);
         assert_eq!(limits.used(), (950, 3));
-        small.1.set(350);
-        assert_eq!([&bystander, &small, &large].map(is_dropped), [false, true, false]);
+        assert!(!bystander[0].1.may_have(51) && bystander[0].1.may_have(50));
+        others[0].1.set(350);
+        assert_eq!((are_dropped(&bystander), are_dropped(&others)), (vec![false], vec![true, false]));
         assert_eq!(limits.used(), (700, 2));
         // A table that is dropped takes nothing any more.
-        small.1.set(900);
+        others[0].1.set(900);
         assert_eq!(limits.used(), (700, 2));
         limits.set_max_bytes(350);
-        assert_eq!([&bystander, &large].map(is_dropped), [true, false]);
-        drop(large);
+        assert_eq!((are_dropped(&bystander), are_dropped(&others)), (vec![true], vec![true, false]));
+        drop(others);
         assert_eq!(limits.used(), (0, 0));
     }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use sluicegate_backend::{Chunk, CommandError};
+use sluicegate_backend::{Chunk, CommandError, Fault};
+use sluicegate_fair_share::Holder;
 use sluicegate_shared_log::Ends;
 use sluicegate_table::{FirstEntry, Page, Table};
 use tokio::sync::{Notify, watch};
@@ -15,21 +16,14 @@ use super::limits::{Droppable, Share, TableLimits};
 
 /// The newest entry of each key of a log, which one task reads for all clients.
 pub(crate) struct LogTable {
-    state: Mutex<State>,
+    /// None: it is over.
+    table: Mutex<Option<Table>>,
     share: Share,
     /// Of the topic; None: not known.
     topic_id: Option<u128>,
     progress: watch::Sender<Progress>,
     /// Told if the log can be another one than before.
     doubt: Notify,
-}
-
-#[derive(Debug)]
-struct State {
-    /// None: it is over.
-    table: Option<Table>,
-    /// When a client used it last.
-    used: Instant,
 }
 
 /// How far a log was read.
@@ -55,8 +49,8 @@ impl Progress {
 /// The end of a table.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Over {
-    /// It does not fit into the memory of tables, as was found then.
-    NoRoom { since: Instant },
+    /// It did not fit into the memory of tables then, with so many bytes.
+    NoRoom { since: Instant, bytes: usize },
     /// The log has other records than those that were read, or nobody uses the table: another one can begin.
     Outdated,
     /// The log cannot be read.
@@ -64,16 +58,16 @@ pub(crate) enum Over {
 }
 
 impl LogTable {
-    /// An empty table of a cluster's log.
+    /// An empty table of a topic's log, which a client asks for.
     pub(super) fn new(
         limits: &TableLimits,
-        cluster: usize,
+        (holder, topic): (Holder, &Arc<str>),
         topic_id: Option<u128>,
         first: FirstEntry,
     ) -> Arc<Self> {
         Arc::new_cyclic(|own| Self {
-            state: Mutex::new(State { table: Some(Table::new(0, first)), used: Instant::now() }),
-            share: limits.add(cluster, Weak::clone(own) as _),
+            table: Mutex::new(Some(Table::new(0, first))),
+            share: limits.add(holder, Arc::clone(topic), Weak::clone(own) as _),
             topic_id,
             progress: watch::Sender::default(),
             doubt: Notify::new(),
@@ -99,7 +93,7 @@ impl LogTable {
 
     /// How far the log was read.
     pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
-        self.state.lock().used = Instant::now();
+        self.share.touch();
         self.progress.subscribe()
     }
 
@@ -112,7 +106,10 @@ impl LogTable {
     pub(super) fn is_past(&self) -> bool {
         match &self.progress.borrow().over {
             None => false,
-            Some(Over::NoRoom { since }) => since.elapsed() >= NO_ROOM_FOR,
+            Some(Over::NoRoom { since, bytes }) => {
+                let waits = if *bytes > self.share.max() { TOO_LARGE_FOR } else { NO_ROOM_FOR };
+                since.elapsed() >= waits || self.share.may_have(*bytes)
+            }
             Some(Over::Outdated | Over::Failed(_)) => true,
         }
     }
@@ -126,27 +123,26 @@ impl LogTable {
         max_bytes: usize,
         max_count: usize,
     ) -> Option<(Page, i64)> {
-        let mut state = self.state.lock();
-        state.used = Instant::now();
-        let table = state.table.as_ref()?;
+        self.share.touch();
+        let table = self.table.lock();
+        let table = table.as_ref()?;
         Some((table.page(from, end, max_bytes, max_count), table.next()))
     }
 
     /// The newest entry of a key, if it has one. None: it is over.
     pub(super) fn get(&self, key: &[u8]) -> Option<Option<Bytes>> {
-        let mut state = self.state.lock();
-        state.used = Instant::now();
-        Some(state.table.as_ref()?.get(key).map(Bytes::copy_from_slice))
+        self.share.touch();
+        Some(self.table.lock().as_ref()?.get(key).map(Bytes::copy_from_slice))
     }
 
     /// The number of records without a key that were left out.
     pub(crate) fn skipped(&self) -> u64 {
-        self.state.lock().table.as_ref().map_or(0, Table::skipped)
+        self.table.lock().as_ref().map_or(0, Table::skipped)
     }
 
-    /// When a client used it last.
-    pub(super) fn used(&self) -> Instant {
-        self.state.lock().used
+    /// When a client used it last, if none does now.
+    pub(super) fn unused_since(&self) -> Option<Instant> {
+        self.share.unused_since()
     }
 
     /// The offset of the next record to read.
@@ -166,13 +162,13 @@ impl LogTable {
 
     fn change(&self, next: i64, ends: Ends, epoch: Option<i32>, change: impl FnOnce(&mut Table)) -> bool {
         let bytes = {
-            let mut state = self.state.lock();
-            let Some(table) = &mut state.table else { return false };
+            let mut table = self.table.lock();
+            let Some(table) = &mut *table else { return false };
             change(table);
             table.remove_before(ends.start);
             table.memory()
         };
-        // Without the lock of the state: it can end this table, or another one. Clients read only what has room.
+        // Without the lock: it can end this table, or another one. Clients read only what has room.
         self.share.set(bytes);
         self.progress.send_modify(|progress| {
             progress.next = progress.next.max(next);
@@ -189,7 +185,7 @@ impl LogTable {
 
     /// Ends it, and frees its memory.
     pub(super) fn end(&self, over: Over) {
-        drop(self.state.lock().table.take());
+        drop(self.table.lock().take());
         self.share.give_back();
         self.progress.send_modify(|progress| {
             progress.over.get_or_insert(over);
@@ -199,9 +195,19 @@ impl LogTable {
 
 impl Droppable for LogTable {
     fn drop_for_room(&self) {
-        self.end(Over::NoRoom { since: Instant::now() });
+        let bytes = self.table.lock().as_ref().map_or(0, Table::memory);
+        self.end(Over::NoRoom { since: Instant::now(), bytes });
     }
 }
 
-/// The time after which a log is read again whose table did not fit into memory.
+/// The error of a table for which there is no room.
+pub(crate) fn no_room() -> CommandError {
+    let message = "the table does not fit into the bridge's memory for tables now: try again later, subscribe without \
+                   snapshot, or ask its operator to raise read.table_bytes";
+    CommandError { retry_after: NO_ROOM_FOR, ..CommandError::new(Fault::Transient, 0, message) }
+}
+
+/// The time after which a log is read again whose table is larger than all memory of tables, unless there is more before.
+const TOO_LARGE_FOR: Duration = Duration::from_secs(600);
+/// The time after which a log is read again whose table did not fit beside others, unless there is room before.
 const NO_ROOM_FOR: Duration = Duration::from_secs(30);

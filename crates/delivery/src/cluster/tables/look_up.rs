@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::super::multi_fetch::MAX_PARTITIONS;
 use super::super::{Cluster, unanswered};
-use super::log_table::{LogTable, Over};
+use super::log_table::{LogTable, Over, no_room};
 
 impl Cluster {
     /// The newest record of a key in each partition that has it, encoded, with the partition: the one with the latest
@@ -64,7 +64,7 @@ async fn reaches(table: &LogTable, end: i64, epoch: Option<i32>, until: Instant)
         Ok(Ok(reached)) => match &reached.over {
             None => Ok(()),
             Some(Over::Failed(error)) => Err(error.clone()),
-            Some(Over::NoRoom { .. }) => Err(CommandError::new(Fault::Rejected, 0, NO_ROOM)),
+            Some(Over::NoRoom { .. }) => Err(no_room()),
             Some(Over::Outdated) => Err(unanswered()),
         },
         Ok(Err(_)) => Err(unanswered()),
@@ -76,5 +76,3 @@ async fn reaches(table: &LogTable, end: i64, epoch: Option<i32>, until: Instant)
 }
 
 const BUILDING: &str = "the bridge still reads the topic into its table";
-pub(crate) const NO_ROOM: &str = "the table does not fit into the bridge's memory for tables: subscribe without snapshot, \
-                                  or ask its operator to raise read.table_bytes";

@@ -136,7 +136,7 @@ fn client_that_skips_is_told_and_waits_at_the_end() {
 /// The end of a log that an election has shortened: only a read tells.
 #[test]
 fn table_reads_again_where_its_log_ends_before_it() {
-    let table = Some(Table { away: Duration::ZERO, max_away: Duration::from_secs(100) });
+    let table = Some(Table { away: Some(Duration::ZERO), max_away: Duration::from_secs(100) });
     for (end, want) in [(2, "Ready:"), (3, "AtEnd: wait start seen at 0 end seen at 3 25000 ms")] {
         let mut cursors = subscribed(Subscribe { table, committed: true, ..Default::default() }, 1);
         ask(&mut cursors);
