@@ -437,6 +437,38 @@ async fn client_that_was_behind_goes_on_only_if_its_log_has_each_removal() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn client_is_behind_from_its_snapshot_or_its_absence_on() {
+    let forgetful = || {
+        let logs = logs(20);
+        logs.change(|state| state.tombstone_life = Some(Duration::from_secs(5)));
+        logs
+    };
+    let forget = async |logs: &Logs, after: u64| {
+        logs.append(0, 40);
+        advance(Duration::from_secs(after)).await;
+        compact(logs, false);
+    };
+    let logs = forgetful();
+    let mut holder = Holder::open(&logs.cluster()).await;
+    while holder.snapshots == 0 {
+        let item = holder.soon().await.unwrap();
+        holder.take(item);
+    }
+    forget(&logs, 7).await;
+    holder.settle_as_replay(&logs, 1, 2).await;
+
+    let logs = forgetful();
+    let mut command = command();
+    (command.sources[0].next, command.sources[0].topic_id) = (vec![(0, 20)], Some(1));
+    command.table = Some(TableCommand { away: Some(Duration::from_secs(4)) });
+    let opened = subscribe_in(&logs.cluster(), &Arc::default(), System::Kafka, command).await;
+    let mut holder = Holder { held: replay(&logs, 1), ..Holder::new(opened.unwrap()) };
+    forget(&logs, 3).await;
+    assert!(matches!(holder.soon().await, Some(Item::Subscribed(_))));
+    holder.settle_as_replay(&logs, 1, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn table_that_was_behind_its_log_has_no_key_that_is_gone() {
     let logs = logs(20);
     logs.change(|state| state.tombstone_life = Some(Duration::from_secs(5)));
