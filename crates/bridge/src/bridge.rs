@@ -374,3 +374,30 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The service's name in gRPC health checks.
 const SERVICE: &str = "sluicegate.v1.Bridge";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_key_that_needs_a_restart_is_named() {
+        let load = |keys: &str| {
+            let text = format!("{keys}\n[clusters.default]\nbootstrap.servers = \"127.0.0.1:1\"");
+            Config::load(&text, std::iter::empty()).expect("a configuration")
+        };
+        let Config { listen, admin_listen, log_format, traces, revocation, audit, .. } = load("");
+        let (revocations, audit_file) = (revocation.topic, audit.file);
+        let fixed = FixedSettings { listen, admin_listen, log_format, traces, revocations, audit_file };
+        assert_eq!(fixed.changed(&load("limits.max_sessions = 1")), [""; 0]);
+        for (keys, want) in [
+            ("listen = \"127.0.0.1:1\"", "listen"),
+            ("admin_listen = \"127.0.0.1:1\"", "admin_listen"),
+            ("log_format = \"json\"", "log_format"),
+            ("traces.endpoint = \"http://127.0.0.1:4317\"", "traces"),
+            ("audit.file = \"audit.jsonl\"", "audit.file"),
+            ("revocation.topic = \"revoked\"", "revocation.topic"),
+        ] {
+            assert_eq!(fixed.changed(&load(keys)), [want], "{keys}");
+        }
+    }
+}

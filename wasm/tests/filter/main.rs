@@ -12,6 +12,7 @@ mod faults;
 mod gateway;
 mod handshake;
 mod http;
+mod identity;
 mod limits;
 mod lost;
 mod refused;

@@ -2,6 +2,7 @@
 
 mod documents;
 mod environment;
+mod identity;
 mod nats;
 mod suggestions;
 
@@ -77,6 +78,8 @@ fn each_mistake_is_one_problem() {
 }
 
 const MISTAKES: &str = r#"
+second_gateway_secret = "0123456789abcdef"
+    second_gateway_secret: is set without `gateway_secret`: set that one, or both
 audit.claims = ["email"]
     audit.claims: is set without audit.file: set both
 revocation.topic = "t*"
@@ -89,6 +92,10 @@ revocation = { topic = "t", cluster = "n" }
     revocation.cluster: is "n", expected the NAME of a [clusters.NAME] of Kafka
 traces.endpoint = "http://me:secret@h:4317"
     traces.endpoint: is a URL with credentials, expected http://HOST:PORT of a collector
+traces.sample_ratio = 1.5
+    traces.sample_ratio: is 1.5, expected a number from 0 to 1
+traces.sample_ratio = -1
+    traces.sample_ratio: is -1, expected a number from 0 to 1
 traces.endpoint = "h:1"
     traces.endpoint: is "h:1", expected http://HOST:PORT of a collector
 listen = "127.0.0.1:7401"

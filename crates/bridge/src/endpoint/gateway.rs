@@ -192,3 +192,33 @@ fn check_once(headers: &HeaderMap, name: &'static str) -> Result<(), Refusal> {
         Some(_) => Err(Refusal::Repeated { name }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::tests::headers;
+
+    fn account(cluster: (&str, &str), route: &str, claims: &str) -> Account {
+        let claims = sluicegate_rights::Claims::parse(claims.as_bytes()).unwrap();
+        let identity = Some(Identity { claims, until: None, spread: Duration::ZERO });
+        let policy = Policy::parse(br#"{"identity":{"from_gateway":true}}"#).ok();
+        let admission = Admission { route: Rights::all(), policy, identity, aged: None };
+        admission.account(&headers(&[cluster]), Some(route.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn people_of_other_issuers_routes_and_clusters_have_their_own_accounts() {
+        let (a, alice) = ((metadata::CLUSTER, "a"), r#"{"iss":"i","sub":"alice"}"#);
+        let one = account(a, "/r", alice);
+        assert!(one == account(a, "/r", r#"{"iss":"i","sub":"alice","jti":"2"}"#));
+        for other in [
+            account(a, "/r", r#"{"iss":"i","sub":"bob"}"#),
+            account(a, "/r", r#"{"iss":"j","sub":"alice"}"#),
+            account(a, "/s", alice),
+            account((metadata::CLUSTER, "b"), "/r", alice),
+            account((metadata::CLUSTER_DEFINITION, "a"), "/r", alice),
+        ] {
+            assert!(one != other);
+        }
+    }
+}

@@ -20,6 +20,13 @@ async fn probes_answer_by_what_they_ask() {
     assert_eq!(admin(&bridge, "/other").await.0, 404);
 }
 
+#[tokio::test]
+async fn sessions_are_listed_for_nobody_without_a_token() {
+    let bridge = start("").await;
+    let none = "this bridge has no admin_token: set it first\n";
+    assert_eq!(admin(&bridge, "/sessions").await, (401, none.into()));
+}
+
 /// More connections than there are places, from the address of the probes themselves.
 #[tokio::test]
 async fn probes_answer_beside_idle_and_slow_connections() {

@@ -224,6 +224,9 @@ mod tests {
             let found = position.resolve(&Grant::all(&cluster), &logs, false).await;
             assert_eq!(found, Ok(vec![want; 2]), "{position:?}");
         }
+        // Among committed records, each scripted offset is one less: no record is from then on, so it is the end.
+        let found = Position::Time(0).resolve(&Grant::all(&cluster), &logs, true).await;
+        assert_eq!(found, Ok(vec![LOG_END - 1; 2]));
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{Method, StatusCode};
 use prost::Message as _;
 use sluicegate_backend::{CommandError, Fault, System};
 use sluicegate_delivery::drain::Drain;
@@ -18,9 +19,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::event::Events;
-use super::id::{Id, MAX_PARTITIONS, Positions};
+use super::id::{Id, MAX_PARTITIONS, Positions, over};
 use super::query::EventsQuery;
 use super::{Refused, check_partitions, query, stream};
+use crate::http::tests::{headers, rest};
 
 /// A client's stream.
 struct Stream {
@@ -258,9 +260,37 @@ async fn stream_ends_when_the_bridge_drains_and_when_its_client_leaves() {
     stream.all().await;
     stream.drain.begin(1, Duration::from_secs(1));
     assert_eq!(stream.frames.recv().await, None);
-    let Stream { frames, run, .. } = open(&Logs::default(), "", None, None).await;
-    drop(frames);
-    run.await.unwrap();
+    let mut stream = open(&Logs::default(), "", None, None).await;
+    stream.all().await;
+    drop(stream.frames);
+    // Long before the next comment would find out.
+    timeout(Duration::from_secs(1), stream.run).await.expect("the end").unwrap();
+}
+
+/// The status of the answer to a client that was at `id`.
+async fn status_after(logs: &Logs, id: &str) -> StatusCode {
+    let lines = headers(&[("accept", "text/event-stream"), ("last-event-id", id)]);
+    let (grant, route) = (Grant::all(&logs.cluster()), rest("/topics/t/partitions/0/events"));
+    crate::http::ask(&grant, &route, Method::GET, &lines, "").await.status
+}
+
+/// A browser connects again unless it gets 204.
+#[tokio::test]
+async fn stream_that_is_over_does_not_begin_again() {
+    let (logs, id) = (Logs::default(), Positions::new(Some(0)).encode());
+    assert_eq!(status_after(&logs, &id).await, StatusCode::OK);
+    assert_eq!(status_after(&logs, &over(&id)).await, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn id_of_a_topic_that_was_deleted_is_refused() {
+    let logs = Logs::default();
+    logs.recreate(2, None);
+    for (topic_id, want) in [(2, StatusCode::OK), (1, StatusCode::BAD_REQUEST)] {
+        let mut positions = Positions::new(Some(0));
+        positions.topic_id = Some(topic_id);
+        assert_eq!(status_after(&logs, &positions.encode()).await, want);
+    }
 }
 
 /// A stream whose positions no longer fit into an `id` ends for good.
