@@ -154,6 +154,15 @@ impl Backend for Nats {
         .boxed()
     }
 
+    fn tombstone_life<'a>(&'a self, _: ClientKey, stream: &'a str) -> CommandFuture<'a, Option<Duration>> {
+        async move {
+            let log = Log { topic: stream, partition: 0 };
+            let life = async { self.reader.shortest_life(StreamName::of(log)?).await };
+            life.await.map_err(|error| self.failed(error))
+        }
+        .boxed()
+    }
+
     fn known_end(&self, log: Log<'_>) -> Option<i64> {
         self.reader.known_end(StreamName::of(log).ok()?)
     }

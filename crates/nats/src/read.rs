@@ -1,6 +1,7 @@
 //! Reads of a cluster.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sluicegate_backend::{AnswerReservation, Fetch, LOG_END, LOG_START, ListedOffset, MAX_TIMESTAMP};
 use sluicegate_fair_share::ClientKey;
@@ -89,6 +90,12 @@ impl Reader {
     /// asked.
     pub(super) fn stream_id(&self, name: StreamName<'_>) -> Option<u128> {
         self.streams.known(name).map(|(stream, _)| stream.id.created)
+    }
+
+    /// The shortest time for which a message of the stream stays, if messages can have one of their own.
+    pub(super) async fn shortest_life(&self, name: StreamName<'_>) -> Result<Option<Duration>, ReadError> {
+        let stream = self.streams.ask(name).await?;
+        Ok(stream.info.has_lifetimes.then_some(SHORTEST_LIFE))
     }
 
     /// The end of the stream as known from what was read lately.
@@ -206,6 +213,9 @@ fn rfc3339(timestamp: i64) -> Option<String> {
     let nanoseconds = timestamp.checked_mul(1_000_000)?;
     OffsetDateTime::from_unix_timestamp_nanos(nanoseconds.into()).ok()?.format(&Rfc3339).ok()
 }
+
+/// The shortest lifetime of a message that nats-server takes.
+const SHORTEST_LIFE: Duration = Duration::from_secs(1);
 
 /// The first character of the names of nats-server's own streams.
 const INTERNAL: char = '$';

@@ -29,6 +29,8 @@ pub(crate) struct StreamInfo {
     pub(crate) is_direct: bool,
     /// Whether a consumer has no effect on what is kept.
     pub(crate) is_limited: bool,
+    /// Whether messages can have a lifetime of their own, such as those that remove a key.
+    pub(crate) has_lifetimes: bool,
     pub(crate) intake: Arc<Intake>,
 }
 
@@ -72,6 +74,8 @@ struct ConfigReply<'a> {
     no_ack: bool,
     #[serde(default)]
     sealed: bool,
+    #[serde(default)]
+    allow_msg_ttl: bool,
 }
 
 #[derive(Deserialize)]
@@ -132,6 +136,7 @@ impl StreamInfo {
             average: usize::try_from(average).unwrap_or(usize::MAX),
             is_direct: config.allow_direct,
             is_limited: config.retention == "limits",
+            has_lifetimes: config.allow_msg_ttl,
             intake: Arc::new(Intake {
                 subjects: config.subjects.unwrap_or_default(),
                 max_size: usize::try_from(config.max_msg_size).ok(),

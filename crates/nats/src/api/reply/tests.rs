@@ -9,7 +9,7 @@ const SUBJECT: &str = "$JS.API.x";
 fn info() -> Value {
     json!({
         "type": "io.nats.jetstream.api.v1.stream_info_response",
-        "config": {"name": "S", "subjects": ["S.>"], "retention": "limits", "allow_direct": true, "new": {"a": [1]}},
+        "config": {"name": "S", "subjects": ["S.>"], "retention": "limits", "allow_direct": true, "allow_msg_ttl": true, "new": {"a": [1]}},
         "created": "2026-11-22T10:11:12.345678901Z",
         "state": {"messages": 4, "bytes": 200, "first_seq": 3, "last_seq": 9, "num_deleted": 3},
     })
@@ -28,6 +28,7 @@ fn stream_info_is_read() {
         average: 50,
         is_direct: true,
         is_limited: true,
+        has_lifetimes: true,
         intake: Arc::new(Intake { subjects: vec!["S.>".to_owned()], ..Intake::default() }),
     };
     assert_eq!(parsed(&info()), Ok(expected));
