@@ -49,6 +49,8 @@ struct Part {
     is_ready: bool,
     /// As [`End::seen`].
     seen: i64,
+    /// Whether it can begin anew with a slice of the log.
+    has_slice: bool,
 }
 
 /// Why a snapshot does not go on.
@@ -75,10 +77,12 @@ impl Snapshot {
         }
     }
 
-    /// Adds the part of a log up to `end`, of its table as the leader of this epoch has it.
-    pub(super) fn add(&mut self, end: Place, table: Arc<LogTable>, epoch: Option<i32>) {
+    /// Adds the part of a log up to `end`, of its table as the leader of this epoch has it. `has_slice`: there is a table of
+    /// a slice if this one has no room.
+    pub(super) fn add(&mut self, end: Place, table: Arc<LogTable>, epoch: Option<i32>, has_slice: bool) {
+        let has_slice = has_slice && table.is_whole() && !table.has_no_room();
         let progress = table.progress();
-        self.left.push(Part { end, table, progress, from: 0, epoch, is_ready: false, seen: 0 });
+        self.left.push(Part { end, table, progress, from: 0, epoch, is_ready: false, seen: 0, has_slice });
     }
 
     /// Waits for a page of at most `max_bytes`, or something else to tell. False: the snapshot is complete, and all of
@@ -147,6 +151,7 @@ impl Snapshot {
         match progress.over {
             None => {}
             Some(Over::Outdated) => return Err(Stop::Outdated),
+            Some(Over::NoRoom { .. }) if part.has_slice => return Err(Stop::Outdated),
             Some(Over::NoRoom { .. }) => {
                 return Err(Stop::Failed(part.end.clone(), no_room_for(client.system, &part.end)));
             }

@@ -1,9 +1,11 @@
 //! The tables of a cluster's logs: the newest record of each key, in memory, for all clients.
 //!
-//! A table knows nothing of clients: what one of them is granted, or wants, is decided where it is read.
+//! A table knows nothing of clients: what one of them is granted, or wants, is decided where it is read. Only where a whole
+//! log has no room, clients have tables of their rows alone, or of a key: what others write does not take that from them.
 //!
 //! - `log_table`: the table of one log, and how far that was read
 //! - `keeper`: the task that reads it
+//! - `slice`: all of a log, or a part of it
 //! - `look_up`: one key of all tables of a topic
 //! - `limits`: the memory of all of them, and the turns of those who ask for one
 
@@ -11,6 +13,7 @@ mod keeper;
 mod limits;
 mod log_table;
 mod look_up;
+mod slice;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +28,7 @@ use tokio::time::{Instant, timeout};
 use self::keeper::Keeper;
 pub use self::limits::TableLimits;
 pub(crate) use self::log_table::{LogTable, Over, Progress, no_room};
+pub(crate) use self::slice::Slice;
 use super::{Cluster, unanswered};
 use crate::failures::Failures;
 
@@ -36,8 +40,8 @@ pub(super) struct Tables {
     lives: SingleFlight<Arc<str>, Result<Option<Duration>, CommandError>>,
 }
 
-/// A topic, and the number of a partition.
-type TableKey = (Arc<str>, i32);
+/// A topic, the number of a partition, and what of its log.
+type TableKey = (Arc<str>, i32, Slice);
 
 impl Tables {
     pub(super) fn new(limits: TableLimits) -> Self {
@@ -47,24 +51,38 @@ impl Tables {
 
 impl Cluster {
     /// The table of a log, for a client, and the epoch of the leader whose records it must have. If there is none,
-    /// reading the log for it begins, and is counted to the client.
+    /// reading the log for it begins, and is counted to the client. Where all of the log was found to have no room, it is
+    /// the table of `slice`, if the client may have one.
     pub(crate) fn table(
         self: &Arc<Self>,
         source: ClientKey,
         log: Log<'_>,
+        slice: Option<Slice>,
         topic_id: Option<u128>,
     ) -> (Arc<LogTable>, Option<i32>) {
         let epoch = self.backend().version(log).leader_epoch;
-        let key: TableKey = (Arc::from(log.topic), log.partition);
+        let mut key: TableKey = (Arc::from(log.topic), log.partition, Slice::All);
         let Tables { limits, tables, .. } = &self.tables;
-        let mut tables = tables.lock();
-        if let Some(known) = tables.get(&key).filter(|table| !table.is_past() && table.is_of(topic_id)) {
+        let (mut tables, holder) = (tables.lock(), self.holder(source));
+        let is_current = |table: &&Arc<LogTable>| !table.is_past() && table.is_of(topic_id);
+        let mut permit = None;
+        if let Some(slice) = slice
+            && tables.get(&key).is_some_and(|table| table.has_no_room())
+        {
+            let part: TableKey = (Arc::clone(&key.0), key.1, slice);
+            let is_known = tables.get(&part).filter(is_current).is_some();
+            permit = if is_known { None } else { limits.slice(holder) };
+            if is_known || permit.is_some() {
+                key = part;
+            }
+        }
+        if let Some(known) = tables.get(&key).filter(is_current) {
             known.doubt(epoch);
             return (Arc::clone(known), epoch);
         }
         tables.retain(|_, table| !table.is_past());
-        let holder = self.holder(source);
-        let table = LogTable::new(limits, (holder, &key.0), topic_id, self.system.first_entry);
+        let part = (key.2.clone(), permit);
+        let table = LogTable::new(limits, (holder, &key.0), part, topic_id, self.system.first_entry);
         let earlier = tables.insert(key.clone(), Arc::clone(&table));
         drop(tables);
         if let Some(earlier) = earlier {
@@ -112,6 +130,12 @@ impl Cluster {
     #[cfg(test)]
     pub(crate) fn tables_in_memory(&self) -> usize {
         self.tables.limits.used().1
+    }
+
+    /// Leaves tables so much memory.
+    #[cfg(test)]
+    pub(crate) fn bound_tables(&self, max_bytes: usize) {
+        self.tables.limits.set_max_bytes(max_bytes);
     }
 
     /// The bytes of keys that the clients of tables have.

@@ -138,7 +138,11 @@ impl Grant {
         let held = self.standing.held();
         let readable = self.counted(Kind::Topics, held.readable())?;
         let topics = self.cluster.topics().await?;
-        Ok(topics.iter().filter(|name| readable.contains(name)).cloned().collect())
+        let names: Vec<String> = topics.iter().filter(|name| readable.contains(name)).cloned().collect();
+        if let Some(usage) = &self.usage {
+            usage.delivered(names.iter().map(String::len).fold(0, usize::saturating_add));
+        }
+        Ok(names)
     }
 
     /// A topic's partitions.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Wake, grown};
 use crate::client::granted;
-use crate::cluster::{Cluster, Partitions, unanswered};
+use crate::cluster::{Cluster, Partitions, Slice, unanswered};
 use crate::cursors::Cursors;
 use crate::failures::Failures;
 use crate::grant::Held;
@@ -64,7 +64,7 @@ pub(super) async fn begin(
         subscribe.sources = Vec::new();
     }
     let mut cursors = Cursors::new(subscribe, cluster.system, Arc::clone(&cluster.selections));
-    let snapshot = begins_anew.then(|| snapshot(&cluster, client, &topics, &epochs));
+    let snapshot = begins_anew.then(|| snapshot(&cluster, (client, &held), &topics, &epochs));
     // Ids of topics are told with what is granted.
     cursors.client.know(&topics);
     cursors.client.grant(held.rights.read.as_ref());
@@ -109,17 +109,19 @@ type Epochs = BTreeMap<(Arc<str>, i32), Option<i32>>;
 /// The snapshot of each partition, up to the place where its log goes on.
 fn snapshot(
     cluster: &Arc<Cluster>,
-    client: ClientKey,
+    (client, held): (ClientKey, &Held),
     topics: &[SubscribedTopic],
     epochs: &Epochs,
 ) -> Snapshot {
     let mut snapshot = Snapshot::new();
     for SubscribedTopic { topic, topic_id, partitions } in topics {
+        let slice = Slice::of_rows(&granted(held.rights.read.as_ref(), topic));
         for (partition, offset) in partitions {
-            let (table, epoch) = cluster.table(client, Log { topic, partition: *partition }, *topic_id);
+            let log = Log { topic, partition: *partition };
+            let (table, epoch) = cluster.table(client, log, slice.clone(), *topic_id);
             let epoch = epochs.get(&(Arc::clone(topic), *partition)).copied().unwrap_or(epoch);
             let place = Place { topic: Arc::clone(topic), partition: *partition, offset: *offset };
-            snapshot.add(place, table, epoch);
+            snapshot.add(place, table, epoch, slice.is_some());
         }
     }
     snapshot

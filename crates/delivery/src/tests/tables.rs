@@ -1,6 +1,7 @@
 //! Tables of scripted logs: what a client has is a replay of the log.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use sluicegate_backend::command::TableCommand;
@@ -480,4 +481,41 @@ async fn table_that_was_behind_its_log_has_no_key_that_is_gone() {
     compact(&logs, false);
     logs.mend();
     Holder::open(&cluster).await.settle_as_replay(&logs, 1, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn tenant_that_fills_a_topic_takes_no_table_from_others() {
+    fn key(offset: i64) -> &'static str {
+        static FLOOD: LazyLock<Vec<String>> =
+            LazyLock::new(|| (0..90).map(|key| format!("other:{key}{}", "x".repeat(1000))).collect());
+        if offset % 10 == 0 { "mine:a" } else { &FLOOD[(offset % 90) as usize] }
+    }
+    let logs = Logs::default();
+    logs.set_keys(key);
+    logs.append(0, 200);
+    let cluster = logs.cluster();
+    cluster.bound_tables(50_000);
+    let of = |rights| Grant::of(&cluster, rights).with_tables(Topics::default());
+    let [mine, all] = [Rights { read: Some(topic([keys("mine:")])), write: None }, Rights::all()].map(of);
+    let mut holder = Holder::new(mine.subscribe(command()).await.unwrap());
+    holder.settle().await;
+    logs.append(0, 11);
+    holder.settle().await;
+    assert_eq!(holder.held, [((0, "mine:a".to_owned()), 210)].into());
+    for grant in [&mine, &all] {
+        assert!(grant.look_up(TOPIC, b"mine:a").await.unwrap().is_some());
+    }
+    // Who sees all is told to come back.
+    let mut holder = Holder::new(all.subscribe(command()).await.unwrap());
+    let error = loop {
+        match holder.soon().await {
+            Some(Item::Ended { error, .. }) => break error,
+            other => assert!(other.is_some()),
+        }
+    };
+    assert_eq!((error.fault, error.retry_after), (Fault::Transient, Duration::from_secs(30)));
+    cluster.bound_tables(500_000);
+    let mut holder = Holder::new(all.subscribe(command()).await.unwrap());
+    holder.settle().await;
+    assert_eq!(holder.held.len(), 81 + 1);
 }

@@ -290,12 +290,12 @@ impl Keeper {
     }
 
     fn is_idle(&self) -> bool {
-        self.table.unused_since().is_some_and(|since| since.elapsed() >= IDLE)
+        self.table.unused_since().is_some_and(|since| since.elapsed() >= self.table.idle())
     }
 }
 
 /// The error of a log that forgets removals before all of it is read: keys would be left that have no value.
-fn forgets_too_soon(system: System, (topic, partition): &TableKey, life: Duration) -> CommandError {
+fn forgets_too_soon(system: System, (topic, partition, _): &TableKey, life: Duration) -> CommandError {
     let (log, life) = (escaped_log(system, topic, *partition), life.as_millis());
     let message = format!(
         "removals are kept for {life} ms, and reading the log into a table takes longer: ask for a longer time, or \
@@ -319,9 +319,6 @@ const BUILT_PER_SCANNED: usize = 4;
 
 /// The time after which the start of a log that does not grow is asked for again.
 const CHECK: Duration = Duration::from_secs(10);
-
-/// The time after which a table that no client uses is dropped.
-const IDLE: Duration = Duration::from_secs(600);
 
 /// The pause after an answer that says nothing.
 const PAUSE: Duration = Duration::from_millis(100);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use sluicegate_fair_share::{ClientKey, ClusterId, Holder, Ledger, Permits, Place, Places};
+use sluicegate_fair_share::{ClientKey, ClusterId, Holder, Ledger, Permit, Permits, Place, Places};
 use sluicegate_telemetry::metrics::TableMetrics;
 use tokio::time::Instant;
 
@@ -13,13 +13,16 @@ use tokio::time::Instant;
 ///
 /// When their memory is full, a table goes that nobody uses, before those that clients use. Of these, it is one of the
 /// cluster that keeps most without the topic, and there of the client that does so among those that asked for tables first:
-/// a client with one topic loses it to none that asks for many. While logs are read into new tables, the clients that asked for them take turns.
+/// a client with one topic loses it to none that asks for many. While logs are read into new tables, the clients that asked
+/// for them take turns.
 #[derive(Clone)]
 pub struct TableLimits {
     memory: Arc<Mutex<Memory>>,
     reads: Arc<Places>,
     /// Bytes of keys that clients have.
     held_keys: Arc<Permits>,
+    /// Tables of parts of logs.
+    slices: Arc<Permits>,
 }
 
 #[derive(Default)]
@@ -58,17 +61,23 @@ impl TableLimits {
     pub fn new(max_bytes: usize, metrics: TableMetrics) -> Self {
         let memory = Arc::new(Mutex::new(Memory { max_bytes, metrics, ..Memory::default() }));
         let held_keys = Permits::new(Ledger::new(max_bytes / HELD_KEYS));
-        Self { memory, reads: Places::new(READS), held_keys }
+        Self { memory, reads: Places::new(READS), held_keys, slices: Permits::new(Ledger::new(SLICES)) }
     }
 
     /// Changes whether there are several clusters.
     pub fn set_has_clusters(&self, has_clusters: bool) {
         self.held_keys.set_has_clusters(has_clusters);
+        self.slices.set_has_clusters(has_clusters);
     }
 
     /// The bytes of keys that clients have.
     pub(super) fn held_keys(&self) -> &Arc<Permits> {
         &self.held_keys
+    }
+
+    /// A place for the table of a part of a log; None: others have them all, or the client its share.
+    pub(super) fn slice(&self, holder: Holder) -> Option<Permit> {
+        self.slices.try_acquire(holder, 1)
     }
 
     /// Changes the bound. Tables above it are dropped.
@@ -235,6 +244,9 @@ fn end(dropped: Vec<Weak<dyn Droppable>>) {
 
 /// Parts of logs that are read into new tables at the same time: each takes a few MiB of memory.
 const READS: usize = 4;
+
+/// Tables of parts of logs: each has a task that reads its log.
+const SLICES: usize = 1024;
 
 /// The keys that clients have can take this part of the memory of tables, beside it.
 const HELD_KEYS: usize = 4;

@@ -6,19 +6,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use sluicegate_backend::{Chunk, CommandError, Fault};
-use sluicegate_fair_share::Holder;
+use sluicegate_fair_share::{Holder, Permit};
 use sluicegate_shared_log::Ends;
 use sluicegate_table::{FirstEntry, Page, Table};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::limits::{Droppable, Share, TableLimits};
+use super::slice::Slice;
 
 /// The newest entry of each key of a log, which one task reads for all clients.
 pub(crate) struct LogTable {
     /// None: it is over.
     table: Mutex<Option<Table>>,
+    slice: Slice,
     share: Share,
+    /// Of a table of a part.
+    _permit: Option<Permit>,
     /// Of the topic; None: not known.
     topic_id: Option<u128>,
     progress: watch::Sender<Progress>,
@@ -58,15 +62,18 @@ pub(crate) enum Over {
 }
 
 impl LogTable {
-    /// An empty table of a topic's log, which a client asks for.
+    /// An empty table of a topic's log or of a slice of it, which a client asks for.
     pub(super) fn new(
         limits: &TableLimits,
         (holder, topic): (Holder, &Arc<str>),
+        (slice, permit): (Slice, Option<Permit>),
         topic_id: Option<u128>,
         first: FirstEntry,
     ) -> Arc<Self> {
         Arc::new_cyclic(|own| Self {
             table: Mutex::new(Some(Table::new(0, first))),
+            slice,
+            _permit: permit,
             share: limits.add(holder, Arc::clone(topic), Weak::clone(own) as _),
             topic_id,
             progress: watch::Sender::default(),
@@ -100,6 +107,24 @@ impl LogTable {
     /// Why the log cannot be read at the moment.
     pub(super) fn outage(&self) -> Option<CommandError> {
         self.progress.borrow().outage.clone()
+    }
+
+    /// Whether it was found not to fit into memory, and is not tried again yet.
+    pub(crate) fn has_no_room(&self) -> bool {
+        matches!(self.progress.borrow().over, Some(Over::NoRoom { .. })) && !self.is_past()
+    }
+
+    /// Whether it has all of the log.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.slice == Slice::All
+    }
+
+    /// How long nobody may use it until it is dropped.
+    pub(super) fn idle(&self) -> Duration {
+        match self.slice {
+            Slice::All | Slice::Rows(_) => IDLE,
+            Slice::Key(_) => KEY_IDLE,
+        }
     }
 
     /// Whether another table of the log can begin.
@@ -152,7 +177,8 @@ impl LogTable {
 
     /// Takes what was read from the leader of this epoch. False: it is over.
     pub(super) fn apply(&self, read: &Chunk, epoch: Option<i32>) -> bool {
-        self.change(read.next_offset, read.ends, epoch, |table| table.apply(&read.messages, read.next_offset))
+        let messages = self.slice.of(read);
+        self.change(read.next_offset, read.ends, epoch, |table| table.apply(&messages, read.next_offset))
     }
 
     /// Takes the ends of the log, which has nothing to read before its start. False: it is over.
@@ -207,6 +233,10 @@ pub(crate) fn no_room() -> CommandError {
     CommandError { retry_after: NO_ROOM_FOR, ..CommandError::new(Fault::Transient, 0, message) }
 }
 
+/// The time after which a table that no client uses is dropped.
+const IDLE: Duration = Duration::from_secs(600);
+/// The same of the table of one key.
+const KEY_IDLE: Duration = Duration::from_secs(30);
 /// The time after which a log is read again whose table is larger than all memory of tables, unless there is more before.
 const TOO_LARGE_FOR: Duration = Duration::from_secs(600);
 /// The time after which a log is read again whose table did not fit beside others, unless there is room before.

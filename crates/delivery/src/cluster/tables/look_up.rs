@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::super::multi_fetch::MAX_PARTITIONS;
 use super::super::{Cluster, unanswered};
 use super::log_table::{LogTable, Over, no_room};
+use super::slice::Slice;
 
 impl Cluster {
     /// The newest record of a key in each partition that has it, encoded, with the partition: the one with the latest
@@ -42,10 +43,18 @@ impl Cluster {
         let now = Instant::now();
         let until = now.checked_add(within).unwrap_or(now);
         let topic_id = logs.first().and_then(|log| self.backend().version(*log).topic_id);
-        let tables: Vec<_> = logs.iter().map(|log| self.table(source, *log, topic_id)).collect();
+        let slice = Some(Slice::Key(Bytes::copy_from_slice(key)));
+        let table = |log: &Log<'_>| self.table(source, *log, slice.clone(), topic_id);
+        let tables: Vec<_> = logs.iter().map(table).collect();
         let mut found = Vec::new();
-        for ((log, (table, epoch)), end) in logs.iter().zip(tables).zip(ends) {
-            reaches(&table, end?.offset, epoch, until).await?;
+        for ((log, (mut part, mut epoch)), end) in logs.iter().zip(tables).zip(ends) {
+            let end = end?.offset;
+            let mut reached = reaches(&part, end, epoch, until).await;
+            if part.is_whole() && part.has_no_room() {
+                (part, epoch) = table(log);
+                reached = reaches(&part, end, epoch, until).await;
+            }
+            let (table, ()) = (part, reached?);
             let record = table.get(key).ok_or_else(unanswered)?;
             found.extend(record.map(|record| (log.partition, record)));
         }

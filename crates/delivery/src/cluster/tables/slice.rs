@@ -1,0 +1,38 @@
+//! The slice of a log that a table has.
+
+use bytes::Bytes;
+use sluicegate_backend::Chunk;
+use sluicegate_backend::command::RecordFilter;
+use sluicegate_rights::Rows;
+
+use crate::filter::{Filters, select_rows};
+
+/// The records of a log that a table is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Slice {
+    /// All of them, for all clients.
+    All,
+    /// Those of these rows, which keys tell apart.
+    Rows(Rows),
+    /// Those of a key.
+    Key(Bytes),
+}
+
+impl Slice {
+    /// The rows alone, if keys tell them apart from others: all records of a key are among them, or none.
+    pub(crate) fn of_rows(rows: &Rows) -> Option<Self> {
+        (!rows.is_all() && !rows.look_at_headers()).then(|| Self::Rows(rows.clone()))
+    }
+
+    /// The records of a read that are part of it, encoded.
+    pub(super) fn of(&self, read: &Chunk) -> Bytes {
+        match self {
+            Self::All => read.messages.clone(),
+            Self::Rows(rows) => select_rows(read.clone(), rows).0.messages,
+            Self::Key(key) => {
+                let filter = RecordFilter { equals: vec![key.clone()], ..RecordFilter::default() };
+                Filters::new(vec![filter]).select(read.clone()).0.messages
+            }
+        }
+    }
+}
