@@ -175,9 +175,15 @@ pub(crate) fn handshake(policy: &Policy) -> Result<Result<Accepted, Refused>, St
     let upgrade = host::header(Map::Request, "upgrade")?;
     let connection = host::header(Map::Request, "connection")?;
     let key = host::header(Map::Request, "sec-websocket-key")?;
-    let version = host::header(Map::Request, "sec-websocket-version")?;
+    // In one line: hosts that give the first of several do not tell of the others.
+    let headers = host::headers(Map::Request)?;
+    let versions = headers.iter().filter(|(name, _)| name == b"sec-websocket-version");
+    let versions: Vec<&[u8]> = versions.map(|(_, version)| &**version).collect();
+    let version = (!versions.is_empty()).then(|| versions.join(&b", "[..]));
     let protocol = host::header(Map::Request, "sec-websocket-protocol")?;
     let origin = host::header(Map::Request, "origin")?;
+    let length = host::header(Map::Request, "content-length")?;
+    let encoding = host::header(Map::Request, "transfer-encoding")?;
     let preflight = host::header(Map::Request, "access-control-request-method")?;
     Ok(policy.check(&Headers {
         method: &method,
@@ -187,6 +193,8 @@ pub(crate) fn handshake(policy: &Policy) -> Result<Result<Accepted, Refused>, St
         version: version.as_deref(),
         protocol: protocol.as_deref(),
         origin: origin.as_deref(),
+        content_length: length.as_deref(),
+        transfer_encoding: encoding.as_deref(),
         preflight: preflight.as_deref(),
     }))
 }

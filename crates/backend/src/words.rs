@@ -26,6 +26,9 @@ pub struct Words {
     pub offset: &'static str,
     /// Whether topics have several partitions, and can get more.
     pub has_partitions: bool,
+    /// The beginnings of the names of topics that are the system's own, or of another kind: only a route that names them
+    /// gives them to clients.
+    pub internal: &'static [&'static str],
     /// The offset of the first record of a log.
     pub first_offset: i64,
     /// The first of some encoded records as the entry of a table.
@@ -53,6 +56,7 @@ const KAFKA: Words = Words {
     topic: "topic",
     offset: "offset",
     has_partitions: true,
+    internal: &["__consumer_offsets", "__transaction_state", "__share_group_state"],
     first_offset: 0,
     first_entry: table_entry::without_value,
     marker: None,
@@ -66,6 +70,7 @@ const NATS: Words = Words {
     topic: "stream",
     offset: "sequence",
     has_partitions: false,
+    internal: &["$", "KV_", "OBJ_"],
     first_offset: 1,
     first_entry: table_entry::with_marker,
     marker: Some(REMOVAL_HEADER),

@@ -160,6 +160,8 @@ pub struct Audit {
     pub file: Option<PathBuf>,
     /// Names of claims in lines, beside `iss`, `sub` and `jti`. Default: none.
     pub claims: BTreeSet<String>,
+    /// `on_full`: whether clients are refused while lines cannot be written. Default: lines are dropped.
+    pub refuses: bool,
 }
 
 /// `[session]`.
@@ -361,11 +363,15 @@ fn audit(mut table: Section, problems: &mut Problems) -> Audit {
     let has_file = table.has(keys::AUDIT_FILE.short());
     let file = table.path(keys::AUDIT_FILE.short(), problems);
     let claims = table.names(keys::AUDIT_CLAIMS.short(), problems);
+    let ways = [("drop", false), ("refuse", true)];
+    let refuses = table.one_of(keys::AUDIT_ON_FULL.short(), &ways, problems).unwrap_or(false);
     table.end(problems);
-    if !has_file && !claims.is_empty() {
-        problems.add(keys::AUDIT_CLAIMS.name.to_owned(), "is set without audit.file: set both");
+    for (key, is_set) in [(&keys::AUDIT_CLAIMS, !claims.is_empty()), (&keys::AUDIT_ON_FULL, refuses)] {
+        if is_set && !has_file {
+            problems.add(key.name.to_owned(), "is set without audit.file: set both");
+        }
     }
-    Audit { file, claims }
+    Audit { file, claims, refuses }
 }
 
 fn limits(mut table: Section, problems: &mut Problems) -> Limits {

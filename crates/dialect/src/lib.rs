@@ -7,12 +7,13 @@
 //! - [`session`]: what all systems have in sessions, in protobuf and JSON; [`http`]: in plain HTTP, with the table of
 //!   its resources
 //! - `kafka`, `nats`: one system each, with a file for each command of its sessions
-//! - [`json`]: records in JSON, for sessions and HTTP
+//! - [`json`]: records in JSON, for sessions and HTTP; [`position`]: where reads begin
 
 pub mod http;
 pub mod json;
 mod kafka;
 mod nats;
+pub mod position;
 pub mod session;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -33,6 +33,13 @@ impl Rights {
         Self { read: except(self.read), write: except(self.write) }
     }
 
+    /// The same without topics whose names begin so, unless they are listed, by name or by a prefix.
+    #[must_use]
+    pub fn without_internal(self, internal: &'static [&'static str]) -> Self {
+        let without = |topics: Option<Topics>| Some(topics?.without_internal(internal));
+        Self { read: without(self.read), write: without(self.write) }
+    }
+
     /// Whether the client can read this topic, or some of its records.
     pub fn reads(&self, topic: &str) -> bool {
         self.read.as_ref().is_some_and(|topics| topics.contains(topic))

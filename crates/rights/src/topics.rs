@@ -12,6 +12,8 @@ pub struct Topics {
     among: Vec<Patterns>,
     /// The bridge's own topic, which nobody can use.
     except: Option<Arc<str>>,
+    /// The beginnings of names of topics that have to be listed.
+    internal: &'static [&'static str],
 }
 
 /// Names and prefixes, each sorted. No prefix begins with another one.
@@ -50,14 +52,24 @@ impl Topics {
     /// Whether `topic` is among them, with some of its records at least. Does not check that the topic exists.
     pub fn contains(&self, topic: &str) -> bool {
         let has = |patterns: &Patterns| patterns.match_any(topic) || patterns.limited(topic).next().is_some();
-        self.among.iter().all(has) && self.except.as_deref() != Some(topic)
+        self.among.iter().all(has) && !self.is_hidden(topic)
+    }
+
+    /// Whether a topic is left out although it is among those that are listed.
+    fn is_hidden(&self, topic: &str) -> bool {
+        let lists = |patterns: &Patterns| {
+            let mut limited = patterns.limited.iter().map(|(pattern, _)| pattern);
+            patterns.match_any(topic) || limited.any(|pattern| !pattern.is_any() && pattern.matches(topic))
+        };
+        let is_internal = self.internal.iter().any(|prefix| topic.starts_with(prefix));
+        self.except.as_deref() == Some(topic) || is_internal && !self.among.iter().any(lists)
     }
 
     /// The records of `topic` that can be used; None: it is not among them.
     pub fn rows(&self, topic: &str) -> Option<Rows> {
         let limited = self.among.iter().filter(|patterns| !patterns.match_any(topic));
         let groups: Vec<Vec<_>> = limited.map(|it| it.limited(topic).map(Arc::clone).collect()).collect();
-        let is_among = groups.iter().all(|rows| !rows.is_empty()) && self.except.as_deref() != Some(topic);
+        let is_among = groups.iter().all(|rows| !rows.is_empty()) && !self.is_hidden(topic);
         is_among.then(|| Rows::of(groups))
     }
 
@@ -70,6 +82,7 @@ impl Topics {
             }
         }
         self.except = self.except.or(others.except);
+        self.internal = if self.internal.is_empty() { others.internal } else { self.internal };
         self
     }
 
@@ -79,8 +92,14 @@ impl Topics {
         Self { except: Some(topic), ..self }
     }
 
+    /// The topics without those whose names begin so, unless they are listed, by name or by a prefix.
+    #[must_use]
+    pub fn without_internal(self, internal: &'static [&'static str]) -> Self {
+        Self { internal, ..self }
+    }
+
     fn among(patterns: Patterns) -> Self {
-        Self { among: vec![patterns], except: None }
+        Self { among: vec![patterns], ..Self::default() }
     }
 }
 
@@ -136,6 +155,11 @@ impl Pattern {
         }
     }
 
+    /// Whether each topic matches.
+    fn is_any(&self) -> bool {
+        matches!(self, Self::Prefix(prefix) if prefix.is_empty())
+    }
+
     fn matches(&self, topic: &str) -> bool {
         match self {
             Self::Name(name) => **name == *topic,
@@ -171,6 +195,29 @@ mod tests {
             assert!(!excepted.and(topics).contains("own"));
         }
         assert!(Topics::default().except(own()).contains("other"));
+    }
+
+    #[test]
+    fn internal_topics_have_to_be_listed() {
+        let internal = &["KV_"][..];
+        for (listed, has) in [("*", false), ("a, KV_a", true), ("KV_*", true), ("K*", true), ("a*", false)] {
+            let topics = Topics::parse(listed.as_bytes()).unwrap().without_internal(internal);
+            assert_eq!(topics.contains("KV_a"), has, "{listed}");
+            assert_eq!(topics.rows("KV_a").is_some(), has, "{listed}");
+            assert_eq!(
+                Topics::default().without_internal(internal).and(topics).contains("KV_a"),
+                has,
+                "{listed}"
+            );
+        }
+        let row = Row::KeyPrefix("k".into());
+        let limited = |pattern: &str| {
+            let pattern = Pattern::parse(pattern).unwrap();
+            [(pattern, Some(row.clone()))].into_iter().collect::<Topics>().without_internal(internal)
+        };
+        assert!(
+            !limited("*").contains("KV_a") && limited("*").contains("a") && limited("KV_a").contains("KV_a")
+        );
     }
 
     #[test]

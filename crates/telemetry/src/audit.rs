@@ -11,6 +11,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, SystemTime};
 
@@ -30,6 +31,8 @@ pub struct AuditLog {
     lines: Sender<Message>,
     /// Bytes of lines that wait to be written.
     room: Arc<Permits>,
+    /// Whether the last line could not be written.
+    fails: Arc<AtomicBool>,
     repeats: Repeats,
     hasher: RandomState,
     dropped: Counter,
@@ -164,11 +167,12 @@ impl AuditLog {
     /// The file cannot be opened for appending, or a thread cannot be started.
     pub fn open(path: &Path, dropped: Counter) -> io::Result<Self> {
         let file = File::open(path, dropped.clone())?;
-        let (lines, written) = std::sync::mpsc::channel();
+        let (fails, (lines, written)) = (file.fails(), std::sync::mpsc::channel());
         std::thread::Builder::new().name("audit-log".into()).spawn(move || file.write_all(&written))?;
         Ok(Self {
             lines,
             room: Permits::new(Ledger::of_one_cluster(MAX_WAITING_BYTES)),
+            fails,
             repeats: Repeats::default(),
             hasher: RandomState::new(),
             dropped,
@@ -188,6 +192,12 @@ impl AuditLog {
         if sent.is_none() {
             self.dropped.inc();
         }
+    }
+
+    /// Whether a line about this source would be written, as far as is known: the last one of all was, and the queue has
+    /// room for it.
+    pub fn has_room(&self, source: ClientKey) -> bool {
+        !self.fails.load(Ordering::Relaxed) && self.room.try_acquire(source.into(), LONG_LINE_BYTES).is_some()
     }
 
     /// How many events like this one were left out before it; None: it is left out, too.
@@ -227,6 +237,8 @@ fn is_zero(count: &u64) -> bool {
 
 /// Enough for a few seconds of a slow disk: 10,000 lines or so.
 const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
+/// The memory of a line with long names.
+const LONG_LINE_BYTES: usize = 4 * 1024;
 /// The memory of a waiting line beside its text.
 const LINE_BYTES: usize = 256;
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);

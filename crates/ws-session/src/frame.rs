@@ -205,6 +205,15 @@ fn parse_header(head: [u8; MAX_HEAD]) -> Result<Header, SessionError> {
     if len > i64::MAX.unsigned_abs() {
         return Err(SessionError::Protocol("payload length over 63 bits"));
     }
+    // The same: "the minimal number of bytes MUST be used to encode the length"
+    let least = match second & 0x7F {
+        126 => 126,
+        127 => 0x1_0000,
+        _ => 0,
+    };
+    if len < least {
+        return Err(SessionError::Protocol("payload length is not in its shortest form"));
+    }
     Ok(Header { fin: first & 0x80 != 0, opcode, len, mask })
 }
 

@@ -16,6 +16,8 @@ pub struct Headers<'a> {
     pub version: Option<&'a [u8]>,
     pub protocol: Option<&'a [u8]>,
     pub origin: Option<&'a [u8]>,
+    pub content_length: Option<&'a [u8]>,
+    pub transfer_encoding: Option<&'a [u8]>,
     /// `Access-Control-Request-Method`: the request is a preflight (Fetch standard, section 3.3.2).
     pub preflight: Option<&'a [u8]>,
 }
@@ -89,6 +91,11 @@ impl Policy {
         if version.map(str::trim) != Some("13") {
             let header = Some(("sec-websocket-version", "13"));
             return Err(Refused { header, ..bad("Sec-WebSocket-Version 13 is expected") });
+        }
+        // What follows the headers are frames already.
+        let has_length = headers.content_length.is_some_and(|length| length.trim_ascii() != b"0");
+        if has_length || headers.transfer_encoding.is_some() {
+            return Err(bad("a WebSocket upgrade must not have a body"));
         }
         let key = key
             .map(str::trim)
@@ -191,6 +198,8 @@ mod tests {
             version: Some(b"13"),
             protocol: None,
             origin: None,
+            content_length: None,
+            transfer_encoding: None,
             preflight: None,
         }
     }
@@ -223,6 +232,10 @@ mod tests {
             (Headers { key: Some(b"dGhl"), ..good() }, 400),
             (Headers { key: Some(b"!!!!IHNhbXBsZSBub25jZQ=="), ..good() }, 400),
             (Headers { key: Some(&[b'A'; 9000]), ..good() }, 400),
+            // No body.
+            (Headers { content_length: Some(b"0"), ..good() }, 101),
+            (Headers { content_length: Some(b"5"), ..good() }, 400),
+            (Headers { transfer_encoding: Some(b"chunked"), ..good() }, 400),
             // Headers are UTF-8.
             (Headers { upgrade: bytes, ..good() }, 400),
             (Headers { connection: bytes, ..good() }, 400),
@@ -231,8 +244,9 @@ mod tests {
             (Headers { protocol: bytes, ..good() }, 400),
             (Headers { origin: bytes, ..good() }, 400),
         ] {
-            let refused = Policy::default().check(&headers).expect_err("accepted");
-            assert_eq!(refused.status, status, "{}", refused.reason);
+            let checked = Policy::default().check(&headers);
+            let answered = checked.as_ref().map_or_else(|refused| refused.status, |_| 101);
+            assert_eq!(answered, status, "{checked:?}");
         }
     }
 
@@ -276,7 +290,7 @@ mod tests {
 
     #[test]
     fn other_versions_are_refused_with_the_supported_one() {
-        for version in [None, Some(&b"8"[..]), Some(b"13, 8"), Some(b"")] {
+        for version in [None, Some(&b"8"[..]), Some(b"13, 8"), Some(b"13, 13"), Some(b"")] {
             let refused = Policy::default().check(&Headers { version, ..good() }).unwrap_err();
             assert_eq!((refused.status, refused.header), (400, Some(("sec-websocket-version", "13"))));
         }

@@ -195,6 +195,9 @@ keys! {
     AUDIT_CLAIMS: Other = "audit.claims", other("list of names", "none"),
         "Claims at the root in its lines, beside `iss`, `sub` and `jti`",
         "1 KiB for each and each session";
+    AUDIT_ON_FULL: Other = "audit.on_full", other("`drop` or `refuse`", "`drop`"),
+        "While lines cannot be written: lose them, or refuse clients",
+        "";
     PING_INTERVAL: Number = "session.ping_interval_ms", number(30_000, 100..=HOUR),
         "Silence before a ping; a message must be complete within three",
         "";

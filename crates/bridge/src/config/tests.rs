@@ -82,6 +82,10 @@ second_gateway_secret = "0123456789abcdef"
     second_gateway_secret: is set without `gateway_secret`: set that one, or both
 audit.claims = ["email"]
     audit.claims: is set without audit.file: set both
+audit.on_full = "refuse"
+    audit.on_full: is set without audit.file: set both
+audit.on_full = "wait"
+    audit.on_full: is "wait", expected "drop" or "refuse"
 revocation.topic = "t*"
     revocation.topic: expected the name of a topic
 revocation.cluster = "default"

@@ -114,8 +114,11 @@ impl Endpoint {
         let holding = admission.holding(&settings.logged_claims);
         requester.person = holding.as_ref().map(|holding| Arc::clone(&holding.person));
         holding.iter().try_for_each(|holding| self.serve(holding))?;
+        if settings.needs_audit && self.audit.as_ref().is_some_and(|log| !log.has_room(client)) {
+            return Err(Refusal::NoAudit);
+        }
         let tables = rights::tables(headers)?;
-        let rights = settings.without_own_topic(admission.rights());
+        let rights = settings.rights(admission.rights(), cluster.system);
         let grant = Grant::new(cluster, client, route, rights).with_tables(tables);
         let usage = admission
             .account(headers, route)

@@ -113,6 +113,7 @@ fn problem(refusal: &Refusal) -> Problem {
         | Refusal::Full { .. }
         | Refusal::NoKeys
         | Refusal::NoRevocations
+        | Refusal::NoAudit
         | Refusal::RouteCluster(RouteClusterError::TooMany { .. }) => {
             Problem::new(ProblemKind::Unavailable, refusal.text() + ", try again")
         }

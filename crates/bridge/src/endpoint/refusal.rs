@@ -58,8 +58,6 @@ pub(crate) enum Refusal {
     Host,
     /// An invalid WebSocket handshake.
     Handshake(Refused),
-    /// An upgrade with a body.
-    Body,
     /// A page from another machine, and no authenticated gateway that has checked it.
     Origin,
     /// A `Host` that is not loopback, and no authenticated gateway that has checked the page.
@@ -84,6 +82,8 @@ pub(crate) enum Refusal {
     NoKeys,
     /// The topic with revoked identities was not read yet.
     NoRevocations,
+    /// The audit log takes no lines, and the configuration wants no client to be served then.
+    NoAudit,
 }
 
 /// The form of a refusal.
@@ -153,13 +153,13 @@ impl Refusal {
             | Self::Quota { .. }
             | Self::Host
             | Self::Handshake(_)
-            | Self::Body
             | Self::Origin
             | Self::NotLoopbackHost
             | Self::Version
             | Self::Identity(_)
             | Self::NoKeys
-            | Self::NoRevocations => false,
+            | Self::NoRevocations
+            | Self::NoAudit => false,
         }
     }
 
@@ -235,7 +235,6 @@ impl Refusal {
             Self::Full { .. } => "full",
             Self::Quota { .. } => "quota",
             Self::Host | Self::Handshake(_) => "handshake",
-            Self::Body => "body",
             Self::Origin | Self::NotLoopbackHost => "origin",
             Self::Version => "version",
             Self::IdentityFromGateway => "identity_from_gateway",
@@ -248,6 +247,7 @@ impl Refusal {
             Self::UnknownIssuer { .. } => "identity_unknown",
             Self::NoKeys => "identity_keys",
             Self::NoRevocations => "identity_revocations",
+            Self::NoAudit => "audit",
         }
     }
 
@@ -271,7 +271,7 @@ impl Refusal {
                 (StatusCode::INTERNAL_SERVER_ERROR, Code::FailedPrecondition)
             }
             // Not UNAVAILABLE, which gateways also report for lost connections: this request was certainly not started.
-            Self::Draining | Self::Outdated | Self::NoKeys | Self::NoRevocations => {
+            Self::Draining | Self::Outdated | Self::NoKeys | Self::NoRevocations | Self::NoAudit => {
                 (StatusCode::SERVICE_UNAVAILABLE, Code::Aborted)
             }
             Self::Full { .. } | Self::RouteCluster(RouteClusterError::TooMany { .. }) => {
@@ -282,11 +282,9 @@ impl Refusal {
                 let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::BAD_REQUEST);
                 (status, Code::InvalidArgument)
             }
-            Self::UnknownHeader { .. }
-            | Self::Repeated { .. }
-            | Self::InvalidHeader { .. }
-            | Self::Host
-            | Self::Body => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
+            Self::UnknownHeader { .. } | Self::Repeated { .. } | Self::InvalidHeader { .. } | Self::Host => {
+                (StatusCode::BAD_REQUEST, Code::InvalidArgument)
+            }
             Self::Origin | Self::NotLoopbackHost | Self::IdentityFromGateway => {
                 (StatusCode::FORBIDDEN, Code::PermissionDenied)
             }
@@ -321,7 +319,6 @@ impl Refusal {
             | Self::Quota { .. }
             | Self::Host
             | Self::Handshake(_)
-            | Self::Body
             | Self::Origin
             | Self::NotLoopbackHost
             | Self::InvalidHeader { .. }
@@ -330,7 +327,8 @@ impl Refusal {
             | Self::Identity(_)
             | Self::UnknownIssuer { .. }
             | Self::NoKeys
-            | Self::NoRevocations => self.text(),
+            | Self::NoRevocations
+            | Self::NoAudit => self.text(),
         }
     }
 
@@ -372,7 +370,6 @@ impl Refusal {
             Self::Quota { max_sessions } => format!("{QUOTA} (the route's quota.sessions = {max_sessions})"),
             Self::Host => "expected exactly one Host header".to_owned(),
             Self::Handshake(refused) => refused.reason.to_owned(),
-            Self::Body => "a WebSocket upgrade must not have a body".to_owned(),
             Self::Origin => ORIGIN.to_owned(),
             Self::NotLoopbackHost => {
                 "Host not allowed: without gateway_secret or tls.client_ca the bridge serves loopback names only"
@@ -387,6 +384,7 @@ impl Refusal {
             }
             Self::NoKeys => TokenError::NoKeys.text().to_owned(),
             Self::NoRevocations => "the revoked identities are not known yet".to_owned(),
+            Self::NoAudit => "the audit log cannot be written".to_owned(),
             Self::Version => {
                 "expected HTTP/2 for application/grpc, or HTTP/1.1 for a WebSocket upgrade".to_owned()
             }
@@ -430,7 +428,6 @@ mod tests {
             Refusal::Handshake(refused(400)),
             Refusal::Handshake(refused(403)),
             Refusal::Handshake(refused(426)),
-            Refusal::Body,
             Refusal::Origin,
             Refusal::Version,
             Refusal::IdentityFromGateway,
@@ -441,6 +438,7 @@ mod tests {
             Refusal::UnknownIssuer { name: String::new() },
             Refusal::NoKeys,
             Refusal::NoRevocations,
+            Refusal::NoAudit,
         ]
     }
 

@@ -62,7 +62,7 @@ impl Renewal {
             return Err(denied("the token is of another issuer or subject than the session"));
         }
         let rights = rights::rights(self.route.clone(), Some(&self.policy), Some(&identity.claims));
-        self.grant.renew(settings.without_own_topic(rights), holding);
+        self.grant.renew(settings.rights(rights, self.grant.system()), holding);
         Ok(())
     }
 }

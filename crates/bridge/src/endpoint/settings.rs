@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluicegate_backend::System;
 use sluicegate_rights::Rights;
 use tokio::time::Instant;
 
@@ -32,13 +33,16 @@ pub(crate) struct Settings {
     pub(super) own_topic: Option<Arc<str>>,
     /// Names of claims in the audit log.
     pub(super) logged_claims: BTreeSet<String>,
+    /// Whether clients are refused while the audit log takes no lines.
+    pub(super) needs_audit: bool,
     /// The token of operators who list sessions and end them. None: nobody can.
     pub(crate) admin_token: Option<Secret>,
 }
 
 impl Settings {
-    /// These rights without the bridge's own topic.
-    pub(super) fn without_own_topic(&self, rights: Rights) -> Rights {
+    /// These rights at a cluster of `system`, without the bridge's own topic, and the system's own ones that no list has.
+    pub(super) fn rights(&self, rights: Rights, system: System) -> Rights {
+        let rights = rights.without_internal(system.internal);
         match &self.own_topic {
             Some(topic) => rights.except(topic),
             None => rights,
@@ -66,6 +70,7 @@ impl Settings {
             messages: sluicegate_ws_session::Limits { max_message_bytes: config.limits.max_request_bytes },
             drain_timeout: config.session.drain_timeout,
             logged_claims: config.audit.claims.clone(),
+            needs_audit: config.audit.refuses,
             admin_token: config.admin_token.clone(),
             own_topic: match before {
                 // Another one needs a restart.

@@ -60,13 +60,15 @@ fn check_handshake<B: http_body::Body>(request: &Request<B>) -> Result<Accepted,
     if headers.get_all(header::HOST).iter().count() != 1 {
         return Err(Refusal::Host);
     }
-    let [upgrade, connection, key, version, protocol, origin, preflight] = [
+    let [upgrade, connection, key, version, protocol, origin, length, encoding, preflight] = [
         header::UPGRADE,
         header::CONNECTION,
         header::SEC_WEBSOCKET_KEY,
         header::SEC_WEBSOCKET_VERSION,
         header::SEC_WEBSOCKET_PROTOCOL,
         header::ORIGIN,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
         header::ACCESS_CONTROL_REQUEST_METHOD,
     ]
     .map(|name| joined(headers, &name));
@@ -81,13 +83,11 @@ fn check_handshake<B: http_body::Body>(request: &Request<B>) -> Result<Accepted,
         version: version.as_deref(),
         protocol: protocol.as_deref(),
         origin: origin.as_deref(),
+        content_length: length.as_deref(),
+        transfer_encoding: encoding.as_deref(),
         preflight: preflight.as_deref(),
     });
-    let accepted = accepted.map_err(Refusal::Handshake)?;
-    if !request.body().is_end_stream() {
-        return Err(Refusal::Body);
-    }
-    Ok(accepted)
+    accepted.map_err(Refusal::Handshake)
 }
 
 /// RFC 9110, section 5.3: "A recipient MAY combine multiple field lines within a field section that have the same field

@@ -166,6 +166,7 @@ mod tests {
         check(&["APPLICATION/JSON; charset=utf-8"], json, Some(JSON));
         check(&[V2_JSON], json, None);
         check(&[V2_BINARY], binary, None);
+        check(&["application/vnd.kafka.text.v2+json"], Some(Format::Text), None);
         check(&["application/vnd.kafka.binary.v2+json;q=0.5", V2_JSON], json, None);
         check(&["application/vnd.kafka.binary.v2+json;q=0.5, application/json;q=0.4"], binary, Some(JSON));
         check(&["*/*;q=0.1, application/json;q=0.2"], json, Some(JSON));

@@ -20,7 +20,7 @@ pub(crate) fn headers(headers: &HeaderMap, system: System) {
 
 /// Decodes a request that writes: in each format, and as one record whose key is in the body.
 pub(crate) fn write(headers: &HeaderMap, body: &Bytes, system: System) {
-    for format in [Format::Json, Format::Binary] {
+    for format in Format::ALL {
         batch(body, system, format, None);
         batch(body, system, format, Some(0));
     }

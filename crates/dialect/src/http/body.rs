@@ -61,6 +61,10 @@ pub fn bytes(value: Option<&RawValue>, place: &str, format: Format) -> Result<Op
             let bytes = bytes.ok_or_else(|| wrong(place, "expected a padded base64 string or null"))?;
             Ok(Some(bytes.into()))
         }
+        Format::Text => {
+            let text: Option<String> = serde_json::from_str(value.get()).ok();
+            text.map(|text| Some(text.into())).ok_or_else(|| wrong(place, "expected a string or null"))
+        }
     }
 }
 

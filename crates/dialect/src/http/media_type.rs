@@ -9,14 +9,20 @@ pub enum Format {
     Json,
     /// As base64 strings.
     Binary,
+    /// As strings.
+    Text,
 }
 
 impl Format {
+    /// All formats.
+    pub const ALL: [Self; 3] = [Self::Json, Self::Binary, Self::Text];
+
     /// The form of keys and values.
     pub fn of_values(self) -> format::Format {
         match self {
             Self::Json => format::Format::Json,
             Self::Binary => format::Format::Base64,
+            Self::Text => format::Format::Text,
         }
     }
 }
@@ -31,6 +37,8 @@ pub struct MediaTypes {
     pub json: &'static str,
     /// The type of records in base64.
     pub binary: &'static str,
+    /// The type of records as strings.
+    pub text: &'static str,
     /// The types of a body with records, as listed to clients.
     pub bodies: &'static [(&'static str, Format)],
     /// Types of a body that are accepted, and not listed.
@@ -46,6 +54,7 @@ impl MediaTypes {
         match format {
             Format::Json => self.json,
             Format::Binary => self.binary,
+            Format::Text => self.text,
         }
     }
 

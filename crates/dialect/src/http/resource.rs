@@ -79,14 +79,18 @@ impl Resources {
         Self { rows, router: OnceLock::new() }
     }
 
-    /// The resource of a path; none if there is none. A trailing slash is ignored, as is the lack of a leading one.
+    /// The resource of a path; none if there is none. A trailing slash is ignored, but not of a key, and the lack of a
+    /// leading one.
     pub fn find(&self, path: &str) -> Option<Match> {
-        let path = path.strip_suffix('/').unwrap_or(path);
+        let (path, is_cut) = path.strip_suffix('/').map_or((path, false), |path| (path, true));
         // A parameter of the router is never empty.
         let segments = path.strip_prefix('/').unwrap_or(path).split('/');
         let path: String =
             segments.flat_map(|segment| ["/", if segment.is_empty() { EMPTY } else { segment }]).collect();
         let found = self.router().at(&path).ok()?;
+        if is_cut && found.value.get == Some(Get::Key) {
+            return None;
+        }
         let mut parameters = found.params.iter().map(|(_, value)| value.to_owned());
         Some(Match { resource: found.value, topic: parameters.next(), part: parameters.next() })
     }

@@ -28,12 +28,19 @@ static WORDS: HttpWords = HttpWords {
         records: &[
             (&[(V2_BINARY, EXACT), (V2, ANY_FORMAT)], Format::Binary),
             (&[(V2_JSON, EXACT), (JSON, PLAIN)], Format::Json),
+            (&[(V2_TEXT, EXACT)], Format::Text),
         ],
         json: V2_JSON,
         binary: V2_BINARY,
-        bodies: &[(V2_JSON, Format::Json), (V2_BINARY, Format::Binary), (JSON, Format::Json)],
+        text: V2_TEXT,
+        bodies: &[
+            (V2_JSON, Format::Json),
+            (V2_BINARY, Format::Binary),
+            (V2_TEXT, Format::Text),
+            (JSON, Format::Json),
+        ],
         old_bodies: &[(V1_JSON, Format::Json), (V1_BINARY, Format::Binary)],
-        errors: &[V2, V2_JSON, V2_BINARY],
+        errors: &[V2, V2_JSON, V2_BINARY, V2_TEXT],
     },
     offset: "offset",
     ends: ["beginning_offset", "end_offset"],
@@ -152,6 +159,8 @@ const EVENTS: [&str; 10] = [
 const V2: &str = "application/vnd.kafka.v2+json";
 const V2_JSON: &str = "application/vnd.kafka.json.v2+json";
 const V2_BINARY: &str = "application/vnd.kafka.binary.v2+json";
+/// Strimzi's.
+const V2_TEXT: &str = "application/vnd.kafka.text.v2+json";
 const V1_JSON: &str = "application/vnd.kafka.json+json";
 const V1_BINARY: &str = "application/vnd.kafka.binary+json";
 

@@ -8,7 +8,6 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Error;
 use sluicegate_backend::command::{self, Start, SubscribeCommand};
-use sluicegate_backend::{LOG_END, LOG_START};
 use sluicegate_delivery::{MAX_FILTERS, MAX_PARTITIONS};
 use sluicegate_protocol::{
     CmdKafkaSubscribe, Isolation, KafkaSource, OnLag, PartitionNext, Snapshot, kafka_source,
@@ -18,6 +17,7 @@ use super::fetch::IsolationName;
 use crate::Subscribed;
 use crate::json::format::Format;
 use crate::json::list::List;
+use crate::position;
 use crate::session::bounds::{MAX_SOURCES, size};
 use crate::session::filter::{Filter, record_filter};
 use crate::session::members::{Int64, Object, object};
@@ -136,14 +136,13 @@ struct Source {
 
 type Partitions = List<i32, MAX_PARTITIONS>;
 
-/// Where to begin: `"earliest"`, or `{"offset": 5}`.
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum From {
-    Earliest,
-    Latest,
-    Offset(Int64),
-    Timestamp(Int64),
+/// Where to begin: `"earliest"`, `"s@-5m"` or `{"offset": 5}`.
+struct From(Start);
+
+impl<'de> Deserialize<'de> for From {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        position::start("offset", deserializer).map(Self)
+    }
 }
 
 /// The offset to continue from, by partition.
@@ -151,16 +150,10 @@ struct Next(BTreeMap<i32, i64>);
 
 impl std::convert::From<Source> for command::Source {
     fn from(Source { topic, partitions, from, next, topic_id }: Source) -> Self {
-        let from = match from {
-            Some(From::Earliest) => Start::Timestamp(LOG_START),
-            Some(From::Latest) | None => Start::Timestamp(LOG_END),
-            Some(From::Offset(Int64(offset))) => Start::Offset(offset),
-            Some(From::Timestamp(Int64(timestamp))) => Start::Timestamp(timestamp),
-        };
         Self {
             topic,
             partitions: partitions.unwrap_or_default().0,
-            from,
+            from: from.map(|From(from)| from).unwrap_or_default(),
             next: next.into_iter().flat_map(|Next(next)| next).collect(),
             topic_id: topic_id.map(TopicId::number),
         }

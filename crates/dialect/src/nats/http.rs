@@ -27,10 +27,15 @@ static WORDS: HttpWords = HttpWords {
     resources: Resources::new(&RESOURCES),
     media_types: MediaTypes {
         documents: &[(&[(JSON, EXACT)], JSON)],
-        records: &[(&[(BINARY, EXACT)], Format::Binary), (&[(JSON, EXACT)], Format::Json)],
+        records: &[
+            (&[(BINARY, EXACT)], Format::Binary),
+            (&[(JSON, EXACT)], Format::Json),
+            (&[(TEXT, EXACT)], Format::Text),
+        ],
         json: JSON,
         binary: BINARY,
-        bodies: &[(JSON, Format::Json), (BINARY, Format::Binary)],
+        text: TEXT,
+        bodies: &[(JSON, Format::Json), (BINARY, Format::Binary), (TEXT, Format::Text)],
         old_bodies: &[],
         errors: &[],
     },
@@ -122,6 +127,7 @@ static RESOURCES: [Resource; 6] = [
 
 /// Messages whose data is in base64.
 const BINARY: &str = "application/vnd.sluicegate.binary+json";
+const TEXT: &str = "application/vnd.sluicegate.text+json";
 
 impl HttpDialect for Nats {
     fn words(&self) -> &'static HttpWords {

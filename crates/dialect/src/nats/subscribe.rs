@@ -6,16 +6,16 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Error;
 use serde_json::value::RawValue;
 use sluicegate_backend::command::{self, SubscribeCommand};
-use sluicegate_backend::{LOG_END, LOG_START};
 use sluicegate_delivery::MAX_FILTERS;
 use sluicegate_protocol::{CmdNatsSubscribe, NatsSource, OnLag, Snapshot, nats_source};
 
 use crate::Subscribed;
 use crate::json::format::Format;
 use crate::json::list::List;
+use crate::position;
 use crate::session::bounds::{MAX_SOURCES, size};
 use crate::session::filter::{Filter, record_filter};
-use crate::session::members::{Int64, Object, object};
+use crate::session::members::{Object, object};
 use crate::session::subscribe::{
     MAX_BATCH_BYTES, MAX_BATCH_RECORDS, OnLagName, SnapshotName, TopicId, bounded, check_len, filters,
     one_or_many, table, topic_id,
@@ -95,14 +95,13 @@ impl<'de> Deserialize<'de> for StreamId {
     }
 }
 
-/// Where to begin: `"earliest"`, or `{"sequence": 5}`.
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Start {
-    Earliest,
-    Latest,
-    Sequence(Int64),
-    Timestamp(Int64),
+/// Where to begin: `"earliest"`, `"s@-5m"` or `{"sequence": 5}`.
+struct Start(command::Start);
+
+impl<'de> Deserialize<'de> for Start {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        position::start("sequence", deserializer).map(Self)
+    }
 }
 
 #[derive(Deserialize)]
@@ -148,12 +147,7 @@ impl<'a> Subscribe<'a> {
 
 impl From<Source> for command::Source {
     fn from(Source { stream, from, stream_id }: Source) -> Self {
-        let from = match from {
-            Some(Start::Earliest) => command::Start::Timestamp(LOG_START),
-            Some(Start::Latest) | None => command::Start::Timestamp(LOG_END),
-            Some(Start::Sequence(Int64(sequence))) => command::Start::Offset(sequence),
-            Some(Start::Timestamp(Int64(timestamp))) => command::Start::Timestamp(timestamp),
-        };
+        let from = from.map(|Start(from)| from).unwrap_or_default();
         let topic_id = stream_id.map(|StreamId(id)| id.number());
         Self { topic: stream, from, topic_id, ..Self::default() }
     }

@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 
 use prometheus_client::metrics::counter::Counter;
@@ -21,6 +23,8 @@ pub(super) struct File {
     /// Whether it ends within a line: the rest could not be written.
     pub(super) is_torn: bool,
     dropped: Counter,
+    /// Whether the last line could not be written.
+    fails: Arc<AtomicBool>,
     warnings: RateLimit,
 }
 
@@ -31,7 +35,13 @@ impl File {
     /// It cannot be opened.
     pub(super) fn open(path: &Path, dropped: Counter) -> io::Result<Self> {
         let (path, file) = (path.to_owned(), append(path)?);
-        Ok(Self { path, file, is_torn: false, dropped, warnings: RateLimit::default() })
+        let (fails, warnings) = (Arc::default(), RateLimit::default());
+        Ok(Self { path, file, is_torn: false, dropped, fails, warnings })
+    }
+
+    /// Whether the last line could not be written, now and later.
+    pub(super) fn fails(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.fails)
     }
 
     /// Writes lines until no sender is left.
@@ -61,6 +71,7 @@ impl File {
             left if left < line.len() => self.is_torn = true,
             _ => {}
         }
+        self.fails.store(written.is_err(), Ordering::Relaxed);
         if let Err(error) = written {
             self.dropped.inc();
             if self.warnings.is_due("write") {

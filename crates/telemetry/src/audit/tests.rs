@@ -128,6 +128,7 @@ async fn flood_of_one_source_drops_no_line_of_another() {
         log.log(source("192.0.2.2"), bystander, Event::Opened);
     }
     assert_eq!(dropped.get(), 1);
+    assert_eq!(["192.0.2.1", "192.0.2.2"].map(|of| log.has_room(source(of))), [false, true]);
     drop(log);
     let read = std::thread::spawn(move || {
         use std::io::{BufRead, BufReader};
@@ -139,13 +140,22 @@ async fn flood_of_one_source_drops_no_line_of_another() {
 
 #[tokio::test]
 async fn full_disk_loses_lines_and_nothing_else() {
-    let dropped = Counter::default();
-    let log = AuditLog::open(Path::new("/dev/full"), dropped.clone()).unwrap();
+    let (directory, dropped) = (tempfile::tempdir().unwrap(), Counter::default());
+    let path = directory.path().join("audit.jsonl");
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let log = AuditLog::open(&path, dropped.clone()).unwrap();
+    assert!(log.has_room(source("192.0.2.1")));
     for _ in 0..3 {
         log.log(source("192.0.2.1"), Client::default(), Event::Opened);
     }
     log.flush().await;
-    assert_eq!(dropped.get(), 3);
+    assert!(dropped.get() == 3 && !log.has_room(source("192.0.2.1")));
+    // Somebody makes room.
+    std::fs::remove_file(&path).unwrap();
+    log.reopen();
+    log.log(source("192.0.2.1"), Client::default(), Event::Opened);
+    log.flush().await;
+    assert!(dropped.get() == 3 && log.has_room(source("192.0.2.1")));
 }
 
 #[test]

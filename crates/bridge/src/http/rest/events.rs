@@ -143,7 +143,7 @@ fn other_topic(system: System, name: &str) -> Problem {
         "the last event is of another {topic}, or of a {topic} {name} that has been deleted since: \
          connect without its id"
     );
-    Problem::new(ProblemKind::Malformed, detail)
+    Problem::failed(CommandError::new(Fault::Recreated, 0, detail), system)
 }
 
 /// Advice for topics with too many partitions.

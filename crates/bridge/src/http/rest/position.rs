@@ -1,14 +1,11 @@
 //! Where a read of one or more partitions begins, in the words of the command line: an offset, `earliest`, `latest`,
 //! `-N` or `s@TIME`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use sluicegate_backend::number::whole_number;
 use sluicegate_backend::{CommandError, LOG_END, LOG_START, Log};
 use sluicegate_delivery::cluster::{MAX_PARTITIONS, Place, escape_for_message};
 use sluicegate_delivery::grant::Grant;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use sluicegate_dialect::position::{millis, now};
 
 use super::super::problem::{Problem, ProblemKind};
 use super::path::Query;
@@ -141,33 +138,9 @@ pub(super) fn too_many_partitions(topic: &str, count: usize, instead: &str) -> P
     Problem::new(ProblemKind::Malformed, detail)
 }
 
-/// The milliseconds since 1970 of a number of them, of a time of RFC 3339, or of a time ago such as `-5m`.
-fn millis(text: &str, now: i64) -> Option<i64> {
-    let millis = whole_number(text).or_else(|| Some(now.saturating_sub(ago(text)?))).or_else(|| {
-        let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).ok()
-    });
-    millis.filter(|millis| *millis >= 0)
-}
-
-/// The milliseconds of a whole number of seconds, minutes, hours or days, with a minus sign.
-fn ago(text: &str) -> Option<i64> {
-    let (unit, millis) = UNITS.iter().find(|(unit, _)| text.ends_with(*unit))?;
-    let number = text.strip_suffix(*unit).filter(|number| number.starts_with('-'))?;
-    whole_number(number)?.checked_neg()?.checked_mul(*millis)
-}
-
-/// The time in milliseconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
 /// The kinds of positions.
 pub(super) const EXPECTED: &str = "a number from 0, earliest, latest, -N (N before the end) \
                                    or s@TIME (milliseconds, 2026-01-31T12:00:00Z or -5m)";
-
-const UNITS: [(char, i64); 4] = [('s', 1_000), ('m', 60_000), ('h', 3_600_000), ('d', 86_400_000)];
 
 #[cfg(test)]
 mod tests {

@@ -35,6 +35,10 @@ fn each_member_has_its_field() {
         (json!("latest"), Start::Timestamp(-1)),
         (json!({"timestamp": "5"}), Start::Timestamp(5)),
         (json!({"offset": 5}), Start::Offset(5)),
+        (json!("s@1700000000000"), Start::Timestamp(1_700_000_000_000)),
+        (json!("s@2023-11-14T22:13:20Z"), Start::Timestamp(1_700_000_000_000)),
+        (json!("7"), Start::Offset(7)),
+        (json!(8), Start::Offset(8)),
     ] {
         check(&json!({"topic": "t", "from": from}), of(command::Source { from: want, ..Default::default() }));
     }
@@ -112,8 +116,16 @@ fn contradictions_are_refused() {
         refused(&members, "`sources` and members of a single source: expected one or the other");
     }
     refused(&json!({"topic": "t", "sources": [["t"]]}), "invalid type: sequence, expected an object");
-    refused(&json!({"topic": "t", "from": "begin"}), "unknown variant `begin`, expected one of `earliest`");
-    refused(&json!({"topic": "t", "from": {"offset": 1, "timestamp": 1}}), "expected value");
+    for from in [
+        json!("begin"),
+        json!("s@5m"),
+        json!("-5"),
+        json!({"sequence": 5}),
+        json!({"offset": 5, "timestamp": 6}),
+    ] {
+        let expected = r#"from: expected "earliest", "latest", "s@TIME" (milliseconds, 2026-01-31T12:00:00Z or -5m), {"offset": 5} or"#;
+        refused(&json!({"topic": "t", "from": from}), expected);
+    }
     refused(&json!({"topic": "t", "next": {"a": 1}}), "invalid value: expected key to be a number in quotes");
     refused(
         &json!({"topic": "t", "topic_id": "AA"}),

@@ -67,6 +67,18 @@ fn binary_is_base64() {
 }
 
 #[test]
+fn text_is_as_it_stands() {
+    let body = r#"{"records":[{"key":"k1","value":"\u0041\n"},{"key":"","value":null}]}"#;
+    let records = parse(body.as_bytes(), System::Kafka, Format::Text, "t", None).unwrap();
+    assert_eq!(
+        (records[0].key.as_deref(), records[0].value.as_deref()),
+        (Some(&b"k1"[..]), Some(&b"A\n"[..]))
+    );
+    assert_eq!((records[1].key.as_deref(), &records[1].value), (Some(&b""[..]), &None));
+    check(Format::Text, r#"{"records":[{"value":1}]}"#, 422, "records[0].value: expected a string or null");
+}
+
+#[test]
 fn headers_are_a_list_of_names_and_base64() {
     let body = r#"{"records":[{"value":1,"headers":[{"key":"b","value":"AA=="},{"key":"a"},{"key":"b","value":null}]}]}"#;
     let want = [header("b", Some(b"\0")), header("a", None), header("b", None)];
