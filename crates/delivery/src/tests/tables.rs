@@ -417,8 +417,8 @@ async fn client_that_was_away_goes_on_only_if_its_log_has_each_removal() {
 /// Leaves only the newest record of each key, and removals if the log `keeps` them.
 fn compact(logs: &Logs, keeps: bool) {
     let newest: BTreeSet<i64> = replay(logs, 1).into_values().collect();
-    let is_gone = |offset: &i64| !newest.contains(offset) && !(keeps && is_empty(*offset));
-    let compacted = (0..logs.end(0)).filter(is_gone).collect();
+    let stays = |offset: i64| newest.contains(&offset) || keeps && is_empty(offset);
+    let compacted = (0..logs.end(0)).filter(|offset| !stays(*offset)).collect();
     logs.change(|state| state.compacted = compacted);
 }
 
