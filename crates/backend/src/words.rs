@@ -39,6 +39,13 @@ pub struct Words {
     pub(crate) min_code: i32,
 }
 
+impl System {
+    /// The sentence about a topic that does not exist.
+    pub fn missing_topic(self, name: &str) -> String {
+        format!("{} {name} does not exist, create it first", self.topic)
+    }
+}
+
 impl Deref for System {
     type Target = Words;
 

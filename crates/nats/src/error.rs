@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use sluicegate_shared_log::Ends;
 
-use sluicegate_backend::{CommandError, Fault};
+use sluicegate_backend::{CommandError, Fault, System};
 use sluicegate_telemetry::incidents;
 
 /// Why a read failed. The text is for operators: clients must not see subjects and addresses.
@@ -82,6 +82,13 @@ impl ReadError {
             Self::Denied { .. } => "user",
             _ => SERVERS,
         }
+    }
+
+    /// For clients that named this stream, which has a valid name.
+    pub(super) fn into_error_of(self, stream: &str, incidents: &Incidents) -> CommandError {
+        let is_missing = self.is_missing_stream();
+        let error = self.into_command_error(incidents);
+        if is_missing { CommandError { message: System::Nats.missing_topic(stream), ..error } } else { error }
     }
 
     /// For clients.

@@ -102,8 +102,8 @@ impl Nats {
         Self { reader, writer, incidents }
     }
 
-    fn failed(&self, error: ReadError) -> CommandError {
-        error.into_command_error(&self.incidents)
+    fn failed(&self, log: Log<'_>, error: ReadError) -> CommandError {
+        error.into_error_of(log.topic, &self.incidents)
     }
 }
 
@@ -131,7 +131,7 @@ impl Backend for Nats {
     ) -> CommandFuture<'a, Chunk> {
         async move {
             let fetched = async { self.reader.fetch(StreamName::of(log)?, fetch, reservation).await };
-            fetched.await.map_err(|error| self.failed(error))
+            fetched.await.map_err(|error| self.failed(log, error))
         }
         .boxed()
     }
@@ -148,7 +148,7 @@ impl Backend for Nats {
     fn ask_version<'a>(&'a self, _: ClientKey, log: Log<'a>) -> CommandFuture<'a, Version> {
         async move {
             let asked = async { self.reader.ask_stream_id(StreamName::of(log)?).await };
-            let topic_id = Some(asked.await.map_err(|error| self.failed(error))?);
+            let topic_id = Some(asked.await.map_err(|error| self.failed(log, error))?);
             Ok(Version { topic_id, leader_epoch: None })
         }
         .boxed()
@@ -193,14 +193,15 @@ impl Backend for Nats {
     ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)> {
         let list = |(number, (log, timestamp)): (usize, &'a (Log<'a>, i64))| async move {
             let listed = async { self.reader.list_offset(StreamName::of(*log)?, *timestamp).await };
-            (number, listed.await.map_err(|error| self.failed(error)))
+            (number, listed.await.map_err(|error| self.failed(*log, error)))
         };
         let listed: FuturesUnordered<_> = asked.iter().enumerate().map(list).collect();
         listed.boxed()
     }
 
     fn topics(&self) -> CommandFuture<'_, Arc<[String]>> {
-        self.reader.stream_names().map(|names| names.map_err(|error| self.failed(error))).boxed()
+        let names = self.reader.stream_names();
+        names.map(|names| names.map_err(|error| error.into_command_error(&self.incidents))).boxed()
     }
 
     fn known_partitions(&self, _: &str) -> usize {
@@ -227,7 +228,7 @@ impl Backend for Nats {
                     None => self.reader.ask_stream_id(name).await.map(drop),
                 }
             };
-            checked.await.map_err(|error| self.failed(error))
+            checked.await.map_err(|error| self.failed(log, error))
         }
         .boxed()
     }

@@ -27,7 +27,7 @@ use sluicegate_backend::command::Record;
 use sluicegate_backend::delivery_reports::DeliveryReports;
 use sluicegate_backend::write_queue::{Overhead, Queue, QueuePermit, size};
 use sluicegate_backend::write_sequencer::WriteSequencer;
-use sluicegate_backend::{CommandError, DeliveryReport, Fault};
+use sluicegate_backend::{CommandError, DeliveryReport, Fault, System};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_telemetry::metrics::{WriteFailure, WriteMetrics};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -159,7 +159,7 @@ impl Writer {
         ready: &Ready<'_>,
     ) -> Result<Queued, CommandError> {
         let Ready { session, streams } = ready;
-        let missing = || CommandError::new(Fault::NotFound, 0, "no such stream");
+        let missing = || CommandError::new(Fault::NotFound, 0, System::Nats.missing_topic(&record.topic));
         let stream = streams.get(&log(record)).ok_or_else(missing)?;
         let Stream { id, info, .. } = stream.as_ref().map_err(Clone::clone)?;
         let target = Target {

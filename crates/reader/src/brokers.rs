@@ -20,7 +20,7 @@ use crate::broker::Broker;
 use crate::broker_failures::BrokerFailures;
 use crate::config::Config;
 use crate::connection_error::ConnectionError;
-use crate::metadata_cache::{Freshness, Leader, MetadataCache, Topic};
+use crate::metadata_cache::{Freshness, Leader, MetadataCache, Topic, topic_error};
 use crate::observer::BrokerStates;
 use crate::read_error::ReadError;
 use crate::topic_partition::TopicPartition;
@@ -175,7 +175,7 @@ impl Brokers {
         let known = || {
             let freshness = Freshness { max_age, since, newer_than: None };
             let known = self.metadata.lock().topic(name, freshness, Instant::now())?;
-            Some(known.map_err(|code| ReadError::Broker { code, detail: format!("topic {name}") }))
+            Some(known.map_err(|code| topic_error(code, name)))
         };
         loop {
             if let Some(known) = known() {

@@ -170,12 +170,12 @@ impl MetadataCache {
                 .then_some(Ok(leader)),
                 Err(code) => {
                     let age = error_age(code).min(freshness.max_age);
-                    fresh(topic.learned, age).then(|| Err(broker_error(code, target)))
+                    fresh(topic.learned, age).then(|| Err(partition_error(code, target)))
                 }
             };
         }
         let (learned, code) = self.errors.get(target.topic())?;
-        fresh(*learned, error_age(*code)).then(|| Err(broker_error(*code, target)))
+        fresh(*learned, error_age(*code)).then(|| Err(topic_error(*code, target.topic())))
     }
 
     /// The version of a log whose leader is known, if the metadata is fresh. As [`MetadataCache::leader`], for what
@@ -346,6 +346,26 @@ fn node((id, host, port): (i32, String, i32)) -> Option<(i32, Address)> {
 
 pub(crate) fn broker_error(code: ErrorCode, target: TopicPartition<'_>) -> ReadError {
     ReadError::Broker { code, detail: target.to_string() }
+}
+
+/// The error of a partition of a topic that exists.
+fn partition_error(code: ErrorCode, target: TopicPartition<'_>) -> ReadError {
+    match code.0 {
+        ResponseError::UnknownTopicOrPartition => {
+            let detail = format!("topic {} has no partition {}", target.topic(), target.partition());
+            ReadError::Broker { code, detail }
+        }
+        _ => broker_error(code, target),
+    }
+}
+
+/// The error of a topic and all its partitions.
+pub(crate) fn topic_error(code: ErrorCode, topic: &str) -> ReadError {
+    let detail = match code.0 {
+        ResponseError::UnknownTopicOrPartition => format!("topic {topic} does not exist, create it first"),
+        _ => format!("topic {topic}"),
+    };
+    ReadError::Broker { code, detail }
 }
 
 /// The time for which an error is cached. A missing topic or partition can exist a moment later: only a request sent

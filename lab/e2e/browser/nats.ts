@@ -27,7 +27,7 @@ await page.locator("button").click();
 await shows(/demo has it, with sequence \d+\./);
 await shows(/\d+ demo\.mine \{"gate":"mine","level_cm":123\}/);
 await page.goto(`http://${gateway}/?stream=missing`);
-await shows(/stream not found/);
+await shows(/stream missing does not exist, create it first/);
 assert.deepEqual(errors, []);
 await browser.close();
 end();

@@ -227,7 +227,7 @@ impl Problem {
             }
             // Such as a stream that does not listen to a message's subject.
             _ if !system.has_partitions && grant.has_existing(topic).await => return self,
-            _ => (ProblemKind::NoTopic, format!("{} {topic} does not exist, create it first", system.topic)),
+            _ => (ProblemKind::NoTopic, system.missing_topic(topic)),
         };
         Self { kind, detail, ..self }
     }

@@ -184,7 +184,8 @@ async fn offsets_are_found_by_time() {
     let error = list_offset(&case.nats, log("S"), -4, false).await.unwrap_err();
     assert_eq!(error.fault, Fault::Invalid);
     let error = list_offset(&case.nats, log("NONE"), 0, false).await.unwrap_err();
-    assert_eq!((error.fault, error.code), (Fault::NotFound, 10059));
+    let missing = "stream NONE does not exist, create it first";
+    assert_eq!((error.fault, error.code, &*error.message), (Fault::NotFound, 10059, missing));
 }
 
 #[tokio::test]

@@ -30,13 +30,13 @@ impl Writer {
         if self.state.lock().is_closed {
             return Err(CommandError::shutting_down());
         }
-        let failed = |error: ReadError| error.into_command_error(&self.incidents);
-        let session = self.api.connection.session(self.api.deadline()).await.map_err(failed)?;
+        let session = self.api.connection.session(self.api.deadline()).await;
+        let session = session.map_err(|error| error.into_command_error(&self.incidents))?;
         let valid = records.iter().zip(errors).filter(|(_, error)| error.is_none());
         let logs: BTreeSet<Log<'_>> = valid.map(|(record, _)| log(record)).collect();
         let streams = logs.into_iter().map(|log| async move {
             let stream = async { self.stream(StreamName::of(log)?).await };
-            (log, stream.await.map_err(failed))
+            (log, stream.await.map_err(|error| error.into_error_of(log.topic, &self.incidents)))
         });
         let streams = join_all(streams).await.into_iter().collect();
         // It can be another one by now.

@@ -92,10 +92,13 @@ async fn missing_internal_and_forbidden_topics_are_errors_or_not_listed() {
     let describe = async |name| reader.topic(ClientKey::default(), name).await.expect_err("no topic");
     let partition =
         reader.read_from(Log { topic: "t", partition: 9 }, at(0), &()).await.expect_err("no partition");
+    let first = reader.read_from(Log { topic: "missing", partition: 0 }, at(0), &());
+    let missing = "UNKNOWN_TOPIC_OR_PARTITION: topic missing does not exist, create it first";
     for (error, code, want) in [
-        (describe("missing").await, 3, "UNKNOWN_TOPIC_OR_PARTITION: topic missing"),
+        (describe("missing").await, 3, missing),
+        (first.await.expect_err("no topic"), 3, missing),
         (describe("secret").await, 29, "TOPIC_AUTHORIZATION_FAILED: topic secret"),
-        (partition, 3, "UNKNOWN_TOPIC_OR_PARTITION: partition 9 of topic t"),
+        (partition, 3, "UNKNOWN_TOPIC_OR_PARTITION: topic t has no partition 9"),
     ] {
         assert_eq!((error.code(), error.to_string().as_str()), (code, want));
         assert!(!error.retriable() && !error.is_unavailable());

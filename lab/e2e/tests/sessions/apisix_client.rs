@@ -172,7 +172,14 @@ fn table(topic: &str) -> Vec<Row> {
     let failed = |what: &str, topic: &str, partition: i32, name: &str| {
         format!("failed to {what}, topic: {topic}, partition: {partition}, err: {name}")
     };
-    let missing = |what, topic, partition| failed(what, topic, partition, "UNKNOWN_TOPIC_OR_PARTITION");
+    let no_topic = |what| {
+        let sentence = format!("UNKNOWN_TOPIC_OR_PARTITION: topic {MISSING} does not exist, create it first");
+        failed(what, MISSING, 0, &sentence)
+    };
+    let no_partition = |what| {
+        let sentence = format!("UNKNOWN_TOPIC_OR_PARTITION: topic {topic} has no partition 7");
+        failed(what, topic, 7, &sentence)
+    };
     let beyond = failed("fetch message", topic, 0, "OFFSET_OUT_OF_RANGE");
     vec![
         Row::new("ping", Req::Ping(ping(b"state\0\xFF")), Resp::Pong(ping(b"state\0\xFF"))),
@@ -188,14 +195,14 @@ fn table(topic: &str) -> Vec<Row> {
         Row::new("a record's time", list(topic, 0, START + 30), offset(3)),
         Row::new("a time between records", list(topic, 0, START + 31), offset(4)),
         Row::new("a time after all records", list(topic, 0, START + 41), offset(-1)),
-        Row::error("no such topic", list(MISSING, 0, -1), 3, missing("list offset", MISSING, 0)),
-        Row::error("no such partition", list(topic, 7, -2), 3, missing("list offset", topic, 7)),
+        Row::error("no such topic", list(MISSING, 0, -1), 3, no_topic("list offset")),
+        Row::error("no such partition", list(topic, 7, -2), 3, no_partition("list offset")),
         Row::new("all records", fetch(topic, 0, 2), from(2)),
         Row::new("from within a batch", fetch(topic, 0, 4), from(4)),
         Row::new("the end", fetch(topic, 0, 5), from(5)),
         Row::error("behind the end", fetch(topic, 0, 6), 1, beyond.as_str()),
         Row::error("a deleted record", fetch(topic, 0, 0), 1, beyond.as_str()),
-        Row::error("no such topic", fetch(MISSING, 0, 0), 3, missing("fetch message", MISSING, 0)),
-        Row::error("no such partition", fetch(topic, 7, 0), 3, missing("fetch message", topic, 7)),
+        Row::error("no such topic", fetch(MISSING, 0, 0), 3, no_topic("fetch message")),
+        Row::error("no such partition", fetch(topic, 7, 0), 3, no_partition("fetch message")),
     ]
 }

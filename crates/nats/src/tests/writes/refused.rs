@@ -36,6 +36,8 @@ async fn message_for_no_stream_is_refused() {
     ] {
         assert_eq!(case.refusal(record.clone()).await, (fault, code), "{record:?}");
     }
+    let missing = case.produce_one(to("NONE", "NONE.a")).await.unwrap_err();
+    assert_eq!(missing.message, "stream NONE does not exist, create it first");
 }
 
 #[tokio::test]
