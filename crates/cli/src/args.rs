@@ -16,7 +16,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::stderr::{printable, say};
-pub(crate) use admin::{Admin, Sessions};
+pub(crate) use admin::{Admin, AdminCommand, Sessions};
 pub(crate) use produce::{Offsets, Produce};
 pub(crate) use reads::{Fetch, ListOffsets, OnLag, Output, Subscribe, Table};
 
@@ -57,7 +57,7 @@ impl Args {
             Command::Subscribe(Subscribe { stream, output, .. }) => output.problem(!stream.is_empty()),
             Command::Produce(produce) => produce.problem(),
             Command::Admin(_) if self.has_gateway() => Some(NOT_THE_GATEWAY),
-            Command::Admin(Admin::Sessions(sessions)) => sessions.problem(),
+            Command::Admin(Admin { command: AdminCommand::Sessions(sessions), .. }) => sessions.problem(),
             _ => None,
         };
         match problem {
@@ -141,7 +141,6 @@ pub(crate) enum Command {
     Subscribe(Subscribe),
     Table(Table),
     Produce(Produce),
-    #[command(subcommand)]
     Admin(Admin),
     Completions(Completions),
 }

@@ -47,7 +47,7 @@ use std::time::Duration;
 use sluicegate_client::{Builder, Client, LoginError, Tls, printable_url};
 use tokio::time::timeout;
 
-use crate::args::{Admin, Args, Command};
+use crate::args::{Admin, AdminCommand, Args, Command};
 use crate::failure::{Failure, Interrupt};
 use crate::settings::Settings;
 use crate::stdout::Stdout;
@@ -93,7 +93,7 @@ async fn run(args: &Args, settings: Settings, url: &str) -> Result<(), Failure> 
             let script = completion::script(completions.shell).map_err(Failure::Start)?;
             stdout.write(&script).await
         }
-        Command::Admin(Admin::Sessions(sessions)) => {
+        Command::Admin(Admin { command: AdminCommand::Sessions(sessions), .. }) => {
             interrupt.unless(admin::run(sessions, &settings, gateway, &mut stdout)).await
         }
         Command::Topics(topics) if settings.is_rest() => {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sluicegate_client::printable_url;
 use tracing::debug;
 
-use crate::args::{Admin, Args, Command, Gateway};
+use crate::args::{Args, Command, Gateway};
 use crate::config::{self, Profile};
 use crate::header::{self, Header};
 use crate::stderr::say;
@@ -36,7 +36,7 @@ impl Settings {
         let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
         match &args.command {
             Command::Completions(_) => return Ok(Self::default()),
-            Command::Admin(Admin::Sessions(sessions)) => return admin::resolve(sessions, &variable),
+            Command::Admin(bridge) => return admin::resolve(bridge, &variable),
             _ => {}
         }
         let url = gateway.url.clone().or_else(|| variable("SLUICEGATE_URL"));

@@ -9,8 +9,28 @@ use clap::{Subcommand, ValueHint};
 use super::{help, topic};
 
 /// Operate a bridge over its admin port
+///
+/// Of the options under Gateway, only --timeout, --quiet and --verbose apply.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Admin {
+    /// URL of the bridge's admin port: http://HOST:PORT
+    ///
+    /// By default SLUICEGATE_ADMIN, or http://127.0.0.1:7401.
+    #[arg(long, global = true, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) admin: Option<String>,
+    /// File with the bridge's `admin_token`
+    ///
+    /// By default, the token is the value of SLUICEGATE_ADMIN_TOKEN. No argument takes the token itself: every user of
+    /// the machine can see arguments.
+    // The ID is that of the gateway's option, which this one replaces.
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) token_file: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: AdminCommand,
+}
+
 #[derive(Debug, Subcommand)]
-pub(crate) enum Admin {
+pub(crate) enum AdminCommand {
     Sessions(Sessions),
 }
 
@@ -20,23 +40,9 @@ pub(crate) enum Admin {
 /// the number of records up to the log ends.
 ///
 /// A bridge knows only its own sessions: with several bridges, run the command against the admin port of each.
-///
-/// Of the options under Gateway, only --timeout, --quiet and --verbose apply.
 #[derive(Debug, clap::Args)]
 #[command(after_help = help::SESSIONS)]
 pub(crate) struct Sessions {
-    /// URL of the bridge's admin port: http://HOST:PORT
-    ///
-    /// By default SLUICEGATE_ADMIN, or http://127.0.0.1:7401.
-    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
-    pub(crate) admin: Option<String>,
-    /// File with the bridge's `admin_token`
-    ///
-    /// By default, the token is the value of SLUICEGATE_ADMIN_TOKEN. No argument takes the token itself: every user of
-    /// the machine can see arguments.
-    // The ID is that of the gateway's option, which this one replaces.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) token_file: Option<PathBuf>,
     /// Print JSON lines, see below
     #[arg(short = 'J', long, conflicts_with = "end")]
     pub(crate) json: bool,

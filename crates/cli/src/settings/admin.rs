@@ -4,14 +4,14 @@ use std::fs;
 use std::path::Path;
 
 use super::{Environment, Settings};
-use crate::args::Sessions;
+use crate::args::Admin;
 use crate::header::Header;
 
 /// The URL as given, and the token as a header.
 ///
 /// # Errors
 /// There is no token, or its file cannot be read.
-pub(super) fn resolve(args: &Sessions, variable: Environment<'_>) -> Result<Settings, String> {
+pub(super) fn resolve(args: &Admin, variable: Environment<'_>) -> Result<Settings, String> {
     let url = args.admin.clone().or_else(|| variable("SLUICEGATE_ADMIN"));
     let token = match &args.token_file {
         Some(file) => token(file)?,
@@ -78,6 +78,7 @@ mod tests {
             ),
             (&format!("admin sessions --token-file {file}"), &[token], "http://127.0.0.1:7401", "of-file"),
             (&format!("--token-file {file} admin sessions"), &[token], "http://127.0.0.1:7401", "of-file"),
+            (&format!("admin --admin http://arg --token-file {file} sessions"), &[], "http://arg", "of-file"),
         ] {
             let want = (url.to_owned(), format!("Bearer {token}"));
             assert_eq!(of(words, variables), Ok(want), "{words} {variables:?}");
