@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use sluicegate_backend::{Backend, Unready};
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::quota::People;
@@ -31,7 +32,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::admin::Admin;
 use crate::clusters::Clusters;
-use crate::config::{self, ClusterConfig, Config, LogFormat, Place, Problem};
+use crate::config::{self, ClusterConfig, Config, Fingerprint, LogFormat, Place, Problem};
 use crate::endpoint::{Endpoint, Settings};
 use crate::revocation::{self, Revoked};
 use crate::server::{Connections, Server};
@@ -41,6 +42,8 @@ pub struct Bridge {
     address: SocketAddr,
     admin_address: SocketAddr,
     fixed: FixedSettings,
+    /// Of the configuration in use.
+    fingerprint: Mutex<Fingerprint>,
     endpoint: Arc<Endpoint>,
     server: Arc<Server>,
     health: HealthReporter,
@@ -62,7 +65,7 @@ struct FixedSettings {
 #[derive(Debug, thiserror::Error)]
 #[error("{attempt}")]
 pub struct StartError {
-    /// The step that failed, such as `bind 127.0.0.1:7400`.
+    /// The step that failed, with the key of the configuration, such as `bind 127.0.0.1:7400 (listen)`.
     pub attempt: String,
     /// The system's error.
     pub source: io::Error,
@@ -79,8 +82,8 @@ impl Bridge {
     /// # Cancel safety
     /// A drop leaves nothing running.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let listener = bind(config.listen).await?;
-        let admin_listener = bind(config.admin_listen).await?;
+        let listener = bind("listen", config.listen).await?;
+        let admin_listener = bind("admin_listen", config.admin_listen).await?;
         let address = listener.local_addr().unwrap_or(config.listen);
         let admin_address = admin_listener.local_addr().unwrap_or(config.admin_listen);
 
@@ -108,10 +111,21 @@ impl Bridge {
         }
         let clusters = Arc::clone(&endpoint.clusters);
         accepting.spawn(async move { clusters.prepare().await });
-        let Config { listen, admin_listen, log_format, traces, revocation, audit, .. } = config;
+        let Config { listen, admin_listen, log_format, traces, revocation, audit, fingerprint, .. } = config;
         let (revocations, audit_file) = (revocation.topic, audit.file);
         let fixed = FixedSettings { listen, admin_listen, log_format, traces, revocations, audit_file };
-        Ok(Self { address, admin_address, fixed, endpoint, server, health, connections, accepting })
+        let fingerprint = Mutex::new(fingerprint);
+        Ok(Self {
+            address,
+            admin_address,
+            fixed,
+            fingerprint,
+            endpoint,
+            server,
+            health,
+            connections,
+            accepting,
+        })
     }
 
     /// Takes up a new configuration without ending a session, except those of clusters that are removed or of another
@@ -139,9 +153,17 @@ impl Bridge {
         self.server.apply(&config);
         self.endpoint.apply(&config).await;
         self.endpoint.metrics.reloaded(true);
-        match &self.fixed.changed(&config)[..] {
-            [] => tracing::info!(event = "config_reloaded", "configuration reloaded"),
+        let need_restart = self.fixed.changed(&config);
+        let changed = {
+            let mut current = self.fingerprint.lock();
+            let changed = current.changes(&config.fingerprint);
+            *current = config.fingerprint;
+            changed
+        };
+        match &need_restart[..] {
+            [] => tracing::info!(changed, event = "config_reloaded", "configuration reloaded"),
             keys => tracing::warn!(
+                changed,
                 keys = keys.join(", "),
                 event = "config_reloaded_in_part",
                 "configuration reloaded, except keys that need a restart"
@@ -309,8 +331,9 @@ pub async fn connect(config: &Config, within: Duration) -> Vec<(String, Result<S
     join_all(asked).await
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
-    let failed = |source| StartError { attempt: format!("bind {address}"), source };
+/// Listens on the address of a key of the configuration.
+async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let failed = |source| StartError { attempt: format!("bind {address} ({key})"), source };
     TcpListener::bind(address).await.map_err(failed)
 }
 

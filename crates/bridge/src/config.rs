@@ -6,6 +6,7 @@
 //! 3. here: checks that the values fit together; `keys` has defaults and ranges
 
 mod cluster;
+mod fingerprint;
 mod flat;
 mod hosts;
 mod identity;
@@ -36,6 +37,7 @@ use std::time::Duration;
 use sluicegate_backend::suggestion::similar_among;
 pub(crate) use sluicegate_kafka::PropertyError;
 
+pub(crate) use self::fingerprint::Fingerprint;
 pub use self::identity::Identity;
 pub use self::kind::ClusterConfig;
 use self::problem::Problems;
@@ -95,6 +97,8 @@ pub struct Config {
     pub ignored_variables: Vec<String>,
     /// A warning for each deprecated key that is set: its name, and the value that the bridge chooses without it.
     pub deprecations: Vec<String>,
+    /// Tells which keys another configuration changes.
+    pub(crate) fingerprint: Fingerprint,
 }
 
 /// `log_format`.
@@ -226,6 +230,7 @@ impl Config {
         let deprecations = deprecated
             .map(|(name, instead)| format!("deprecated: {name}; without it the bridge uses {instead}"));
         let deprecations = deprecations.collect();
+        let fingerprint = Fingerprint::of(&tree);
         let mut root = Section::root(tree);
         let clusters = root.table_or_empty(keys::CLUSTERS, &mut problems);
         let has_secret = root.has("gateway_secret");
@@ -252,6 +257,7 @@ impl Config {
             traces: traces::parse(root.table_or_empty("traces", &mut problems), &mut problems),
             ignored_variables,
             deprecations,
+            fingerprint,
         };
         root.end(&mut problems);
         if has_second && !has_secret {

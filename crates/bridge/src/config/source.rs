@@ -10,9 +10,9 @@ use std::time::Duration;
 use sluicegate_backend::file_hash;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
-use toml::Value;
 
 use super::Config;
+use super::fingerprint;
 use super::problem::{Place, Problem, Problems};
 use super::tree::{self, Node, Tree};
 
@@ -101,23 +101,11 @@ fn files(text: &str) -> BTreeSet<PathBuf> {
     files
 }
 
-/// Adds each `{ file = "…" }`, `…_file`, `….location`, `tls.…` and path of `[tls]`. The audit log is left out: the
-/// bridge writes it.
 fn add_files(tree: &Tree, table: &str, files: &mut BTreeSet<PathBuf>) {
     for (key, node) in tree {
         match node {
             Node::Table(below) => add_files(below, key, files),
-            Node::Value(Value::String(path)) | Node::Variable { text: path, .. }
-                if key == "file" && table != "audit"
-                    || key == "location"
-                    || key.ends_with("_file")
-                    || key.ends_with(".location")
-                    || key.starts_with("tls.")
-                    || table == "tls" =>
-            {
-                files.insert(PathBuf::from(path.trim()));
-            }
-            Node::Value(_) | Node::Variable { .. } => {}
+            node => files.extend(fingerprint::file(table, key, node).map(Path::to_owned)),
         }
     }
 }

@@ -149,13 +149,17 @@ async fn failed_start_exits_with_1_and_is_logged() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let text = MINIMAL.replacen("127.0.0.1:0", &address, 1);
-    let failed = format!("failed to bind {address}: ");
+    let failed = format!("failed to bind {address} (listen): ");
     let (code, _, stderr) = run(&text, &[], &[]).await;
     assert!(code == Some(1) && stderr.contains(&failed), "{stderr}");
     let (code, _, stderr) = run(&text, &[], &[("SLUICEGATE_LOG_FORMAT", "json")]).await;
     let [line] = &objects(&stderr)[..] else { panic!("{stderr}") };
     assert_eq!((code, &line["event"]), (Some(1), &"stopped".into()));
     assert!(line["message"].as_str().unwrap().starts_with(&failed), "{line}");
+    let admin = [("SLUICEGATE_ADMIN_LISTEN", &*address)];
+    let (code, _, stderr) = run(MINIMAL, &[], &admin).await;
+    let failed = format!("failed to bind {address} (admin_listen): ");
+    assert!(code == Some(1) && stderr.contains(&failed), "{stderr}");
 }
 
 /// Nor does it write to standard output.

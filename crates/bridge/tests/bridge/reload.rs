@@ -150,7 +150,8 @@ async fn files_are_taken_up_when_a_volume_is_swapped() {
     assert!(secret_is_valid(&gateway, FIRST).await);
 
     swap(&volume, "second", &[("bridge.toml", &text), ("secret", SECOND)]);
-    program.logs("configuration reloaded").await;
+    let line = program.logs("configuration reloaded").await;
+    assert!(line.contains("changed=\"gateway_secret\""), "{line}");
     assert!(secret_is_valid(&gateway, SECOND).await && !secret_is_valid(&gateway, FIRST).await);
 
     swap(&volume, "third", &[("bridge.toml", &text), ("secret", "short")]);
@@ -162,6 +163,7 @@ async fn files_are_taken_up_when_a_volume_is_swapped() {
     swap(&volume, "fourth", &[("bridge.toml", &more), ("secret", FIRST)]);
     let line = program.logs("except keys that need a restart").await;
     assert!(line.contains("keys=\"log_format\""), "{line}");
+    assert!(line.contains("changed=\"gateway_secret, log_format\""), "{line}");
     assert!(secret_is_valid(&gateway, FIRST).await);
 }
 
@@ -170,7 +172,8 @@ async fn hangup_reloads_an_unchanged_file() {
     let (mut program, _volume) = mounted(&[("bridge.toml", &clusters(&["default"]))]).await;
     let mut session = program.gateway().await.open(Endpoint::Connect, &[]).await.unwrap();
     program.signal("HUP").await;
-    program.logs("configuration reloaded").await;
+    let line = program.logs("configuration reloaded").await;
+    assert!(line.contains("changed=\"nothing\""), "{line}");
     session.is_open().await;
 }
 
