@@ -100,6 +100,22 @@ impl Config {
         whole.or_else(|| self.routes.iter().filter(matches).max_by_key(|route| route.path.len()))
     }
 
+    /// A sentence for each thing that is allowed and rarely meant, with the paths of the routes.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        let unlimited = self.paths(|route| route.grant.is_unlimited);
+        let unguarded = self.paths(|route| route.grant.write && route.accepts_any_page());
+        let warnings = [(UNLIMITED, unlimited), (UNGUARDED, unguarded)].into_iter();
+        warnings
+            .filter(|(_, paths)| !paths.is_empty())
+            .map(|(about, paths)| format!("{about}: {}", paths.join(", ")))
+    }
+
+    /// The paths of some routes.
+    fn paths(&self, is_meant: impl Fn(&Route) -> bool) -> Vec<&str> {
+        let routes = self.routes.iter().filter(|route| is_meant(route));
+        routes.map(|route| if route.path.is_empty() { "every path" } else { &route.path }).collect()
+    }
+
     /// The headers that tell the bridge a route's name, cluster and grant, and the gateway's secret.
     pub fn metadata<'a>(&'a self, route: &'a Route) -> impl Iterator<Item = (&'static str, &'a str)> {
         let secret = self.gateway_secret.iter();
@@ -187,6 +203,9 @@ fn is_secret(text: &str) -> bool {
     text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+const UNLIMITED: &str =
+    "routes without \"topics\", whose clients can use every topic that the cluster's user can";
+const UNGUARDED: &str = "routes without \"origins\", to which pages of any origin can write";
 const DEFAULT_MESSAGE_BYTES: usize = 1 << 20;
 const MESSAGE_BYTES: (usize, usize) = (1 << 10, 16 << 20);
 const DEFAULT_ASSEMBLY_BYTES: usize = 64 << 20;

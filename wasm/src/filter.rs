@@ -8,7 +8,7 @@ use sluicegate_protocol::metadata;
 use sluicegate_ws_session::Limits;
 use sluicegate_ws_session::budget::Budget;
 
-use crate::config::{Config, Route};
+use crate::config::Config;
 use crate::frame_rate::FrameRate;
 use crate::gateway::{self, Gateway};
 use crate::host::{self, Buffer, Map, Status};
@@ -36,8 +36,7 @@ impl Filter {
         let config = Config::parse(&json, gateway::detect).map_err(|mistakes| {
             mistakes.iter().map(|mistake| format!("invalid configuration: {mistake}")).collect::<Vec<_>>()
         })?;
-        warn(&config, UNLIMITED, |route| route.grant.is_unlimited);
-        warn(&config, UNGUARDED, |route| route.grant.write && route.accepts_any_page());
+        config.warnings().for_each(|warning| host::log_warning(&warning));
         Ok(Self {
             gateway: gateway::start(&config).map_err(|why| vec![why])?,
             stats: Stats::define(),
@@ -87,16 +86,6 @@ impl Filter {
     }
 }
 
-/// Logs the routes of which `about` is true, if there are any.
-fn warn(config: &Config, about: &str, is_true: impl Fn(&Route) -> bool) {
-    let routes = config.routes.iter().filter(|route| is_true(route));
-    let paths = routes.map(|route| if route.path.is_empty() { "every path" } else { &route.path });
-    let paths: Vec<&str> = paths.collect();
-    if !paths.is_empty() {
-        host::log_warning(&format!("{about}: {}", paths.join(", ")));
-    }
-}
-
 /// Limits repeated log lines: a line is logged the first time and whenever its count has doubled. Clients can trigger
 /// such lines at will, and there is no clock in Apache APISIX. Has the count of each line, of at most [`MAX_LINES`] different ones.
 pub(crate) struct RepeatLimit(RefCell<BTreeMap<String, u64>>);
@@ -123,9 +112,6 @@ impl RepeatLimit {
     }
 }
 
-const UNLIMITED: &str =
-    "routes without \"topics\", whose clients can use every topic that the cluster's user can";
-const UNGUARDED: &str = "routes without \"origins\", to which pages of any origin can write";
 /// The gateway's own answers to an upgrade that the bridge did not answer. Envoy's timeouts say 408, as if the client
 /// had not finished its request.
 const UNREACHABLE: [&[u8]; 3] = [b"408", b"503", b"504"];

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, Subcommand, ValueHint};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 use crate::stderr::{printable, say};
@@ -45,7 +45,7 @@ impl Args {
             | Command::Subscribe(Subscribe { headers, .. })
             | Command::Table(Table { headers, .. })
             | Command::Produce(Produce { headers, .. }) => &headers.headers[..],
-            Command::Admin(_) | Command::Completions(_) => &[],
+            Command::Admin(_) | Command::CheckRoutes(_) | Command::Completions(_) => &[],
         };
         self.headers.headers.iter().chain(behind_the_command).map(String::as_str)
     }
@@ -142,6 +142,7 @@ pub(crate) enum Command {
     Table(Table),
     Produce(Produce),
     Admin(Admin),
+    CheckRoutes(CheckRoutes),
     Completions(Completions),
 }
 
@@ -204,6 +205,28 @@ impl Target {
             None => Name::Topic(self.topic.as_deref().unwrap_or_default()),
         }
     }
+}
+
+/// Check the configuration of the gateway's filter, without a gateway
+///
+/// Prints every mistake with its key, and exits with 1 if there is one. Connects to nothing: whether the bridge has the
+/// clusters, and the gateway the routes, is not checked.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CheckRoutes {
+    /// The filter's JSON, an array of its routes, or an Envoy configuration in YAML that has such filters; - for
+    /// standard input
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// The gateway, for JSON without the key `host`
+    #[arg(long, value_name = "GATEWAY", default_value = "envoy")]
+    pub(crate) host: Host,
+}
+
+/// A gateway that runs the filter.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Host {
+    Envoy,
+    Apisix,
 }
 
 /// Print a completion script for a shell

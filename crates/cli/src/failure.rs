@@ -32,6 +32,8 @@ pub(crate) enum Failure {
     },
     /// Not every record was acknowledged, which has been reported.
     Unacknowledged,
+    /// The filter's configuration has mistakes, each with its file and key.
+    InvalidRoutes(Vec<String>),
     /// The reader of standard output has closed it.
     ReaderGone,
     Interrupted,
@@ -83,6 +85,9 @@ impl Failure {
                  continue with {}",
                 log.options_from(*at)
             )),
+            Self::InvalidRoutes(mistakes) => {
+                mistakes.iter().for_each(|mistake| say(format_args!("sluicegate: {}", printable(mistake))));
+            }
             Self::ReaderGone | Self::Interrupted | Self::Unacknowledged => {}
         }
         ExitCode::from(self.code())
@@ -101,6 +106,7 @@ impl Failure {
             | Self::Rest(RestError::Problem { .. })
             | Self::Admin(AdminError::Refused { status: 400..=499, .. })
             | Self::Stalled { .. }
+            | Self::InvalidRoutes(_)
             | Self::Unacknowledged => 1,
             Self::Connect(Url { .. } | Header { .. } | Tls { .. } | Login(_))
             | Self::Rest(RestError::Connect(Url { .. } | Header { .. } | Tls { .. } | Login(_)))

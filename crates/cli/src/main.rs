@@ -6,15 +6,17 @@
 //!    finds a topic's partitions, [`log`] names them and streams, [`json`] reads and writes JSON lines and
 //!    [`tally`] counts messages
 //! 4. [`admin`] lists and ends the sessions of a bridge, over its admin port
-//! 5. [`completion`] completes command lines for shells
-//! 6. [`stdout`] takes payload, [`stderr`] everything else, [`progress`] and the debug log included
-//! 7. [`failure`] turns errors into messages and an exit code, [`refusal`] what a gateway answers instead of a session
+//! 5. [`check_routes`] checks the configuration of the gateway's filter
+//! 6. [`completion`] completes command lines for shells
+//! 7. [`stdout`] takes payload, [`stderr`] everything else, [`progress`] and the debug log included
+//! 8. [`failure`] turns errors into messages and an exit code, [`refusal`] what a gateway answers instead of a session
 
 #![warn(clippy::arithmetic_side_effects)]
 
 mod admin;
 mod admin_error;
 mod args;
+mod check_routes;
 mod completion;
 mod config;
 mod failure;
@@ -96,6 +98,7 @@ async fn run(args: &Args, settings: Settings, url: &str) -> Result<(), Failure> 
         Command::Admin(Admin { command: AdminCommand::Sessions(sessions), .. }) => {
             interrupt.unless(admin::run(sessions, &settings, gateway, &mut stdout)).await
         }
+        Command::CheckRoutes(check) => check_routes::run(check, gateway.quiet, &mut stdout).await,
         Command::Topics(topics) if settings.is_rest() => {
             let rest = builder(args, settings)?.rest().map_err(Failure::Connect)?;
             interrupt.unless(topics::of_rest(topics, rest, &mut stdout)).await

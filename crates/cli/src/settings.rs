@@ -35,7 +35,7 @@ impl Settings {
         // As for most programs, an empty variable is one that is not set.
         let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
         match &args.command {
-            Command::Completions(_) => return Ok(Self::default()),
+            Command::CheckRoutes(_) | Command::Completions(_) => return Ok(Self::default()),
             Command::Admin(bridge) => return admin::resolve(bridge, &variable),
             _ => {}
         }

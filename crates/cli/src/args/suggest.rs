@@ -30,6 +30,7 @@ const OTHER_NAMES: &[(&[&str], &str)] = &[
     ),
     (&["-t", "--topic"], "the topic's name alone, as in fetch TOPIC"),
     (&["--from-beginning"], "--from earliest"),
+    (&["check", "validate", "lint", "routes", "--check"], "check-routes"),
     (&["json"], "--json, or --print-offsets=json"),
     (&["version"], "--version"),
 ];
@@ -52,6 +53,7 @@ mod tests {
             ("pub orders", Some("produce")),
             ("offsets orders", Some("list-offsets")),
             ("sessions", Some("admin sessions")),
+            ("validate envoy.yaml", Some("check-routes")),
             ("prodcue orders", Some("produce")),
             ("-b localhost:9092 -L", Some("--url, with the gateway's URL")),
             ("fetch -t orders", Some("the topic's name alone, as in fetch TOPIC")),

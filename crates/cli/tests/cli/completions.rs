@@ -37,7 +37,8 @@ async fn names_of_topics_are_completed() {
 
 #[tokio::test]
 async fn commands_and_options_are_completed() {
-    let commands = "ping topics list-offsets fetch subscribe table produce admin completions help";
+    let commands =
+        "ping topics list-offsets fetch subscribe table produce admin check-routes completions help";
     for (line, want) in [
         ("", commands),
         ("pro", "produce"),

@@ -2,6 +2,7 @@
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
 mod admin;
+mod check_routes;
 mod completions;
 mod failures;
 mod interrupts;
