@@ -200,6 +200,13 @@ pub(crate) async fn serves_local_pages_and_hosts_only(gateway: SocketAddr) {
         let statuses = [opened, ask(gateway, write).await.status, ask(gateway, read).await.status];
         assert_eq!(statuses, wanted, "{host}, {origin:?}");
     }
+    for request in [Request::get("/nothing"), Request::get("/").with("host", foreign)] {
+        let answer = ask(gateway, request).await;
+        assert_eq!(
+            (answer.status, &*answer.text()),
+            (404, "no route of the gateway has this path and host\n")
+        );
+    }
 }
 
 #[tokio::test]
