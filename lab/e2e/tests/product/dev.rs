@@ -35,6 +35,7 @@ async fn demo_starts_twice_and_checks_its_arguments_first() {
     for (number, (args, status, said)) in [
         (["demo", "--help"].as_slice(), 0, "Usage: ./dev demo"),
         (&["demo", "-h"], 0, "(see more with '--help')"),
+        (&["help", "demo"], 0, "Usage: ./dev demo"),
         (&["demo", "--port", "80000"], 2, "demo: invalid value '80000' for '--port <N>'"),
     ]
     .into_iter()
@@ -45,6 +46,10 @@ async fn demo_starts_twice_and_checks_its_arguments_first() {
         let log = fs::read_to_string(dev.log()).unwrap();
         assert!(log.contains(said) && !log.contains("dev: ") && !log.contains("cargo"), "{log}");
     }
+    let mut help = run("help.log", &["help"]);
+    assert_eq!(help.wait(STEP).await.unwrap().code(), Some(0), "{}", help.log_tail());
+    let listed = fs::read_to_string(help.log()).unwrap();
+    assert!(listed.starts_with("Available recipes:\n    demo "), "{listed}");
     // Paths are relative to the caller's folder.
     folder.write("torn.toml", "[clusters.default").unwrap();
     let port = Port::pick().unwrap().number().to_string();
