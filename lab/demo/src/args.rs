@@ -23,6 +23,14 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["config", "bootstrap_servers"])]
     pub(crate) nats: bool,
 
+    /// Create this topic too, with one partition, or with --nats this stream; can be repeated
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["config", "bootstrap_servers"], value_parser = topic)]
+    pub(crate) topic: Vec<String>,
+
+    /// Serve the routes of this file in place of the demo's: the filter's JSON, or an array of its routes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) routes: Option<PathBuf>,
+
     /// Let users log in, who each have their own topic: starts an OpenID provider with the users Alice and Bob
     #[arg(long, conflicts_with_all = ["config", "bootstrap_servers", "nats"])]
     pub(crate) login: bool,
@@ -72,6 +80,16 @@ fn servers(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A name that Kafka accepts for a topic.
+fn topic(text: &str) -> Result<String, String> {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if (1..=249).contains(&text.len()) && text.bytes().all(is_legal) && text != "." && text != ".." {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?} is not 1 to 249 letters, digits, '.', '_' and '-'"))
+    }
+}
+
 /// A page's origin: scheme, host and perhaps a port, as browsers send it.
 fn origin(text: &str) -> Result<String, String> {
     let authority = ["http://", "https://"].iter().find_map(|scheme| text.strip_prefix(scheme));
@@ -99,6 +117,15 @@ fn is_host(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn topics_have_names_of_kafka() {
+        for (name, is_topic) in
+            [("orders", true), ("a.b_c-1", true), ("", false), ("..", false), ("a b", false)]
+        {
+            assert_eq!(topic(name).is_ok(), is_topic, "{name:?}");
+        }
+    }
 
     #[test]
     fn origins_are_schemes_with_hosts() {

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use sluicegate_stack::envoy::{DEMO_ROUTES, LIVE_PAGE, NATS_PAGE, guarded, instead, login_page, page};
+use sluicegate_stack::envoy::{
+    DEMO_ROUTES, LIVE_PAGE, NATS_PAGE, guarded, instead, local_origins, login_page, page,
+};
 use sluicegate_stack::login::Provider;
 use sluicegate_stack::port::Port;
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
@@ -18,8 +20,9 @@ use tokio::time::timeout;
 use crate::Failure;
 use crate::args::Args;
 use crate::embedded::Embedded;
-use crate::hints;
+use crate::hints::{self, Demo};
 use crate::login;
+use crate::routes::Routes;
 use crate::source::{Source, System, system_of};
 
 /// Runs until Ctrl-C, SIGTERM or a failure; nothing is left running.
@@ -55,6 +58,8 @@ impl Running {
         if let Some(path) = &args.envoy {
             check_envoy(path).await?;
         }
+        let own = args.routes.as_deref();
+        let own = own.map(|file| Routes::read(file, &local_origins(args.port, &args.origin))).transpose()?;
         let provider = match args.login {
             true => {
                 hints::say("starting the OpenID provider");
@@ -81,8 +86,9 @@ impl Running {
             (None, None) => {
                 let system = if args.nats { System::Nats } else { System::Kafka };
                 hints::say(&format!("starting the embedded {}", system.name()));
-                let topics = if args.login { login::topics() } else { Vec::new() };
-                let embedded = Embedded::start(system, &topics).await?;
+                let users = if args.login { login::topics() } else { Vec::new() };
+                let embedded =
+                    Embedded::start(system, &args.topic.into_iter().chain(users).collect()).await?;
                 let identity = provider.as_ref().map(login::bridge_config).unwrap_or_default();
                 let config = identity + &embedded.bridge_config();
                 (BridgeConfig::Text(config), embedded.source(), Some(embedded))
@@ -97,9 +103,15 @@ impl Running {
             (None, System::Nats) => (page(NATS_PAGE, args.port), NATS_ROUTES),
         };
         let mut envoy_edits = pages?.to_vec();
-        let routes = guarded(&routes, args.port, &args.origin);
-        let routes: Vec<&str> = routes.iter().map(String::as_str).collect();
-        envoy_edits.push(instead(&format!("\"gateway_secret\": \"{secret}\","), &routes));
+        let keys = format!("\"gateway_secret\": \"{secret}\",");
+        match &own {
+            Some(own) => envoy_edits.extend(own.edits(&keys, args.profile)),
+            None => {
+                let routes = guarded(&routes, args.port, &args.origin);
+                let routes: Vec<&str> = routes.iter().map(String::as_str).collect();
+                envoy_edits.push(instead(&keys, &routes));
+            }
+        }
         let setup = Setup {
             bridge,
             // Overrides a secret in the user's configuration: both sides use this run's.
@@ -119,12 +131,18 @@ impl Running {
         let mut running = Self { stack, embedded, provider };
         hints::say("waiting until a fetch works");
         running.ready(&source).await?;
-        let url = running.stack.url();
-        match &running.provider {
-            Some(provider) => login::admits_users(&url, provider).await?,
-            None => login::answers(&url, None).await?,
+        let Self { stack, provider, .. } = &running;
+        let demo = Demo { stack, profile: args.profile, source: &source, provider: provider.as_ref() };
+        match (&own, provider) {
+            (Some(own), _) => {
+                if let Some(route) = own.pubsub().find(|route| !route.needs_identity) {
+                    login::answers(&route.url(&stack.gateway()), None).await?;
+                }
+            }
+            (None, Some(provider)) => login::admits_users(&stack.url(), provider).await?,
+            (None, None) => login::answers(&stack.url(), None).await?,
         }
-        hints::print(&running.stack, args.profile, &source, running.provider.as_ref(), &tools::cli()?);
+        hints::print(&demo, own.as_ref(), &tools::cli()?);
         Ok(running)
     }
 

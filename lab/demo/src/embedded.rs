@@ -1,5 +1,6 @@
 //! The messaging systems that the demo brings along, each with a generator of sluice gate readings.
 
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use crate::{Failure, sentence};
 pub(crate) struct Embedded {
     system: System,
     address: String,
+    /// Of its topics or streams.
+    names: Vec<String>,
     server: Server,
     writer: Writer,
 }
@@ -36,38 +39,42 @@ enum Writer {
 }
 
 impl Embedded {
-    /// Starts one. A Kafka also has the topics `more`.
-    pub(crate) async fn start(system: System, more: &[String]) -> Result<Self, Failure> {
+    /// Starts one with the topics, or streams, `more` beside the one of the readings.
+    pub(crate) async fn start(system: System, more: &BTreeSet<String>) -> Result<Self, Failure> {
         let started = match system {
             System::Kafka => Self::kafka(more).map_err(Failure::from),
-            System::Nats => Self::nats().await.map_err(Failure::from),
+            System::Nats => Self::nats(more).await.map_err(Failure::from),
         };
         started.map_err(|e| format!("cannot start the embedded {}: {}", system.name(), sentence(&*e)).into())
     }
 
     /// A topic of readings has a partition for each gate.
-    fn kafka(more: &[String]) -> KafkaResult<Self> {
+    fn kafka(more: &BTreeSet<String>) -> KafkaResult<Self> {
         let cluster = MockCluster::new(1)?;
-        cluster.create_topic(NAME, PARTITIONS, 1)?;
-        for topic in more {
-            cluster.create_topic(topic, 1, 1)?;
+        for topic in names(more) {
+            let partitions = if topic == NAME { PARTITIONS } else { 1 };
+            cluster.create_topic(topic, partitions, 1)?;
         }
         let address = cluster.bootstrap_servers();
         let writer = Writer::Kafka(ClientConfig::new().set("bootstrap.servers", &address).create()?);
-        Ok(Self { system: System::Kafka, address, server: Server::Kafka(cluster), writer })
+        let names = names(more).map(str::to_owned).collect();
+        Ok(Self { system: System::Kafka, address, names, server: Server::Kafka(cluster), writer })
     }
 
     /// A stream's oldest messages make room for new ones.
-    async fn nats() -> Result<Self, Error> {
+    async fn nats(more: &BTreeSet<String>) -> Result<Self, Error> {
         let server = Nats::jetstream("").await?;
         let streams = Streams::connect(server.client()).await?;
-        streams.create(NAME, json!({ "max_bytes": MAX_BYTES })).await?;
+        for stream in names(more) {
+            streams.create(stream, json!({ "max_bytes": MAX_BYTES })).await?;
+        }
         let (address, writer) = (server.client().to_string(), Writer::Nats(streams));
-        Ok(Self { system: System::Nats, address, server: Server::Nats(server), writer })
+        let names = names(more).map(str::to_owned).collect();
+        Ok(Self { system: System::Nats, address, names, server: Server::Nats(server), writer })
     }
 
     pub(crate) fn source(&self) -> Source {
-        Source::Embedded(self.system, self.address.clone())
+        Source::Embedded(self.system, self.address.clone(), self.names.clone())
     }
 
     pub(crate) fn bridge_config(&self) -> String {
@@ -137,6 +144,11 @@ fn reading_of(gate: &str, reading: u32) -> String {
     format!(
         r#"{{"gate":"{gate}","reading":{reading},"level_cm":{level_cm:.0},"open_percent":{open_percent:.0}}}"#
     )
+}
+
+/// The topics or streams: that of the readings, and the others.
+fn names(more: &BTreeSet<String>) -> impl Iterator<Item = &str> {
+    [NAME].into_iter().chain(more.iter().map(String::as_str).filter(|name| *name != NAME))
 }
 
 const GATES: [&str; 3] = ["north", "middle", "southern"];

@@ -11,8 +11,9 @@ use sluicegate_stack::envoy::Profile;
 use sluicegate_stack::login::Provider;
 use sluicegate_stack::stack::Stack;
 
-use self::commands::{Parts, commands, logged_in};
+use self::commands::{Parts, commands, logged_in, of_routes};
 use crate::login::topics;
+use crate::routes::Routes;
 use crate::source::{Source, System};
 
 /// Prints a line about a slow step.
@@ -20,14 +21,16 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(stderr(), "demo: {text}");
 }
 
-/// Prints the addresses of all parts, and commands to try.
-pub(crate) fn print(
-    stack: &Stack,
-    profile: Profile,
-    source: &Source,
-    provider: Option<&Provider>,
-    cli: &Path,
-) {
+/// The parts that run.
+pub(crate) struct Demo<'a> {
+    pub(crate) stack: &'a Stack,
+    pub(crate) profile: Profile,
+    pub(crate) source: &'a Source,
+    pub(crate) provider: Option<&'a Provider>,
+}
+
+/// Prints the addresses of all parts, and commands to try. The routes are the demo's, or the user's `own`.
+pub(crate) fn print(&Demo { stack, profile, source, provider }: &Demo<'_>, own: Option<&Routes>, cli: &Path) {
     let (gateway, url) = (stack.gateway(), stack.url());
     let http = format!("http://{gateway}");
     let embedded = matches!(source, Source::Embedded(..));
@@ -48,35 +51,44 @@ pub(crate) fn print(
             ),
         ]
     });
+    let routes: Vec<(&str, String)> = match own {
+        Some(own) => own.shown.iter().map(|route| (route.name(), route.url(&gateway))).collect(),
+        None => vec![
+            (if provider.is_some() { "page" } else { "live page" }, format!("{http}/{query}")),
+            ("pub/sub endpoint", url.clone()),
+            ("plain HTTP", format!("{http}/produce, {http}/{rest}")),
+        ],
+    };
     let rows = [
-        (if provider.is_some() { "page" } else { "live page" }, format!("{http}/{query}")),
-        ("pub/sub endpoint", url.clone()),
-        ("plain HTTP", format!("{http}/produce, {http}/{rest}")),
         ("readiness", format!("{http}/readyz")),
         (if embedded { "reads and writes" } else { "reads from" }, source.to_string()),
         (&envoy, format!("http://{}", stack.envoy().admin())),
         ("bridge metrics", format!("http://{}/metrics", stack.bridge.admin())),
         ("logs", stack.folder().path().display().to_string()),
     ];
-    let rows: String =
-        rows.into_iter().chain(login).map(|(name, value)| format!("  {name:<17} {value}\n")).collect();
+    let rows: String = routes
+        .into_iter()
+        .chain(rows)
+        .chain(login)
+        .map(|(name, value)| format!("  {name:<17} {value}\n"))
+        .collect();
     let parts = Parts { http: &http, url: &url, cli: &cli.display().to_string() };
-    let commands = match provider {
-        Some(provider) => logged_in(&provider.issuer(), &parts),
-        None => commands(source, &parts),
+    let commands = match (own, provider) {
+        (Some(own), _) => of_routes(&own.shown, &gateway, &parts, source.system()),
+        (None, Some(provider)) => logged_in(&provider.issuer(), &parts),
+        (None, None) => commands(source, &parts),
     };
     let tries: String =
         commands.iter().map(|(about, command)| format!("\n  # {about}\n  {command}\n")).collect();
-    let is_mock = matches!(source, Source::Embedded(System::Kafka, _)) && provider.is_none();
+    let tries = if tries.is_empty() { tries } else { format!("\nTry in another terminal:\n{tries}") };
+    let is_mock = matches!(source, Source::Embedded(System::Kafka, ..)) && provider.is_none();
     let mock = if is_mock { MOCK } else { "" };
     let _ = writeln!(
         stdout(),
         "
 Sluicegate is ready.
 
-{rows}{mock}
-Try in another terminal:
-{tries}
+{rows}{mock}{tries}
 Ctrl-C stops everything."
     );
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sluicegate_client::{Client, ConnectError};
 use sluicegate_stack::Error as StackError;
-use sluicegate_stack::envoy::local_hosts;
+use sluicegate_stack::envoy::local_origins;
 use sluicegate_stack::login::{Provider, USERS};
 use sluicegate_stack::port::Port;
 
@@ -19,8 +19,7 @@ pub(crate) async fn start(args: &Args) -> Result<Provider, Failure> {
         }
         error => Failure::from(error),
     })?;
-    let own = local_hosts(args.port).map(|host| format!("http://{host}"));
-    let origins: Vec<String> = own.into_iter().chain(args.origin.iter().cloned()).collect();
+    let origins = local_origins(args.port, &args.origin);
     Ok(Provider::start(port, &origins, Duration::from_secs(args.token_seconds.into())).await?)
 }
 

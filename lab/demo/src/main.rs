@@ -4,14 +4,16 @@
 //! 2. [`source`]: the messaging system that is read
 //! 3. [`embedded`]: a Kafka inside this program or a nats-server beside it, and a generator of records
 //! 4. [`login`]: an OpenID provider, if users log in
-//! 5. [`demo`]: starts, watches and stops all parts
-//! 6. [`hints`]: the demo's output
+//! 5. [`routes`]: routes of the user's own
+//! 6. [`demo`]: starts, watches and stops all parts
+//! 7. [`hints`]: the demo's output
 
 mod args;
 mod demo;
 mod embedded;
 mod hints;
 mod login;
+mod routes;
 mod source;
 
 use std::error::Error;

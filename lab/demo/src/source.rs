@@ -26,8 +26,8 @@ impl System {
 /// The bridge's cluster `default`.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// The embedded one, at this address.
-    Embedded(System, String),
+    /// The embedded one, at this address, with these topics or streams.
+    Embedded(System, String, Vec<String>),
     /// These Kafka servers.
     Servers(String),
     /// The cluster of this file.
@@ -37,7 +37,7 @@ pub(crate) enum Source {
 impl Source {
     pub(crate) fn system(&self) -> System {
         match self {
-            Self::Embedded(system, _) | Self::Config(system, _) => *system,
+            Self::Embedded(system, ..) | Self::Config(system, _) => *system,
             Self::Servers(_) => System::Kafka,
         }
     }
@@ -46,10 +46,10 @@ impl Source {
 impl Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Embedded(System::Kafka, servers) => {
-                write!(f, "the embedded Kafka at {servers} (topic demo, partitions 0 to 2)")
+            Self::Embedded(system, address, names) => {
+                let word = if *system == System::Kafka { "topics" } else { "streams" };
+                write!(f, "the embedded {} at {address} ({word}: {})", system.name(), names.join(", "))
             }
-            Self::Embedded(System::Nats, server) => write!(f, "the embedded NATS at {server} (stream demo)"),
             Self::Servers(servers) => write!(f, "Kafka at {servers}"),
             Self::Config(_, path) => write!(f, "cluster `default` of {}", path.display()),
         }

@@ -13,7 +13,10 @@ use std::time::Duration;
 use clap::ValueEnum;
 pub use page::{LIVE_PAGE, NATS_PAGE, login_page, page};
 pub(crate) use routes::beside;
-pub use routes::{DEMO_ROUTES, guarded, instead, local_hosts, plugin, routes, verifying, writing};
+pub use routes::{
+    DEMO_ROUTES, guarded, instead, instead_of_pubsub, local_hosts, local_origins, plugin, routes, verifying,
+    writing,
+};
 
 use crate::port::Port;
 use crate::process::Process;

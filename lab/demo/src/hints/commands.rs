@@ -1,11 +1,14 @@
 //! Commands to try while the demo runs.
 
+use std::net::SocketAddr;
+
 use prost::Message;
 use sluicegate_protocol::{CmdKafkaFetch, CmdNatsFetch, CmdPing, PubSubReq, pub_sub_req::Req};
 use sluicegate_stack::login::{PROGRAM_SECRET, USERS};
 use sluicegate_stack::tools;
 
 use crate::embedded::NAME;
+use crate::routes::{Kind, Shown};
 use crate::source::{Source, System};
 
 /// The addresses and programs in the commands.
@@ -19,13 +22,32 @@ pub(super) struct Parts<'a> {
 
 pub(super) fn commands(source: &Source, parts: &Parts<'_>) -> Vec<Command> {
     let mut commands = match source {
-        Source::Embedded(System::Kafka, _) => embedded_kafka(parts),
-        Source::Embedded(System::Nats, _) => embedded_nats(parts),
+        Source::Embedded(System::Kafka, ..) => embedded_kafka(parts),
+        Source::Embedded(System::Nats, ..) => embedded_nats(parts),
         Source::Servers(_) | Source::Config(System::Kafka, _) => kafka(parts),
         Source::Config(System::Nats, _) => nats(parts),
     };
     commands.push(raw(source, parts.url));
     commands
+}
+
+/// A command for each of the user's own routes that clients without a login can use.
+pub(super) fn of_routes(
+    routes: &[Shown],
+    gateway: &SocketAddr,
+    Parts { cli, .. }: &Parts<'_>,
+    system: System,
+) -> Vec<Command> {
+    let logs = if system == System::Kafka { "topics" } else { "streams" };
+    let command = |route: &Shown| {
+        let url = route.url(gateway);
+        match route.kind {
+            Kind::Pubsub => ("a round trip", format!("{cli} -u {url} ping -c 3")),
+            Kind::Rest => ("what can be read", format!("curl {url}/{logs}")),
+            Kind::Produce => ("write a record", format!("curl -d '{{\"gate\": \"mine\"}}' {url}")),
+        }
+    };
+    routes.iter().filter(|route| !route.needs_identity).map(command).collect()
 }
 
 /// The same, for users who log in. The first command gets the token for the others.
@@ -120,11 +142,11 @@ fn nats(Parts { http, url, cli }: &Parts<'_>) -> Vec<Command> {
 fn raw(source: &Source, url: &str) -> Command {
     let python = tools::workspace().join("target/tools/venv/bin/python");
     let (about, request) = match source {
-        Source::Embedded(System::Kafka, _) => {
+        Source::Embedded(System::Kafka, ..) => {
             let fetch = CmdKafkaFetch { topic: NAME.into(), ..Default::default() };
             ("any WebSocket client will do: a fetch, as raw bytes", Req::CmdKafkaFetch(fetch))
         }
-        Source::Embedded(System::Nats, _) => {
+        Source::Embedded(System::Nats, ..) => {
             let fetch = CmdNatsFetch { stream: NAME.into(), ..Default::default() };
             ("any WebSocket client will do: a fetch, as raw bytes", Req::CmdNatsFetch(fetch))
         }

@@ -220,6 +220,40 @@ async fn foreign_pages_and_hosts_are_refused() {
 }
 
 #[tokio::test]
+async fn own_routes_and_topics_are_served() {
+    let folder = Folder::new("demo-test").unwrap();
+    let routes = r#"[{"path": "/live", "write": true}, {"path": "/more"}, {"path": "/mine", "type": "rest"},
+        {"path": "/write", "type": "produce", "topic": "orders"}]"#;
+    let file = folder.write("routes.json", routes).unwrap();
+    for profile in ["tunnel", "relay"] {
+        let args = ["--routes", file.to_str().unwrap(), "--topic", "orders", "--profile", profile];
+        let (demo, gateway) = ready(&folder, &args).await;
+        assert_eq!(ask(gateway, Request::post("/write", "v")).await.status, 200);
+        let topics = ask(gateway, Request::get("/mine/topics")).await;
+        assert_eq!(topics.text(), r#"["demo","orders"]"#);
+        for (path, status) in [("/live", 101), ("/more", 101), ("/pubsub", 404)] {
+            let upgrade = Upgrade::to(path).with("host", gateway.to_string());
+            let answer = Raw::connect(gateway).await.ask(&upgrade.bytes()).await;
+            assert_eq!(answer.status, status, "{profile} {path}");
+        }
+        let commands = commands(&demo);
+        assert_eq!(commands.len(), 4, "{commands:?}");
+        for command in commands {
+            let output = Command::new("sh").args(["-c", &command]).output().unwrap();
+            assert!(output.status.success(), "{command}: {output:?}");
+        }
+        let missing = Command::new(tools::cli().unwrap())
+            .args(["-u", &format!("ws://{gateway}/live"), "subscribe", "ordrs"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&missing.stderr);
+        assert!(said.contains("topic ordrs does not exist, create it first"), "{said}");
+        drop(demo);
+        fs::remove_file(folder.path().join("demo.log")).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn demo_creates_nothing_on_a_given_cluster() {
     let kafka = Kafka::shared().await.unwrap();
     let folder = Folder::new("demo-test").unwrap();
@@ -259,6 +293,7 @@ async fn wrong_input_is_one_sentence() {
     let taken = taken.local_addr().unwrap().port().to_string();
     let free = Port::pick().unwrap().number().to_string();
     let write = |name: &str, text: &str| folder.write(name, text).unwrap().to_str().unwrap().to_owned();
+    let routes = write("routes.json", r#"[{"path": "/a", "orgins": 1}]"#);
     let wrong = write("wrong.toml", "nonsense = 1\nclusters.default.acks = 1\n");
     let cases: &[(&[&str], i32, &str)] = &[
         (&["--port", &taken], 1, "is in use; choose another with --port"),
@@ -270,6 +305,13 @@ async fn wrong_input_is_one_sentence() {
             "is in use; choose another with --login-port",
         ),
         (&["--profile", "x"], 2, "[possible values: tunnel, relay]"),
+        (&["--topic", "a b"], 2, "is not 1 to 249 letters, digits"),
+        (&["--topic", "a", "--bootstrap-servers", "a:1"], 2, "cannot be used with '--bootstrap-servers"),
+        (
+            &["--port", &free, "--routes", &routes],
+            1,
+            "routes.json: routes[0].orgins: unknown key, did you mean `origins`?",
+        ),
         (&["--config", "/nowhere/bridge.toml"], 1, "cannot read /nowhere/bridge.toml: No such file"),
         (&["--prot", "1"], 2, "unexpected argument '--prot' found (see ./dev demo --help)"),
         (

@@ -17,14 +17,16 @@ use crate::product::demo::{ready, says};
 const RUN: [&str; 3] = ["sh", "js", "python"];
 const STEP: Duration = Duration::from_secs(20);
 /// Expected output of commands that show something. The others only have to succeed.
-const SHOWN: [(&str, &str); 18] = [
-    ("/produce", r#"{"topic":"demo","partition":"#),
-    ("curl -H 'Accept: application/json'", r#""value":{"gate":"north""#),
+const SHOWN: [(&str, &str); 20] = [
+    ("x-kafka-topic: orders' http://127.0.0.1:8080/produce", r#"{"topic":"orders","partition":0,"#),
+    ("x-kafka-partition: 0' http", r#"{"topic":"demo","partition":0,"#),
+    ("topics/orders/partitions/0/records", "3 planks"),
+    ("topics/demo/partitions/0/records", r#""value":{"gate":"north""#),
     ("curl -N 'http", r#""value":{"gate":"north""#),
-    ("-i http://127.0.0.1:8080/kafka/topics", r#"["demo"]"#),
+    ("-i http://127.0.0.1:8080/kafka/topics", r#"["demo","orders"]"#),
     ("fetch demo -p 0 --from earliest -c 5", r#""gate":"north""#),
-    ("list-offsets demo --at earliest", "demo [2] offset 0"),
-    ("fetch(url", "gate: 'mine'"),
+    ("list-offsets orders", "orders [0]"),
+    ("fetch(url", "item: '3 planks'"),
     ("bytes of records", " bytes of records"),
     ("console.log(JSON.parse(data).messages)", "partition: 0"),
     ("subscribe:", "delivered"),
@@ -55,7 +57,8 @@ async fn documented_commands_and_programs_work_as_they_are_shown() {
     let folder = Folder::new("documents").unwrap();
     // In place of the tutorial's port 3000.
     let page = Port::pick().unwrap().number().to_string();
-    let (demo, gateway) = ready(&folder, &["--origin", &format!("http://127.0.0.1:{page}")]).await;
+    let origin = format!("http://127.0.0.1:{page}");
+    let (demo, gateway) = ready(&folder, &["--topic", "orders", "--origin", &origin]).await;
     let run = run(&folder, gateway, "8081", |page| !page.ends_with(LOGINS)).await;
     assert!(run >= 12, "{run} blocks");
     let source = include_str!("../../../../crates/client/examples/follow.rs");

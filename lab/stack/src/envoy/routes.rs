@@ -27,6 +27,13 @@ pub fn routes(paths: &[&str]) -> (String, String) {
     (first.to_owned(), more.chain([first.to_owned()]).collect::<Vec<_>>().join(&" ".repeat(14)))
 }
 
+/// Replaces Envoy's route for `/pubsub`, in the profile `tunnel`, with one like it for each of these paths.
+pub fn instead_of_pubsub(path: &str, more: &[&str]) -> (String, String) {
+    let (committed, all) = routes(more);
+    let own = all.replace(&committed, &format!("- match: {{path: {path}}}"));
+    (committed, own)
+}
+
 /// Verifies tokens of `issuer` by these keys, a JWK Set, on requests whose paths have one of the prefixes, and keeps their
 /// claims as `claims`. Clients without any token pass.
 pub fn verifying(issuer: &str, keys: &str, prefixes: &[&str]) -> (String, String) {
@@ -81,10 +88,15 @@ pub fn local_hosts(port: u16) -> [String; 3] {
     ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}{port}"))
 }
 
+/// The origins of pages of a gateway on this machine, and these.
+pub fn local_origins(port: u16, more: &[String]) -> Vec<String> {
+    let own = local_hosts(port).map(|host| format!("http://{host}"));
+    own.into_iter().chain(more.iter().cloned()).collect()
+}
+
 /// These routes, for pages of a gateway on this machine and of more `origins` only.
 pub fn guarded(routes: &[&str], port: u16, origins: &[String]) -> Vec<String> {
-    let own = local_hosts(port).map(|host| format!("http://{host}"));
-    let origins: Vec<&String> = own.iter().chain(origins).collect();
+    let origins = local_origins(port, origins);
     let with_origins = |route: &&str| {
         let route = route.strip_suffix('}').unwrap_or(route);
         format!("{route}, \"origins\": {origins:?}}}")
