@@ -19,7 +19,7 @@ use sluicegate_protocol::KafkaMessage;
 
 use self::body::BodyError;
 use self::media_type::{Format, MediaTypes};
-use self::resource::Resources;
+use self::resource::{Resources, Unserved};
 
 /// A messaging system in plain HTTP.
 pub trait HttpDialect: Sync {
@@ -79,6 +79,8 @@ pub struct HttpWords {
     pub paths: &'static str,
     /// The rows of its paths.
     pub resources: Resources,
+    /// Paths that clients of other services ask for.
+    pub unserved: &'static [Unserved],
     /// The media types of documents.
     pub media_types: MediaTypes,
     /// The parameter and the member with an offset.

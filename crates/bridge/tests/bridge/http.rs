@@ -93,6 +93,7 @@ async fn client_mistakes_are_problem_documents() {
     let gateway = Gateway::connect(&bridge).await;
     for (request, status, says) in [
         (rest("GET", "/nothing"), 404, "unknown path"),
+        (rest("POST", "/consumers/g"), 404, "consumer groups are not served: "),
         (rest("PUT", "/topics"), 405, "expected GET, HEAD, OPTIONS"),
         (rest("BREW", "/topics"), 405, "expected GET, HEAD, OPTIONS"),
         (rest("GET", "/topics?x=1"), 400, "unknown query parameter x"),

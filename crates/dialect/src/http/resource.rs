@@ -73,6 +73,39 @@ pub struct Match {
     pub part: Option<String>,
 }
 
+/// Paths that other services have and this one does not.
+pub struct Unserved {
+    /// Their patterns: `*` stands for any segment, `**` for any rest.
+    pub paths: &'static [&'static str],
+    /// Their name for messages, with the verb.
+    pub are: &'static str,
+    /// The way to the same result.
+    pub instead: &'static str,
+    /// The page about it.
+    pub page: &'static str,
+}
+
+impl Unserved {
+    /// Whether it has a path. A trailing slash is ignored, as is the lack of a leading one.
+    pub fn has(&self, path: &str) -> bool {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let path = path.strip_prefix('/').unwrap_or(path);
+        self.paths.iter().any(|pattern| matches(pattern, path))
+    }
+}
+
+fn matches(pattern: &str, path: &str) -> bool {
+    let mut segments = path.split('/');
+    for wanted in pattern.split('/') {
+        match wanted {
+            "**" => return true,
+            wanted if segments.next().is_some_and(|segment| wanted == "*" || segment == wanted) => {}
+            _ => return false,
+        }
+    }
+    segments.next().is_none()
+}
+
 impl Resources {
     /// The table of these rows.
     pub const fn new(rows: &'static [Resource]) -> Self {
@@ -132,6 +165,33 @@ mod tests {
                 assert!(!row.posts || row.path.contains('{'), "{}", row.path);
                 assert_eq!(row.get == Some(Get::List), !row.path.contains('{'), "{}", row.path);
             }
+        }
+    }
+
+    #[test]
+    fn unserved_paths_are_not_served() {
+        for words in dialect::ALL.map(|dialect| dialect.words()) {
+            for unserved in words.unserved {
+                for pattern in unserved.paths {
+                    let path = pattern.replace('*', "x");
+                    assert!(unserved.has(&path) && words.resources.find(&path).is_none(), "{pattern}");
+                }
+            }
+            for row in words.resources.rows {
+                assert!(!words.unserved.iter().any(|unserved| unserved.has(row.path)), "{}", row.path);
+            }
+        }
+        for (pattern, path, want) in [
+            ("a/**", "a", true),
+            ("a/**", "a/b/c", true),
+            ("a/**", "ab", false),
+            ("a/**", "b/a", false),
+            ("a/*/c", "a/b/c", true),
+            ("a/*/c", "a/b", false),
+            ("a/*/c", "a/b/c/d", false),
+            ("a", "/a", false),
+        ] {
+            assert_eq!(matches(pattern, path), want, "{pattern} {path}");
         }
     }
 

@@ -13,7 +13,7 @@ use sluicegate_protocol::KafkaMessage;
 use super::Kafka;
 use crate::http::body::BodyError;
 use crate::http::media_type::{ANY_FORMAT, EXACT, Format, JSON, MediaTypes, PLAIN};
-use crate::http::resource::{Get, Resource, Resources};
+use crate::http::resource::{Get, Resource, Resources, Unserved};
 use crate::http::{HttpDialect, HttpWords, Position, known};
 
 static WORDS: HttpWords = HttpWords {
@@ -23,6 +23,7 @@ static WORDS: HttpWords = HttpWords {
             /topics/TOPIC/partitions/N, or /topics/TOPIC/partitions/N with /records, /offsets or /events, \
             after the route's path",
     resources: Resources::new(&RESOURCES),
+    unserved: &UNSERVED,
     media_types: MediaTypes {
         documents: &[(&[(V2, EXACT)], V2), (&[(JSON, EXACT)], JSON)],
         records: &[
@@ -140,6 +141,54 @@ static RESOURCES: [Resource; 9] = [
         posts: false,
     },
 ];
+
+/// Paths of Confluent's REST Proxy, Karapace, Strimzi's HTTP Bridge and Redpanda's HTTP Proxy.
+static UNSERVED: [Unserved; 7] = [
+    Unserved {
+        paths: &["consumers/**"],
+        are: "consumer groups are",
+        instead: "read /topics/TOPIC/records or /topics/TOPIC/events and keep the offsets in the client",
+        page: MOVE,
+    },
+    Unserved {
+        paths: &["v3/**", "kafka/v3/**", "clusters/**"],
+        are: "version 3 of the REST proxies' API is",
+        instead: "use version 2, such as POST /topics/TOPIC",
+        page: MOVE,
+    },
+    Unserved {
+        paths: &["brokers/**"],
+        are: "brokers are",
+        instead: "GET /topics/TOPIC has the broker of each leader and replica",
+        page: MOVE,
+    },
+    Unserved {
+        paths: &["topics/*/partitions"],
+        are: "lists of partitions are",
+        instead: "GET /topics/TOPIC has the partitions",
+        page: MOVE,
+    },
+    Unserved {
+        paths: &["admin/**"],
+        are: "changes of topics are",
+        instead: "use Kafka's own tools",
+        page: MOVE,
+    },
+    Unserved {
+        paths: &["subjects/**", "schemas/**", "config/**", "mode/**", "compatibility/**"],
+        are: "schemas are",
+        instead: "ask the schema registry, and send encoded values as binary",
+        page: MOVE,
+    },
+    Unserved {
+        paths: &["healthy", "ready", "_health", "status/**", "metrics", "openapi/**", "v1"],
+        are: "health and metrics are",
+        instead: "ask the bridge's admin_listen",
+        page: "docs/how-to/monitor.md",
+    },
+];
+
+const MOVE: &str = "docs/how-to/move-from-rest-proxy.md";
 
 /// The parameters of streams of events.
 const EVENTS: [&str; 10] = [

@@ -9,7 +9,7 @@ use sluicegate_backend::number::whole_number;
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::HttpWords;
 use sluicegate_dialect::http::body::escaped_name;
-use sluicegate_dialect::http::resource::{Get, Resource};
+use sluicegate_dialect::http::resource::{Get, Resource, Unserved};
 
 use super::super::problem::{Problem, ProblemKind};
 
@@ -65,12 +65,13 @@ fn root(path: &str) -> &str {
 }
 
 fn unknown(path: &str, system: System) -> Problem {
-    let HttpWords { root: own, paths, .. } = dialect::of(system).words();
+    let HttpWords { root: own, paths, unserved, .. } = dialect::of(system).words();
     let root = root(path);
     let is_of_other = root != *own && dialect::ALL.iter().any(|dialect| dialect.words().root == root);
-    let detail = match is_of_other {
-        true => format!("the cluster is of {}: expected {paths}", system.name),
-        false => format!("unknown path: expected {paths}"),
+    let detail = match unserved.iter().find(|unserved| unserved.has(path)) {
+        Some(Unserved { are, instead, page, .. }) => format!("{are} not served: {instead}, see {page}"),
+        None if is_of_other => format!("the cluster is of {}: expected {paths}", system.name),
+        None => format!("unknown path: expected {paths}"),
     };
     Problem::new(ProblemKind::NoResource, detail)
 }
@@ -264,7 +265,7 @@ mod tests {
         };
         let long = ["/topics", "/topics/t", "/"].map(|part| part.repeat(10_000));
         check(System::Kafka, &long.each_ref().map(String::as_str), 404, "unknown path");
-        let unknown = "/ // /topic /Topics /topics/t/partitions /topics/t/record //topics ///topics /topics/t// \
+        let unknown = "/ // /topic /Topics /topics/t/record //topics ///topics /topics/t// \
                        /topics/t/partitions/0/records/x /topics/t/partitions/0/records// /topics/t//records \
                        /topics/t/partitions/0//records";
         check(System::Kafka, &unknown.split(' ').chain([""]).collect::<Vec<_>>(), 404, "unknown path");
@@ -286,6 +287,28 @@ mod tests {
         check(System::Nats, &of_kafka, 404, "the cluster is of NATS: expected /streams, /streams/STREAM");
         let of_nats = ["streams", "/streams/%", "/streams/s/messages"];
         check(System::Kafka, &of_nats, 404, "the cluster is of Kafka: expected /topics, /topics/TOPIC");
+    }
+
+    #[test]
+    fn paths_of_rest_proxies_are_named_as_not_served() {
+        let moved = "see docs/how-to/move-from-rest-proxy.md";
+        for (paths, what, page) in [
+            ("/consumers/g /consumers/g/instances/i/records /consumers/", "consumer groups", moved),
+            ("/v3 /v3/clusters /kafka/v3/clusters/c/topics/t/records /clusters", "version 3", moved),
+            ("/brokers /brokers/", "brokers", moved),
+            ("/topics/t/partitions /topics/t/partitions/", "lists of partitions", moved),
+            ("/admin/topics", "changes of topics", moved),
+            ("/subjects/s/versions /schemas/ids/1 /config", "schemas", moved),
+            ("/healthy /ready /status/ready /openapi/v3", "health", "see docs/how-to/monitor.md"),
+        ] {
+            for path in paths.split(' ') {
+                let problem = Target::parse(path, System::Kafka).unwrap_err();
+                let (status, text) = told(problem.plain());
+                let named = [what, "not served: ", page].iter().all(|part| text.contains(part));
+                assert!(status == 404 && named, "{path}: {status} {text}");
+                check_problem(Target::parse(path, System::Nats).unwrap_err(), 404, "expected /streams, ");
+            }
+        }
     }
 
     #[test]
