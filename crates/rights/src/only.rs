@@ -69,6 +69,11 @@ impl Only {
         })
     }
 
+    /// The text between its placeholders.
+    pub(crate) fn literals(&self) -> impl Iterator<Item = &str> {
+        self.texts().iter().flat_map(Placeholders::literals)
+    }
+
     fn texts(&self) -> &[Placeholders] {
         match &self.0 {
             By::KeyPrefix(text) | By::Header { is: text, .. } => std::slice::from_ref(text),

@@ -118,11 +118,34 @@ fn text(value: &Value) -> Option<Cow<'_, str>> {
     }
 }
 
+/// The claim whose name stands in `literal` as if it were a placeholder, such as `{sub}`, `%{sub}`, `<sub>` or `$sub`.
+pub(crate) fn meant(literal: &str, is_claim: impl Fn(&str) -> bool) -> Option<&str> {
+    FORMS.iter().find_map(|(open, close)| {
+        literal.match_indices(open).find_map(|(at, _)| {
+            let (_, behind) = literal.split_at_checked(at.saturating_add(open.len()))?;
+            let end = behind.bytes().position(|byte| !is_of_claims(byte)).unwrap_or(behind.len());
+            let (name, rest) = behind.split_at_checked(end)?;
+            (rest.starts_with(close) && is_claim_name(name) && is_claim(name)).then_some(name)
+        })
+    })
+}
+
+/// The mistake that [`meant`] finds.
+pub(crate) fn did_you_mean(claim: &str) -> String {
+    format!("unknown placeholder, did you mean `${{{claim}}}`?")
+}
+
 /// Whether `name` can be a claim's name in a policy.
 pub(crate) fn is_claim_name(name: &str) -> bool {
-    let is_of_claims = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     (1..=MAX_CLAIM_NAME).contains(&name.len()) && name.bytes().all(is_of_claims)
 }
+
+fn is_of_claims(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// Beginnings and ends of placeholders in other languages.
+const FORMS: [(&str, &str); 6] = [("{{", "}}"), ("{", "}"), ("$(", ")"), ("<", ">"), ("%", "%"), ("$", "")];
 
 /// The longest name of a claim in bytes.
 const MAX_CLAIM_NAME: usize = 64;

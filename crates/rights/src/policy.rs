@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 use crate::capabilities;
 use crate::claims::{Claims, Path, REGISTERED};
 use crate::entry::Entry;
-use crate::placeholders::is_claim_name;
+use crate::only::Only;
+use crate::placeholders::{did_you_mean, is_claim_name, meant};
 use crate::quota::Quota;
 use crate::rights::Rights;
 use crate::row::Row;
@@ -105,11 +106,17 @@ impl Policy {
                 format!("must have at most {MAX_ENTRIES} entries for reading and writing together");
             return mistake("topics", expected);
         }
+        let is_known = |name: &str| REGISTERED.contains(&name) || self.claims.contains_key(name);
+        // Keys, headers and subjects can have these characters, but hardly the name of a claim between them.
+        let mut literals = entries().filter_map(|entry| entry.only.as_ref()).flat_map(Only::literals);
+        if let Some(claim) = literals.find_map(|literal| meant(literal, is_known)) {
+            return mistake("only", did_you_mean(claim));
+        }
         for name in entries().flat_map(Entry::claims) {
             if self.identity.is_none() {
                 return mistake("identity", format!("is missing, and entries use the claim {name}"));
             }
-            if !REGISTERED.contains(&name) && !self.claims.contains_key(name) {
+            if !is_known(name) {
                 return mistake("claims", format!("has no {name}, which an entry uses"));
             }
         }

@@ -1,9 +1,11 @@
 //! Names of topics with placeholders, such as `teams.${team}.*`.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::name::{is_of_names, is_prefix, is_topic};
-use crate::placeholders::Placeholders;
+use crate::placeholders::{Placeholders, did_you_mean, meant};
 use crate::topics::Pattern;
 
 /// A topic's name, or a prefix of names, with placeholders for claims. A literal character stands before a `*`, so that
@@ -21,23 +23,27 @@ impl Template {
     ///
     /// # Errors
     /// No topic can have such a name, or values of its claims would be ambiguous: what was expected.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
+    pub fn parse(text: &str) -> Result<Self, Cow<'static, str>> {
         let (name, is_prefix) = match text.strip_suffix('*') {
             Some(prefix) => (prefix, true),
             None => (text, false),
         };
         let name = Placeholders::parse(name)?;
+        if let Some(claim) = name.literals().find_map(|literal| meant(literal, |_| true)) {
+            return Err(did_you_mean(claim).into());
+        }
         let longest = name.literals().map(str::len).sum::<usize>();
         if !name.literals().all(is_of_names) || longest > crate::name::MAX_BYTES {
             return Err(
-                "a topic's name has at most 249 letters, digits, '.', '_' and '-', and a prefix ends with *",
+                "a topic's name has at most 249 letters, digits, '.', '_' and '-', and a prefix ends with *"
+                    .into(),
             );
         }
         if is_prefix && name.ends_with_claim() {
-            return Err("a character stands between a placeholder and *, such as a dot");
+            return Err("a character stands between a placeholder and *, such as a dot".into());
         }
         if name.claims().next().is_none() && Pattern::parse(text).is_none() {
-            return Err("a topic's name is neither empty, nor '.', nor '..'");
+            return Err("a topic's name is neither empty, nor '.', nor '..'".into());
         }
         Ok(Self { name, is_prefix })
     }
@@ -63,7 +69,7 @@ impl Template {
 }
 
 impl TryFrom<String> for Template {
-    type Error = &'static str;
+    type Error = Cow<'static, str>;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         Self::parse(&text)
@@ -161,6 +167,29 @@ mod tests {
             expand("${a}.${b}", &claims).len()
         };
         assert_eq!((expanded(16, 16), expanded(16, 17), expanded(0, 1000)), (256, 0, 0));
+    }
+
+    #[test]
+    fn placeholders_of_other_languages_suggest_ours() {
+        for template in [
+            "orders.{sub}",
+            "orders.$sub",
+            "orders.{{sub}}.*",
+            "%{sub}.orders",
+            "$(sub)",
+            "<sub>-x",
+            "%sub%",
+            "#{sub}*",
+            "${team}.{sub}",
+            "$sub.${team}",
+        ] {
+            let want = "unknown placeholder, did you mean `${sub}`?";
+            assert_eq!(Template::parse(template).unwrap_err(), want, "{template}");
+        }
+        for template in ["{", "{}", "{a b}", "$", "a%b", "<x"] {
+            let error = Template::parse(template).unwrap_err();
+            assert!(error.contains("letters, digits"), "{template}: {error}");
+        }
     }
 
     #[test]

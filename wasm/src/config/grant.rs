@@ -1,5 +1,6 @@
 //! The rights of a route's clients.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
@@ -181,8 +182,8 @@ fn parse(reader: &mut Reader, key: &'static str, value: Value) -> Vec<Entry> {
     let mut entries = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
         let entry = match &item {
-            Value::String(text) if text.contains("${") => {
-                Template::parse(text).map(Entry::from).map_err(str::to_owned)
+            Value::String(text) if text.contains(['$', '{', '<', '%']) => {
+                Template::parse(text).map(Entry::from).map_err(Cow::into_owned)
             }
             Value::String(text) => Template::parse(text).map(Entry::from).map_err(|_| TOPICS.to_owned()),
             Value::Object(_) => Entry::deserialize(&item).map_err(|error| error.to_string()),
@@ -200,7 +201,7 @@ fn parse(reader: &mut Reader, key: &'static str, value: Value) -> Vec<Entry> {
 fn tables(reader: &mut Reader) -> Option<String> {
     let tables = entries(reader, "tables")?;
     if !tables.iter().all(Entry::is_plain) {
-        reader.mistake("tables", TOPICS);
+        reader.mistake("tables", "must be the same for everybody, without placeholders and conditions");
     }
     Some(joined(reader, "tables", tables))
 }

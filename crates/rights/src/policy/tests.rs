@@ -159,6 +159,17 @@ fn policies_whose_parts_do_not_fit_are_refused() {
     refused(entries(json!([{"topic": "a", "when": null}])), "invalid type: null");
     let open = json!([{"topic": "a", "only": {"key_prefix": "${r}"}}]);
     refused(entries(open), "ends with a literal character");
+    for only in [
+        json!({"key_prefix": "{sub}:"}),
+        json!({"header": "tenant", "is": "$r"}),
+        json!({"subjects": ["orders.a", "orders.{r}.>"]}),
+    ] {
+        let meant = "only: unknown placeholder, did you mean `${";
+        refused(entries(json!([{"topic": "a", "only": only}])), meant);
+    }
+    // Not the name of a claim.
+    let literal = entries(json!([{"topic": "a", "only": {"subjects": ["$KV.prices.>", "orders.{x}"]}}]));
+    assert!(Policy::parse(literal.to_string().as_bytes()).is_ok());
     refused(entries(json!(["a"])), "invalid type");
     refused(entries(json!(vec![json!({"topic": "a"}); 201])), "at most 200 entries");
     refused(json!({"claims": {"sub": ["user"]}}), "sub is the identity's own claim");

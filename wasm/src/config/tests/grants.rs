@@ -219,6 +219,13 @@ fn mistakes_in_an_identity_are_reported_with_their_keys() {
     check(&format!(r#"{JWT},"topics":["a.${{team}}"]"#), "claims: has no team");
     check(&format!(r#"{JWT},"topics":["a.${{sub}}*"]"#), "topics[0]: a character stands between");
     check(&format!(r#"{JWT},"read":["a","b.${{sub"]"#), "read[1]: a placeholder ends with }");
+    let meant = "unknown placeholder, did you mean `${sub}`?";
+    check(&format!(r#"{JWT},"topics":["orders.{{sub}}"]"#), &format!("topics[0]: {meant}"));
+    check(&format!(r#"{JWT},"write":[{{"topic":"orders.$sub"}}]"#), &format!("write[0]: {meant}"));
+    check(
+        &format!(r#"{JWT},"topics":[{{"topic":"a","only":{{"key_prefix":"{{sub}}:"}}}}]"#),
+        &format!("only: {meant}"),
+    );
     check(&format!(r#"{JWT},"write":[{{"topic":"a","if":{{}}}}]"#), "write[0]: unknown field `if`");
     check(&format!(r#"{JWT},"write":[7]"#), "write[0]: must be a topic");
     check(&format!(r#"{JWT},"write":[]"#), "write: must be topics");
