@@ -19,6 +19,17 @@ pub struct CommandError {
     pub retry_after: Duration,
     /// With [`Fault::OffsetOutOfRange`], if known: the first offset of the log, and the one after its last record.
     pub ends: Option<(i64, i64)>,
+    /// With [`Fault::Forbidden`]: the right that the client lacks. None: another reason.
+    pub lacks: Option<Box<MissingRight>>,
+}
+
+/// A right that a client lacks, for operators.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingRight {
+    /// The right, by the route's key.
+    pub right: &'static str,
+    /// The topic; None: the command has none, or several.
+    pub topic: Option<String>,
 }
 
 /// The kind of an error.
@@ -63,12 +74,19 @@ pub enum Fault {
 impl CommandError {
     /// An error without a time to wait and without ends.
     pub fn new(fault: Fault, code: i32, message: impl Into<String>) -> Self {
-        Self { fault, code, message: message.into(), retry_after: Duration::ZERO, ends: None }
+        Self { fault, code, message: message.into(), retry_after: Duration::ZERO, ends: None, lacks: None }
     }
 
     /// The route or the bridge does not allow it.
     pub fn forbidden(code: i32, message: impl Into<String>) -> Self {
         Self::new(Fault::Forbidden, code, message)
+    }
+
+    /// This error of a client that lacks a right at a topic; None: at none in particular.
+    #[must_use]
+    pub fn lacking(self, right: &'static str, topic: Option<&str>) -> Self {
+        let lacks = Some(Box::new(MissingRight { right, topic: topic.map(str::to_owned) }));
+        Self { lacks, ..self }
     }
 
     /// A write that comes too late to be enqueued.

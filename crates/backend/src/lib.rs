@@ -43,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::command::Record;
 pub use self::description::{Description, Partition, Replica};
-pub use self::error::{CommandError, Fault};
+pub use self::error::{CommandError, Fault, MissingRight};
 pub use self::fetched::{DecodeMessages, first_message};
 pub use self::words::System;
 use crate::rate::ClusterRate;

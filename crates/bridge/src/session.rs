@@ -225,7 +225,12 @@ impl<'a> Session<'a> {
             match std::future::poll_fn(|cx| self.poll_event(cx)).await {
                 Event::Answered(Done::Answer(answer), reserved) => self.push(answer, Some(reserved)),
                 Event::Answered(Done::Renewed(sequence), reserved) => self.renewed(sequence, reserved),
-                Event::Delivered(answer, reserved) => self.push(answer, reserved),
+                Event::Delivered(answer, reserved) => {
+                    if let Some(error) = answer.as_error() {
+                        self.grant.log_failure(Kind::Subscribe.label(), error.reason(), &error.message);
+                    }
+                    self.push(answer, reserved);
+                }
                 Event::Admitted(request, reserved) => self.start(request, reserved),
                 Event::Input(chunk) => {
                     self.keepalive.inbound(Instant::now());

@@ -30,8 +30,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::gather::unanswered;
-pub(crate) use self::messages::topic_denied;
 pub use self::messages::{MAX_TOPIC_CHARS, escape_for_message, escaped_log, out_of_range};
+pub(crate) use self::messages::{READ, TABLES, WRITE, read_denied, write_denied};
 pub(crate) use self::metadata::TopicSelection;
 pub use self::metadata::{DescribedTopic, MetadataPage};
 use self::multi_fetch::PATIENCE;

@@ -15,11 +15,12 @@ use sluicegate_protocol::Reason;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED};
 use sluicegate_rights::{Rights, Rows, Topics};
 use sluicegate_telemetry::audit::Event;
+use sluicegate_telemetry::failure_log::FailedClient;
 use sluicegate_telemetry::metrics::{ClusterMetrics, Kind, Outcome, RouteMetrics};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::cluster::{Cluster, Reads, WriteTicket, read_only, topic_denied, unanswered};
+use crate::cluster::{Cluster, Reads, WriteTicket, read_denied, read_only, unanswered, write_denied};
 use crate::drain::Drain;
 use crate::quota::Usage;
 use crate::{Activity, ClientKind, Listed, OpenClients, SubscribedLag};
@@ -216,12 +217,21 @@ impl Grant {
 
     /// Logs why a command or a request has failed, once in a while for each reason.
     pub fn log_failure(&self, name: &'static str, reason: Reason, message: &str) {
-        self.cluster.failures.log(self.cluster.metrics.name(), name, reason, message);
+        let id = self.activity.client_id().map(|(id, _)| id);
+        let client = FailedClient { cluster: self.cluster.metrics.name(), route: self.route_name(), id };
+        self.cluster.failures.log(client, name, reason, message);
     }
 
-    /// Logs why records of a command were not written.
+    /// Logs why single records of a command were not written, once for each reason.
     pub fn log_reports(&self, reports: &[DeliveryReport]) {
-        self.cluster.log_failed(reports);
+        let mut logged = Vec::new();
+        for error in reports.iter().filter_map(|report| report.as_ref().err()) {
+            let reason = error.fault.reason();
+            if !logged.contains(&reason) {
+                self.log_failure(Kind::Produce.label(), reason, &error.message);
+                logged.push(reason);
+            }
+        }
     }
 
     /// Checks that the client can read a topic.
@@ -229,7 +239,10 @@ impl Grant {
     /// # Errors
     /// It cannot.
     pub fn check_read(&self, topic: &str) -> Result<(), CommandError> {
-        self.check_topic(self.standing.held().readable()?, topic)
+        match self.standing.held().readable(Some(topic))?.contains(topic) {
+            true => Ok(()),
+            false => Err(read_denied(self.system(), topic)),
+        }
     }
 
     /// Checks that the client can write to a topic, and the bridge to the cluster. A refusal counts as a denied write.
@@ -238,9 +251,10 @@ impl Grant {
     /// One of them cannot.
     pub fn check_write(&self, topic: &str) -> Result<(), CommandError> {
         let held = self.standing.held();
-        let checked = held.writable().and_then(|topics| match self.cluster.is_writable() {
-            true => self.check_topic(topics, topic),
+        let checked = held.writable(Some(topic)).and_then(|topics| match self.cluster.is_writable() {
             false => Err(read_only()),
+            true if topics.contains(topic) => Ok(()),
+            true => Err(write_denied(self.system(), topic)),
         });
         checked.inspect_err(|error| self.count_denied(Kind::Produce, error))
     }
@@ -259,7 +273,8 @@ impl Grant {
         let held = self.standing.held();
         let bytes = records.iter().map(Record::bytes).fold(0, usize::saturating_add);
         let counted = self.usage.as_ref().map_or(Ok(()), |usage| usage.write(records.len(), bytes));
-        let topics = match self.counted(Kind::Produce, counted.and_then(|()| held.writable())) {
+        let topic = records.first().map(|record| record.topic.as_str());
+        let topics = match self.counted(Kind::Produce, counted.and_then(|()| held.writable(topic))) {
             Ok(topics) => topics,
             Err(refused) => {
                 // The next command must not overtake the one before.
@@ -311,11 +326,7 @@ impl Grant {
     fn rows(&self, topic: &str) -> Result<Rows, CommandError> {
         let held = self.standing.held();
         let rows = held.rights.read.as_ref().and_then(|topics| topics.rows(topic));
-        rows.ok_or_else(|| self.topic_denied(topic))
-    }
-
-    fn check_topic(&self, granted: &Topics, topic: &str) -> Result<(), CommandError> {
-        if granted.contains(topic) { Ok(()) } else { Err(self.topic_denied(topic)) }
+        rows.ok_or_else(|| read_denied(self.system(), topic))
     }
 
     /// The granted ones of the logs that a command reads.
@@ -350,15 +361,11 @@ impl Grant {
                 let read = read.next().unwrap_or_else(|| Err(unanswered()));
                 self.rows(log.topic).and(read)
             }
-            false => Err(self.topic_denied(log.topic)),
+            false => Err(read_denied(self.system(), log.topic)),
         };
         let results: Vec<Result<T, CommandError>> = logs.iter().map(result).collect();
         self.count_any_denied(kind, results.iter().filter_map(|result| result.as_ref().err()));
         results
-    }
-
-    fn topic_denied(&self, topic: &str) -> CommandError {
-        denied(topic_denied(self.system(), topic))
     }
 
     /// Counts a command that is refused.

@@ -24,7 +24,7 @@ use tokio::time::timeout;
 
 use self::file::File;
 use self::repeats::Repeats;
-use crate::shown;
+use crate::{shown, traces};
 
 /// The audit log of a bridge.
 pub struct AuditLog {
@@ -76,7 +76,7 @@ pub const HTTP: &str = "http";
 /// An event of the audit log.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum Event {
+pub enum Event<'a> {
     /// A session or a stream of events begins.
     Opened,
     /// An upgrade, a request, a renewal, or a command beyond a quota is refused.
@@ -90,6 +90,12 @@ pub enum Event {
     Denied {
         /// The kind of command.
         command: &'static str,
+        /// The right that it needs, by the route's key; None: the client's rights are over.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        right: Option<&'static str>,
+        /// The topic that it needs the right at, the first of several.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        topic: Option<&'a str>,
     },
     /// A session or a stream of events ends.
     Closed {
@@ -108,6 +114,18 @@ pub enum Event {
     },
 }
 
+impl Event<'_> {
+    /// Only the beginning of a topic's name, which clients choose.
+    fn cut(self) -> Self {
+        match self {
+            Self::Denied { command, right, topic } => {
+                Self::Denied { command, right, topic: topic.map(shown::name) }
+            }
+            event => event,
+        }
+    }
+}
+
 impl Client<'_> {
     /// Only the beginnings of names, which clients and gateways choose.
     fn cut(self) -> Self {
@@ -122,9 +140,12 @@ impl Client<'_> {
 struct Line<'a> {
     timestamp: String,
     #[serde(flatten)]
-    event: Event,
+    event: Event<'a>,
     #[serde(flatten)]
     client: Client<'a>,
+    /// The request or command, as its client and the log know it. Empty outside requests.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    trace_id: String,
     /// Events like this one that were left out before it.
     #[serde(skip_serializing_if = "is_zero")]
     suppressed: u64,
@@ -181,10 +202,11 @@ impl AuditLog {
 
     /// Logs an event of a client. Never waits: if the queue is full, the source that holds most of it loses lines.
     /// Refusals and denied commands that repeat one of the last second are only counted.
-    pub fn log(&self, source: ClientKey, client: Client<'_>, event: Event) {
-        let client = client.cut();
+    pub fn log(&self, source: ClientKey, client: Client<'_>, event: Event<'_>) {
+        let (client, event) = (client.cut(), event.cut());
         let Some(suppressed) = self.suppressed(&client, event) else { return };
-        let line = Line { timestamp: shown::time(SystemTime::now()), event, client, suppressed }.encode();
+        let (timestamp, trace_id) = (shown::time(SystemTime::now()), traces::current_id());
+        let line = Line { timestamp, event, client, trace_id, suppressed }.encode();
         let sent = self
             .room
             .try_acquire(source.into(), line.len().saturating_add(LINE_BYTES))
@@ -201,11 +223,14 @@ impl AuditLog {
     }
 
     /// How many events like this one were left out before it; None: it is left out, too.
-    fn suppressed(&self, client: &Client<'_>, event: Event) -> Option<u64> {
+    fn suppressed(&self, client: &Client<'_>, event: Event<'_>) -> Option<u64> {
         let what = match event {
             Event::Opened | Event::Renewed | Event::Closed { .. } => return Some(0),
-            Event::Refused { reason } => ("refused", reason),
-            Event::Denied { command } => ("denied", command),
+            Event::Refused { reason } => ("refused", reason, None, 0),
+            // Clients choose the topic: those with the same of a few hashes count as one.
+            Event::Denied { command, right, topic } => {
+                ("denied", command, right, self.hasher.hash_one(topic) % TOPICS_APART)
+            }
         };
         let Client { cluster, route, address, issuer, subject, .. } = client;
         self.repeats.suppressed(self.hasher.hash_one((what, cluster, route, address, issuer, subject)))
@@ -235,6 +260,8 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
+/// The lines of a client in a second about one kind of denied command, for each right.
+const TOPICS_APART: u64 = 8;
 /// Enough for a few seconds of a slow disk: 10,000 lines or so.
 const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
 /// The memory of a line with long names.

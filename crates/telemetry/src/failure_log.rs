@@ -10,13 +10,27 @@ use crate::traces;
 #[derive(Debug, Default)]
 pub struct FailureLog(RateLimit);
 
+/// The client of a failed command. The log does not name people: the audit log does, under the same number or trace id.
+#[derive(Debug, Clone, Copy)]
+pub struct FailedClient<'a> {
+    /// The cluster.
+    pub cluster: &'a str,
+    /// The gateway's name of the route.
+    pub route: Option<&'a str>,
+    /// The number of the session or stream.
+    pub id: Option<u64>,
+}
+
 impl FailureLog {
     /// Logs one failure, in the words that the client gets.
-    pub fn log(&self, cluster: &str, command: &'static str, reason: Reason, message: &str) {
+    pub fn log(&self, client: FailedClient<'_>, command: &'static str, reason: Reason, message: &str) {
+        let FailedClient { cluster, route, id } = client;
         let name = reason.as_str_name();
         if is_for_operators(reason) && self.0.is_due(name) {
             tracing::warn!(
                 cluster,
+                route,
+                id,
                 command,
                 reason = name,
                 trace_id = traces::current_id(),
@@ -26,6 +40,8 @@ impl FailureLog {
         } else {
             tracing::debug!(
                 cluster,
+                route,
+                id,
                 command,
                 reason = name,
                 trace_id = traces::current_id(),

@@ -193,6 +193,9 @@ async fn check_sessions(rights: &Rights, system: System, topics: &[&str]) {
         let answered = answer(rights.grant(system).await, Codec::Protobuf, &message).await;
         let denied = denied_in_protobuf(&answered, topics);
         assert_eq!(denied, want, "{name} of {topics:?} on {system:?}: {rights:?}");
+        let text = String::from_utf8_lossy(&answered);
+        let other = if matches!(&**name, "produce" | "publish") { "may not read" } else { "may not write" };
+        assert!(!text.contains(other), "{name} of {topics:?} on {system:?}: {text} {rights:?}");
         let has_records = |topic: &&str| rights.reads_records(topic) && *topic != "gone";
         let want_records: Vec<bool> = topics.iter().map(has_records).collect();
         if let Some(read) = have_records(&answered) {

@@ -97,7 +97,7 @@ async fn client_mistakes_are_problem_documents() {
         (rest("PUT", "/topics"), 405, "expected GET, HEAD, OPTIONS"),
         (rest("BREW", "/topics"), 405, "expected GET, HEAD, OPTIONS"),
         (rest("GET", "/topics?x=1"), 400, "unknown query parameter x"),
-        (with(rest("GET", "/topics/t"), &[("sluicegate-topics", "a,pub*")]), 403, "let clients use topic t"),
+        (with(rest("GET", "/topics/t"), &[("sluicegate-topics", "a,pub*")]), 403, "may not read topic t"),
     ] {
         let response = send(&gateway, request.clone()).await;
         check_problem(&response, status, says);

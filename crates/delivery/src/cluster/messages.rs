@@ -1,7 +1,7 @@
 //! Names of topics and logs in messages, and errors about them.
 
 use sluicegate_backend::{CommandError, Fault, Log, System};
-use sluicegate_protocol::error_code::OFFSET_OUT_OF_RANGE;
+use sluicegate_protocol::error_code::{OFFSET_OUT_OF_RANGE, TOPIC_AUTHORIZATION_FAILED};
 
 /// A topic's name, escaped and shortened for messages: clients can send any text of any length.
 pub fn escape_for_message(topic: &str) -> String {
@@ -21,9 +21,20 @@ pub fn escaped_log(system: System, topic: &str, partition: i32) -> String {
     }
 }
 
-/// The error of a topic that the client's route does not grant. It does not tell whether the topic exists.
-pub(crate) fn topic_denied(system: System, topic: &str) -> String {
-    format!("this route does not let clients use {} {}", system.topic, escape_for_message(topic))
+/// The error of a read of a topic that the client is not granted. It does not tell whether the topic exists.
+pub(crate) fn read_denied(system: System, topic: &str) -> CommandError {
+    let message = format!("the client may not read {} on this route", named(system, topic));
+    CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, message).lacking(READ, Some(topic))
+}
+
+/// The error of a write to a topic that the client is not granted. It does not tell whether the topic exists.
+pub(crate) fn write_denied(system: System, topic: &str) -> CommandError {
+    let message = format!("the client may not write to {} on this route", named(system, topic));
+    CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, message).lacking(WRITE, Some(topic))
+}
+
+fn named(system: System, topic: &str) -> String {
+    format!("{} {}", system.topic, escape_for_message(topic))
 }
 
 /// The error of an offset that a client names. `ends` are the first offset of the log, and the one after its last
@@ -42,6 +53,11 @@ pub fn out_of_range(
     let message = format!("{} {offset} is not within {place}: expected {start} to {end}", system.offset);
     CommandError { ends: Some(ends), ..CommandError::new(Fault::OffsetOutOfRange, code, message) }
 }
+
+/// The rights of clients, by the routes' keys.
+pub(crate) const READ: &str = "read";
+pub(crate) const WRITE: &str = "write";
+pub(crate) const TABLES: &str = "tables";
 
 /// The longest topic name in Kafka.
 pub const MAX_TOPIC_CHARS: usize = 249;

@@ -14,7 +14,7 @@ use sluicegate_rights::{Rows, Topics};
 use sluicegate_telemetry::metrics::Kind;
 use tokio_util::sync::CancellationToken;
 
-use super::{Cluster, WriteTicket, topic_denied};
+use super::{Cluster, WRITE, WriteTicket, write_denied};
 
 /// Bounds of writes.
 #[derive(Clone)]
@@ -86,18 +86,6 @@ impl Cluster {
         Ok(enqueued.reports.await)
     }
 
-    /// Logs why single records of a command failed, once for each reason.
-    pub(crate) fn log_failed(&self, reports: &[DeliveryReport]) {
-        let mut logged = Vec::new();
-        for error in reports.iter().filter_map(|report| report.as_ref().err()) {
-            let reason = error.fault.reason();
-            if !logged.contains(&reason) {
-                self.failures.log(self.metrics.name(), "produce", reason, &error.message);
-                logged.push(reason);
-            }
-        }
-    }
-
     /// The error of each record that cannot be written. The others get the headers of their rows.
     async fn check(
         &self,
@@ -114,8 +102,10 @@ impl Cluster {
             for (record, error) in records.iter_mut().zip(&mut left) {
                 if error.is_none() {
                     let admitted = writable.admit(record).err();
-                    *error =
-                        admitted.map(|reason| CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, reason));
+                    *error = admitted.map(|reason| {
+                        CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, reason)
+                            .lacking(WRITE, Some(&record.topic))
+                    });
                 }
             }
         }
@@ -137,10 +127,7 @@ impl Cluster {
             *error = match topics.contains(log.topic) {
                 true => self.backend().check_log(source, *log).await.err(),
                 // Not looked up: the answer must not tell whether the topic exists.
-                false => {
-                    let denied = topic_denied(self.system, log.topic);
-                    Some(CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, denied))
-                }
+                false => Some(write_denied(self.system, log.topic)),
             };
         });
         join_all(checks).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sluicegate_backend::{CommandError, Fault};
+use sluicegate_backend::{CommandError, Fault, MissingRight};
 use sluicegate_telemetry::audit::{AuditLog, Client, Event, HTTP};
 use sluicegate_telemetry::metrics::Kind;
 
@@ -33,14 +33,18 @@ impl Grant {
         kind: Kind,
         mut errors: impl Iterator<Item = &'a CommandError>,
     ) {
-        if errors.any(|error| error.fault == Fault::Forbidden) {
+        if let Some(error) = errors.find(|error| error.fault == Fault::Forbidden) {
             self.activity.denied();
-            self.log(Event::Denied { command: kind.label() });
+            let (right, topic) = match error.lacks.as_deref() {
+                Some(MissingRight { right, topic }) => (Some(*right), topic.as_deref()),
+                None => (None, None),
+            };
+            self.log(Event::Denied { command: kind.label(), right, topic });
         }
     }
 
     /// Adds a line about the client to the audit log.
-    pub(crate) fn log(&self, event: Event) {
+    pub(crate) fn log(&self, event: Event<'_>) {
         let Some(log) = self.activity.audit_log() else { return };
         let person = self.holding().map(|holding| holding.person);
         let of_person = person.as_deref().map(Person::as_client).unwrap_or_default();

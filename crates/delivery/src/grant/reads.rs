@@ -11,7 +11,9 @@ use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Kind;
 
 use super::{Grant, denied};
-use crate::cluster::{DescribedTopic, MetadataPage, MultiFetch, Place, TopicSelection, escape_for_message};
+use crate::cluster::{
+    DescribedTopic, MetadataPage, MultiFetch, Place, TABLES, TopicSelection, escape_for_message, read_denied,
+};
 use crate::filter::select_rows;
 use crate::{Subscribe, Subscription};
 
@@ -70,7 +72,7 @@ impl Grant {
     ) -> Result<Vec<Result<Chunk, CommandError>>, CommandError> {
         self.count_read(Kind::MultiFetch).await?;
         let held = self.standing.held();
-        let granted = self.granted(Kind::MultiFetch, held.readable(), places)?;
+        let granted = self.granted(Kind::MultiFetch, held.readable(only_topic(places)), places)?;
         let mut fetch = MultiFetch::of(self.reads().fetch(self.client, 0, bounds));
         fetch.wait = self.within_term(fetch.wait);
         if granted.len() < places.len() {
@@ -114,7 +116,7 @@ impl Grant {
     ) -> Result<Vec<Result<ListedOffset, CommandError>>, CommandError> {
         self.count_read(Kind::ListOffsets).await?;
         let held = self.standing.held();
-        let granted = self.granted(Kind::ListOffsets, held.readable(), asked)?;
+        let granted = self.granted(Kind::ListOffsets, held.readable(only_topic(asked)), asked)?;
         let listed = self.cluster.list_offsets(self.client, &granted, committed).await;
         Ok(self.with_denied(Kind::ListOffsets, &held.rights, asked, listed))
     }
@@ -136,7 +138,7 @@ impl Grant {
     pub async fn topics(&self) -> Result<Vec<String>, CommandError> {
         self.count_read(Kind::Topics).await?;
         let held = self.standing.held();
-        let readable = self.counted(Kind::Topics, held.readable())?;
+        let readable = self.counted(Kind::Topics, held.readable(None))?;
         let topics = self.cluster.topics().await?;
         let names: Vec<String> = topics.iter().filter(|name| readable.contains(name)).cloned().collect();
         if let Some(usage) = &self.usage {
@@ -170,7 +172,7 @@ impl Grant {
     ) -> Result<MetadataPage, CommandError> {
         self.count_read(Kind::Topics).await?;
         let held = self.standing.held();
-        let readable = self.counted(Kind::Topics, held.readable())?;
+        let readable = self.counted(Kind::Topics, held.readable(None))?;
         let TopicNames { topics, prefixes, after } = names;
         let lists = topics.is_empty() || !prefixes.is_empty();
         let begins =
@@ -184,7 +186,8 @@ impl Grant {
         if let Some(last) = page.topics.last().filter(|_| page.more) {
             ungranted.retain(|topic| *topic < last.name);
         }
-        let error = |name: String| DescribedTopic { description: Err(self.topic_denied(&name)), name };
+        let error =
+            |name: String| DescribedTopic { description: Err(read_denied(self.system(), &name)), name };
         let denied: Vec<DescribedTopic> = ungranted.into_iter().map(error).collect();
         let errors = denied.iter().filter_map(|topic| topic.description.as_ref().err());
         self.count_any_denied(Kind::Topics, errors);
@@ -222,8 +225,9 @@ impl Grant {
         if self.tables.contains(topic) {
             return Ok(());
         }
-        let (word, topic) = (self.system().topic, escape_for_message(topic));
-        Err(denied(format!("this route has no table of {word} {topic}: its key tables does not list it")))
+        let (word, name) = (self.system().topic, escape_for_message(topic));
+        let message = format!("this route has no table of {word} {name}: its key tables does not list it");
+        Err(denied(message).lacking(TABLES, Some(topic)))
     }
 
     /// Whether a topic exists, for the error of a command on it. True if no broker is reachable, or if the client can
@@ -259,6 +263,12 @@ impl Grant {
         self.activity.subscribed(subscription.progress());
         Ok(subscription.counted_to(self.usage.clone(), place))
     }
+}
+
+/// The topic of a command, if all of its logs have the same.
+fn only_topic<'a>(logs: &[(Log<'a>, i64)]) -> Option<&'a str> {
+    let topic = logs.first()?.0.topic;
+    logs.iter().all(|(log, _)| log.topic == topic).then_some(topic)
 }
 
 /// The time for which a look-up waits for tables.

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{ENDED, NOT_READABLE, NOT_WRITABLE, Person, REVOKED, denied};
+use crate::cluster::{READ, WRITE};
 
 /// The rights of one client and their end, shared by all clones of its grant.
 pub(crate) struct Standing {
@@ -161,22 +162,22 @@ impl Held {
         }
     }
 
-    /// The topics that the client can read.
+    /// The topics that the client can read. `topic` is the one of the command, if there is one.
     ///
     /// # Errors
     /// It cannot read at all, or not any more.
-    pub(super) fn readable(&self) -> Result<&Topics, CommandError> {
+    pub(super) fn readable(&self, topic: Option<&str>) -> Result<&Topics, CommandError> {
         self.check()?;
-        self.rights.read.as_ref().ok_or_else(|| denied(NOT_READABLE))
+        self.rights.read.as_ref().ok_or_else(|| denied(NOT_READABLE).lacking(READ, topic))
     }
 
-    /// The topics that the client can write to.
+    /// The topics that the client can write to. `topic` is the one of the command, if there is one.
     ///
     /// # Errors
     /// It cannot write at all, or not any more.
-    pub(super) fn writable(&self) -> Result<&Topics, CommandError> {
+    pub(super) fn writable(&self, topic: Option<&str>) -> Result<&Topics, CommandError> {
         self.check()?;
-        self.rights.write.as_ref().ok_or_else(|| denied(NOT_WRITABLE))
+        self.rights.write.as_ref().ok_or_else(|| denied(NOT_WRITABLE).lacking(WRITE, topic))
     }
 
     fn check(&self) -> Result<(), CommandError> {

@@ -22,6 +22,25 @@ fn reload_makes_answers_smaller_but_not_larger() {
     }
 }
 
+#[test]
+fn denial_names_the_right_and_the_topic() {
+    let (cluster, _) = Script::cluster(1);
+    let list = |topics: &str| Topics::parse(topics.as_bytes());
+    let check = |rights: Rights, denied: [(&str, &str); 2]| {
+        let grant = Grant::of(&cluster, rights);
+        let found = [(grant.check_read("0"), "read"), (grant.check_write("0"), "write")];
+        for ((found, right), (words, at)) in found.into_iter().zip(denied) {
+            let error = found.unwrap_err();
+            let lacks = error.lacks.map(|lacks| (lacks.right, lacks.topic));
+            assert_eq!((&*error.message, lacks), (words, Some((right, Some(at.to_owned())))));
+        }
+    };
+    let read = "the client may not read topic 0 on this route";
+    let write = "the client may not write to topic 0 on this route";
+    check(Rights { read: list("1"), write: list("1") }, [(read, "0"), (write, "0")]);
+    check(Rights { read: None, write: None }, [(NOT_READABLE, "0"), (NOT_WRITABLE, "0")]);
+}
+
 fn alice(expires: Option<Instant>) -> Holding {
     let person = Person::new(Some("issuer".into()), Some("alice".into()), None, None);
     Holding { person: Arc::new(person), expires }

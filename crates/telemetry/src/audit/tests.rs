@@ -21,6 +21,10 @@ fn source(address: &str) -> ClientKey {
     ClientKey::parse(address.as_bytes())
 }
 
+fn denied<'a>(command: &'static str, right: &'static str, topic: &'a str) -> Event<'a> {
+    Event::Denied { command, right: Some(right), topic: Some(topic) }
+}
+
 #[tokio::test]
 async fn line_has_what_is_known() {
     let (_directory, path, log, _) = log();
@@ -71,15 +75,36 @@ async fn denials_of_one_person_do_not_hide_those_of_others() {
     let (_directory, path, log, _) = log();
     let person = |subject| Client { subject: Some(subject), ..Client::default() };
     for subject in ["mallory", "mallory", "alice", "mallory"] {
-        log.log(source("192.0.2.1"), person(subject), Event::Denied { command: "fetch" });
+        log.log(source("192.0.2.1"), person(subject), denied("fetch", "read", "t"));
     }
-    log.log(source("192.0.2.1"), person("mallory"), Event::Denied { command: "produce" });
+    log.log(source("192.0.2.1"), person("mallory"), denied("produce", "write", "t"));
     log.flush().await;
     let lines = lines(&path);
     let found: Vec<_> =
         lines.iter().map(|line| (line["subject"].as_str(), line["command"].as_str())).collect();
     let line = |subject, command| (Some(subject), Some(command));
     assert_eq!(found, [line("mallory", "fetch"), line("alice", "fetch"), line("mallory", "produce")]);
+}
+
+#[tokio::test]
+async fn denial_names_right_topic_and_trace() {
+    let (_directory, path, log, _) = log();
+    let context = traces::current();
+    let logged = async {
+        log.log(source("192.0.2.1"), Client::default(), denied("produce", "write", "orders\n"));
+        // Clients choose topics: of many, only a few have lines.
+        for number in 0..1_000 {
+            log.log(source("192.0.2.1"), Client::default(), denied("fetch", "read", &number.to_string()));
+        }
+        traces::current_id()
+    };
+    let id = context.scope(logged).await;
+    log.flush().await;
+    let mut lines = lines(&path);
+    let line = lines.remove(0);
+    let found = ["command", "right", "topic", "trace_id"].map(|member| line[member].as_str());
+    assert_eq!(found, ["produce", "write", "orders\n", id.as_str()].map(Some));
+    assert!((2..=8).contains(&lines.len()), "{lines:?}");
 }
 
 #[tokio::test]

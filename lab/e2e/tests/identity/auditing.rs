@@ -101,6 +101,8 @@ async fn audit_log_names_people_of_sessions_refusals_and_denials() {
         "renewed - session alice two",
     ];
     assert_eq!(told, expected);
+    let denied = found.iter().find(|line| line["event"] == "denied" && line["kind"] == "http").unwrap();
+    assert_eq!((&denied["right"], &denied["topic"]), (&json!("read"), &json!("other")), "{denied}");
     let closed = found.iter().find(|line| line["event"] == "closed" && line["kind"] == "session").unwrap();
     assert_eq!((&closed["commands"], &closed["denied"]), (&json!(20), &json!(20)), "{closed}");
     assert!(closed["sent_bytes"].as_u64() > Some(100) && closed["received_bytes"].as_u64() > Some(100));
