@@ -36,6 +36,8 @@ use std::time::Duration;
 
 use sluicegate_backend::suggestion::similar_among;
 pub(crate) use sluicegate_kafka::PropertyError;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 pub(crate) use self::fingerprint::Fingerprint;
 pub use self::identity::Identity;
@@ -73,6 +75,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// The format of log lines.
     pub log_format: LogFormat,
+    /// The lines to log, as in `RUST_LOG`. Default: that variable, or `info`.
+    pub log_level: Option<String>,
     /// The identities of clients that are believed.
     pub identity: Identity,
     /// Identities that are over before they expire.
@@ -245,6 +249,7 @@ impl Config {
             second_gateway_secret: root.secret(keys::SECOND_GATEWAY_SECRET.short(), &mut problems),
             tls: root.table("tls", &mut problems).and_then(|table| tls::parse(table, &mut problems)),
             log_format: log_format(&mut root, &mut problems),
+            log_level: root.text_like(keys::LOG_LEVEL.short(), is_log_level, LOG_LEVELS, &mut problems),
             identity: identity::parse(root.table_or_empty("identity", &mut problems), &mut problems),
             revocation: revocation::parse(root.table_or_empty("revocation", &mut problems), &mut problems),
             audit: audit(root.table_or_empty("audit", &mut problems), &mut problems),
@@ -364,6 +369,19 @@ fn log_format(root: &mut Section, problems: &mut Problems) -> LogFormat {
     let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
     root.one_of(keys::LOG_FORMAT.short(), &formats, problems).unwrap_or(LogFormat::Text)
 }
+
+/// Whether each of its filters names a level. `RUST_LOG` takes any other word for the name of a target, and logs nothing
+/// else.
+fn is_log_level(text: &str) -> bool {
+    let has_level = |filter: &str| {
+        let level = filter.rsplit_once('=').map_or(filter, |(_, level)| level);
+        !level.is_empty() && level.parse::<LevelFilter>().is_ok()
+    };
+    text.split(',').all(has_level) && EnvFilter::try_new(text).is_ok()
+}
+
+const LOG_LEVELS: &str =
+    "expected error, warn, info, debug, trace or off, or filters such as \"info,sluicegate=debug\"";
 
 fn audit(mut table: Section, problems: &mut Problems) -> Audit {
     let has_file = table.has(keys::AUDIT_FILE.short());

@@ -157,21 +157,23 @@ impl Endpoint {
         refusal.into_response(form, version)
     }
 
-    /// Counts a refusal. Misconfigurations are logged as warnings, rate-limited because clients can repeat them.
     fn count(&self, refusal: &Refusal, requester: &Requester) {
-        let (label, trace_id) = (refusal.label(), traces::current_id());
+        let label = refusal.label();
         self.metrics.refused(label);
         self.audit.iter().for_each(|log| requester.refused(log, label));
-        if refusal.is_misconfiguration() && self.warnings.is_due(label) {
-            tracing::warn!(
-                reason = label,
-                trace_id,
-                event = "request_refused",
-                "request refused: {}",
-                refusal.text()
-            );
+        self.log_refused(refusal, requester.route());
+    }
+
+    /// Logs a refusal: of a misconfiguration as a warning, of an identity for information. Both are rate-limited, because
+    /// clients can repeat them.
+    fn log_refused(&self, refusal: &Refusal, route: Option<&str>) {
+        let (reason, trace_id, cause) = (refusal.label(), traces::current_id(), refusal.text());
+        if refusal.is_misconfiguration() && self.warnings.is_due(reason) {
+            tracing::warn!(reason, route, trace_id, event = "request_refused", "request refused: {cause}");
+        } else if refusal.invalid_identity().is_some_and(|cause| self.warnings.is_due(cause)) {
+            tracing::info!(reason, route, trace_id, event = "request_refused", "request refused: {cause}");
         } else {
-            tracing::debug!(reason = label, trace_id, event = "request_refused", "request refused");
+            tracing::debug!(reason, route, trace_id, event = "request_refused", "request refused: {cause}");
         }
     }
 

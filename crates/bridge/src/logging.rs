@@ -3,18 +3,28 @@
 use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
+use tracing_subscriber::reload::Handle;
+use tracing_subscriber::{EnvFilter, fmt};
 
-use crate::config::{LogFormat, Place, Problem};
+use crate::config::{Config, LogFormat, Place, Problem};
 
 /// Selects the lines to log.
 #[derive(Debug)]
 pub struct Filter(EnvFilter);
 
 impl Filter {
-    /// The filter in `RUST_LOG`, or `info` without it. Without lines of async-nats, unless the variable names it: the
-    /// bridge logs the same itself, with an `event`.
+    /// The filter of a configuration, otherwise the one in `RUST_LOG`.
+    ///
+    /// # Errors
+    /// The filter is invalid.
+    pub fn of(config: &Config) -> Result<Self, Problem> {
+        let Some(text) = &config.log_level else { return Self::from_environment() };
+        let place = Place::Key("log_level".to_owned());
+        Self::parse(text).map_err(|problem| Problem { place, problem })
+    }
+
+    /// The filter in `RUST_LOG`, or `info` without it.
     ///
     /// # Errors
     /// The variable is invalid.
@@ -27,6 +37,7 @@ impl Filter {
         Self::parse(&text).map_err(problem)
     }
 
+    /// Leaves out the lines of async-nats, unless the filter names it: the bridge logs the same itself, with an `event`.
     fn parse(text: &str) -> Result<Self, String> {
         let filter = EnvFilter::try_new(text).map_err(|error| error.to_string())?;
         if text.contains("async_nats") {
@@ -37,22 +48,44 @@ impl Filter {
     }
 }
 
+/// The log of the process, whose filter can be replaced.
+pub struct Log(Box<dyn Fn(EnvFilter) + Send + Sync>);
+
+impl Log {
+    fn of<S: 'static>(handle: Handle<EnvFilter, S>) -> Self {
+        // Fails only if there is no log any more.
+        Self(Box::new(move |filter| _ = handle.reload(filter)))
+    }
+
+    /// Selects other lines.
+    pub fn set(&self, filter: Filter) {
+        (self.0)(filter.0);
+    }
+}
+
 /// Starts logging for the whole process. Lines that cannot be written are dropped.
 ///
 /// # Errors
 /// Logging was already started.
-pub fn start(format: LogFormat, filter: Filter) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let builder = tracing_subscriber::fmt()
+pub fn start(format: LogFormat, filter: Filter) -> Result<Log, Box<dyn std::error::Error + Send + Sync>> {
+    let builder = fmt()
         .with_env_filter(filter.0)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal() && !no_color())
         // Internal errors would be reported with `eprintln!`, which panics if standard error is closed or full.
         .log_internal_errors(false);
     match format {
-        LogFormat::Text => builder.try_init(),
+        LogFormat::Text => {
+            let builder = builder.with_filter_reloading();
+            let log = Log::of(builder.reload_handle());
+            builder.try_init().map(|()| log)
+        }
         LogFormat::Json => {
             std::panic::set_hook(Box::new(log_panic));
-            builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+            let builder = builder.json().flatten_event(true).with_current_span(false).with_span_list(false);
+            let builder = builder.with_filter_reloading();
+            let log = Log::of(builder.reload_handle());
+            builder.try_init().map(|()| log)
         }
     }
 }

@@ -10,7 +10,7 @@ use clap::Parser;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use sluicegate_bridge::Bridge;
 use sluicegate_bridge::config::{Config, Limits, LogFormat, Place, Problem, Source};
-use sluicegate_bridge::logging::{self, Filter};
+use sluicegate_bridge::logging::{self, Filter, Log};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, spawn_blocking};
@@ -48,11 +48,12 @@ fn main() -> ExitCode {
         print_problems(ignored.chain(config.deprecations.iter().cloned()));
         return if arguments.connect { connect(&source, &config) } else { ExitCode::SUCCESS };
     }
-    if let Err(error) = logging::start(config.log_format, filter) {
-        return fail(1, std::iter::once(format!("failed to start logging: {error}")));
-    }
+    let log = match logging::start(config.log_format, filter) {
+        Ok(log) => log,
+        Err(error) => return fail(1, std::iter::once(format!("failed to start logging: {error}"))),
+    };
     let format = config.log_format;
-    match run(source, config) {
+    match run(source, config, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let error = format!("failed to {error}");
@@ -84,15 +85,15 @@ fn connect(source: &Source, config: &Config) -> ExitCode {
     if failed.is_empty() { ExitCode::SUCCESS } else { fail(1, failed.into_iter()) }
 }
 
-fn run(source: Source, config: Config) -> Result<(), String> {
+fn run(source: Source, config: Config, log: &Log) -> Result<(), String> {
     let runtime = Runtime::new().map_err(|error| format!("start threads: {error}"))?;
-    let served = runtime.block_on(serve(source, config));
+    let served = runtime.block_on(serve(source, config, log));
     // The drain timeout is over: threads that still block, such as a closing producer's, are not waited for.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(mut source: Source, config: Config) -> Result<(), String> {
+async fn serve(mut source: Source, config: Config, log: &Log) -> Result<(), String> {
     if !config.ignored_variables.is_empty() {
         let variables = &config.ignored_variables;
         tracing::warn!(?variables, event = "variables_ignored", "unknown configuration variables ignored");
@@ -114,10 +115,12 @@ async fn serve(mut source: Source, config: Config) -> Result<(), String> {
         }
         let reloaded = async {
             let (source, loaded) = reload(source).await.map_err(|error| format!("reload: {error}"))?;
-            if let Ok(config) = &loaded {
-                warn_of_deprecated_keys(config);
+            let loaded = loaded.map(|(config, filter)| {
+                log.set(filter);
+                warn_of_deprecated_keys(&config);
                 warn_of_few_descriptors(&config.limits);
-            }
+                config
+            });
             bridge.reload(loaded).await;
             Ok::<_, String>(source)
         };
@@ -165,21 +168,24 @@ fn signals() -> std::io::Result<[Signal; 3]> {
 }
 
 /// Reads files, which blocks, on another thread.
-async fn reload(mut source: Source) -> Result<(Source, Result<Config, Vec<Problem>>), JoinError> {
+async fn reload(mut source: Source) -> Result<(Source, Loaded), JoinError> {
     spawn_blocking(move || {
-        let loaded = source.load();
+        let loaded = load(&mut source);
         (source, loaded)
     })
     .await
 }
 
-fn load(source: &mut Source) -> Result<(Config, Filter), Vec<Problem>> {
-    match (source.load(), Filter::from_environment()) {
-        (Ok(config), Ok(filter)) => Ok((config, filter)),
-        (config, filter) => {
-            let problems = config.err().unwrap_or_default();
-            Err(problems.into_iter().chain(filter.err()).collect())
-        }
+/// A configuration with the lines to log, or what is wrong with them.
+type Loaded = Result<(Config, Filter), Vec<Problem>>;
+
+fn load(source: &mut Source) -> Loaded {
+    match source.load() {
+        Ok(config) => match Filter::of(&config) {
+            Ok(filter) => Ok((config, filter)),
+            Err(problem) => Err(vec![problem]),
+        },
+        Err(problems) => Err(problems.into_iter().chain(Filter::from_environment().err()).collect()),
     }
 }
 

@@ -139,15 +139,22 @@ impl Refused {
 
     /// The body of the answer: a problem document (RFC 9457).
     pub fn document(&self) -> String {
+        self.document_of("")
+    }
+
+    /// The same of a request with this trace id, in hexadecimal; empty: it has none.
+    pub fn document_of(&self, trace_id: &str) -> String {
         let Self { status, reason, .. } = self;
         let title = match status {
             204 => return String::new(),
             401 => "Unauthorized",
             403 => "Forbidden",
             426 => "Upgrade Required",
+            429 => "Too Many Requests",
             _ => "Bad Request",
         };
-        format!(r#"{{"type":"about:blank","title":"{title}","status":{status},"detail":"{reason}"}}"#)
+        let trace = if trace_id.is_empty() { String::new() } else { format!(r#","trace_id":"{trace_id}""#) };
+        format!(r#"{{"type":"about:blank","title":"{title}","status":{status},"detail":"{reason}"{trace}}}"#)
     }
 }
 

@@ -112,7 +112,10 @@ keys! {
         "Also valid, while `gateway_secret` is being changed",
         "";
     LOG_FORMAT: Other = "log_format", other("`text` or `json`", "`text`"),
-        "Format of log lines on stderr; `RUST_LOG` sets the level",
+        "Format of log lines on stderr",
+        "";
+    LOG_LEVEL: Other = "log_level", other("level, or filters", "`RUST_LOG`, or `info`"),
+        "Lines to log: `error`, `warn`, `info`, `debug`, or `TARGET=LEVEL,…`",
         "";
     TLS_CERTIFICATE: Other = "tls.certificate", other("path", "none"),
         "PEM certificate chain for `listen`",

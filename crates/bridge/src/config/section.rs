@@ -117,6 +117,18 @@ impl Section {
         self.parsed(key, "expected a string that is not empty", parse, problems)
     }
 
+    /// A text that `is_valid`.
+    pub(super) fn text_like(
+        &mut self,
+        key: &str,
+        is_valid: fn(&str) -> bool,
+        expected: &str,
+        problems: &mut Problems,
+    ) -> Option<String> {
+        let parse = |node: &Node| node.text().filter(|text| is_valid(text)).map(str::to_owned);
+        self.parsed(key, expected, parse, problems)
+    }
+
     /// A text that `is_valid`. A problem does not show credentials.
     pub(super) fn url(
         &mut self,

@@ -70,6 +70,7 @@ fn each_mistake_is_one_problem() {
         "listen = \"0.0.0.0:7400\"\ngateway_secret = \"0123456789abcdef\"",
         "listen = \"[::1]:7400\"",
         "limits.max_streams = 16384",
+        "log_level = \"warn,sluicegate=debug,async_nats=off\"",
         "write.clusters = [\"n\"]",
         "limits.session_answer_bytes = 65536\nread.max_bytes = 65536",
     ] {
@@ -111,6 +112,15 @@ write.clusters = ["other"]
     write.clusters: has "other", expected the NAME of a [clusters.NAME]
 write.clusters = ["defualt"]
     write.clusters: has "defualt", did you mean "default"?
+log_level = "debg"
+    log_level: is "debg", expected error, warn, info, debug, trace or off, or filters such as
+        "info,sluicegate=debug"
+log_level = "info,"
+    log_level: is "info,", expected error, warn, info, debug, trace or off, or filters such as
+        "info,sluicegate=debug"
+log_level = "a=b=info"
+    log_level: is "a=b=info", expected error, warn, info, debug, trace or off, or filters such as
+        "info,sluicegate=debug"
 write.clusters = [7]
     write.clusters: is [7], expected a list of names
 limits.max_streams = 16385

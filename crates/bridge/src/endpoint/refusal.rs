@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, he
 use http_body_util::Full;
 use sluicegate_identity::TokenError;
 use sluicegate_protocol::{SESSION_PATH, metadata};
+use sluicegate_telemetry::traces;
 use sluicegate_ws_session::handshake::Refused;
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -163,6 +164,14 @@ impl Refusal {
         }
     }
 
+    /// What is wrong with the client's identity, if it shows one. It repeats no part of a token.
+    pub(super) fn invalid_identity(&self) -> Option<&'static str> {
+        match self {
+            Self::Identity(error) if *error != IdentityError::Missing => Some(error.text()),
+            _ => None,
+        }
+    }
+
     /// Whether the peer failed to authenticate: it must not keep a connection that gateways need.
     pub(super) fn is_unauthenticated(&self) -> bool {
         matches!(self, Self::SecretMissing | Self::SecretWrong | Self::Repeated { .. })
@@ -172,7 +181,7 @@ impl Refusal {
         let (status, _) = self.codes();
         let challenge = self.challenge();
         let (body, fields) = match self.refused_handshake() {
-            Some(refused) => (refused.document(), refused.headers()),
+            Some(refused) => (refused.document_of(&traces::current_id()), refused.headers()),
             None => {
                 let text = [("content-type", "text/plain; charset=utf-8".to_owned())];
                 (self.public_text() + "\n", text.into())

@@ -52,6 +52,7 @@ impl Renewal {
         let verified = settings.believed.verified(way, token.as_bytes(), SystemTime::now()).await;
         let refused = |refusal: Refusal| {
             self.grant.log_refused(refusal.label());
+            self.endpoint.log_refused(&refusal, self.grant.route_name());
             error(&refusal)
         };
         let identity = verified.map_err(refused)?;

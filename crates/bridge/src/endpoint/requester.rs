@@ -37,10 +37,15 @@ impl Requester {
         }
     }
 
+    /// The gateway's name of the route.
+    pub(super) fn route(&self) -> Option<&str> {
+        self.route.as_ref().and_then(|header| header.to_str().ok())
+    }
+
     /// Logs that its request is refused.
     pub(super) fn refused(&self, log: &AuditLog, reason: &'static str) {
-        let [cluster, route] = [&self.cluster, &self.route]
-            .map(|header| header.as_ref().and_then(|header| header.to_str().ok()));
+        let cluster = self.cluster.as_ref().and_then(|header| header.to_str().ok());
+        let route = self.route();
         let of_person = self.person.as_deref().map(Person::as_client).unwrap_or_default();
         let address = self.source.address();
         log.log(

@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use sluicegate_protocol::metadata::{ACCESS, TOKEN};
 use sluicegate_stack::nats::Nats;
 use sluicegate_stack::port::Port;
 use sluicegate_stack::raw::Raw;
@@ -20,7 +21,7 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
 use crate::http::{rest, send};
-use crate::support::{Endpoint, Gateway, SECRET, close};
+use crate::support::{Endpoint, Gateway, SECRET, close, upgrade, with};
 
 const MINIMAL: &str = r#"
     listen = "127.0.0.1:0"
@@ -236,6 +237,34 @@ async fn refused_gateway_is_logged_once_in_a_while() {
     let [warning] = warnings[..] else { panic!("{log}") };
     assert!(warning.contains("WARN"), "{log}");
     assert!(warning.contains("request refused: header sluicegate-gateway-secret is missing"), "{log}");
+}
+
+#[tokio::test]
+async fn invalid_token_is_logged_once_in_a_while_with_its_cause() {
+    let issuer = "issuer = \"i\", audience = [\"app\"], secret = \"0123456789abcdef0123456789abcdef\"";
+    let text = format!("identity.main = {{ {issuer} }}\ngateway_secret = {:?}\n{MINIMAL}", SECRET.1);
+    let config = file(&text);
+    let program = Program::start(bridge(config.path()).env("RUST_LOG", "info")).await;
+    let headers =
+        [SECRET, (ACCESS, r#"{"identity":{"token":"main"},"read":[]}"#), (TOKEN, "not-a.real.token")];
+    let gateway = program.gateway().await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let upgraded = Raw::connect(program.address).await.ask(&upgrade(&headers).bytes()).await;
+        let asked = send(&gateway, with(rest("GET", "/topics"), &headers)).await;
+        for response in [upgraded, asked] {
+            let problem: Value = serde_json::from_str(response.text()).unwrap();
+            assert_eq!((response.status, &problem["status"]), (401, &401.into()), "{problem}");
+            ids.push(problem["trace_id"].as_str().expect("a trace id").to_owned());
+        }
+    }
+    drop(gateway);
+    let log = program.end("TERM").await;
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("request_refused")).collect();
+    let [line] = lines[..] else { panic!("{log}") };
+    let cause = "request refused: the token is not a signed JSON Web Token";
+    assert!(line.contains("INFO") && line.contains(cause) && line.contains(&ids[0]), "{log}");
+    assert!(!log.contains("not-a.real"), "{log}");
 }
 
 #[tokio::test]

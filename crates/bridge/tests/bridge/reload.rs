@@ -168,6 +168,25 @@ async fn files_are_taken_up_when_a_volume_is_swapped() {
 }
 
 #[tokio::test]
+async fn log_level_changes_without_a_restart() {
+    let text = clusters(&["default"]);
+    let (mut program, volume) = mounted(&[("bridge.toml", &text)]).await;
+    let session = async |program: &Program| {
+        drop(program.gateway().await.open(Endpoint::Connect, &[]).await.unwrap());
+    };
+    session(&program).await;
+    swap(&volume, "second", &[("bridge.toml", &format!("log_level = \"info,sluicegate=debug\"\n{text}"))]);
+    program.logs("configuration reloaded").await;
+    session(&program).await;
+    program.logs("session ended").await;
+    swap(&volume, "third", &[("bridge.toml", &format!("log_level = \"debg\"\n{text}"))]);
+    let line = program.logs("new configuration rejected").await;
+    assert!(line.contains("log_level: is ") && line.contains("expected error, warn"), "{line}");
+    session(&program).await;
+    program.logs("session ended").await;
+}
+
+#[tokio::test]
 async fn hangup_reloads_an_unchanged_file() {
     let (mut program, _volume) = mounted(&[("bridge.toml", &clusters(&["default"]))]).await;
     let mut session = program.gateway().await.open(Endpoint::Connect, &[]).await.unwrap();
