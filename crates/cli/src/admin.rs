@@ -120,7 +120,7 @@ fn invalid(why: serde_json::Error) -> AdminError {
     AdminError::Answer { detail: format!("its answer is not that of an admin port: {why}") }
 }
 
-/// Sessions of a page. Its bytes are bounded by [`port`]: 40 KiB for each session on average.
+/// Sessions of a page. Its bytes are bounded by [`port`]: 80 KiB for each session on average.
 const PAGE: u64 = 100;
 /// Longest list, in sessions.
 const MAX_SESSIONS: u64 = 10_000;

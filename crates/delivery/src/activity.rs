@@ -1,6 +1,5 @@
 //! The use that a client makes of a cluster: for operators.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -9,7 +8,7 @@ use sluicegate_backend::Backend;
 use sluicegate_telemetry::audit::AuditLog;
 
 use crate::ClientKind;
-use crate::lag::Progress;
+use crate::lag::{ListedSubscription, Progress};
 
 /// The counts of one client, and its subscriptions.
 #[derive(Default)]
@@ -35,17 +34,6 @@ pub struct Counts {
     pub commands: u64,
     /// Commands among them that the client's rights did not allow, in whole or in part.
     pub denied: u64,
-}
-
-/// The subscriptions of a client to one topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubscribedLag {
-    /// The topic.
-    pub topic: Arc<str>,
-    /// Its partitions.
-    pub partitions: usize,
-    /// The records that the client is behind; None: the ends of some partitions are not known.
-    pub lag: Option<u64>,
 }
 
 impl Activity {
@@ -106,19 +94,10 @@ impl Activity {
         self.subscriptions.lock().iter().filter_map(Weak::upgrade).any(|progress| progress.reads(topic))
     }
 
-    /// The client's subscriptions, by topic.
-    pub(crate) fn subscriptions(&self, backend: &dyn Backend) -> Vec<SubscribedLag> {
+    /// Each of the client's subscriptions, at each of its topics.
+    pub(crate) fn subscriptions(&self, backend: &dyn Backend) -> Vec<ListedSubscription> {
         let open: Vec<_> = self.subscriptions.lock().iter().filter_map(Weak::upgrade).collect();
-        let mut topics = BTreeMap::<Arc<str>, SubscribedLag>::new();
-        for progress in open {
-            progress.visit(backend, |topic, lag| {
-                let new = || SubscribedLag { topic: Arc::clone(topic), partitions: 0, lag: Some(0) };
-                let subscribed = topics.entry(Arc::clone(topic)).or_insert_with(new);
-                subscribed.partitions = subscribed.partitions.saturating_add(1);
-                subscribed.lag = subscribed.lag.zip(lag).map(|(all, lag)| all.saturating_add(lag));
-            });
-        }
-        topics.into_values().collect()
+        open.iter().flat_map(|progress| progress.listed(backend)).collect()
     }
 }
 

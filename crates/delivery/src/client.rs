@@ -10,6 +10,7 @@ use sluicegate_rights::{Rows, Topics};
 
 use super::held_keys::{HeldKeys, NoRoom};
 use super::item::{Item, Place};
+use super::lag::Selection;
 use super::selections::Selections;
 use super::subscribe::{Subscribe, SubscribedTopic};
 use super::view::View;
@@ -26,6 +27,8 @@ pub(super) struct Client {
     pub(super) knows_outage: bool,
     /// The work to leave out records since it was counted to the client, in bytes.
     scanned: usize,
+    /// The records of the last read, until they are counted. None: there were none.
+    selection: Option<Selection>,
     topics: BTreeMap<Arc<str>, Topic>,
     selections: Arc<Selections>,
     /// The keys that the client of a table has. None: whether a record is for the client depends on its key alone.
@@ -52,6 +55,7 @@ impl Client {
             items: VecDeque::new(),
             knows_outage: false,
             scanned: 0,
+            selection: None,
             topics: BTreeMap::new(),
             selections,
             held: None,
@@ -165,11 +169,19 @@ impl Client {
         let none = Rows::none();
         let rows = self.topics.get(&place.topic).map_or(&none, |topic| &topic.rows);
         let all = self.held.is_some().then(|| read.messages.clone());
+        let read_count = read.count;
         let (granted, work) = match is_shared {
             true => self.selections.select(read, rows),
             false => select_rows(read, rows),
         };
+        let granted_count = granted.count;
         let (wanted, more_work) = self.request.filters.select(granted);
+        self.selection = (read_count > 0).then(|| Selection {
+            topic: Arc::clone(&place.topic),
+            delivered: wanted.count,
+            hidden_by_rows: read_count.saturating_sub(granted_count),
+            hidden_by_filters: granted_count.saturating_sub(wanted.count),
+        });
         self.scanned = self.scanned.saturating_add(work).saturating_add(more_work);
         let (Some(held), Some(all)) = (&mut self.held, all) else { return wanted };
         self.scanned = self.scanned.saturating_add(all.len());
@@ -178,6 +190,11 @@ impl Client {
             self.items.push_back(Item::Ended { place: place.clone(), error: too_many_keys() });
             Chunk::nothing(next, ends)
         })
+    }
+
+    /// The records of the last read, once.
+    pub(super) fn take_selection(&mut self) -> Option<Selection> {
+        self.selection.take()
     }
 
     /// The client and its work, which is to be counted before it reads again. None: there is none, or items are told

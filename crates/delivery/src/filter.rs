@@ -33,6 +33,11 @@ impl Filters {
         self
     }
 
+    /// The number of those that clients see, without that of tables.
+    pub(crate) fn count(&self, is_table: bool) -> usize {
+        self.0.len().saturating_sub(usize::from(is_table))
+    }
+
     pub(crate) fn each(&self) -> impl Iterator<Item = &RecordFilter> {
         self.0.iter()
     }

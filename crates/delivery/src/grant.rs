@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use crate::cluster::{Cluster, Reads, WriteTicket, read_denied, read_only, unanswered, write_denied};
 use crate::drain::Drain;
 use crate::quota::Usage;
-use crate::{Activity, ClientKind, Listed, OpenClients, SubscribedLag};
+use crate::{Activity, ClientKind, Listed, ListedSubscription, OpenClients};
 
 pub use self::person::Person;
 pub(crate) use self::standing::{Held, Standing};
@@ -127,8 +127,8 @@ impl Grant {
         self.activity.subscribes_to(topic)
     }
 
-    /// The client's subscriptions, by topic.
-    pub fn subscriptions(&self) -> Vec<SubscribedLag> {
+    /// Each of the client's subscriptions, at each of its topics.
+    pub fn subscriptions(&self) -> Vec<ListedSubscription> {
         self.activity.subscriptions(&*self.cluster.backend())
     }
 

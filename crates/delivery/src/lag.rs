@@ -1,15 +1,66 @@
-//! The lag of open subscriptions: records between their positions and the ends of the logs.
+//! The progress of open subscriptions: their lag, which is the records between their positions and the ends of the logs,
+//! and what they delivered and left out.
 //!
 //! It is looked at from outside and now and then: a subscription whose client does not read would not tell.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
+use std::time::SystemTime;
 
 use parking_lot::{Mutex, MutexGuard};
 use sluicegate_backend::{Backend, Log};
 
-/// The positions of one subscription.
+/// The progress of one subscription.
 #[derive(Default)]
-pub(crate) struct Progress(Mutex<Vec<Position>>);
+pub(crate) struct Progress {
+    /// The filters of its request.
+    filters: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    positions: Vec<Position>,
+    /// In the order of the topics' names.
+    tallies: Vec<(Arc<str>, Tally)>,
+}
+
+/// The records of one read, as rows and filters have selected them.
+pub(super) struct Selection {
+    pub(super) topic: Arc<str>,
+    /// For the client.
+    pub(super) delivered: usize,
+    pub(super) hidden_by_rows: usize,
+    pub(super) hidden_by_filters: usize,
+}
+
+/// The records that a subscription has read of a topic.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Records for the client.
+    pub delivered: u64,
+    /// Records that are not among the client's rows.
+    pub hidden_by_rows: u64,
+    /// Others that its filters left out.
+    pub hidden_by_filters: u64,
+    /// When there were records for the client last.
+    pub last_delivery: Option<SystemTime>,
+}
+
+/// A subscription at one of its topics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedSubscription {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// Its partitions.
+    pub partitions: usize,
+    /// The records that the client is behind; None: the ends of some partitions are not known.
+    pub lag: Option<u64>,
+    /// The filters of the subscription.
+    pub filters: usize,
+    /// The records that were read.
+    pub tally: Tally,
+}
 
 /// A position in a log.
 pub(super) struct Position {
@@ -42,39 +93,80 @@ impl Listed {
 }
 
 impl Progress {
-    pub(super) fn add(&self, positions: impl Iterator<Item = Position>) {
-        lock(&self.0).extend(positions);
+    /// Of a subscription with so many filters.
+    pub(super) fn new(filters: usize) -> Self {
+        Self { filters, ..Self::default() }
     }
 
-    /// Begins anew, without positions.
+    pub(super) fn add(&self, positions: impl Iterator<Item = Position>) {
+        lock(&self.state).positions.extend(positions);
+    }
+
+    /// Begins anew, without positions. Counts go on.
     pub(super) fn clear(&self) {
-        lock(&self.0).clear();
+        lock(&self.state).positions.clear();
     }
 
     /// Moves the position with this index.
     pub(super) fn set(&self, index: usize, next: i64, end: i64) {
-        if let Some(position) = lock(&self.0).get_mut(index) {
+        if let Some(position) = lock(&self.state).positions.get_mut(index) {
             (position.next, position.end) = (next, end);
+        }
+    }
+
+    /// Counts the records of a read.
+    pub(super) fn count(&self, selection: &Selection, now: SystemTime) {
+        let Selection { topic, delivered, hidden_by_rows, hidden_by_filters } = selection;
+        let tallies = &mut lock(&self.state).tallies;
+        let at = tallies.binary_search_by(|(known, _)| known.cmp(topic)).unwrap_or_else(|at| {
+            tallies.insert(at, (Arc::clone(topic), Tally::default()));
+            at
+        });
+        let Some((_, tally)) = tallies.get_mut(at) else { return };
+        let add = |count: &mut u64, records: usize| *count = count.saturating_add(records as u64);
+        add(&mut tally.delivered, *delivered);
+        add(&mut tally.hidden_by_rows, *hidden_by_rows);
+        add(&mut tally.hidden_by_filters, *hidden_by_filters);
+        if *delivered > 0 {
+            tally.last_delivery = Some(now);
         }
     }
 
     /// Whether one of the positions is in this topic.
     pub(super) fn reads(&self, topic: &str) -> bool {
-        lock(&self.0).iter().any(|position| *position.topic == *topic)
+        lock(&self.state).positions.iter().any(|position| *position.topic == *topic)
     }
 
-    /// Calls `see` with the topic of each position and the records behind it; None: the log's end is not known.
-    pub(super) fn visit(&self, backend: &dyn Backend, mut see: impl FnMut(&Arc<str>, Option<u64>)) {
-        for position in &mut *lock(&self.0) {
+    /// The subscription at each of its topics.
+    pub(super) fn listed(&self, backend: &dyn Backend) -> Vec<ListedSubscription> {
+        let State { positions, tallies } = &mut *lock(&self.state);
+        let mut topics = BTreeMap::<Arc<str>, ListedSubscription>::new();
+        for position in positions {
             let lag = position.lag(backend);
-            see(&position.topic, (position.end >= 0).then_some(lag));
+            let lag = (position.end >= 0).then_some(lag);
+            let topic = &position.topic;
+            let listed = topics.entry(Arc::clone(topic)).or_insert_with(|| ListedSubscription {
+                topic: Arc::clone(topic),
+                partitions: 0,
+                lag: Some(0),
+                filters: self.filters,
+                tally: Tally::default(),
+            });
+            listed.partitions = listed.partitions.saturating_add(1);
+            listed.lag = listed.lag.zip(lag).map(|(all, lag)| all.saturating_add(lag));
         }
+        for (topic, tally) in tallies {
+            if let Some(listed) = topics.get_mut(topic) {
+                listed.tally = *tally;
+            }
+        }
+        topics.into_values().collect()
     }
 
     /// The records behind all positions, and the number of positions. Asks no broker: a log's end is known from all
     /// reads there, for any client.
     fn lag(&self, backend: &dyn Backend) -> (u64, usize) {
-        let mut positions = lock(&self.0);
+        let positions = &mut lock(&self.state).positions;
         let lag = positions.iter_mut().map(|position| position.lag(backend)).fold(0, u64::saturating_add);
         (lag, positions.len())
     }

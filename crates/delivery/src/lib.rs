@@ -42,10 +42,11 @@ mod subscription;
 pub mod testing;
 mod view;
 
-pub use self::activity::{Activity, Counts, SubscribedLag};
+pub use self::activity::{Activity, Counts};
 pub use self::filter::{MAX_FILTERS, MAX_VALUES};
 pub use self::item::{Item, Place, SkipCause};
 pub(crate) use self::lag::OpenSubscriptions;
+pub use self::lag::{ListedSubscription, Tally};
 pub(crate) use self::open_clients::OpenClients;
 pub use self::open_clients::{ClientKind, Listed, OpenClient};
 pub(crate) use self::subscribe::Subscribe;

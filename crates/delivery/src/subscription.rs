@@ -79,9 +79,9 @@ impl Subscription {
         subscribe: Subscribe,
     ) -> Result<Self, CommandError> {
         let held = standing.held();
+        let progress = Arc::new(Progress::new(subscribe.filters.count(subscribe.table.is_some())));
         let begun = begin(Arc::clone(cluster), subscribe, Arc::clone(&held));
         let Begun { cursors, waits, snapshot } = cluster.measured(Kind::Subscribe, begun).await?;
-        let progress = Arc::<Progress>::default();
         progress.add(cursors.all().iter().map(Cursor::position));
         cluster.subscriptions.add(&progress);
         Ok(Self {
@@ -262,10 +262,15 @@ impl Subscription {
         if self.restart.is_some() {
             return self.cursors.client.items.pop_front();
         }
-        let (item, records) = match &mut self.snapshot {
+        let taken = match &mut self.snapshot {
             Some(snapshot) => snapshot.take(&mut self.cursors.client),
             None => self.take_from_cursors(),
-        }?;
+        };
+        if let Some(selection) = self.cursors.client.take_selection() {
+            self.progress.count(&selection, SystemTime::now());
+            self.metrics.hidden(selection.hidden_by_rows.saturating_add(selection.hidden_by_filters));
+        }
+        let (item, records) = taken?;
         if records > 0 {
             self.metrics.delivered(records, item.records_len());
             self.usage.iter().for_each(|usage| usage.delivered(item.records_len()));

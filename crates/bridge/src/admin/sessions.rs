@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
 use serde::Serialize;
-use sluicegate_delivery::{Counts, OpenClient, SubscribedLag};
+use sluicegate_delivery::{Counts, ListedSubscription, OpenClient, Tally};
 use sluicegate_telemetry::shown;
 use tokio::time::Instant;
 
@@ -131,6 +131,13 @@ struct Subscription {
     partitions: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     lag: Option<u64>,
+    delivered: u64,
+    /// All records that were left out.
+    hidden: u64,
+    hidden_by_rows: u64,
+    filters: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_delivery_at: Option<String>,
 }
 
 impl Session {
@@ -162,8 +169,18 @@ impl Session {
 }
 
 impl Subscription {
-    fn of(SubscribedLag { topic, partitions, lag }: SubscribedLag) -> Self {
-        Self { topic: topic.as_ref().to_owned(), partitions, lag }
+    fn of(ListedSubscription { topic, partitions, lag, filters, tally }: ListedSubscription) -> Self {
+        let Tally { delivered, hidden_by_rows, hidden_by_filters, last_delivery } = tally;
+        Self {
+            topic: topic.as_ref().to_owned(),
+            partitions,
+            lag,
+            delivered,
+            hidden: hidden_by_rows.saturating_add(hidden_by_filters),
+            hidden_by_rows,
+            filters,
+            last_delivery_at: last_delivery.map(shown::time),
+        }
     }
 }
 
@@ -179,7 +196,7 @@ fn json(document: &impl Serialize) -> Response<Body> {
 
 const BEARER: &[u8] = b"Bearer ";
 
-/// Topics of one session that are shown.
+/// Topics of one session that are shown, for each of its subscriptions.
 const MAX_TOPICS: usize = 100;
 /// Partitions of a page's subscriptions, after which it ends.
 const MAX_PARTITIONS: usize = 10_000;

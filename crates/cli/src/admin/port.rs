@@ -124,4 +124,4 @@ fn unread(why: &(dyn Error + Send + Sync + 'static)) -> AdminError {
 }
 
 /// Longest answer, in bytes. A command holds one.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+const MAX_BYTES: usize = 8 * 1024 * 1024;

@@ -24,6 +24,9 @@ struct Subscription {
     topic: String,
     /// Records up to the log ends, if known.
     lag: Option<u64>,
+    /// Records that rows and filters left out.
+    #[serde(default)]
+    hidden: u64,
 }
 
 /// A table that is printed in parts: columns only grow from part to part.
@@ -81,11 +84,13 @@ fn identity(session: &Session) -> String {
     }
 }
 
-/// `orders (lag 12), audit`
+/// `orders (lag 12, hidden 40), audit`
 fn subscriptions(session: &Session) -> String {
-    let subscription = |Subscription { topic, lag }: &Subscription| match lag {
-        Some(lag) => format!("{topic} (lag {lag})"),
-        None => topic.clone(),
+    let subscription = |Subscription { topic, lag, hidden }: &Subscription| match (lag, hidden) {
+        (Some(lag), 0) => format!("{topic} (lag {lag})"),
+        (Some(lag), hidden) => format!("{topic} (lag {lag}, hidden {hidden})"),
+        (None, 0) => topic.clone(),
+        (None, hidden) => format!("{topic} (hidden {hidden})"),
     };
     let all: Vec<String> = session.subscriptions.iter().map(subscription).collect();
     if all.is_empty() { absent() } else { all.join(", ") }
@@ -127,7 +132,7 @@ mod tests {
             r#"[{"id":17,"kind":"session","cluster":"default","route":"/pubsub","issuer":"https://sso.example",
                  "subject":"alice","address":"192.0.2.1","opened_at":"2026-11-25T05:00:00Z","age_ms":192999,
                  "expires_in_ms":5678,"received_bytes":340,"sent_bytes":1234567,"commands":3,"denied":0,
-                 "subscriptions":[{"topic":"orders","partitions":6,"lag":12},{"topic":"audit","partitions":1}]},
+                 "subscriptions":[{"topic":"orders","partitions":6,"lag":12,"hidden":40},{"topic":"audit","partitions":1}]},
                 {"id":18,"age_ms":999,"received_bytes":0,"sent_bytes":2048,"subscriptions":[]}]"#,
         );
         let next = sessions(
@@ -139,7 +144,7 @@ mod tests {
         assert_eq!(
             table.rows(&first),
             "ID  IDENTITY                     ROUTE    ADDRESS    AGE    RECEIVED  SENT      SUBSCRIPTIONS\n\
-             17  alice (https://sso.example)  /pubsub  192.0.2.1  3m12s  340 B     1.18 MiB  orders (lag 12), audit\n\
+             17  alice (https://sso.example)  /pubsub  192.0.2.1  3m12s  340 B     1.18 MiB  orders (lag 12, hidden 40), audit\n\
              18  -                            -        -          0s     0 B       2.00 KiB  -\n"
         );
         assert_eq!(

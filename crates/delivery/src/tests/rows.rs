@@ -3,6 +3,7 @@
 use sluicegate_rights::Rights;
 
 use super::*;
+use crate::Tally;
 use crate::grant::{Grant, Holding, Person};
 
 /// The right to read the records whose keys begin so.
@@ -19,6 +20,28 @@ async fn rest(subscription: &mut Subscription) -> Vec<i64> {
         }
     }
     read
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_counted_as_delivered_or_hidden() {
+    let logs = Logs::default();
+    logs.set_keys(|offset| match offset % 3 {
+        0 => "own:new",
+        1 => "own:old",
+        _ => "other:",
+    });
+    logs.append(0, 7);
+    let grant = Grant::of(&logs.cluster(), rights("own:"));
+    let source = Source { topic: TOPIC.to_owned(), from: Start::Offset(0), ..Default::default() };
+    let filters = vec![RecordFilter { equals: vec!["own:new".into()], ..Default::default() }];
+    let command = SubscribeCommand { sources: vec![source], filters, ..Default::default() };
+    let mut subscription = grant.subscribe(command).await.unwrap();
+    assert_eq!(rest(&mut subscription).await, [0, 3, 6]);
+    let [listed] = &grant.subscriptions()[..] else { panic!("one subscription") };
+    let Tally { delivered, hidden_by_rows, hidden_by_filters, last_delivery } = listed.tally;
+    assert_eq!((&*listed.topic, listed.filters, listed.lag), (TOPIC, 1, Some(0)));
+    assert_eq!((delivered, hidden_by_rows, hidden_by_filters), (3, 2, 2));
+    assert!(last_delivery.is_some());
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,6 +16,7 @@ use super::labels::{ClusterLabel, GatewayRouteLabels};
 pub(super) struct Deliveries {
     records: Family<GatewayRouteLabels, Counter>,
     bytes: Family<GatewayRouteLabels, Counter>,
+    hidden: Family<GatewayRouteLabels, Counter>,
     lag: Family<ClusterLabel, Histogram, fn() -> Histogram>,
 }
 
@@ -32,12 +33,13 @@ pub(super) struct Routes {
 pub struct RouteMetrics {
     records: Counter,
     bytes: Counter,
+    hidden: Counter,
 }
 
 impl Default for Deliveries {
     fn default() -> Self {
         let lag = Family::new_with_constructor((|| Histogram::new(LAG_BUCKETS)) as fn() -> Histogram);
-        Self { records: Family::default(), bytes: Family::default(), lag }
+        Self { records: Family::default(), bytes: Family::default(), hidden: Family::default(), lag }
     }
 }
 
@@ -47,6 +49,8 @@ impl Deliveries {
         registry.register("delivered_records", records, self.records.clone());
         let bytes = "Bytes of these records in protobuf, with keys, headers and offsets";
         registry.register("delivered_bytes", bytes, self.bytes.clone());
+        let hidden = "Records that subscriptions leave out by rows and filters, by the gateway's route";
+        registry.register("subscription_hidden_records", hidden, self.hidden.clone());
         let lag = "Records that subscriptions are behind, of each one every 15 s";
         registry.register("subscription_lag_records", lag, self.lag.clone());
     }
@@ -72,10 +76,11 @@ impl Routes {
         }
         let gateway_route =
             || GatewayRouteLabels { cluster: self.cluster.clone(), gateway_route: name.to_owned() };
-        let Deliveries { records, bytes, .. } = &self.deliveries;
+        let Deliveries { records, bytes, hidden, .. } = &self.deliveries;
         let route = Arc::new(RouteMetrics {
             records: records.get_or_create_owned(&gateway_route()),
             bytes: bytes.get_or_create_owned(&gateway_route()),
+            hidden: hidden.get_or_create_owned(&gateway_route()),
         });
         known.insert(name.into(), Arc::clone(&route));
         route
@@ -87,6 +92,11 @@ impl RouteMetrics {
     pub fn delivered(&self, records: usize, bytes: usize) {
         self.records.inc_by(records as u64);
         self.bytes.inc_by(bytes as u64);
+    }
+
+    /// A subscription left so many records out.
+    pub fn hidden(&self, records: usize) {
+        self.hidden.inc_by(records as u64);
     }
 
     /// The records and bytes so far.

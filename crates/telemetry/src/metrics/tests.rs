@@ -22,6 +22,7 @@ fn counted() -> Metrics {
     metrics.refused("secret");
     metrics.writes("default").written(7, Duration::from_millis(2));
     cluster.route(Some(b"/pubsub")).delivered(3, 500);
+    cluster.route(Some(b"/pubsub")).hidden(2);
     cluster.lag(70);
     metrics.nats("default").of(&["DIRECT.GET"], &["answered"]);
     metrics
@@ -38,7 +39,7 @@ fn shown(metrics: &Metrics) -> String {
 fn reference_lists_every_metric() {
     let text = shown(&counted());
     let rows: Vec<Vec<String>> = text.split("# HELP ").skip(1).map(row).collect();
-    assert_eq!(rows.len(), 46, "a metric without samples is not shown: {text}");
+    assert_eq!(rows.len(), 47, "a metric without samples is not shown: {text}");
     let table = reference::table(&["metric", "type", "labels", "meaning"], &rows);
     reference::check("metrics.md", "metrics", &table);
 }
@@ -103,6 +104,7 @@ fn events_are_counted_under_their_labels() {
         r#"sluicegate_write_queue_records{cluster="default"} 0"#,
         r#"sluicegate_delivered_records_total{cluster="default",gateway_route="/pubsub"} 3"#,
         r#"sluicegate_delivered_bytes_total{cluster="default",gateway_route="/pubsub"} 500"#,
+        r#"sluicegate_subscription_hidden_records_total{cluster="default",gateway_route="/pubsub"} 2"#,
         r#"sluicegate_subscription_lag_records_bucket{le="10.0",cluster="default"} 0"#,
         r#"sluicegate_subscription_lag_records_bucket{le="100.0",cluster="default"} 1"#,
     ] {
