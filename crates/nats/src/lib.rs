@@ -158,7 +158,7 @@ impl Backend for Nats {
         async move {
             let log = Log { topic: stream, partition: 0 };
             let life = async { self.reader.shortest_life(StreamName::of(log)?).await };
-            life.await.map_err(|error| self.failed(error))
+            life.await.map_err(|error| self.failed(log, error))
         }
         .boxed()
     }
