@@ -5,7 +5,7 @@ use std::rc::Rc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sluicegate_protocol::{SERVICE_PATH_PREFIX, metadata};
-use sluicegate_ws_session::handshake::{Accepted, Refused};
+use sluicegate_ws_session::handshake::{Accepted, LOG_IN, Refused};
 
 use crate::config::{Kind, Personal, Route, Source};
 use crate::filter::Filter;
@@ -123,14 +123,19 @@ impl Stream {
         if let Some(client) = filter.gateway.client() {
             host::set_header(Map::Request, metadata::CLIENT, client.as_bytes())?;
         }
-        let mut shown = None;
+        let mut shown = Shown::default();
         if let Some(personal) = &route.grant.policy {
-            match identify(filter, personal, &headers)? {
-                Identified::With(path) => shown = path,
-                Identified::Refused(action) => return Ok(action),
-            }
+            shown = match identify(filter, personal, &headers)? {
+                Ok(shown) => shown,
+                Err(refused) => {
+                    return answer(&match &route.kind {
+                        Kind::Pubsub { policy } => policy.refusal(pairs::last(&headers, "origin"), refused),
+                        Kind::Http(_) => refused,
+                    });
+                }
+            };
         }
-        let path = shown.as_deref().unwrap_or(path);
+        let path = shown.path.as_deref().unwrap_or(path);
         match &route.kind {
             Kind::Pubsub { .. } if url::text(path).is_none() => {
                 filter.stats.handshake_refused();
@@ -140,8 +145,7 @@ impl Stream {
                 Ok(accepted) => self.open(filter, route, accepted),
                 Err(refused) => {
                     filter.stats.handshake_refused();
-                    host::respond(refused.status, &refused.headers(), refused.document().as_bytes())?;
-                    Ok(Action::Pause)
+                    answer(&if shown.is_nobody { refused.or_login(LOG_IN, "Bearer") } else { refused })
                 }
             },
             Kind::Http(http) => {
@@ -198,27 +202,34 @@ impl Stream {
     }
 }
 
-/// Whether the bridge is told who the client is.
-enum Identified {
-    /// As far as the gateway knows; with the path of the request, if that had a token.
-    With(Option<Vec<u8>>),
-    /// The request is answered.
-    Refused(Action),
+/// The identity that a request shows.
+#[derive(Default)]
+struct Shown {
+    /// None, and the route asks for one.
+    is_nobody: bool,
+    /// The path of the request without its token, if that had one.
+    path: Option<Vec<u8>>,
 }
 
 /// Tells the bridge who the client is: its verified claims, or its token, which nobody else sees any more.
-fn identify(filter: &Filter, personal: &Personal, headers: &[Header]) -> Result<Identified, Status> {
-    let Some(source) = &personal.source else { return Ok(Identified::With(None)) };
+fn identify(
+    filter: &Filter,
+    personal: &Personal,
+    headers: &[Header],
+) -> Result<Result<Shown, Refused>, Status> {
+    let Some(source) = &personal.source else { return Ok(Ok(Shown::default())) };
+    let needs_login = personal.policy.identity.as_ref().is_some_and(|identity| !identity.anonymous);
     let Source::Token(places) = source else {
-        if let Some(claims) = filter.gateway.claims(source) {
+        let claims = filter.gateway.claims(source);
+        if let Some(claims) = &claims {
             let identity = STANDARD_NO_PAD.encode(claims.only(personal.policy.paths()).to_json());
             if identity.len() > metadata::MAX_IDENTITY_BYTES {
                 let reason = "the claims of this identity that the route uses are more than 3072 bytes";
-                return refuse(431, reason).map(Identified::Refused);
+                return Ok(Err(Refused::new(431, reason)));
             }
             host::set_header(Map::Request, metadata::IDENTITY, identity.as_bytes())?;
         }
-        return Ok(Identified::With(None));
+        return Ok(Ok(Shown { is_nobody: needs_login && claims.is_none(), path: None }));
     };
     let found = token::find(headers, places);
     if found.is_authorization {
@@ -236,13 +247,17 @@ fn identify(filter: &Filter, personal: &Personal, headers: &[Header]) -> Result<
         if token.len() > metadata::MAX_TOKEN_BYTES || token.iter().any(|byte| !byte.is_ascii_graphic()) {
             let challenge = Some(("www-authenticate", "Bearer error=\"invalid_token\""));
             let reason = "the token is not a JSON Web Token of at most 8192 bytes";
-            let refused = Refused { header: challenge, ..Refused::new(401, reason) };
-            host::respond(refused.status, &refused.headers(), refused.document().as_bytes())?;
-            return Ok(Identified::Refused(Action::Pause));
+            return Ok(Err(Refused { header: challenge, ..Refused::new(401, reason) }));
         }
         host::set_header(Map::Request, metadata::TOKEN, token)?;
     }
-    Ok(Identified::With(found.path))
+    Ok(Ok(Shown { is_nobody: needs_login && found.token.is_none(), path: found.path }))
+}
+
+/// Refuses the request with a problem document.
+fn answer(refused: &Refused) -> Result<Action, Status> {
+    host::respond(refused.status, &refused.headers(), refused.document().as_bytes())?;
+    Ok(Action::Pause)
 }
 
 /// Refuses the request in plain text.

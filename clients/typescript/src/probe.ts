@@ -36,17 +36,17 @@ function meaning(status: number, hasProtocols: boolean, origin: string): string 
       return REDIRECT;
     case 401:
       return hasProtocols
-        ? "401, which proves nothing: it has no subprotocols, and no token in them"
-        : "401: the login is missing or has expired";
+        ? "401, as it has no subprotocols: log in again, because a token in them may be refused; otherwise the bridge may be down"
+        : "401: log in, the login is missing or has expired";
     case 403:
       return `403: the gateway refuses this login or ${origin}`;
     case 404:
       return "404: there is no such route";
     case 426:
-      // Of the filter itself, without the bridge.
+      // Of the filter itself, without the bridge, which checks tokens.
       return (
-        `426: address${hasProtocols ? " and origin are right; a token in the subprotocols may be refused," : ", login and origin are right;"} ` +
-        "the bridge may be down, its route missing, a subprotocol not accepted, or a proxy stops WebSockets"
+        "426: address and origin are right; the bridge may be down, its route missing, the login or a subprotocol not " +
+        "accepted, or a proxy stops WebSockets"
       );
     case 429:
       return "429: there were too many requests";

@@ -32,18 +32,16 @@ test("what a plain request gets says why the WebSocket was not opened", async (t
   for (const [status, protocols, said] of [
     [
       426,
-      [],
-      `${answered}426: address, login and origin are right; the bridge may be down, its route missing, a subprotocol not accepted, ` +
-        "or a proxy stops WebSockets",
-    ],
-    [
-      426,
       ["token"],
-      `${answered}426: address and origin are right; a token in the subprotocols may be refused, the bridge may be down, ` +
-        "its route missing, a subprotocol not accepted, or a proxy stops WebSockets",
+      `${answered}426: address and origin are right; the bridge may be down, its route missing, the login or a subprotocol ` +
+        "not accepted, or a proxy stops WebSockets",
     ],
-    [401, [], `${answered}401: the login is missing or has expired`],
-    [401, ["token"], `${answered}401, which proves nothing: it has no subprotocols, and no token in them`],
+    [401, [], `${answered}401: log in, the login is missing or has expired`],
+    [
+      401,
+      ["token"],
+      `${answered}401, as it has no subprotocols: log in again, because a token in them may be refused; otherwise the bridge may be down`,
+    ],
     [403, [], `${answered}403: the gateway refuses this login or this program`],
     [404, [], `${answered}404: there is no such route`],
     [503, [], `${answered}503: the gateway, or what is behind it, fails`],

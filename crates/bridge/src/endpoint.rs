@@ -128,7 +128,7 @@ impl Endpoint {
                     self.session(request, grant)
                 }
                 RequestKind::WebSocket => match self.check_upgrade(&request) {
-                    Err(refusal) => Err(refusal),
+                    Err(refusal) => Err(self.or_login(&request, refusal).await),
                     Ok(accepted) => {
                         let grant = self.grant(&request, &mut requester).await;
                         self.websocket(request, grant, &accepted)

@@ -44,7 +44,7 @@ pub struct Accepted {
 /// A request that opens no session, to be answered as its methods say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// 400, 401, 403 or 426, or 204 for a preflight.
+    /// 400, 401, 403, 426 or 431, or 204 for a preflight.
     pub status: u16,
     /// A header with what would be accepted.
     pub header: Option<(&'static str, &'static str)>,
@@ -60,14 +60,27 @@ impl Policy {
     /// # Errors
     /// The answer to an invalid or forbidden handshake.
     pub fn check(&self, headers: &Headers<'_>) -> Result<Accepted, Refused> {
-        let origin = text(headers.origin, "Origin is not UTF-8")?.map(str::trim);
+        let page = self.page(headers.origin)?;
+        self.check_upgrade(headers).map_err(|refused| Refused { page, ..refused })
+    }
+
+    /// The refusal for a client with this `Origin`: other pages learn nothing of it.
+    pub fn refusal(&self, origin: Option<&[u8]>, refused: Refused) -> Refused {
+        match self.page(origin) {
+            Ok(page) => Refused { page, ..refused },
+            Err(forbidden) => forbidden,
+        }
+    }
+
+    /// The origin of the page, if a page sends the request.
+    fn page(&self, origin: Option<&[u8]>) -> Result<Option<String>, Refused> {
+        let origin = text(origin, "Origin is not UTF-8")?.map(str::trim);
         if let (Some(origins), Some(origin)) = (&self.origins, origin)
             && !origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
         {
             return Err(Refused::new(403, "this Origin may not open a session here"));
         }
-        let checked = self.check_upgrade(headers);
-        checked.map_err(|refused| Refused { page: origin.map(str::to_owned), ..refused })
+        Ok(origin.map(str::to_owned))
     }
 
     fn check_upgrade(&self, headers: &Headers<'_>) -> Result<Accepted, Refused> {
@@ -119,6 +132,16 @@ impl Refused {
         Self { status, header: None, reason, page: None }
     }
 
+    /// The same for a client without a valid identity, on a route that asks for one: the answer to a plain request says
+    /// first that the client must log in, and `reason` says why. Browsers hide it in the answer to an upgrade.
+    #[must_use]
+    pub fn or_login(self, reason: &'static str, challenge: &'static str) -> Self {
+        if self.status != 426 {
+            return self;
+        }
+        Self { status: 401, header: Some(("www-authenticate", challenge)), reason, ..self }
+    }
+
     /// The headers of the answer. Pages of allowed origins can read it, and with the user's cookies: an upgrade sends
     /// them too.
     ///
@@ -151,6 +174,7 @@ impl Refused {
             403 => "Forbidden",
             426 => "Upgrade Required",
             429 => "Too Many Requests",
+            431 => "Request Header Fields Too Large",
             _ => "Bad Request",
         };
         let trace = if trace_id.is_empty() { String::new() } else { format!(r#","trace_id":"{trace_id}""#) };
@@ -177,6 +201,9 @@ fn bad(reason: &'static str) -> Refused {
 fn lists(header: Option<&str>, token: &str) -> bool {
     header.is_some_and(|header| header.split(',').any(|item| item.trim().eq_ignore_ascii_case(token)))
 }
+
+/// The reason for clients without an identity.
+pub const LOG_IN: &str = "log in first: this route asks who you are";
 
 /// RFC 6455, section 4.1: "a nonce consisting of a randomly selected 16-byte value that has been base64-encoded"
 fn is_key(key: &str) -> bool {
@@ -293,6 +320,24 @@ mod tests {
         }
         let other = listed.check(&Headers { origin: Some(b"https://evil.example"), ..page }).unwrap_err();
         assert_eq!((other.status, other.headers()), (403, owned(&[("vary", "Origin"), problem])));
+    }
+
+    #[test]
+    fn plain_request_is_told_first_to_log_in() {
+        let listed = Policy { origins: Some(vec!["https://app.example".into()]), ..Policy::default() };
+        let page = Headers { method: b"GET", origin: Some(b"https://app.example"), ..Headers::default() };
+        for (headers, status) in [
+            (page, 401),
+            (Headers { origin: None, ..page }, 401),
+            (Headers { method: b"OPTIONS", preflight: Some(b"GET"), ..page }, 204),
+            (Headers { origin: Some(b"https://evil.example"), ..page }, 403),
+            (Headers { key: None, ..good() }, 400),
+        ] {
+            let refused = listed.check(&headers).unwrap_err();
+            let told = refused.clone().or_login(LOG_IN, "Bearer");
+            assert_eq!((told.status, &told.page), (status, &refused.page));
+            assert_eq!(told.header, (status == 401).then_some(("www-authenticate", "Bearer")));
+        }
     }
 
     #[test]

@@ -110,7 +110,7 @@ await until(
   () => `${last} is a refusal`,
   async () => {
     last = (await told(alice)).statuses.at(-1) ?? "";
-    return last.includes("a token in the subprotocols may be refused");
+    return last.includes("log in again, because a token in them may be refused");
   },
 );
 const tab = await alice.page.context().newPage();

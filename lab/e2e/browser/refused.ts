@@ -39,8 +39,8 @@ await elsewhere.addScriptTag({ content });
 await ask("kill bridge");
 assert.equal(
   await failure(url, elsewhere),
-  `the WebSocket was not opened: ${url} answers a plain request with 426: address, login and origin are right; the bridge may be down, ` +
-    "its route missing, a subprotocol not accepted, or a proxy stops WebSockets",
+  `the WebSocket was not opened: ${url} answers a plain request with 426: address and origin are right; the bridge may be down, ` +
+    "its route missing, the login or a subprotocol not accepted, or a proxy stops WebSockets",
   "CORS lets a page of another origin read it",
 );
 await ask("start bridge");

@@ -10,7 +10,7 @@ use prost_types::{Struct, Value as Typed};
 use serde_json::{Value, json};
 use sluicegate_harness::envoy::Vm;
 
-use crate::gateway::{Gateway, apisix, request, settings};
+use crate::gateway::{Gateway, PAGE, apisix, request, says, settings};
 use crate::socket::{PROFILES, sorted, start_configured, upgrade};
 
 /// A gateway whose routes ask for an identity.
@@ -76,6 +76,49 @@ fn other_text_than_a_token_is_refused() {
     }
 }
 
+/// Browsers hide why an upgrade is refused. A page asks with a plain request.
+#[test]
+fn page_can_ask_whether_it_must_log_in() {
+    let plain = |origin: &str| request("GET", "/pubsub").and("origin", origin);
+    let (log_in, malformed) = (Some("Bearer"), Some("Bearer error=\"invalid_token\""));
+    for gateway in of_tokens() {
+        for (request, status, challenge, detail) in [
+            (plain(PAGE), 401, log_in, "log in first: this route asks who you are"),
+            (
+                plain(PAGE).and("authorization", "Bearer a b"),
+                401,
+                malformed,
+                "the token is not a JSON Web Token of at most 8192 bytes",
+            ),
+            (plain(PAGE).and("cookie", "sid=a.b.c"), 426, None, "a WebSocket upgrade is expected here"),
+        ] {
+            let response = gateway.request(request).answered();
+            says(&response, status, detail);
+            let names =
+                ["www-authenticate", "access-control-allow-origin", "access-control-allow-credentials"];
+            let told = names.map(|name| response.headers.text(name));
+            assert_eq!(told, [challenge, Some(PAGE), Some("true")], "{gateway:?}");
+        }
+        let evil = plain("https://evil.example");
+        for request in [evil.clone(), evil.and("authorization", "Bearer a b")] {
+            let response = gateway.request(request).answered();
+            says(&response, 403, "this Origin may not open a session here");
+            assert_eq!(response.headers.text("access-control-allow-origin"), None, "{gateway:?}");
+        }
+        // The bridge decides, and its log has the client.
+        assert_eq!(gateway.request(upgrade()).forwarded().text("sluicegate-token"), None, "{gateway:?}");
+    }
+    for (identity, status) in [
+        (r#"{"from": "jwt_authn", "payload": "claims"}"#, 401),
+        (r#"{"from": "certificate", "subject": "dns_san"}"#, 401),
+        (r#"{"from": "token", "name": "main", "anonymous": true}"#, 426),
+    ] {
+        let vm = start_configured(&configuration("", &format!(r#""identity": {identity}"#)));
+        let response = Gateway::Envoy(PROFILES[0], vm).request(plain(PAGE)).answered();
+        assert_eq!(response.status(), status, "{identity}");
+    }
+}
+
 /// `envoy.config.core.v3.Metadata`.
 #[derive(Clone, PartialEq, Message)]
 struct Metadata {
@@ -136,7 +179,8 @@ fn claims_that_the_route_uses_are_bounded() {
     assert!(told(&of(3072)).is_some());
     for request in [upgrade(), request("GET", "/kafka/topics")] {
         let reason = "the claims of this identity that the route uses are more than 3072 bytes";
-        Gateway::Envoy(PROFILES[0], of(3073)).request(request).told(431, reason);
+        let response = Gateway::Envoy(PROFILES[0], of(3073)).request(request).answered();
+        says(&response, 431, reason);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Why a client has no identity.
 
 use sluicegate_identity::TokenError;
+use sluicegate_ws_session::handshake::LOG_IN;
 
 /// Why a client has no identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +24,7 @@ impl IdentityError {
     /// The reason for the client.
     pub(crate) fn text(self) -> &'static str {
         match self {
-            Self::Missing => "log in first: this route asks who you are",
+            Self::Missing => LOG_IN,
             Self::Expired => "the identity has expired, log in again",
             Self::Revoked => "the identity was revoked, log in again",
             Self::NotATime => "the claim `exp` of the identity is invalid: expected seconds since 1970",

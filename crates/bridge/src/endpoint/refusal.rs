@@ -435,6 +435,7 @@ mod tests {
             Refusal::Full { max_sessions: 1 },
             Refusal::Quota { max_sessions: 1 },
             Refusal::Handshake(refused(400)),
+            Refusal::Handshake(refused(401)),
             Refusal::Handshake(refused(403)),
             Refusal::Handshake(refused(426)),
             Refusal::Origin,

@@ -7,10 +7,11 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use sluicegate_protocol::metadata;
 use sluicegate_ws_session::Session;
-use sluicegate_ws_session::handshake::{Accepted, Headers, Policy};
+use sluicegate_ws_session::handshake::{Accepted, Headers, Policy, Refused};
 use tonic::body::Body;
 
 use super::Endpoint;
+use super::gateway::admission;
 use super::refusal::Refusal;
 use crate::session::{Granted, Transport};
 
@@ -22,6 +23,25 @@ impl Endpoint {
     ) -> Result<Accepted, Refusal> {
         self.check_origin(request.headers())?;
         check_handshake(request)
+    }
+
+    /// The refusal of a handshake. That of a plain request, with which a page asks why no session opens, says first that
+    /// the client must log in.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the wait for an issuer's keys.
+    pub(super) async fn or_login<B>(&self, request: &Request<B>, refusal: Refusal) -> Refusal {
+        let Refusal::Handshake(refused @ Refused { status: 426, .. }) = refusal else { return refusal };
+        let settings = self.settings.load_full();
+        let admission = admission(request.headers(), &settings.believed, None).await;
+        let served = admission.and_then(|admission| {
+            let holding = admission.holding(&settings.logged_claims);
+            holding.iter().try_for_each(|holding| self.serve(holding))
+        });
+        Refusal::Handshake(match served {
+            Err(Refusal::Identity(error)) => refused.or_login(error.text(), error.challenge()),
+            _ => refused,
+        })
     }
 
     /// A session over the connection itself, which it owns from the 101 response on.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message;
 use sluicegate_bridge::Bridge;
 use sluicegate_protocol::http_route::Resource;
-use sluicegate_protocol::metadata::{CLUSTER, CLUSTER_DEFINITION, READ, SUBPROTOCOL, WRITE};
+use sluicegate_protocol::metadata::{ACCESS, CLUSTER, CLUSTER_DEFINITION, READ, SUBPROTOCOL, WRITE};
 use sluicegate_protocol::{HttpRest, HttpRoute};
 use sluicegate_stack::raw::Raw;
 
@@ -167,11 +167,19 @@ async fn without_a_secret_only_pages_of_this_machine_get_in_over_http_1() {
         assert_eq!(response.header("access-control-allow-origin"), None);
     }
     // A page of this machine can read why no session opens.
-    let plain = upgrade(&[("origin", "http://localhost:3000")]).without("upgrade").bytes();
-    let response = Raw::connect(bridge.address()).await.ask(&plain).await;
+    let plain = upgrade(&[("origin", "http://localhost:3000")]).without("upgrade");
+    let asks = |whom| plain.clone().with(ACCESS, format!(r#"{{"identity":{{"from_gateway":true{whom}}}}}"#));
     let told = ["content-type", "access-control-allow-origin", "access-control-allow-credentials", "vary"];
-    let expected = ["application/problem+json", "http://localhost:3000", "true", "Origin"];
-    assert_eq!((response.status, told.map(|name| response.header(name))), (426, expected.map(Some)));
+    let expected = ["application/problem+json", "http://localhost:3000", "true", "Origin"].map(Some);
+    for (request, status, challenge) in [
+        (plain.clone(), 426, None),
+        (asks(""), 401, Some("Bearer")),
+        (asks(r#","anonymous":true"#), 426, None),
+    ] {
+        let response = Raw::connect(bridge.address()).await.ask(&request.bytes()).await;
+        assert_eq!((response.status, told.map(|name| response.header(name))), (status, expected));
+        assert_eq!(response.header("www-authenticate"), challenge);
+    }
     assert_eq!(refused(&bridge, "origin").await, 6);
 }
 

@@ -28,9 +28,11 @@ fn keys() -> Value {
 async fn client_without_an_identity_is_told_to_log_in(way: Way) {
     let stack = config(way, &keys(), BELIEVED).await.shared().await;
     assert_eq!(status(session(&stack, None).await), 401);
-    let answer = http(&stack, None, Request::get("/kafka/topics")).await;
-    assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Bearer")));
-    assert_eq!(answer.json()["detail"], "log in first: this route asks who you are");
+    for path in ["/kafka/topics", "/pubsub"] {
+        let answer = http(&stack, None, Request::get(path)).await;
+        assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Bearer")), "{path}");
+        assert_eq!(answer.json()["detail"], "log in first: this route asks who you are", "{path}");
+    }
     // The gateway itself refuses tokens that it cannot verify.
     let mut forged = token("alice", &json!({}), 600);
     forged.replace_range(forged.len() - 4.., "AAAA");
