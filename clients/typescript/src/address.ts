@@ -2,17 +2,21 @@
 
 /** @internal Undefined if a WebSocket can connect to the address. */
 export function addressProblem(url: string | URL): string | undefined {
-  const { document, location } = globalThis;
   let address: URL;
   try {
-    // Relative to the same base as for `WebSocket`: a page can have a <base>.
-    address = new URL(url, document?.baseURI ?? location?.href);
+    address = absolute(url);
   } catch {
     return "expected a complete URL such as wss://gateway.example/pubsub";
   }
   const { protocol, href } = address;
   if (!/^(ws|http)s?:$/.test(protocol)) return `expected ws: or wss:, got ${protocol}`;
   return href.includes("#") ? "expected a URL without a fragment (#)" : undefined;
+}
+
+/** @internal Relative to the same base as for `WebSocket`: a page can have a <base>. */
+export function absolute(url: string | URL): URL {
+  const { document, location } = globalThis;
+  return new URL(url, document?.baseURI ?? location?.href);
 }
 
 /** @internal Undefined if all subprotocols can be offered. */

@@ -58,7 +58,8 @@ export class Connections {
   reconnects = 0;
   readonly url: string | URL;
   readonly #options: ConnectOptions;
-  readonly #tell: (status: Status) => void;
+  /** False if the application does not listen. */
+  readonly #tell: (status: Status) => boolean;
   readonly #end = new AbortController();
   #connection: Promise<Connection> | undefined;
   #open: Connection | undefined;
@@ -76,8 +77,10 @@ export class Connections {
   #over: GateError | undefined;
   /** In a row. */
   #failures = 0;
+  /** What the console has said since the last connection. */
+  #warned: string | undefined;
 
-  constructor(url: string | URL, options: ConnectOptions, tell: (status: Status) => void) {
+  constructor(url: string | URL, options: ConnectOptions, tell: (status: Status) => boolean) {
     checkAddress(url, "connect: url");
     checkOptions(typeof options === "string" ? "a string" : options, "connect: options");
     // With `refresh`, the address can be a placeholder.
@@ -168,14 +171,19 @@ export class Connections {
         this.#lost(error);
       });
       this.#open = connection;
-      this.#explanation = undefined;
+      this.#explanation = this.#warned = undefined;
       this.#tell({ state: "open" });
       return connection;
     } catch (error) {
       signal.throwIfAborted();
       // Neither its text nor the error as a `cause`: both can have a token, and `console.error` prints causes.
       const failure = error instanceof GateError ? error : disconnected(REFRESH_FAILED);
-      this.#lost(failure);
+      const isHeard = this.#lost(failure);
+      // Other errors reject commands, and end subscriptions.
+      if (!isHeard && failure.retriable && failure.message !== this.#warned) {
+        this.#warned = failure.message;
+        console.warn(`sluicegate: ${failure.message}`);
+      }
       throw failure;
     }
   }
@@ -287,11 +295,11 @@ export class Connections {
     }
   }
 
-  #lost(error: GateError): void {
+  #lost(error: GateError): boolean {
     this.#connection = this.#open = undefined;
-    if (this.#end.signal.aborted) return;
+    if (this.#end.signal.aborted) return true;
     this.failure = error;
-    this.#tell({ state: "disconnected", error });
+    return this.#tell({ state: "disconnected", error });
   }
 }
 

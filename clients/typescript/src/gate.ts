@@ -40,8 +40,8 @@ import { checkSubscribe, type SubscribeOptions, Topics } from "./topics.ts";
  * Creates a client of a gateway's route. It connects when it is first used. When disconnected, it reconnects after a
  * random pause of at most 20 s, or at once if the network is back or a hidden page is shown. If a WebSocket is not
  * opened, browsers hide why: the client asks the same address once in an outage with a plain `GET`, with cookies, and
- * the error of its {@link Status} says what it got. It asks again after {@link Gate.reconnect}, and if address or
- * subprotocols change.
+ * the error of its {@link Status} says what it got. If nothing listens to `status`, the console says it. It asks again
+ * after {@link Gate.reconnect}, and if address or subprotocols change.
  *
  * @param url the address of the route, as `wss://gateway.example/pubsub`. In a page of the gateway, `/pubsub` is
  * enough.
@@ -55,30 +55,14 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Gate {
   return new Gate(url, options);
 }
 
-export interface Gate {
-  /**
-   * Calls `listener` whenever {@link Gate.status} has changed.
-   *
-   * @example
-   * ```ts
-   * gate.addEventListener("status", ({ detail }) => console.log(detail.state));
-   * ```
-   */
-  addEventListener(
-    type: "status",
-    listener: (event: CustomEvent<Status>) => void,
-    options?: Parameters<EventTarget["addEventListener"]>[2],
-  ): void;
-  /** As of any `EventTarget`. */
-  addEventListener(...args: Parameters<EventTarget["addEventListener"]>): void;
-}
-
 /**
  * A client of a gateway's route, created by {@link connect}. It dispatches `status` events, whose `detail` is a {@link
  * Status}. A wrong argument is a `TypeError` that names it, and nothing is sent.
  */
 export class Gate extends EventTarget {
   #status: Status = { state: "idle" };
+  /** Whether a listener of `status` was added. */
+  #isHeard = false;
   readonly #connections: Connections;
   readonly #commands: Commands;
 
@@ -88,8 +72,29 @@ export class Gate extends EventTarget {
     this.#connections = new Connections(url, options, (status) => {
       this.#status = status;
       this.dispatchEvent(new CustomEvent("status", { detail: status }));
+      return this.#isHeard;
     });
     this.#commands = new Commands(this.#connections);
+  }
+
+  /**
+   * Calls `listener` whenever {@link Gate.status} has changed.
+   *
+   * @example
+   * ```ts
+   * gate.addEventListener("status", ({ detail }) => console.log(detail.state));
+   * ```
+   */
+  override addEventListener(
+    type: "status",
+    listener: (event: CustomEvent<Status>) => void,
+    options?: Parameters<EventTarget["addEventListener"]>[2],
+  ): void;
+  /** As of any `EventTarget`. */
+  override addEventListener(...args: Parameters<EventTarget["addEventListener"]>): void;
+  override addEventListener(...args: any): void {
+    this.#isHeard ||= args[0] === "status";
+    super.addEventListener(...(args as Parameters<EventTarget["addEventListener"]>));
   }
 
   /** The `detail` of the last `status` event. */

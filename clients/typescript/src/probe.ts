@@ -1,33 +1,52 @@
 // Why a WebSocket was not opened: browsers hide the answer to an upgrade, but not the one to a plain request for the
 // same address.
 
-/** @internal Says what a plain request finds out. Never the query, which can have a token. */
+import { absolute } from "./address.ts";
+
+/**
+ * @internal Says what plain requests find out. Never the query, which can have a token. It asks at most three times: with
+ * everything that the page may send, whether anything answers that this page cannot read, and whether it does with the
+ * other scheme. The latter two have neither cookies nor a query, which must not travel without TLS.
+ */
 export async function explain(url: string | URL, protocols: string[], signal: AbortSignal): Promise<string> {
   const { location } = globalThis;
-  const address = new URL(url, location?.href);
-  address.protocol = address.protocol.replace("http", "ws");
-  const shown = `${address.protocol}//${address.host}${address.pathname}`;
+  const address = absolute(url);
+  const isTls = /^(http|ws)s/.test(address.protocol);
+  const at = (isTls: boolean) => `${isTls ? "wss" : "ws"}://${address.host}${address.pathname}`;
   const origin = location ? `the origin ${location.origin}` : "this program";
-  address.protocol = address.protocol.replace("ws", "http");
+  address.protocol = isTls ? "https" : "http";
   address.username = address.password = address.hash = "";
   const within = AbortSignal.any([signal, AbortSignal.timeout(WITHIN)]);
+  const ask = (url: URL, how: RequestInit) => fetch(url, { ...how, cache: "no-store", signal: within });
+  let code: string | undefined;
   try {
-    const { status, body } = await fetch(address, {
-      credentials: "include",
-      redirect: "manual",
-      cache: "no-store",
-      signal: within,
-    });
+    const { status, body } = await ask(address, { credentials: "include", redirect: "manual" });
     void body?.cancel().catch(() => {});
-    return `the WebSocket was not opened: ${shown} answers a plain request with ${meaning(status, protocols.length > 0, origin)}`;
-  } catch {
-    // A page can read every answer of its own origin.
-    const isOwn = location?.origin === address.origin;
+    return `${NOT_OPENED}${at(isTls)} answers a plain request with ${meaning(status, protocols.length > 0, origin)}`;
+  } catch (error) {
+    // Of Node.
+    code = (error as { cause?: { code?: string } }).cause?.code;
+  }
+  const root = new URL("/", address);
+  const answers = () => ask(root, { method: "HEAD", mode: "no-cors", credentials: "omit" }).then(YES, NO);
+  // A page can read every answer of its own origin, and a program those of every origin.
+  if (location && location.origin !== root.origin && (await answers())) {
     return (
-      `neither a WebSocket nor a plain request got an answer from ${shown}${isOwn ? "" : ` that ${origin} may read`}: ` +
-      `check whether the gateway is running, the address, TLS${isOwn ? "" : ", the login, and whether the gateway allows the origin"}`
+      `${NOT_OPENED}${at(isTls)} does not let ${origin} read its answer: list the origin in "origins" of the route; ` +
+      "otherwise the path may be wrong, or the gateway asks for a login"
     );
   }
+  // Without a port, the other scheme has another one.
+  if (root.port) {
+    root.protocol = isTls ? "http" : "https";
+    if (await answers()) {
+      return `${NOT_OPENED}expected ${at(!isTls)}, because ${root.host} ${isTls ? "answers without TLS" : "answers with TLS"}`;
+    }
+  }
+  return (
+    `nothing answers at ${address.host}${code ? ` (${code})` : ""}: the gateway may be stopped, ` +
+    `${isTls ? "its certificate not trusted, " : ""}or host or port wrong`
+  );
 }
 
 function meaning(status: number, hasProtocols: boolean, origin: string): string {
@@ -59,6 +78,9 @@ function meaning(status: number, hasProtocols: boolean, origin: string): string 
   }
 }
 
+const NOT_OPENED = "the WebSocket was not opened: ";
 const REDIRECT = "a redirect, as to a login";
+const YES = () => true;
+const NO = () => false;
 /** Milliseconds. */
 const WITHIN = 5000;

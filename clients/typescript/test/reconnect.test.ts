@@ -48,12 +48,6 @@ test("what a plain request gets says why the WebSocket was not opened", async (t
     [200, [], `${answered}200: there is no pubsub route of Sluicegate`],
     [0, [], `${answered}a redirect, as to a login`],
     [302, [], `${answered}a redirect, as to a login`],
-    [
-      undefined,
-      [],
-      "neither a WebSocket nor a plain request got an answer from wss://gateway:8443/pubsub that this program may read: " +
-        "check whether the gateway is running, the address, TLS, the login, and whether the gateway allows the origin",
-    ],
   ] as const) {
     const server = new Server();
     server.fails = 3;
@@ -73,6 +67,83 @@ test("what a plain request gets says why the WebSocket was not opened", async (t
     assert.equal(server.probes.length, 2, "again in the next outage");
     gate.close();
   }
+});
+
+test("a wrong origin, a wrong scheme and a missing server are told apart, and tokens stay in the first request", async (t) => {
+  const globals = globalThis as { location?: unknown };
+  t.after(() => delete globals.location);
+  const page = "http://app.example:3000";
+  const missing = (host: string) => `nothing answers at ${host} (ECONNREFUSED): the gateway may be stopped, `;
+  for (const [location, url, unreadable, said, probes] of [
+    [
+      page,
+      "ws://gateway:8080/pubsub?token=secret",
+      ["http://gateway:8080"],
+      `the WebSocket was not opened: ws://gateway:8080/pubsub does not let the origin ${page} read its answer: ` +
+        'list the origin in "origins" of the route; otherwise the path may be wrong, or the gateway asks for a login',
+      ["http://gateway:8080/"],
+    ],
+    [
+      page,
+      "wss://gateway:8080/pubsub?token=secret",
+      ["http://gateway:8080"],
+      "the WebSocket was not opened: expected ws://gateway:8080/pubsub, because gateway:8080 answers without TLS",
+      ["https://gateway:8080/", "http://gateway:8080/"],
+    ],
+    [
+      undefined,
+      "ws://gateway:8443/pubsub",
+      ["https://gateway:8443"],
+      "the WebSocket was not opened: expected wss://gateway:8443/pubsub, because gateway:8443 answers with TLS",
+      ["https://gateway:8443/"],
+    ],
+    [page, "/pubsub", [], `${missing("app.example:3000")}or host or port wrong`, ["https://app.example:3000/"]],
+    [
+      undefined,
+      "wss://gateway/pubsub",
+      ["http://gateway"],
+      `${missing("gateway")}its certificate not trusted, or host or port wrong`,
+      [],
+    ],
+  ] as const) {
+    if (location) globals.location = new globalThis.URL(location);
+    else delete globals.location;
+    const server = new Server();
+    server.fails = 1;
+    for (const origin of unreadable) server.unreadable.add(origin);
+    const gate = connect(url);
+    gate.addEventListener("status", ({ detail }) => {
+      if (detail.state === "waiting") gate.retryNow();
+    });
+    const failed = new Promise<string>((resolve) =>
+      gate.addEventListener("status", ({ detail }) => detail.error && resolve(detail.error.message)),
+    );
+    await gate.ping();
+    assert.equal(await failed, said);
+    assert.deepEqual(server.probes.slice(1), probes, url);
+    gate.close();
+  }
+});
+
+test("without a listener of `status`, the console says once why no connection is opened", async (t) => {
+  t.mock.method(Math, "random", () => 0.001);
+  const { mock } = t.mock.method(console, "warn", () => {});
+  const server = new Server();
+  server.status = 404;
+  const gate = connect(URL);
+  for (const count of [1, 2]) {
+    server.fails = 3;
+    await gate.ping();
+    server.cut();
+    assert.equal(mock.callCount(), count);
+  }
+  const [text] = mock.calls[0]!.arguments;
+  assert.match(text, /^sluicegate: the WebSocket was not opened: .*404: there is no such route$/);
+  gate.addEventListener("status", () => {});
+  server.fails = 3;
+  await gate.ping();
+  assert.equal(mock.callCount(), 2);
+  gate.close();
 });
 
 test("the reason is asked for again after `reconnect`, and for another address or other subprotocols", async (t) => {

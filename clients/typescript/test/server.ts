@@ -43,6 +43,8 @@ export class Server implements Topic {
   isApisix = false;
   /** The status that a plain request gets, if it gets one. */
   status: number | undefined;
+  /** The origins that answer plain requests with something that the client cannot read. */
+  readonly unreadable = new Set<string>();
   /** Plain requests. */
   readonly probes: string[] = [];
   /** Number of connections that have an error, and are not closed. */
@@ -58,9 +60,10 @@ export class Server implements Topic {
         super(server, url, protocols);
       }
     } as unknown as typeof WebSocket;
-    globalThis.fetch = (async (url: URL) => {
+    globalThis.fetch = (async (url: URL, { mode }: RequestInit) => {
       this.probes.push(`${url}`);
-      if (this.status === undefined) throw new TypeError("fetch failed");
+      const isAnswered = mode === "no-cors" ? this.unreadable.has(url.origin) : this.status !== undefined;
+      if (!isAnswered) throw Object.assign(new TypeError("fetch failed"), { cause: { code: "ECONNREFUSED" } });
       return { status: this.status };
     }) as typeof fetch;
   }

@@ -25,17 +25,18 @@ assert.equal(
   `the WebSocket was not opened: ${wrong} answers a plain request with 404: there is no such route`,
 );
 await ask("kill envoy");
-assert.equal(
-  await failure(url),
-  `neither a WebSocket nor a plain request got an answer from ${url}: ` +
-    "check whether the gateway is running, the address, TLS",
-);
+assert.equal(await failure(url), `nothing answers at ${gateway}: the gateway may be stopped, or host or port wrong`);
 await ask("start envoy");
 
 const server = createServer((_, response) => response.end());
 await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
 const elsewhere = await emptyPage(browser, `127.0.0.1:${(server.address() as AddressInfo).port}`);
 await elsewhere.addScriptTag({ content });
+assert.equal(
+  await failure(`wss://${gateway}/pubsub`, elsewhere),
+  `the WebSocket was not opened: expected ${url}, because ${gateway} answers without TLS`,
+);
+assert.match(await failure(wrong, elsewhere), /does not let the origin .* read its answer/);
 await ask("kill bridge");
 assert.equal(
   await failure(url, elsewhere),

@@ -200,8 +200,11 @@ fn quoted_texts_are_those_of_the_code() {
     let mut sources = String::new();
     let crates =
         ["backend", "bridge", "delivery", "dialect", "kafka", "nats", "reader", "telemetry", "ws-session"];
-    for folder in
-        crates.map(|name| format!("crates/{name}/src")).iter().map(String::as_str).chain(["wasm/src"])
+    for folder in crates
+        .map(|name| format!("crates/{name}/src"))
+        .iter()
+        .map(String::as_str)
+        .chain(["wasm/src", "clients/typescript/src"])
     {
         read_sources(&tools::workspace().join(folder), &mut sources);
     }
