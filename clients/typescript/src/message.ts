@@ -4,7 +4,7 @@ import { integer, members, name } from "./check.ts";
 import { bytes, type Content, Data, type Schema } from "./data.ts";
 import type { NatsMessage } from "./generated/pubsub_pb.ts";
 import type { CommandOptions } from "./options.ts";
-import { type HeaderFields, headers, read } from "./record.ts";
+import { type HeaderFields, headers, type NewHeader, read } from "./record.ts";
 
 /**
  * A message of a stream.
@@ -22,8 +22,8 @@ export interface StreamMessage<T = any> {
   readonly subject: string;
   /** The payload; it can be empty. */
   readonly data: Data<T>;
-  /** The headers, sorted by name. A name can be repeated; its values are in their order. */
-  readonly headers: readonly { readonly name: string; readonly value: Data }[];
+  /** The headers, sorted by key. A key can be repeated; its values are in their order. */
+  readonly headers: readonly { readonly key: string; readonly value: Data }[];
 }
 
 /**
@@ -74,8 +74,8 @@ export interface NewMessage {
   subject: string;
   /** The payload. `null` is empty. */
   data: Content;
-  /** The headers, at most 100; a name can be repeated. Names that begin with `Nats-` are rejected. */
-  headers?: { name: string; value?: Content }[];
+  /** The headers, at most 100; a key can be repeated. Keys that begin with `Nats-` are rejected. */
+  headers?: NewHeader[];
   /**
    * An idempotency key (`Nats-Msg-Id`). However often a message with the same `messageId` is published, the stream
    * stores it once within its duplicate window. By default none.
@@ -105,7 +105,7 @@ export function streamMessage<T>(stream: string, message: MessageFields, schema?
     timestamp: new Date(Number(timestamp)),
     subject,
     data: new Data(data, schema),
-    headers: headers.map(({ key, value = EMPTY }) => ({ name: key, value: new Data(value) })),
+    headers: headers.map(({ key, value = EMPTY }) => ({ key, value: new Data(value) })),
   };
 }
 
@@ -117,7 +117,7 @@ export function newMessage(message: NewMessage, at: string) {
     stream,
     subject,
     data: bytes(data, `${at}.data`),
-    headers: headers.map(({ name, value }) => ({ key: name, value: bytes(value, `${at}.headers`) })),
+    headers: headers.map(({ key, name, value }) => ({ key: key ?? name, value: bytes(value, `${at}.headers`) })),
     messageId,
   };
 }

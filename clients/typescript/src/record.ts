@@ -1,6 +1,6 @@
 // Records of Kafka as applications see them.
 
-import { command, date, duration, flag, integer, list, members, name, partition, schema } from "./check.ts";
+import { type Check, command, date, duration, flag, integer, list, members, name, partition, schema } from "./check.ts";
 import { type Content, Data, encode, type Schema } from "./data.ts";
 import type { Header, KafkaMessage } from "./generated/pubsub_pb.ts";
 import type { CommandOptions, WriteOptions } from "./options.ts";
@@ -23,8 +23,8 @@ export interface TopicRecord<T = any> {
   readonly key: Data | undefined;
   /** The value; `undefined` if it is null, which deletes the key from a compacted topic. */
   readonly value: Data<T> | undefined;
-  /** The headers in their order; a name can be repeated. */
-  readonly headers: readonly { readonly name: string; readonly value: Data | undefined }[];
+  /** The headers in their order; a key can be repeated. */
+  readonly headers: readonly { readonly key: string; readonly value: Data | undefined }[];
 }
 
 /**
@@ -73,11 +73,16 @@ export interface NewRecord {
   key?: Content;
   /** The value. `null` deletes the key from a compacted topic. */
   value: Content;
-  /** The headers, at most 100, in this order; a name can be repeated. */
-  headers?: { name: string; value?: Content }[];
+  /** The headers, at most 100, in this order; a key can be repeated. */
+  headers?: NewHeader[];
   /** The timestamp. By default the time at which it is written. */
   timestamp?: Date;
 }
+
+/** A header to write; `name` stands for `key`, too. Without a value, it is null, on NATS empty. */
+export type NewHeader =
+  | { key: string; name?: undefined; value?: Content }
+  | { name: string; key?: undefined; value?: Content };
 
 /** Where a record was written. */
 export interface Written {
@@ -112,7 +117,7 @@ export function record<T>(topic: string, partition: number, message: RecordField
     timestamp: new Date(Number(message.timestamp)),
     key: message.key && new Data(message.key),
     value: message.value && new Data(message.value, schema),
-    headers: message.headers.map(({ key, value }) => ({ name: key, value: value && new Data(value) })),
+    headers: message.headers.map(({ key, value }) => ({ key, value: value && new Data(value) })),
   };
 }
 
@@ -125,7 +130,7 @@ export function newRecord(topic: string, record: NewRecord, at: string) {
     partition,
     key: encode(key, `${at}.key`),
     value: encode(value, `${at}.value`),
-    headers: headers.map(({ name, value }) => ({ key: name, value: encode(value, `${at}.headers`) })),
+    headers: headers.map(({ key, name, value }) => ({ key: key ?? name, value: encode(value, `${at}.headers`) })),
     timestamp: timestamp && BigInt(timestamp.getTime()),
   };
 }
@@ -133,8 +138,14 @@ export function newRecord(topic: string, record: NewRecord, at: string) {
 /** {@link encode} checks contents. */
 const content = () => {};
 
+const [keyed, named] = ["key", "name"].map((key) => members({ [key]: name, value: content }, [key])) as [Check, Check];
+
 /** @internal */
-export const headers = list(members({ name, value: content }, ["name"]), "{ name, value }", 100);
+export const headers = list(
+  (header, at) => ((header as NewHeader)?.name === undefined ? keyed : named)(header, at),
+  "{ key, value }",
+  100,
+);
 
 const checkRecord = members({ partition, key: content, value: content, headers, timestamp: date }, ["value"]);
 

@@ -56,11 +56,19 @@ test("a wrong record is a TypeError, and nothing is written", async () => {
     ],
     [
       (gate) => gate.produce("t", { value: 1, headers: { a: "b" } }),
-      'produce: record.headers: expected a list of { name, value }, got {"a":"b"}',
+      'produce: record.headers: expected a list of { key, value }, got {"a":"b"}',
     ],
     [
-      (gate) => gate.produce("t", { value: 1, headers: [{ key: "a" }] }),
+      (gate) => gate.produce("t", { value: 1, headers: [{ key: "a", name: "a" }] }),
       "produce: record.headers[0].key is unknown: expected name, value",
+    ],
+    [
+      (gate) => gate.produce("t", { value: 1, headers: [{ value: "a" }] }),
+      'produce: record.headers[0].key is missing: got {"value":"a"}',
+    ],
+    [
+      (gate) => gate.produce("t", { value: 1, headers: [null] }),
+      "produce: record.headers[0]: expected an object with key, got null",
     ],
     [
       (gate) => gate.produce("t", { value: 1, partition: "0" }),

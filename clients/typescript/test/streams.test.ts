@@ -30,7 +30,7 @@ test("messages of a stream have their subject, data and headers", async () => {
   const stream = new Stream();
   new Server(stream);
   const gate = connect(URL);
-  const headers = [{ name: "type", value: "created" }, { name: "empty" }];
+  const headers = [{ key: "type", value: "created" }, { name: "empty" }];
   await gate.publish({ stream: "s", subject: "orders.eu", data: { id: 1 }, headers });
   const [message] = await take(gate.subscribe({ streams: "s", from: "earliest" }), 1);
   assert(message);
@@ -41,7 +41,7 @@ test("messages of a stream have their subject, data and headers", async () => {
   );
   assert.deepEqual(data.json(), { id: 1 });
   assert.deepEqual(
-    message.headers.map(({ name, value }) => [name, value.text()]),
+    message.headers.map(({ key, value }) => [key, value.text()]),
     [
       ["type", "created"],
       ["empty", ""],

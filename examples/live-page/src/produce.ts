@@ -28,7 +28,7 @@ export class ProduceForm {
 
   /** Returns whether this page wrote a record that arrived. If it is the last one written, tells how long it took. */
   arrived(record: TopicRecord): boolean {
-    const id = record.headers.find(({ name }) => name === HEADER)?.value?.text();
+    const id = record.headers.find(({ key }) => key === HEADER)?.value?.text();
     if (!id?.startsWith(PAGE)) return false;
     if (id === this.#id) {
       this.#returned = ` It came back through the subscription after ${duration(performance.now() - this.#start)}.`;
@@ -47,7 +47,7 @@ export class ProduceForm {
     const key = byId<HTMLInputElement>("key").value || null;
     const { value } = byId<HTMLInputElement>("value");
     try {
-      const headers = [{ name: HEADER, value: this.#id }];
+      const headers = [{ key: HEADER, value: this.#id }];
       const { partition, offset } = await this.#gate.produce(this.#topic, { key, value, headers });
       const place = offset < 0 ? `partition ${partition}` : `partition ${partition} at offset ${offset}`;
       this.#setWriting(false, `Written to ${place} after ${duration(performance.now() - this.#start)}.`);

@@ -78,7 +78,7 @@ Every field is optional; unknown fields are errors. --partition overrides "parti
 JSON lines with --stream, as `fetch --stream S --json` prints them, and with an optional message ID:
   {"subject","data","headers","message_id"}
   data and header values: a string, or {"base64": "…"} for other bytes
-  headers: [{"key","value"}, …]
+  headers: [{"key","value"}, …]; "name" stands for "key", too
   stream, sequence and timestamp are ignored
 Unknown fields are errors. --subject overrides "subject", --message-id overrides "message_id".
 

@@ -64,6 +64,7 @@ pub(crate) fn publish_message(line: &[u8]) -> Result<PublishMessage, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct HeaderObject<'a> {
+        #[serde(alias = "name")]
         key: String,
         #[serde(borrow)]
         value: Option<Given<'a>>,
@@ -119,10 +120,15 @@ mod tests {
     }
 
     #[test]
-    fn missing_fields_are_empty() {
+    fn missing_fields_are_empty_and_headers_have_a_key_or_a_name() {
         assert_eq!(publish_message(b"{}").unwrap(), PublishMessage::default());
-        let line = br#"{"subject":"a","data":null,"message_id":"7"}"#;
-        let want = PublishMessage { subject: "a".into(), message_id: "7".into(), ..Default::default() };
+        let line = br#"{"subject":"a","data":null,"message_id":"7","headers":[{"name":"h"}]}"#;
+        let want = PublishMessage {
+            subject: "a".into(),
+            message_id: "7".into(),
+            headers: vec![header("h", None)],
+            ..Default::default()
+        };
         assert_eq!(publish_message(line).unwrap(), want);
     }
 
@@ -132,6 +138,7 @@ mod tests {
             (&br#"{"payload":"v"}"#[..], "unknown field `payload`"),
             (br#"{"headers":["k","v"]}"#, "invalid type"),
             (br#"{"headers":[{"value":"v"}]}"#, "missing field `key`"),
+            (br#"{"headers":[{"key":"k","name":"n"}]}"#, "duplicate field `key`"),
             (br#"{"data":{"base64":"?"}}"#, "invalid base64"),
             (br#"{"data":1}"#, "expected a string"),
             (br#"{"subject":1}"#, "invalid type"),

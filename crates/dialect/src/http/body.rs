@@ -24,7 +24,8 @@ pub enum BodyError {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RecordHeader<'a> {
-    #[serde(borrow)]
+    // Version 3 of the Confluent REST Proxy calls it `name`.
+    #[serde(borrow, alias = "name")]
     key: Option<&'a RawValue>,
     #[serde(borrow)]
     value: Option<&'a RawValue>,

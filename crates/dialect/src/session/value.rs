@@ -24,6 +24,7 @@ pub(crate) fn header(wire::Header { key, value }: wire::Header) -> Header {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RecordHeader<'a> {
+    #[serde(alias = "name")]
     key: String,
     #[serde(borrow)]
     value: Option<&'a RawValue>,

@@ -103,7 +103,7 @@ async fn of_kafka(kafka: &Kafka, stack: &Stack) {
         place
     };
     let missing = "no-such-topic";
-    let header = json!([{"key": "h", "value": "x"}, {"key": "h", "value": null}]);
+    let header = json!([{"key": "h", "value": "x"}, {"name": "h", "value": null}]);
     for command in [
         json!({"id": 1, "ping": {"state": "s"}}),
         json!({"id": 10, "session": {}}),
@@ -247,6 +247,7 @@ async fn undocumented_commands_are_refused() {
         json!({"id": 1, "produce": {"records": [{"topic": "t", "value": 1, "key": 5}]}}),
         json!({"id": 1, "produce": {"records": [{"topic": "t", "value": 1, "key": {"base64": "YQ==", "x": 1}}]}}),
         json!({"id": 1, "produce": {"records": [{"topic": "t", "value": 1, "headers": [{"value": "x"}]}]}}),
+        json!({"id": 1, "produce": {"records": [{"topic": "t", "value": 1, "headers": [{"key": "h", "name": "h"}]}]}}),
         json!({"id": 1, "produce": {"records": [{"topic": "t"}]}}),
     ] {
         assert!(API.operation(&command).is_none(), "{command} is documented");

@@ -80,7 +80,7 @@ fn text_is_as_it_stands() {
 
 #[test]
 fn headers_are_a_list_of_names_and_base64() {
-    let body = r#"{"records":[{"value":1,"headers":[{"key":"b","value":"AA=="},{"key":"a"},{"key":"b","value":null}]}]}"#;
+    let body = r#"{"records":[{"value":1,"headers":[{"key":"b","value":"AA=="},{"name":"a"},{"key":"b","value":null}]}]}"#;
     let want = [header("b", Some(b"\0")), header("a", None), header("b", None)];
     assert_eq!(json(body)[0].headers, want);
     for (headers, status, want) in [
@@ -88,7 +88,12 @@ fn headers_are_a_list_of_names_and_base64() {
         ("[1]", 422, "records[0].headers[0]: expected an object"),
         ("[{}]", 422, "records[0].headers[0].key: expected a string"),
         (r#"[{"key":null}]"#, 422, "records[0].headers[0].key: expected a string"),
-        (r#"[{"key":"k","vlaue":""}]"#, 422, "headers[0]: unknown member vlaue, expected key or value"),
+        (
+            r#"[{"key":"k","vlaue":""}]"#,
+            422,
+            "headers[0]: unknown member vlaue, expected one of key, name, value",
+        ),
+        (r#"[{"key":"k","name":"k"}]"#, 422, "headers[0]: has a duplicate member"),
         (r#"[{"key":"k","value":1}]"#, 422, "records[0].headers[0].value: expected a padded base64 string"),
     ] {
         check(Format::Json, &format!(r#"{{"records":[{{"value":1,"headers":{headers}}}]}}"#), status, want);

@@ -137,6 +137,8 @@ fn records_are_written_in_the_format() {
         let want = Record { topic: "t".into(), partition: Some(3), key, value, headers, timestamp: Some(5) };
         assert_eq!(written(format, &members), Ok(want), "{format} {json}");
     }
+    let named = written("json", r#""value":null,"headers":[{"name":"h","value":"x"}]"#).unwrap();
+    assert_eq!(named.headers, [Header { key: "h".into(), value: bytes("x") }]);
     let value = |json: &str| written("json", &format!("\"value\":{json}")).unwrap().value;
     assert_eq!(value(r#"{ "base64" : "YQ==" , "n": 1.10 }"#), bytes(r#"{"base64":"YQ==","n":1.10}"#));
     assert_eq!(value("12345678901234567890123"), bytes("12345678901234567890123"));
@@ -160,6 +162,7 @@ fn record_outside_the_format_is_invalid() {
         ("json", r#""vlaue":1"#, "unknown field `vlaue`, ", expected),
         ("json", r#""keys":"u""#, "unknown field `keys`, ", expected),
         ("json", r#""headers":[{"value":"h"}]"#, "", "missing field `key`"),
+        ("json", r#""headers":[{"key":"h","name":"h"}]"#, "", "duplicate field `key`"),
         ("json", r#""topic":"u""#, "", "duplicate field `topic`"),
         ("xml", r#""key":"k""#, "unknown variant `xml`, ", "expected one of `json`, `text`, `base64`"),
     ] {
