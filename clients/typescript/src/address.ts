@@ -2,6 +2,8 @@
 
 /** @internal Undefined if a WebSocket can connect to the address. */
 export function addressProblem(url: string | URL): string | undefined {
+  // As a URL, its scheme is the host, or it is relative to the page.
+  if (HOST_AND_PORT.test(`${url}`)) return "expected ws:// or wss:// before the host";
   let address: URL;
   try {
     address = absolute(url);
@@ -27,5 +29,6 @@ export function protocolProblem(protocols: string[]): string | undefined {
     : `protocols[${index}] is not valid: expected letters, digits and !#$%&'*+-.^_\`|~, each subprotocol once`;
 }
 
+const HOST_AND_PORT = /^(\[[\da-f:.]+\]|[\w.-]+):\d+(?=[/?#]|$)/i;
 /** RFC 9110, section 5.6.2. */
 const TOKEN = /^[\w!#$%&'*+\-.^`|~]+$/;

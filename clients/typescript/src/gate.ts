@@ -340,10 +340,10 @@ export class Gate extends EventTarget {
    * const written = await gate.produce("orders", orders.map((order) => ({ key: order.id, value: order })));
    * ```
    */
-  produce(topic: string, records: NewRecord[], options?: WriteOptions): Promise<Written[]>;
+  produce(topic: string, records: ArrayLike<NewRecord>, options?: WriteOptions): Promise<Written[]>;
   async produce(
     topic: string,
-    content: NewRecord | NewRecord[],
+    content: NewRecord | ArrayLike<NewRecord>,
     options: WriteOptions = {},
   ): Promise<Written | Written[]> {
     name(topic, "produce: topic");
@@ -385,8 +385,11 @@ export class Gate extends EventTarget {
    * await gate.publish(orders.map((data) => ({ stream: "orders", subject: "orders.eu", data })));
    * ```
    */
-  publish(messages: NewMessage[], options?: WriteOptions): Promise<Published[]>;
-  async publish(content: NewMessage | NewMessage[], options: WriteOptions = {}): Promise<Published | Published[]> {
+  publish(messages: ArrayLike<NewMessage>, options?: WriteOptions): Promise<Published[]>;
+  async publish(
+    content: NewMessage | ArrayLike<NewMessage>,
+    options: WriteOptions = {},
+  ): Promise<Published | Published[]> {
     checkWrite(options, "publish: options");
     const messages = each(content, "publish: message", newMessage);
     const answer = await this.#commands.write(
@@ -504,8 +507,8 @@ export class Gate extends EventTarget {
 }
 
 /** The contract's form of one record or message, or of each of a list. */
-function each<C, R>(content: C | C[], at: string, of: (one: C, at: string) => R): R[] {
-  if (!Array.isArray(content)) return [of(content, at)];
+function each<C, R>(content: C | ArrayLike<C>, at: string, of: (one: C, at: string) => R): R[] {
+  if (!Array.isArray(content)) return [of(content as C, at)];
   checkBatch(content, `${at}s`);
   return content.map((one, index) => of(one, `${at}s[${index}]`));
 }

@@ -304,7 +304,10 @@ test("a wrong argument of `connect` is a TypeError that shows no token", () => {
   for (const [args, message] of [
     [[], "connect: url: expected the address of a route, got undefined"],
     [["/pubsub?token"], "connect: url: expected a complete URL such as wss://gateway.example/pubsub"],
-    [["token:8080/pubsub"], "connect: url: expected ws: or wss:, got token:"],
+    [["mailto:8080"], "connect: url: expected ws:// or wss:// before the host"],
+    [["127.0.0.1:8080/pubsub?token"], "connect: url: expected ws:// or wss:// before the host"],
+    [["[::1]:8080"], "connect: url: expected ws:// or wss:// before the host"],
+    [["token:/pubsub"], "connect: url: expected ws: or wss:, got token:"],
     [["ws://u:token@g/?token#"], "connect: url: expected a URL without a fragment (#)"],
     [[URL, "token"], 'connect: options: expected an object with protocols, refresh, signal, got "a string"'],
     [[URL, { protocols: "token" }], "connect: options.protocols: expected a list of strings"],

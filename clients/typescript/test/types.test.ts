@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
 
@@ -19,16 +22,41 @@ import type {
   Written,
 } from "../src/index.ts";
 
+const compile = (...args: string[]) =>
+  promisify(execFile)("npx", [
+    "tsc",
+    "--noEmit",
+    "--ignoreConfig",
+    "--strict",
+    "--target",
+    "es2022",
+    "--module",
+    "nodenext",
+    ...args,
+  ]);
+
 for (const [where, libraries] of [
   ["in browsers", ["--lib", "es2022,dom"]],
   ["in Node", ["--lib", "es2022", "--types", "node"]],
 ] as const) {
-  const options = ["--noEmit", "--ignoreConfig", "--strict", "--target", "es2022", "--module", "nodenext"];
-  const checked = promisify(execFile)("npx", ["tsc", ...options, ...libraries, "dist/tables.d.ts"]);
+  const checked = compile(...libraries, "dist/tables.d.ts");
   test(`the published types are complete ${where}`, async () => {
     await checked.catch(({ stdout, stderr }) => assert.fail(`${stdout}${stderr}`));
   });
 }
+
+test("the compiler names the wrong member of a record, and suggests none of a list's", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "types-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, "wrong.mts");
+  const calls = `gate.produce("t", { key: "k", vlaue: 1 }); gate.publish({ stream: "s", subject: "a", dta: 1 });`;
+  const gate = `declare const gate: import(${JSON.stringify(resolve("dist/index.js"))}).Gate;`;
+  writeFileSync(file, `${gate}\n${calls}\nexport {};\n`);
+  const failed: Promise<{ stdout?: string }> = compile("--lib", "es2022,dom", file).catch((error) => error);
+  const { stdout = "" } = await failed;
+  assert.match(stdout, /'vlaue' does not exist in type 'NewRecord'.*'dta' does not exist in type 'NewMessage'/s);
+  assert.doesNotMatch(stdout, /'(keys|values|at|some)'/);
+});
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 function same<A, B>(_: Same<A, B>): void {}

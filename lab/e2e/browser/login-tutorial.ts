@@ -85,6 +85,18 @@ await here.logIn("Bob");
 await here.shows(/You are bob.*planks of bob/s);
 assert.doesNotMatch(await here.page.innerText("body"), /alice/);
 
+// A logout in another tab ends the page's login with its token, and nothing of the user stays.
+for (const [person, own] of [
+  [alice, "alice"],
+  [there, "bob"],
+] as const) {
+  const tab = await person.page.context().newPage();
+  await tab.goto(`http://127.0.0.1:${provider}/session/end`);
+  await tab.getByRole("heading", { name: "Logged out" }).waitFor();
+  await person.shows(/Nobody is logged in.*log in again/s);
+  assert.doesNotMatch(await person.page.innerText("body"), new RegExp(`planks of ${own}`));
+}
+
 for (const { errors } of [alice, bob, here, there]) assert.deepEqual(errors, []);
 await browser.close();
 server.close();
