@@ -41,6 +41,8 @@ pub enum Fault {
     OffsetOutOfRange,
     /// The route or the bridge does not allow it.
     Forbidden,
+    /// The client's identity has expired, or was revoked.
+    Unauthenticated,
     /// The messaging system does not authorize the cluster's user.
     NotAuthorized,
     /// The topic or partition does not exist.
@@ -126,6 +128,7 @@ impl Fault {
             Self::Invalid
             | Self::OffsetOutOfRange
             | Self::Forbidden
+            | Self::Unauthenticated
             | Self::NotAuthorized
             | Self::NotFound
             | Self::Recreated
@@ -140,7 +143,7 @@ impl Fault {
         match self {
             Self::Invalid => Reason::InvalidCommand,
             Self::OffsetOutOfRange => Reason::OffsetOutOfRange,
-            Self::Forbidden => Reason::Denied,
+            Self::Forbidden | Self::Unauthenticated => Reason::Denied,
             Self::NotAuthorized => Reason::Unauthorized,
             Self::NotFound => Reason::NotFound,
             Self::Recreated => Reason::Recreated,

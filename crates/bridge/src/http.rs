@@ -39,7 +39,7 @@ use tokio::time::Instant;
 
 use self::accept::Accept;
 use self::headers::Headers;
-pub(crate) use self::problem::{Problem, ProblemKind};
+pub(crate) use self::problem::{INVALID_TOKEN, Problem, ProblemKind};
 pub(crate) use self::request_permits::RequestPermits;
 pub(crate) use self::response::Body;
 use self::response::Response;

@@ -25,6 +25,7 @@ use crate::drain::Drain;
 use crate::quota::Usage;
 use crate::{Activity, ClientKind, Listed, ListedSubscription, OpenClients};
 
+pub use self::audit::{IDENTITY_EXPIRED, IDENTITY_REVOKED};
 pub use self::person::Person;
 pub(crate) use self::standing::{Held, Standing};
 pub use self::standing::{Holding, Term, TermCause};
@@ -317,7 +318,7 @@ impl Grant {
         let Some(Holding { person, .. }) = self.holding() else { return Ok(read.await) };
         tokio::select! {
             biased;
-            () = person.revoked() => Err(denied(REVOKED)),
+            () = person.revoked() => Err(unauthenticated(REVOKED)),
             read = read => Ok(read),
         }
     }
@@ -384,14 +385,20 @@ fn denied(message: impl Into<String>) -> CommandError {
     CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, message)
 }
 
+fn unauthenticated(message: &str) -> CommandError {
+    CommandError::new(Fault::Unauthenticated, TOPIC_AUTHORIZATION_FAILED, message)
+}
+
 /// The reason of a refusal beyond a person's quota.
 const QUOTA: &str = "quota";
 /// The error of a read if the route grants none.
 pub(crate) const NOT_READABLE: &str = "this route does not let clients read";
-/// The error of a command after the grant's end.
-const ENDED: &str = "the session is over, open another one";
+/// The error of a command of a client that is not served for longer.
+const AGED: &str = "the session is over, open another one";
+/// The error of a command after the identity has expired.
+pub const EXPIRED: &str = "the identity has expired, log in again";
 /// The error of a command after the identity was revoked.
-const REVOKED: &str = "the identity was revoked, log in again";
+pub const REVOKED: &str = "the identity was revoked, log in again";
 /// The error of a write if the route grants none.
 pub(crate) const NOT_WRITABLE: &str = "this route does not let clients write";
 

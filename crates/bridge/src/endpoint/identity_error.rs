@@ -1,7 +1,10 @@
 //! Why a client has no identity.
 
+use sluicegate_delivery::grant;
 use sluicegate_identity::TokenError;
 use sluicegate_ws_session::handshake::LOG_IN;
+
+use crate::http::INVALID_TOKEN;
 
 /// Why a client has no identity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +28,8 @@ impl IdentityError {
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Missing => LOG_IN,
-            Self::Expired => "the identity has expired, log in again",
-            Self::Revoked => "the identity was revoked, log in again",
+            Self::Expired => grant::EXPIRED,
+            Self::Revoked => grant::REVOKED,
             Self::NotATime => "the claim `exp` of the identity is invalid: expected seconds since 1970",
             Self::NotText => "a claim of the identity is invalid: expected `iss`, `sub` and `jti` as text",
             Self::Token(error) => error.text(),
@@ -38,9 +41,7 @@ impl IdentityError {
     pub(crate) fn challenge(self) -> &'static str {
         match self {
             Self::Missing => "Bearer",
-            Self::Expired | Self::Revoked | Self::NotATime | Self::NotText | Self::Token(_) => {
-                "Bearer error=\"invalid_token\""
-            }
+            Self::Expired | Self::Revoked | Self::NotATime | Self::NotText | Self::Token(_) => INVALID_TOKEN,
         }
     }
 }

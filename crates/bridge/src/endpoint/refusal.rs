@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, header};
 use http_body_util::Full;
+use sluicegate_delivery::grant::{IDENTITY_EXPIRED, IDENTITY_REVOKED};
 use sluicegate_identity::TokenError;
 use sluicegate_protocol::{SESSION_PATH, metadata};
 use sluicegate_telemetry::traces;
@@ -248,8 +249,8 @@ impl Refusal {
             Self::Version => "version",
             Self::IdentityFromGateway => "identity_from_gateway",
             Self::Identity(IdentityError::Missing) => "identity_missing",
-            Self::Identity(IdentityError::Expired) => "identity_expired",
-            Self::Identity(IdentityError::Revoked) => "identity_revoked",
+            Self::Identity(IdentityError::Expired) => IDENTITY_EXPIRED,
+            Self::Identity(IdentityError::Revoked) => IDENTITY_REVOKED,
             Self::Identity(IdentityError::NotATime | IdentityError::NotText | IdentityError::Token(_)) => {
                 "identity_invalid"
             }

@@ -157,6 +157,7 @@ impl ProblemKind {
         match error.fault {
             Fault::Invalid | Fault::OffsetOutOfRange | Fault::Recreated => Self::Malformed,
             Fault::Forbidden => Self::Forbidden,
+            Fault::Unauthenticated => Self::Unauthenticated(INVALID_TOKEN),
             Fault::NotAuthorized => Self::NotAuthorized,
             Fault::NotFound => Self::NoTopic,
             Fault::TooLarge => Self::TooLarge,
@@ -192,6 +193,10 @@ impl Problem {
 
     /// The problem of a failed command or record.
     pub(super) fn failed(error: CommandError, system: System) -> Self {
+        if error.fault == Fault::Unauthenticated {
+            // As if the request had come a moment later.
+            return Self::new(ProblemKind::of(&error), error.message);
+        }
         let (kind, details) = (ProblemKind::of(&error), Details::of(&error, system));
         let CommandError { fault, mut message, retry_after, .. } = error;
         if let Some(advice) = kind.advice(system) {
@@ -278,6 +283,9 @@ impl Problem {
     }
 }
 
+/// The challenge to a client whose identity is not valid any more (RFC 6750, section 3.1).
+pub(crate) const INVALID_TOKEN: &str = "Bearer error=\"invalid_token\"";
+
 /// RFC 9457, section 3.1, with extension members.
 #[derive(Serialize)]
 struct Document<'a> {
@@ -331,11 +339,12 @@ mod tests {
         ProblemKind::UnknownOutcome,
     ];
 
-    const FAULTS: [(Fault, u16); 16] = [
+    const FAULTS: [(Fault, u16); 17] = [
         (Fault::Invalid, 400),
         (Fault::OffsetOutOfRange, 400),
         (Fault::Recreated, 400),
         (Fault::Forbidden, 403),
+        (Fault::Unauthenticated, 401),
         (Fault::NotAuthorized, 403),
         (Fault::NotFound, 404),
         (Fault::TooLarge, 413),
@@ -355,10 +364,10 @@ mod tests {
         let row = |kind: ProblemKind| {
             let (status, title, error_code) = kind.codes();
             let status = status.as_u16().to_string();
-            let faults = FAULTS.iter().map(|(fault, _)| CommandError::new(*fault, 0, ""));
-            let of_faults = faults.filter(|error| ProblemKind::of(error) == kind);
+            let errors = FAULTS.iter().map(|(fault, _)| CommandError::new(*fault, 0, ""));
+            let failed = errors.map(|error| Problem::failed(error, System::Kafka));
             let mut reasons = vec![kind.reason()];
-            reasons.extend(of_faults.map(|error| error.fault.reason()));
+            reasons.extend(failed.filter(|problem| problem.kind == kind).map(|problem| problem.reason));
             reasons.sort_unstable();
             reasons.dedup();
             reasons.retain(|reason| *reason != Reason::Unspecified);

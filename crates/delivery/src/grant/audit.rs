@@ -27,13 +27,21 @@ impl Grant {
         self.count_any_denied(kind, std::iter::once(error));
     }
 
-    /// Counts a command as denied if one of its errors says so.
+    /// Counts a command as denied if one of its errors says so. After the identity's end, it is refused.
     pub(super) fn count_any_denied<'a>(
         &self,
         kind: Kind,
         mut errors: impl Iterator<Item = &'a CommandError>,
     ) {
-        if let Some(error) = errors.find(|error| error.fault == Fault::Forbidden) {
+        let Some(error) =
+            errors.find(|error| [Fault::Forbidden, Fault::Unauthenticated].contains(&error.fault))
+        else {
+            return;
+        };
+        if error.fault == Fault::Unauthenticated {
+            let is_revoked = self.holding().is_some_and(|holding| holding.person.is_revoked());
+            self.log_refused(if is_revoked { IDENTITY_REVOKED } else { IDENTITY_EXPIRED });
+        } else {
             self.activity.denied();
             let (right, topic) = match error.lacks.as_deref() {
                 Some(MissingRight { right, topic }) => (Some(*right), topic.as_deref()),
@@ -60,3 +68,8 @@ impl Grant {
         log.log(self.client, client, event);
     }
 }
+
+/// The reason of a refusal after the identity has expired.
+pub const IDENTITY_EXPIRED: &str = "identity_expired";
+/// The reason of a refusal after the identity was revoked.
+pub const IDENTITY_REVOKED: &str = "identity_revoked";

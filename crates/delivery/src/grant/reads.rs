@@ -208,9 +208,11 @@ impl Grant {
         let granted = self.check_read(topic).and_then(|()| self.check_table(topic));
         self.counted(Kind::Fetch, granted)?;
         let found = self.cluster.look_up(self.client, topic, key, self.within_term(LOOK_UP_TIME));
-        let found = self.unless_revoked(self.cluster.measured(Kind::Fetch, found)).await??;
+        let found = self.unless_revoked(self.cluster.measured(Kind::Fetch, found)).await?;
+        // The grant can have ended meanwhile, and the wait with it.
+        self.check_read(topic).inspect_err(|error| self.count_denied(Kind::Fetch, error))?;
         let rows = self.rows(topic)?;
-        for (partition, record) in found {
+        for (partition, record) in found? {
             let record = Chunk { count: 1, messages: record, ..Chunk::nothing(0, Ends::UNKNOWN) };
             let (granted, _) = select_rows(record, &rows);
             if granted.count > 0 {

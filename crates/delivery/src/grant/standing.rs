@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use sluicegate_backend::CommandError;
+use sluicegate_backend::{CommandError, Fault};
 use sluicegate_rights::{Rights, Topics};
 use sluicegate_telemetry::metrics::SessionEnd;
 use tokio::sync::Notify;
@@ -11,7 +11,7 @@ use tokio::sync::futures::Notified;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{ENDED, NOT_READABLE, NOT_WRITABLE, Person, REVOKED, denied};
+use super::{AGED, EXPIRED, NOT_READABLE, NOT_WRITABLE, Person, REVOKED, denied, unauthenticated};
 use crate::cluster::{READ, WRITE};
 
 /// The rights of one client and their end, shared by all clones of its grant.
@@ -181,10 +181,17 @@ impl Held {
     }
 
     fn check(&self) -> Result<(), CommandError> {
-        match (&self.holding, self.term()) {
-            (Some(holding), _) if holding.person.is_revoked() => Err(denied(REVOKED)),
-            (_, Some(term)) if term.at <= Instant::now() => Err(denied(ENDED)),
-            _ => Ok(()),
+        let over = self.term().filter(|term| term.at <= Instant::now());
+        match (&self.holding, over) {
+            (Some(holding), _) if holding.person.is_revoked() => Err(unauthenticated(REVOKED)),
+            (_, Some(Term { cause: TermCause::Identity | TermCause::Revoked, .. })) => {
+                Err(unauthenticated(EXPIRED))
+            }
+            // The same client can come back.
+            (_, Some(Term { cause: TermCause::Age | TermCause::Operator, .. })) => {
+                Err(CommandError::new(Fault::Transient, 0, AGED).with_retry())
+            }
+            (_, None) => Ok(()),
         }
     }
 }

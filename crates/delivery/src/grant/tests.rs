@@ -71,12 +71,14 @@ async fn renewal_takes_topics_from_reads_that_wait() {
 #[tokio::test(start_paused = true)]
 async fn grant_ends_at_the_first_of_expiry_and_age() {
     let after = |seconds| Instant::now() + Duration::from_secs(seconds);
-    for (expires, aged, cause) in [(1, 2, TermCause::Identity), (2, 1, TermCause::Age)] {
+    let ends =
+        [(1, 2, TermCause::Identity, Fault::Unauthenticated), (2, 1, TermCause::Age, Fault::Transient)];
+    for (expires, aged, cause, fault) in ends {
         let began = Instant::now();
         let grant = grant("0").held(Some(alice(Some(after(expires)))), Some(after(aged)));
         assert_eq!(grant.ended().await, cause);
         assert_eq!(began.elapsed(), Duration::from_secs(1));
-        assert_eq!(grant.check_read("0").err().map(|error| error.fault), Some(Fault::Forbidden));
+        assert_eq!(grant.check_read("0").err().map(|error| error.fault), Some(fault));
         // Its age is not renewed.
         grant.renew(Rights::all(), alice(Some(after(9))));
         assert_eq!(grant.check_read("0").is_ok(), cause == TermCause::Identity);
@@ -91,7 +93,8 @@ async fn revocation_ends_reads_that_wait() {
     let mut waiter = ();
     let waits = grant.fetch(log("60000"), 0, ReadBounds::default(), &mut waiter);
     let (fetched, cause, ()) = tokio::join!(waits, grant.ended(), async { holding.person.revoke() });
-    assert_eq!((fetched.err().map(|error| error.fault), cause), (Some(Fault::Forbidden), TermCause::Revoked));
+    let fault = fetched.err().map(|error| error.fault);
+    assert_eq!((fault, cause), (Some(Fault::Unauthenticated), TermCause::Revoked));
     assert_eq!(began.elapsed(), Duration::ZERO);
     assert!(grant.check_read("60000").is_err());
 }

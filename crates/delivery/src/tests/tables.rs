@@ -519,3 +519,17 @@ async fn tenant_that_fills_a_topic_takes_no_table_from_others() {
     holder.settle().await;
     assert_eq!(holder.held.len(), 81 + 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn look_up_ends_with_the_identity_that_it_was_begun_with() {
+    let logs = logs(1);
+    logs.change(|state| state.silent = Some(0));
+    let person = Arc::new(Person::new(None, None, None, None));
+    let expires = Some(Instant::now() + Duration::from_secs(1));
+    let grant = Grant::all(&logs.cluster()).with_tables(Topics::default());
+    let grant = grant.held(Some(Holding { person, expires }), None);
+    let began = Instant::now();
+    let found = grant.look_up(TOPIC, b"a").await;
+    assert_eq!(found.err().map(|error| error.fault), Some(Fault::Unauthenticated));
+    assert_eq!(began.elapsed(), Duration::from_secs(1));
+}

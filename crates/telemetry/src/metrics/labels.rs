@@ -140,6 +140,7 @@ impl WriteFailure {
             Fault::Invalid
             | Fault::OffsetOutOfRange
             | Fault::Forbidden
+            | Fault::Unauthenticated
             | Fault::NotFound
             | Fault::Recreated
             | Fault::TooLarge

@@ -1,6 +1,6 @@
 //! The resources of a cluster, mostly of NATS.
 
-use sluicegate_delivery::grant::Grant;
+use sluicegate_delivery::grant::{Grant, Holding, Person};
 use sluicegate_delivery::testing::script::Script;
 
 use super::super::tests::{headers, rest, told};
@@ -8,9 +8,13 @@ use super::*;
 
 /// Asks for JSON or events of a scripted cluster.
 async fn ask(system: System, method: Method, target: &str) -> Response {
-    let (cluster, _) = Script::cluster_of(system, 1 << 20);
+    ask_with(&Grant::all(&Script::cluster_of(system, 1 << 20).0), method, target).await
+}
+
+async fn ask_with(grant: &Grant, method: Method, target: &str) -> Response {
     let accept = if target.contains("/events") { "text/event-stream" } else { "application/json" };
-    crate::http::ask(&Grant::all(&cluster), &rest(target), method, &headers(&[("accept", accept)]), "").await
+    let lines = [("accept", accept), ("content-type", "application/json")];
+    crate::http::ask(grant, &rest(target), method, &headers(&lines), "").await
 }
 
 #[tokio::test]
@@ -72,5 +76,41 @@ fn errors_of_streams_are_not_those_of_the_proxies() {
         ("/streams/s/messages?sequence=1", false),
     ] {
         assert_eq!(!error_types(target).is_empty(), want, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn identity_that_ends_after_admission_is_not_served_either() {
+    let (kafka, nats) = (System::Kafka, System::Nats);
+    for (system, method, target) in [
+        (kafka, Method::GET, "/topics"),
+        (kafka, Method::GET, "/topics/0"),
+        (kafka, Method::GET, "/topics/0/records"),
+        (kafka, Method::GET, "/topics/0/partitions/0/records?offset=0"),
+        (kafka, Method::GET, "/topics/0/partitions/0/offsets"),
+        (kafka, Method::GET, "/topics/0/events"),
+        (kafka, Method::GET, "/topics/0/table/k"),
+        (kafka, Method::POST, "/topics/0"),
+        (nats, Method::GET, "/streams"),
+        (nats, Method::GET, "/streams/0/messages?sequence=1"),
+        (nats, Method::POST, "/streams/0"),
+    ] {
+        for is_revoked in [false, true] {
+            let person = Arc::new(Person::new(Some("i".into()), Some("alice".into()), None, None));
+            let expires = (!is_revoked).then(tokio::time::Instant::now);
+            let grant = Grant::all(&Script::cluster_of(system, 1 << 20).0);
+            let grant = grant.held(Some(Holding { person: Arc::clone(&person), expires }), None);
+            if is_revoked {
+                person.revoke();
+            }
+            let response = ask_with(&grant, method.clone(), target).await;
+            let challenge = response.headers.iter().find(|(name, _)| *name == http::header::WWW_AUTHENTICATE);
+            let challenge = challenge.map(|(_, challenge)| challenge.as_str());
+            assert_eq!(challenge, Some(r#"Bearer error="invalid_token""#), "{method} {target}");
+            let (status, body) = told(response);
+            let word = if is_revoked { "revoked" } else { "expired" };
+            assert!(status == 401 && body.contains(word), "{method} {target}: {status} {body}");
+            assert!(!body.contains("reason"), "as at the entrance: {body}");
+        }
     }
 }
