@@ -103,6 +103,8 @@ pub struct Config {
     pub deprecations: Vec<String>,
     /// Tells which keys another configuration changes.
     pub(crate) fingerprint: Fingerprint,
+    /// Mistakes in files of lists, whose other entries count.
+    pub warnings: Vec<Problem>,
 }
 
 /// `log_format`.
@@ -263,6 +265,7 @@ impl Config {
             ignored_variables,
             deprecations,
             fingerprint,
+            warnings: problems.take_warnings(),
         };
         root.end(&mut problems);
         if has_second && !has_secret {

@@ -45,7 +45,8 @@ fn main() -> ExitCode {
     };
     if arguments.check {
         let ignored = config.ignored_variables.iter().map(|variable| format!("{variable}: {IGNORED}"));
-        print_problems(ignored.chain(config.deprecations.iter().cloned()));
+        let warnings = config.warnings.iter().map(Problem::to_string);
+        print_problems(ignored.chain(config.deprecations.iter().cloned()).chain(warnings));
         return if arguments.connect { connect(&source, &config) } else { ExitCode::SUCCESS };
     }
     let log = match logging::start(config.log_format, filter) {
@@ -99,7 +100,7 @@ async fn serve(mut source: Source, config: Config, log: &Log) -> Result<(), Stri
         tracing::warn!(?variables, event = "variables_ignored", "unknown configuration variables ignored");
     }
     raise_descriptors();
-    warn_of_deprecated_keys(&config);
+    warn_of_mistakes(&config);
     warn_of_few_descriptors(&config.limits);
     let [mut terminate, mut interrupt, mut hangup] =
         signals().map_err(|error| format!("listen for signals: {error}"))?;
@@ -117,7 +118,7 @@ async fn serve(mut source: Source, config: Config, log: &Log) -> Result<(), Stri
             let (source, loaded) = reload(source).await.map_err(|error| format!("reload: {error}"))?;
             let loaded = loaded.map(|(config, filter)| {
                 log.set(filter);
-                warn_of_deprecated_keys(&config);
+                warn_of_mistakes(&config);
                 warn_of_few_descriptors(&config.limits);
                 config
             });
@@ -135,9 +136,12 @@ async fn serve(mut source: Source, config: Config, log: &Log) -> Result<(), Stri
     Ok(())
 }
 
-fn warn_of_deprecated_keys(config: &Config) {
+fn warn_of_mistakes(config: &Config) {
     for deprecation in &config.deprecations {
         tracing::warn!(event = "key_deprecated", "{deprecation}");
+    }
+    for warning in &config.warnings {
+        tracing::warn!(event = "entries_skipped", "{warning}");
     }
 }
 

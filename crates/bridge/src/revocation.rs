@@ -2,15 +2,16 @@
 
 mod topic;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use sluicegate_delivery::grant::Person;
-use sluicegate_identity::{Identified, MAX_ENTRIES, Revocation, Revocations};
+use sluicegate_identity::{Identified, MAX_ENTRIES, Revocation, RevocationList, Revocations};
 use sluicegate_telemetry::metrics::RevocationMetrics;
+use sluicegate_telemetry::rate_limit::RateLimit;
 use tokio::sync::watch;
 
 pub(crate) use self::topic::follow;
@@ -22,6 +23,8 @@ pub(crate) struct Revoked {
     people: Mutex<People>,
     /// Whether the topic was read to its end once, or there is none.
     is_complete: watch::Sender<bool>,
+    /// Of log lines about invalid records.
+    warnings: RateLimit,
     metrics: RevocationMetrics,
 }
 
@@ -54,12 +57,13 @@ pub(crate) enum NotServed {
 
 impl Revoked {
     /// Nothing but what is `listed`. With `has_topic`, nobody is served before it was read.
-    pub(crate) fn new(listed: &[Revocation], has_topic: bool, metrics: RevocationMetrics) -> Self {
+    pub(crate) fn new(listed: &RevocationList, has_topic: bool, metrics: RevocationMetrics) -> Self {
         let revoked = Self {
             known: Mutex::default(),
             all: ArcSwap::default(),
             people: Mutex::default(),
             is_complete: watch::Sender::new(!has_topic),
+            warnings: RateLimit::default(),
             metrics,
         };
         revoked.list(listed);
@@ -93,9 +97,19 @@ impl Revoked {
         let _ = self.is_complete.subscribe().wait_for(|is_complete| *is_complete).await;
     }
 
-    /// Replaces the listed revocations.
-    pub(crate) fn list(&self, listed: &[Revocation]) {
-        listed.clone_into(&mut self.known.lock().listed);
+    /// Replaces the listed revocations. While the list has invalid lines, nothing is taken back: each of them may be one
+    /// that is known.
+    pub(crate) fn list(&self, listed: &RevocationList) {
+        let RevocationList { entries, invalid, .. } = listed;
+        let mut known = self.known.lock();
+        let before = std::mem::replace(&mut known.listed, entries.clone());
+        if *invalid > 0 {
+            let present: HashSet<&Revocation> = entries.iter().collect();
+            let missing = before.into_iter().filter(|entry| !present.contains(entry));
+            known.listed.extend(missing.take(MAX_ENTRIES));
+        }
+        drop(known);
+        self.metrics.invalid_lines(*invalid);
         self.publish();
     }
 
@@ -181,14 +195,19 @@ mod tests {
     }
 
     fn revoked(has_topic: bool) -> Revoked {
-        Revoked::new(&[], has_topic, RevocationMetrics::default())
+        Revoked::new(&RevocationList::default(), has_topic, RevocationMetrics::default())
+    }
+
+    /// A list with so many lines that are invalid.
+    fn list(entries: &[Revocation], invalid: usize) -> RevocationList {
+        RevocationList { entries: entries.to_vec(), invalid, first_invalid: None }
     }
 
     #[test]
     fn people_are_served_until_they_are_revoked() {
         let (revoked, [alice, bob]) = (revoked(false), ["alice", "bob"].map(person));
         assert_eq!([&alice, &bob].map(|person| revoked.serve(person)), [Ok(()), Ok(())]);
-        revoked.list(&[entry(r#"{"jti":"alice","until":9999999999}"#)]);
+        revoked.list(&list(&[entry(r#"{"jti":"alice","until":9999999999}"#)], 0));
         assert_eq!((alice.is_revoked(), bob.is_revoked()), (true, false));
         assert_eq!(revoked.serve(&person("alice")), Err(NotServed::Revoked));
         let person_of = r#"{"iss":"i","sub":"bob","issued_until":5,"until":9999999999}"#;
@@ -198,8 +217,21 @@ mod tests {
         assert_eq!(revoked.serve(&person("bob")), Err(NotServed::Revoked));
         // A record without a value takes the one before back, and a list does so with what it leaves out.
         revoked.put(b"k", None);
-        revoked.list(&[]);
+        revoked.list(&list(&[], 0));
         assert_eq!(["alice", "bob"].map(|name| revoked.serve(&person(name))), [Ok(()), Ok(())]);
+    }
+
+    #[test]
+    fn list_with_invalid_lines_revokes_more_and_takes_nothing_back() {
+        let revoked = revoked(false);
+        let of = |name: &str| entry(&format!(r#"{{"jti":"{name}","until":9999999999}}"#));
+        let served = || ["alice", "bob"].map(|name| revoked.serve(&person(name)).is_ok());
+        revoked.list(&list(&[of("alice")], 0));
+        assert_eq!(served(), [false, true]);
+        revoked.list(&list(&[of("bob")], 1));
+        assert_eq!(served(), [false, false]);
+        revoked.list(&list(&[of("bob")], 0));
+        assert_eq!(served(), [true, false]);
     }
 
     #[test]

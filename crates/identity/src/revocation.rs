@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// An identity that is revoked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Revocation {
     /// The identity.
     pub of: Revoked,
@@ -15,7 +15,7 @@ pub struct Revocation {
 }
 
 /// The identities that an entry revokes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Revoked {
     /// The token with this `jti`.
     Token {
@@ -33,6 +33,17 @@ pub enum Revoked {
         /// Identities with `iat` at this time or earlier, in seconds since 1970, and without `iat`.
         issued_until: i64,
     },
+}
+
+/// A list of revocations, one on each line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RevocationList {
+    /// The lines that are revocations.
+    pub entries: Vec<Revocation>,
+    /// The number of lines that are none. Empty ones do not count.
+    pub invalid: usize,
+    /// The number of the first of them, from 1 on, and the expected form.
+    pub first_invalid: Option<(usize, &'static str)>,
 }
 
 /// An identity that can be revoked, by its claims.
@@ -83,14 +94,23 @@ impl Revocation {
             _ => Err(EXPECTED),
         }
     }
+}
 
-    /// Parses a text with one on each line. Empty lines count for nothing.
-    ///
-    /// # Errors
-    /// The number of the first line that is none, from 1 on, and the expected form.
-    pub fn parse_lines(text: &str) -> Result<Vec<Self>, (usize, &'static str)> {
-        let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
-        lines.map(|(line, number)| Self::parse(line.as_bytes()).map_err(|error| (number, error))).collect()
+impl RevocationList {
+    /// Parses a file. A line that is torn or invalid spoils no other.
+    pub fn parse(file: &[u8]) -> Self {
+        let mut list = Self::default();
+        let lines = file.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).zip(1..);
+        for (line, number) in lines.filter(|(line, _)| !line.is_empty()) {
+            match Revocation::parse(line) {
+                Ok(entry) => list.entries.push(entry),
+                Err(expected) => {
+                    list.invalid = list.invalid.saturating_add(1);
+                    list.first_invalid.get_or_insert((number, expected));
+                }
+            }
+        }
+        list
     }
 }
 
@@ -190,10 +210,22 @@ mod tests {
     }
 
     #[test]
-    fn line_that_is_no_entry_is_named() {
+    fn lines_that_are_no_entries_spoil_no_others() {
         let good = r#"{"jti":"t","until":9}"#;
-        assert_eq!(Revocation::parse_lines(&format!("{good}\r\n\n{good}\n")).map(|all| all.len()), Ok(2));
-        assert_eq!(Revocation::parse_lines(&format!("\n{good}\nx\n")).map_err(|(line, _)| line), Err(3));
+        for (file, entries, invalid) in [
+            (format!("{good}\r\n\n \t\n{good}\n"), 2, None),
+            (format!("\n{good}\nx\n{good}\n[]"), 2, Some((2, 3))),
+            (format!("{{\"jti\":\"t\",\"un{good}\n{good}"), 1, Some((1, 1))),
+            (format!("{good}\n{}", "x".repeat(2000)), 1, Some((1, 2))),
+            (String::new(), 0, None),
+        ] {
+            let list = RevocationList::parse(file.as_bytes());
+            let told = list.first_invalid.map(|(line, _)| (list.invalid, line));
+            assert_eq!((list.entries.len(), told), (entries, invalid), "{file}");
+        }
+        // A line that ends within a character.
+        let torn = [&b"{\"jti\":\"\xC3\n"[..], good.as_bytes()].concat();
+        assert_eq!(RevocationList::parse(&torn).entries.len(), 1);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub enum Place {
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     all: Vec<Problem>,
+    warnings: Vec<Problem>,
     unreadable: bool,
 }
 
@@ -39,6 +40,16 @@ impl Problems {
     pub(super) fn add_unreadable(&mut self, problem: impl Into<String>) {
         self.add("", problem);
         self.unreadable = true;
+    }
+
+    /// A mistake in a file that the rest of the configuration does not depend on.
+    pub(super) fn warn(&mut self, place: impl Into<Place>, problem: impl Into<String>) {
+        self.warnings.push(Problem { place: place.into(), problem: problem.into() });
+    }
+
+    /// All warnings so far.
+    pub(super) fn take_warnings(&mut self) -> Vec<Problem> {
+        std::mem::take(&mut self.warnings)
     }
 
     pub(super) fn into_result<T>(self, value: T) -> Result<T, Vec<Problem>> {

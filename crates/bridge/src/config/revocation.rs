@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sluicegate_identity::Revocation as Entry;
+use sluicegate_identity::RevocationList;
 use sluicegate_rights::Pattern;
 
 use super::keys;
@@ -13,8 +13,8 @@ use super::value_file;
 /// `[revocation]`.
 #[derive(Debug, Default)]
 pub struct Revocation {
-    /// The entries of `list_file`. Default: none.
-    pub listed: Vec<Entry>,
+    /// `list_file`. Default: an empty list.
+    pub listed: RevocationList,
     /// Where others are read. Default: nowhere.
     pub topic: Option<Topic>,
 }
@@ -30,7 +30,7 @@ pub struct Topic {
 
 pub(super) fn parse(mut table: Section, problems: &mut Problems) -> Revocation {
     let file = table.path(keys::REVOCATION_FILE.short(), problems);
-    let listed = file.map(|path| read(&path)).transpose();
+    let listed = file.map(|path| read(&path, problems)).transpose();
     let listed = listed.map_err(|problem| problems.add(keys::REVOCATION_FILE.name.to_owned(), problem));
     let name = table.text(keys::REVOCATION_TOPIC.short(), problems);
     let is_name = |name: &String| matches!(Pattern::parse(name), Some(Pattern::Name(_)));
@@ -47,10 +47,17 @@ pub(super) fn parse(mut table: Section, problems: &mut Problems) -> Revocation {
     Revocation { listed: listed.ok().flatten().unwrap_or_default(), topic }
 }
 
-fn read(path: &Path) -> Result<Vec<Entry>, String> {
-    let text = value_file::read_up_to(path, MAX_FILE_BYTES)?;
-    let problem = |(line, expected)| format!("{}: line {line}: {expected}", path.display());
-    Entry::parse_lines(&text).map_err(problem)
+fn read(path: &Path, problems: &mut Problems) -> Result<RevocationList, String> {
+    let list = RevocationList::parse(&value_file::bytes(path, MAX_FILE_BYTES)?);
+    if let Some((line, expected)) = list.first_invalid {
+        let invalid = list.invalid;
+        let skipped = format!(
+            "{}: skipped {invalid} of its lines, the first is line {line}: {expected}",
+            path.display()
+        );
+        problems.warn(keys::REVOCATION_FILE.name, skipped);
+    }
+    Ok(list)
 }
 
 /// The longest file: room for all the entries that count.

@@ -52,10 +52,14 @@ fn revocations_and_claims_have_their_files_and_topics() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&file, "{\"jti\": \"t\", \"until\": 9}\n").unwrap();
     let tables = format!("{CLUSTER}[revocation]\nlist_file = {:?}\n", file.path());
-    assert_eq!(load(&tables, &[]).unwrap().revocation.listed.len(), 1);
-    std::fs::write(&file, "\nx\n").unwrap();
-    let problem = load(&tables, &[]).unwrap_err().remove(0);
-    assert!(problem.starts_with("revocation.list_file: ") && problem.contains("line 2: "), "{problem}");
+    assert_eq!(load(&tables, &[]).unwrap().warnings, []);
+    std::fs::write(&file, b"\n\xC3\n{\"jti\": \"t\", \"until\": 9}\nx").unwrap();
+    let config = load(&tables, &[]).unwrap();
+    assert_eq!(config.revocation.listed.entries.len(), 1);
+    let [warning] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
+    let warning = warning.to_string();
+    let told = ": skipped 2 of its lines, the first is line 2: expected {";
+    assert!(warning.starts_with("revocation.list_file: ") && warning.contains(told), "{warning}");
     let topic = load(&format!("{CLUSTER}[revocation]\ntopic = \"t\"\n"), &[]).unwrap().revocation.topic;
     assert_eq!(topic, Some(RevocationTopic { name: "t".into(), cluster: "default".into() }));
 }

@@ -67,8 +67,8 @@ async fn read(revoked: &Revoked, cluster: Arc<Cluster>, topic: &str) -> Result<(
                     .flat_map(|topic| topic.partitions.iter().map(|(partition, _)| *partition))
                     .collect();
             }
-            Some(Item::Delivery { messages, .. }) => {
-                take(revoked, messages);
+            Some(Item::Delivery { messages, next, .. }) => {
+                take(revoked, next.partition, messages);
                 // A burst of records, such as at the beginning, is looked through once.
                 reading.publish_at.get_or_insert_with(|| Instant::now() + COALESCED);
             }
@@ -124,21 +124,31 @@ impl Reading {
     }
 }
 
-/// Takes up encoded records.
-fn take(revoked: &Revoked, messages: Bytes) {
+/// Takes up encoded records of a partition. One that is no revocation leaves what its key had.
+fn take(revoked: &Revoked, partition: i32, messages: Bytes) {
     for record in KafkaFetchResp::decode(messages).unwrap_or_default().messages {
         let revocation = record.value.as_deref().map(Revocation::parse).transpose();
-        match (revocation, record.key) {
-            (Ok(revocation), Some(key)) if key.len() <= MAX_KEY => revoked.put(&key, revocation),
-            (Err(expected), _) => invalid(revoked, record.offset, expected),
-            (Ok(_), _) => invalid(revoked, record.offset, "expected a key of at most 1024 bytes"),
+        let expected = match (revocation, record.key) {
+            (Ok(revocation), Some(key)) if key.len() <= MAX_KEY => {
+                revoked.put(&key, revocation);
+                continue;
+            }
+            (Err(expected), _) => expected,
+            (Ok(_), _) => "expected a key of at most 1024 bytes",
+        };
+        revoked.metrics.invalid();
+        // One line for many: whoever writes the topic must not fill the log.
+        if revoked.warnings.is_due("revocation_invalid") {
+            let offset = record.offset;
+            tracing::warn!(
+                partition,
+                offset,
+                expected,
+                event = "revocation_invalid",
+                "record is no revocation, skipped"
+            );
         }
     }
-}
-
-fn invalid(revoked: &Revoked, offset: i64, expected: &str) {
-    revoked.metrics.invalid();
-    tracing::warn!(offset, expected, event = "revocation_invalid", "record is no revocation");
 }
 
 /// The time before another attempt to read.
@@ -149,3 +159,31 @@ const COALESCED: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(60);
 /// Bytes of a record's key.
 const MAX_KEY: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use sluicegate_identity::RevocationList;
+    use sluicegate_protocol::KafkaMessage;
+    use sluicegate_telemetry::metrics::RevocationMetrics;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn records_that_are_no_revocations_spoil_no_others() {
+        let revoked = Revoked::new(&RevocationList::default(), false, RevocationMetrics::default());
+        let good = r#"{"jti":"t","until":9999999999}"#;
+        let record = |key: &'static str, value: &'static str| KafkaMessage {
+            key: Some(key.into()),
+            value: Some(value.into()),
+            ..KafkaMessage::default()
+        };
+        let keyless = KafkaMessage { key: None, ..record("", good) };
+        let records =
+            [record("a", good), record("a", &good[..9]), keyless, record("b", "\u{0}"), record("c", good)];
+        let messages = KafkaFetchResp { messages: records.to_vec(), ..KafkaFetchResp::default() };
+        take(&revoked, 0, messages.encode_to_vec().into());
+        let mut known: Vec<Vec<u8>> = revoked.known.lock().in_topic.keys().cloned().collect();
+        known.sort_unstable();
+        assert_eq!(known, [b"a", b"c"]);
+    }
+}

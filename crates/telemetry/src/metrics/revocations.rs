@@ -11,12 +11,12 @@ pub struct RevocationMetrics {
     left_out: Gauge,
     unreadable: Gauge,
     invalid: Counter,
+    invalid_lines: Gauge,
 }
 
 impl RevocationMetrics {
     /// So many are known. Some of them are left out, because there are too many.
     pub fn known(&self, count: usize, left_out: usize) {
-        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.known.set(number(count));
         self.left_out.set(number(left_out));
     }
@@ -31,6 +31,11 @@ impl RevocationMetrics {
         self.invalid.inc();
     }
 
+    /// So many lines of the list are no revocation.
+    pub fn invalid_lines(&self, count: usize) {
+        self.invalid_lines.set(number(count));
+    }
+
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register("revocations", "Revoked identities that are known", self.known.clone());
         let left_out = "Revoked identities that do not count, because there are too many";
@@ -39,5 +44,11 @@ impl RevocationMetrics {
         registry.register("revocations_unreadable", unreadable, self.unreadable.clone());
         let invalid = "Records of the topic that are no revocation";
         registry.register("revocations_invalid", invalid, self.invalid.clone());
+        let invalid_lines = "Lines of the list that are no revocation";
+        registry.register("revocations_invalid_lines", invalid_lines, self.invalid_lines.clone());
     }
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

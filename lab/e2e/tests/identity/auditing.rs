@@ -64,10 +64,10 @@ async fn audit_log_names_people_of_sessions_refusals_and_denials() {
     std::fs::write(&list, format!("{entry}\n")).unwrap();
     rest(events).await;
     assert_eq!(close(&mut hers).await.0, 3000);
-    // A line that is none changes nothing.
+    // A line that is none takes nothing back.
     std::fs::write(&list, "alice\n").unwrap();
-    let rejected = async || stack.bridge.count("sluicegate_config_rejected", "").await;
-    becomes("sluicegate_config_rejected", Ok(1.0), Duration::from_secs(10), rejected).await;
+    let invalid = async || stack.bridge.count("sluicegate_revocations_invalid_lines", "").await;
+    becomes("sluicegate_revocations_invalid_lines", Ok(1.0), Duration::from_secs(10), invalid).await;
     session(&stack, Some(&alice("three"))).await.unwrap_err();
 
     let found = lines(&log, 2, 9).await;

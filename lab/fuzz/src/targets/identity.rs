@@ -9,7 +9,9 @@ use futures_util::FutureExt;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
 use sluicegate_bridge::testing;
-use sluicegate_identity::{Algorithm, Issuer, Keys, KeysFrom, Revocation, TokenError, Verifier};
+use sluicegate_identity::{
+    Algorithm, Issuer, Keys, KeysFrom, Revocation, RevocationList, TokenError, Verifier,
+};
 use sluicegate_rights::{Claims, Policy};
 
 use super::{headers, parts};
@@ -44,9 +46,7 @@ pub(super) fn tokens(input: &[u8]) {
 pub(super) fn key_sets(input: &[u8]) {
     drop(Keys::parse(input));
     drop(Revocation::parse(input));
-    if let Ok(text) = std::str::from_utf8(input) {
-        drop(Revocation::parse_lines(text));
-    }
+    drop(RevocationList::parse(input));
 }
 
 /// Headers of the gateway, NUL, a policy, NUL, the claims of a person.
