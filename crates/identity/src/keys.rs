@@ -1,9 +1,11 @@
 //! The keys of an issuer (RFC 7517).
 
+mod public_key;
+
 use std::fmt;
 
-use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, KeyOperations, PublicKeyUse};
-use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
+use jsonwebtoken::jwk::{Jwk, KeyOperations, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -11,6 +13,7 @@ use thiserror::Error;
 #[derive(Clone)]
 pub struct Keys {
     keys: Vec<Key>,
+    refused: Vec<RefusedKey>,
     /// The text that they are from, by which they are compared.
     text: Vec<u8>,
 }
@@ -21,6 +24,13 @@ struct Key {
     /// The only algorithm that it is for, if the issuer says so.
     algorithm: Option<String>,
     key: DecodingKey,
+}
+
+/// A key that is weak or absurd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedKey {
+    id: Option<String>,
+    problem: String,
 }
 
 /// Why a set of keys cannot be used.
@@ -35,6 +45,9 @@ pub enum KeysError {
         /// The number of keys.
         count: usize,
     },
+    /// Those of its keys that could verify signatures are refused.
+    #[error("no usable key: {}", listed(.0))]
+    Refused(Vec<RefusedKey>),
     /// It has too many keys.
     #[error("{count} keys: expected at most {MAX_KEYS}")]
     TooMany {
@@ -44,7 +57,8 @@ pub enum KeysError {
 }
 
 impl Keys {
-    /// Parses a JWK Set. Keys of unknown kinds, for other uses, and secrets are left out.
+    /// Parses a JWK Set. Keys of unknown kinds, for other uses, and secrets are left out. Weak and absurd ones are
+    /// [`refused`](Self::refused).
     ///
     /// # Errors
     /// It has none that is left.
@@ -54,19 +68,43 @@ impl Keys {
         if listed.len() > MAX_KEYS {
             return Err(KeysError::TooMany { count: listed.len() });
         }
-        // One by one: a key of a kind that this version does not know must not spoil the others.
-        let keys: Vec<Key> = listed.iter().filter_map(Key::parse).collect();
-        if keys.is_empty() {
-            Err(KeysError::NoKeys { count: listed.len() })
-        } else {
-            Ok(Self { keys, text: json.to_vec() })
+        // RFC 7517, section 5: "Implementations SHOULD ignore JWKs within a JWK Set that use "kty" (key type) values that
+        // are not understood by them, that are missing required members, or for which values are out of the supported
+        // ranges."
+        let (mut keys, mut refused) = (Vec::new(), Vec::new());
+        for key in listed {
+            match Key::parse(key) {
+                Ok(key) => keys.extend(key),
+                Err(key) => refused.push(key),
+            }
         }
+        match (keys.is_empty(), refused.is_empty()) {
+            (false, _) => Ok(Self { keys, refused, text: json.to_vec() }),
+            (true, false) => Err(KeysError::Refused(refused)),
+            (true, true) => Err(KeysError::NoKeys { count: listed.len() }),
+        }
+    }
+
+    /// The keys of the set that are weak or absurd.
+    pub fn refused(&self) -> &[RefusedKey] {
+        &self.refused
+    }
+
+    /// Keeps the keys of `known` for which the set has refused ones with the same ids: they were not withdrawn.
+    pub(crate) fn keep(&mut self, known: &Self) {
+        let is_spoilt = |key: &&Key| {
+            let is_it = |id: &Option<String>| id.is_some() && *id == key.id;
+            self.refused.iter().any(|refused| is_it(&refused.id))
+                && !self.keys.iter().any(|key| is_it(&key.id))
+        };
+        let kept: Vec<Key> = known.keys.iter().filter(is_spoilt).cloned().collect();
+        self.keys.extend(kept);
     }
 
     /// One secret, for HMAC.
     pub fn secret(secret: &[u8]) -> Self {
         let key = Key { id: None, algorithm: None, key: DecodingKey::from_secret(secret) };
-        Self { keys: vec![key], text: secret.to_vec() }
+        Self { keys: vec![key], refused: Vec::new(), text: secret.to_vec() }
     }
 
     /// The keys that can have signed a token with this algorithm and key id. A token without an id can be of any.
@@ -97,20 +135,41 @@ impl fmt::Debug for Keys {
 }
 
 impl Key {
-    fn parse(value: &Value) -> Option<Self> {
-        let jwk: Jwk = serde_json::from_value(value.clone()).ok()?;
+    /// None: of a kind that this version does not know, or for another use.
+    fn parse(value: &Value) -> Result<Option<Self>, RefusedKey> {
+        let Ok(jwk) = serde_json::from_value::<Jwk>(value.clone()) else { return Ok(None) };
         let verifies = match &jwk.common.key_operations {
             Some(operations) => operations.contains(&KeyOperations::Verify),
             None => matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature)),
         };
-        // A secret in a public set is none.
-        if !verifies || matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
-            return None;
+        if !verifies {
+            return Ok(None);
         }
-        let key = DecodingKey::from_jwk(&jwk).ok().filter(|key| key.family() != AlgorithmFamily::Hmac)?;
+        let key = public_key::of(&jwk);
+        let id = jwk.common.key_id;
         let algorithm = value.get("alg").and_then(Value::as_str).map(str::to_owned);
-        Some(Self { id: jwk.common.key_id, algorithm, key })
+        match key {
+            Ok(key) => Ok(key.map(|key| Self { id, algorithm, key })),
+            Err(problem) => Err(RefusedKey { id, problem }),
+        }
     }
+}
+
+impl fmt::Display for RefusedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, problem } = self;
+        match id {
+            Some(id) => {
+                let shown: String = id.chars().take(MAX_SHOWN_ID).collect();
+                write!(f, "key {shown:?}: {problem}")
+            }
+            None => write!(f, "key without an id: {problem}"),
+        }
+    }
+}
+
+fn listed(keys: &[RefusedKey]) -> String {
+    keys.iter().map(RefusedKey::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// The algorithms with public keys, by their names in tokens (RFC 7518, section 3.1, and RFC 8037, section 3.1).
@@ -132,3 +191,5 @@ fn has_name(algorithm: Algorithm, name: &str) -> bool {
 
 /// Keys in a set, at most: each of them may have to be tried for a token without a key id.
 const MAX_KEYS: usize = 32;
+/// Characters of a key's id in the log.
+const MAX_SHOWN_ID: usize = 64;

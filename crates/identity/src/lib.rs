@@ -15,6 +15,6 @@ mod verifier;
 
 pub use jsonwebtoken::Algorithm;
 
-pub use self::keys::{ALGORITHMS, Keys, KeysError};
+pub use self::keys::{ALGORITHMS, Keys, KeysError, RefusedKey};
 pub use self::revocation::{Identified, MAX_ENTRIES, Revocation, RevocationList, Revocations, Revoked};
 pub use self::verifier::{Issuer, KeysFrom, TokenError, Verifier};

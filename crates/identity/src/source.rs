@@ -1,5 +1,7 @@
 //! Where the keys of an issuer come from: the configuration, or a URL.
 
+mod bounded_stream;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +11,16 @@ use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use jsonwebtoken::Algorithm;
 use rustls::ClientConfig;
 use thiserror::Error;
+use tokio::net::TcpStream;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, timeout};
+use tower::util::MapResponse;
 
+use self::bounded_stream::BoundedStream;
 use crate::keys::{Keys, KeysError};
 
 /// Where keys come from.
@@ -29,12 +34,14 @@ pub(crate) enum Source {
 /// The keys behind a URL.
 pub(crate) struct Fetched {
     url: Uri,
-    client: Client<HttpsConnector<HttpConnector>, Empty<&'static [u8]>>,
+    client: Client<HttpsConnector<Connector>, Empty<&'static [u8]>>,
     /// The newest keys.
     keys: ArcSwapOption<Keys>,
     /// Held while they are fetched: all who wait share one request.
     state: Arc<Mutex<State>>,
 }
+
+type Connector = MapResponse<HttpConnector, fn(TokioIo<TcpStream>) -> TokioIo<BoundedStream>>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -62,13 +69,17 @@ impl Source {
     /// Keys that are fetched from `url` when the first token needs one, again after [`MAX_AGE`], and, at most every
     /// [`REST`], for a token with a new key. While the URL is down, the known ones stay.
     pub(crate) fn url(url: Uri, tls: ClientConfig) -> Self {
+        let mut tcp = HttpConnector::new();
+        // TLS is the connector's around it.
+        tcp.enforce_http(false);
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .enable_http2()
-            .build();
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(1).build(connector);
+            .wrap_connector(MapResponse::new(tcp, BoundedStream::wrap as _));
+        // Each request has its own connection, whose bytes are bounded.
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
         let (keys, state) = (ArcSwapOption::empty(), Arc::default());
         Self::Url(Arc::new(Fetched { url, client, keys, state }))
     }
@@ -131,15 +142,24 @@ impl Fetched {
         let fetched =
             fetched.unwrap_or_else(|_| Err(FetchError::Request(format!("no answer within {WITHIN:?}"))));
         state.asked = Some(Instant::now());
+        // A query can be a secret.
+        let url = format!("{}{}", self.url.host().unwrap_or_default(), self.url.path());
         match fetched {
-            Ok(keys) => {
+            Ok(mut keys) => {
                 state.fetched = state.asked;
+                let known = self.keys.load_full();
+                for key in keys.refused() {
+                    if !known.as_ref().is_some_and(|known| known.refused().contains(key)) {
+                        tracing::warn!(url, %key, event = "key_refused", "a key of an issuer is refused");
+                    }
+                }
+                if let Some(known) = known {
+                    keys.keep(&known);
+                }
                 self.keys.store(Some(Arc::new(keys)));
                 Ok(())
             }
             Err(error) => {
-                // A query can be a secret.
-                let url = format!("{}{}", self.url.host().unwrap_or_default(), self.url.path());
                 tracing::warn!(url, %error, event = "keys_not_fetched", "failed to fetch the keys of an issuer");
                 Err(error)
             }
@@ -163,7 +183,7 @@ impl Fetched {
             return Err(FetchError::Status(response.status().as_u16()));
         }
         let body = Limited::new(response.into_body(), MAX_BYTES).collect().await;
-        let body = body.map_err(|error| FetchError::Request(error.to_string()))?.to_bytes();
+        let body = body.map_err(|error| request(&*error))?.to_bytes();
         Ok(Keys::parse(&body)?)
     }
 }

@@ -76,8 +76,14 @@ fn issuer(name: &str, mut table: Section, leeway: Duration, problems: &mut Probl
             (parse_url(text).map(KeysFrom::Url), ALGORITHMS.map(|(_, algorithm)| algorithm).to_vec())
         }
         (None, Some(path), false) => {
-            let keys = from_file(path).map_err(|problem| problems.add(key("jwks_file"), problem));
-            (keys.ok(), ALGORITHMS.map(|(_, algorithm)| algorithm).to_vec())
+            let keys = from_file(path).map_err(|problem| problems.add(key("jwks_file"), problem)).ok();
+            for refused in keys.iter().flat_map(|keys| keys.refused()) {
+                problems.warn(key("jwks_file"), format!("{}: skipped {refused}", path.display()));
+            }
+            (
+                keys.map(|keys| KeysFrom::Fixed(Arc::new(keys))),
+                ALGORITHMS.map(|(_, algorithm)| algorithm).to_vec(),
+            )
         }
         (None, None, true) => {
             if !named.is_empty() {
@@ -111,10 +117,9 @@ fn parse_url(text: &str) -> Option<Uri> {
     (is_http && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))).then_some(uri)
 }
 
-fn from_file(path: &Path) -> Result<KeysFrom, String> {
+fn from_file(path: &Path) -> Result<Keys, String> {
     let text = value_file::read(path)?;
-    let keys = Keys::parse(text.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(KeysFrom::Fixed(Arc::new(keys)))
+    Keys::parse(text.as_bytes()).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// RFC 7518, section 3.2: "A key of the same size as the hash output [...] or larger MUST be used with this algorithm."

@@ -52,10 +52,13 @@ impl Server {
 }
 
 fn set(ids: &[&str]) -> String {
-    let keys: Vec<String> = ids
-        .iter()
-        .map(|id| format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"{id}","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}}"#))
-        .collect();
+    set_of(&ids.iter().map(|id| (*id, "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")).collect::<Vec<_>>())
+}
+
+/// The keys with these ids and points.
+fn set_of(keys: &[(&str, &str)]) -> String {
+    let key = |(id, x): &(&str, &str)| format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"{id}","x":"{x}"}}"#);
+    let keys: Vec<String> = keys.iter().map(key).collect();
     let body = format!(r#"{{"keys":[{}]}}"#, keys.join(","));
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
 }
@@ -166,4 +169,60 @@ async fn set_of_any_size_is_not_read() {
         let server = Server::start(padded(more)).await;
         assert_eq!(has(&server.source(), "a").await, known, "{more} more bytes");
     }
+}
+
+#[tokio::test]
+async fn weak_keys_do_not_replace_good_ones() {
+    let (weak, good) = ("AAAA", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+    let server = Server::start(set(&["a"])).await;
+    let source = server.source();
+    for (keys, has_a, has_b) in [
+        (&[("a", good)][..], true, false),
+        (&[("a", weak)], true, false),
+        (&[("a", weak), ("b", good)], true, true),
+        (&[("b", good), ("c", weak)], false, true),
+        (&[("a", weak), ("b", good)], false, true),
+    ] {
+        server.says(set_of(keys));
+        later(MAX_AGE).await;
+        let found = (has(&source, "a").await, has(&source, "b").await);
+        assert_eq!(found, (Some(has_a), Some(has_b)), "{keys:?}");
+    }
+}
+
+#[tokio::test]
+async fn answer_without_an_end_is_not_read_to_it() {
+    let many = |part: &str| part.repeat(10_000_000 / part.len());
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (answer, told) in [
+        (many("HTTP/1.1 100 Continue\r\n\r\n"), "more than 393216 bytes"),
+        (format!("{chunked}{}", many("1\r\n \r\n")), "more than 393216 bytes"),
+        (format!("HTTP/1.1 200 OK\r\n{}", many("x: y\r\n")), ""),
+        (format!("HTTP/1.1 200 OK\r\nx: {}", many("y")), ""),
+    ] {
+        let server = Server::start(answer).await;
+        let began = Instant::now();
+        let error = server.source().keys_of(Algorithm::EdDSA, None).await.unwrap_err().to_string();
+        assert!(error.contains(told), "{error}");
+        assert!(began.elapsed() < WITHIN / 2, "{error}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_answer_is_not_waited_for() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut part: &[u8] = b"HTTP/1.1 200 OK\r\n";
+        while stream.write_all(part).await.is_ok() {
+            part = b"x: y\r\n";
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let server = Server { url, answer: Arc::default(), asked: Arc::default() };
+    let began = Instant::now();
+    let error = server.source().keys_of(Algorithm::EdDSA, None).await.unwrap_err();
+    assert_eq!(error, FetchError::Request("no answer within 5s".to_owned()));
+    assert_eq!(began.elapsed(), WITHIN);
 }

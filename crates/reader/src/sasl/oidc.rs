@@ -14,7 +14,7 @@ use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, join, split};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -202,8 +202,10 @@ impl Oidc {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let cut = |error: hyper::Error| self.fault(&format!("did not answer with HTTP/1.1: {error}"), true);
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(cut)?;
+        // The HTTP library bounds each part of an answer, but not how many interim responses and chunks there are.
+        let (received, sent) = split(stream);
+        let stream = TokioIo::new(join(received.take(MAX_RECEIVED), sent));
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.map_err(cut)?;
         // Ends with the response.
         tokio::spawn(connection);
         sender.send_request(self.request()?).await.map_err(cut)
@@ -315,6 +317,9 @@ fn seconds(number: &serde_json::Value) -> Option<Duration> {
 
 /// Bytes of an endpoint's response.
 const MAX_ANSWER: usize = 64 * 1024;
+
+/// The same with all that is around it.
+const MAX_RECEIVED: u64 = 192 * 1024;
 
 /// The longest lifetime of a token, whatever its endpoint says: a year.
 const MAX_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -13,6 +13,26 @@ fn secret_of_an_issuer_verifies_no_other_algorithm() {
 }
 
 #[test]
+fn refused_keys_of_a_file_are_warnings_unless_no_others_are_there() {
+    let key = |id: &str, x: &str| format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"{id}","x":"{x}"}}"#);
+    let (weak, good) = (key("weak", "AAAA"), key("good", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().display();
+    let text =
+        format!("identity.a = {{ issuer = \"i\", audience = [\"app\"], jwks_file = \"{path}\" }}\n{CLUSTER}");
+    let load_with = |keys: &str| {
+        std::fs::write(&file, format!(r#"{{"keys":[{keys}]}}"#)).unwrap();
+        load(&text, &[])
+    };
+    let told = r#"key "weak": 3 bytes: expected 32"#;
+    let warnings = load_with(&format!("{weak},{good}")).unwrap().warnings;
+    let warnings: Vec<String> = warnings.iter().map(Problem::to_string).collect();
+    assert_eq!(warnings, [format!("identity.a.jwks_file: {path}: skipped {told}")]);
+    let problems = load_with(&weak).unwrap_err();
+    assert_eq!(problems, [format!("identity.a.jwks_file: {path}: no usable key: {told}")]);
+}
+
+#[test]
 fn each_mistake_in_an_identity_is_one_problem() {
     let whole = |text: &str| text.replace("ISSUER", r#"issuer = "i", audience = ["app"]"#) + CLUSTER;
     check_each(

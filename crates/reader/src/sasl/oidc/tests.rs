@@ -304,6 +304,27 @@ async fn truncated_response_is_retriable() {
 }
 
 #[tokio::test]
+async fn answer_without_an_end_is_not_read_to_it() {
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (head, part, told) in [
+        ("", "HTTP/1.1 100 Continue\r\n\r\n", "did not answer with HTTP/1.1"),
+        (chunked, "0000000000000001\r\n \r\n", "did not answer to the end"),
+    ] {
+        let (listener, source) = listen().await;
+        let flood = async {
+            let (mut stream, _) = accepted(&listener).await;
+            let mut bytes = head.as_bytes().to_owned();
+            while stream.write_all(&bytes).await.is_ok() {
+                bytes = part.repeat(1000).into_bytes();
+            }
+        };
+        let (token, ()) = tokio::join!(source.token(soon()), flood);
+        let fault = token.expect_err("no answer");
+        assert!(fault.retriable && fault.what.contains(told), "{fault:?}");
+    }
+}
+
+#[tokio::test]
 async fn unreachable_endpoint_is_retriable() {
     // It is asked anew for each.
     let endpoint = Endpoint::start(|_| granted("t", 0)).await;
