@@ -114,28 +114,6 @@ pub enum Event<'a> {
     },
 }
 
-impl Event<'_> {
-    /// Only the beginning of a topic's name, which clients choose.
-    fn cut(self) -> Self {
-        match self {
-            Self::Denied { command, right, topic } => {
-                Self::Denied { command, right, topic: topic.map(shown::name) }
-            }
-            event => event,
-        }
-    }
-}
-
-impl Client<'_> {
-    /// Only the beginnings of names, which clients and gateways choose.
-    fn cut(self) -> Self {
-        let [cluster, route, issuer, subject, token_id] =
-            [self.cluster, self.route, self.issuer, self.subject, self.token_id]
-                .map(|name| name.map(shown::name));
-        Self { cluster, route, issuer, subject, token_id, ..self }
-    }
-}
-
 #[derive(Serialize)]
 struct Line<'a> {
     timestamp: String,
@@ -203,7 +181,23 @@ impl AuditLog {
     /// Logs an event of a client. Never waits: if the queue is full, the source that holds most of it loses lines.
     /// Refusals and denied commands that repeat one of the last second are only counted.
     pub fn log(&self, source: ClientKey, client: Client<'_>, event: Event<'_>) {
-        let (client, event) = (client.cut(), event.cut());
+        // Clients and gateways choose them.
+        let [cluster, route, issuer, subject, token_id] =
+            [client.cluster, client.route, client.issuer, client.subject, client.token_id]
+                .map(|name| name.map(shown::name));
+        let client = Client {
+            cluster: cluster.as_deref(),
+            route: route.as_deref(),
+            issuer: issuer.as_deref(),
+            subject: subject.as_deref(),
+            token_id: token_id.as_deref(),
+            ..client
+        };
+        let topic = if let Event::Denied { topic, .. } = event { topic.map(shown::name) } else { None };
+        let event = match event {
+            Event::Denied { command, right, .. } => Event::Denied { command, right, topic: topic.as_deref() },
+            event => event,
+        };
         let Some(suppressed) = self.suppressed(&client, event) else { return };
         let (timestamp, trace_id) = (shown::time(SystemTime::now()), traces::current_id());
         let line = Line { timestamp, event, client, trace_id, suppressed }.encode();

@@ -1,13 +1,40 @@
 //! Names, times and durations as operators see them.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
+use ring::digest::{SHA256, digest};
 use time::OffsetDateTime;
 
-/// The beginning of a name that a client or a gateway chose, at most 512 bytes. OpenID Connect's subjects have at most
-/// 255.
-pub fn name(name: &str) -> &str {
-    name.get(..name.floor_char_boundary(MAX_NAME_BYTES)).unwrap_or_default()
+/// A name that a client or a gateway chose. OpenID Connect's subjects have at most 255 bytes: of one with more than 512,
+/// this is the beginning and a hash, which is the same at every bridge.
+pub fn name(name: &str) -> Cow<'_, str> {
+    match cut(name) {
+        None => Cow::Borrowed(name),
+        Some(beginning) => Cow::Owned(format!("{beginning}{}", rest(name))),
+    }
+}
+
+/// Whether `wanted` is a name, or its form in [`name`].
+pub fn is_name(name: &str, wanted: &str) -> bool {
+    // Names are hashed only if they begin as the wanted one.
+    let is_shown = |beginning| wanted.strip_prefix(beginning).is_some_and(|end| end == rest(name));
+    name == wanted || cut(name).is_some_and(is_shown)
+}
+
+/// The beginning of a long name; None: it is short.
+fn cut(name: &str) -> Option<&str> {
+    match name.len() > MAX_NAME_BYTES {
+        true => name.get(..name.floor_char_boundary(MAX_NAME_BYTES)),
+        false => None,
+    }
+}
+
+/// The mark in place of the rest of a long name.
+fn rest(name: &str) -> String {
+    let hash = digest(&SHA256, name.as_bytes());
+    let hash = hash.as_ref().first_chunk().copied().unwrap_or_default();
+    format!("…{:016x}", u64::from_be_bytes(hash))
 }
 
 /// A time in UTC, with milliseconds (RFC 3339). All of these years have the same length, so that they sort as text.
@@ -38,8 +65,16 @@ mod tests {
     }
 
     #[test]
-    fn names_are_cut_between_characters() {
-        assert_eq!(name("alice"), "alice");
-        assert_eq!(name(&format!("{}é", "x".repeat(511))), "x".repeat(511));
+    fn long_names_are_cut_between_characters_and_told_apart() {
+        let long = |end: &str| format!("{}é{end}", "x".repeat(511));
+        for short in ["", "alice", &"x".repeat(512)] {
+            assert_eq!(name(short), short);
+        }
+        assert_eq!(name(&long("")), format!("{}…67eedb403b801eae", "x".repeat(511)));
+        assert_ne!(name(&long("a")), name(&long("b")));
+        for all in [long(""), long("a")] {
+            assert!(is_name(&all, &all) && is_name(&all, &name(&all)));
+            assert!(!is_name(&all, &name(&long("b"))) && !is_name(&all, &"x".repeat(511)));
+        }
     }
 }

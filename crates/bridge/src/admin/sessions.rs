@@ -147,7 +147,7 @@ impl Session {
         let expires = holding.as_ref().and_then(|holding| holding.expires);
         let person = holding.map(|holding| holding.person);
         let Counts { received_bytes, sent_bytes, commands, denied } = grant.activity().counts();
-        let shown = |name: &str| shown::name(name).to_owned();
+        let shown = |name: &str| shown::name(name).into_owned();
         Self {
             id: client.id,
             kind: client.kind.label(),
@@ -200,3 +200,42 @@ const BEARER: &[u8] = b"Bearer ";
 const MAX_TOPICS: usize = 100;
 /// Partitions of a page's subscriptions, after which it ends.
 const MAX_PARTITIONS: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use sluicegate_delivery::ClientKind;
+    use sluicegate_delivery::grant::{Grant, Holding, Person};
+    use sluicegate_delivery::testing::script::Script;
+    use sluicegate_fair_share::ClientKey;
+    use sluicegate_rights::Rights;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn names_are_found_as_they_are_shown() {
+        let (cluster, _) = Script::cluster(1);
+        let long = |end: &str| "é".repeat(300) + end;
+        let names = ["alice", "", " a&b=c%2B+#?\u{0}\n\"\u{9b}", &"x".repeat(512), &long("a"), &long("b")];
+        let open = |name: &&str| {
+            let name = Some((*name).to_owned());
+            let route = name.as_deref().map(str::as_bytes);
+            let grant = Grant::new(Arc::clone(&cluster), ClientKey::default(), route, Rights::all());
+            let person = Arc::new(Person::new(name.clone(), name.clone(), None, None));
+            grant.held(Some(Holding { person, expires: None }), None).list(ClientKind::Session)
+        };
+        let _listed: Vec<_> = names.iter().map(open).collect();
+        for client in cluster.open_clients() {
+            let shown = Session::of(&client);
+            for (parameter, name) in
+                [("issuer", shown.issuer), ("subject", shown.subject), ("route", shown.route)]
+            {
+                let name = name.unwrap();
+                let query = format!("{parameter}={}", utf8_percent_encode(&name, NON_ALPHANUMERIC));
+                let filter = Query::parse(&query).unwrap().filter;
+                let matching = cluster.open_clients().into_iter().filter(|client| filter.matches(client));
+                assert_eq!(matching.map(|found| found.id).collect::<Vec<_>>(), [client.id], "{query}");
+            }
+        }
+    }
+}

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use percent_encoding::percent_decode_str;
 use sluicegate_delivery::OpenClient;
 use sluicegate_fair_share::ClientKey;
+use sluicegate_telemetry::shown;
 
 /// The sessions that an operator asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,8 +70,10 @@ impl Filter {
         let Self { issuer, subject, route, cluster, topic, address, id } = self;
         let grant = &client.grant;
         let person = || grant.holding().map(|holding| holding.person);
-        let is =
-            |wanted: &Option<String>, found: Option<&str>| wanted.is_none() || wanted.as_deref() == found;
+        let is = |wanted: &Option<String>, found: Option<&str>| {
+            let is_wanted = |wanted: &String| found.is_some_and(|found| shown::is_name(found, wanted));
+            wanted.as_ref().is_none_or(is_wanted)
+        };
         id.is_none_or(|id| client.id == id)
             && address.is_none_or(|address| grant.client() == address)
             && is(cluster, Some(grant.metrics().name()))
