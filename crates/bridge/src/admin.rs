@@ -1,9 +1,11 @@
 //! The admin port: `/livez`, `/readyz`, `/metrics`, over HTTP/1.1; and [`sessions`] for operators.
 //!
-//! Anybody who reaches it can open connections, so each has little time and none keeps a probe out ([`places`]).
+//! Anybody who reaches it can open connections, so each has little time and none keeps a probe out ([`places`]). Long
+//! answers are made in [`turns`], so that sessions do not wait for them.
 
 mod places;
 mod sessions;
+mod turns;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,15 +24,21 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use self::places::Places;
+use self::turns::Turns;
 use crate::endpoint::Endpoint;
 
 /// Serves health checks and metrics.
 pub(crate) struct Admin {
-    pub(crate) endpoint: Arc<Endpoint>,
-    pub(crate) registry: Registry,
+    endpoint: Arc<Endpoint>,
+    registry: Registry,
+    turns: Turns,
 }
 
 impl Admin {
+    pub(crate) fn new(endpoint: Arc<Endpoint>, registry: Registry) -> Self {
+        Self { endpoint, registry, turns: Turns::default() }
+    }
+
     /// Accepts until dropped.
     pub(crate) async fn accept(self: Arc<Self>, listener: TcpListener) {
         let places = Places::new(MAX_CONNECTIONS);
@@ -63,7 +71,7 @@ impl Admin {
         let query = request.uri().query().unwrap_or_default();
         let is_read = [Method::GET, Method::HEAD].contains(request.method());
         if request.uri().path() == "/sessions" && (is_read || request.method() == Method::DELETE) {
-            return self.sessions(request.method(), request.headers(), query);
+            return self.sessions(request.method(), request.headers(), query).await;
         }
         if !is_read {
             return text(StatusCode::METHOD_NOT_ALLOWED, "expected GET\n");
@@ -71,7 +79,7 @@ impl Admin {
         match request.uri().path() {
             "/livez" => text(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready(query).await,
-            "/metrics" => self.metrics(),
+            "/metrics" => self.metrics().await,
             _ => text(
                 StatusCode::NOT_FOUND,
                 "expected /livez, /readyz, /readyz?cluster=NAME, /metrics or /sessions\n",
@@ -95,7 +103,8 @@ impl Admin {
         }
     }
 
-    fn metrics(&self) -> Response<Body> {
+    async fn metrics(&self) -> Response<Body> {
+        let _turn = self.turns.take().await;
         let mut body = String::new();
         if encode(&mut body, &self.registry).is_err() {
             return text(StatusCode::INTERNAL_SERVER_ERROR, "failed to encode metrics\n");

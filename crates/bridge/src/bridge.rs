@@ -95,7 +95,7 @@ impl Bridge {
         let connections = Connections::default();
         let server = Arc::new(Server::new(Arc::clone(&endpoint), &config, connections.clone()));
         let registry = endpoint.metrics.registry(endpoint.logs.clone(), endpoint.traces.counts());
-        let admin = Admin { endpoint: Arc::clone(&endpoint), registry };
+        let admin = Admin::new(Arc::clone(&endpoint), registry);
 
         let mut accepting = JoinSet::new();
         accepting.spawn(Arc::clone(&server).accept(listener));

@@ -7,16 +7,21 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use sluicegate_delivery::{Counts, ListedSubscription, OpenClient, Tally};
 use sluicegate_telemetry::shown;
 use tokio::time::Instant;
 
 use self::filter::{Filter, Query};
+use super::turns::Turn;
 use super::{Admin, Body, text};
 
 impl Admin {
     /// The answer to GET or DELETE of sessions.
-    pub(super) fn sessions(&self, method: &Method, headers: &HeaderMap, query: &str) -> Response<Body> {
+    ///
+    /// # Cancel safety
+    /// All matching sessions are ended, or none.
+    pub(super) async fn sessions(&self, method: &Method, headers: &HeaderMap, query: &str) -> Response<Body> {
         if let Err(reason) = self.check_operator(headers) {
             let mut response = text(StatusCode::UNAUTHORIZED, reason);
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -26,12 +31,13 @@ impl Admin {
             Ok(query) => query,
             Err(expected) => return text(StatusCode::BAD_REQUEST, expected + "\n"),
         };
+        let mut turn = self.turns.take().await;
         match *method {
             Method::DELETE if query.filter.is_empty() => {
                 text(StatusCode::BAD_REQUEST, "expected a filter: without one, every session would end\n")
             }
             Method::DELETE => {
-                let matching = self.matching(&query.filter);
+                let matching = self.matching(&query.filter, &mut turn).await;
                 matching.iter().for_each(|client| client.grant.end());
                 tracing::info!(
                     sessions = matching.len(),
@@ -40,7 +46,7 @@ impl Admin {
                 );
                 json(&Ended { ended: matching.len() })
             }
-            _ => json(&self.page(&query)),
+            _ => json(&self.page(&query, &mut turn).await),
         }
     }
 
@@ -59,19 +65,25 @@ impl Admin {
     }
 
     /// All that match, in the order of their numbers.
-    fn matching(&self, filter: &Filter) -> Vec<Arc<OpenClient>> {
-        let clusters = self.endpoint.clusters.all();
-        let clients = clusters.iter().flat_map(|cluster| cluster.open_clients());
-        let mut matching: Vec<_> = clients.filter(|client| filter.matches(client)).collect();
+    async fn matching(&self, filter: &Filter, turn: &mut Turn) -> Vec<Arc<OpenClient>> {
+        let mut matching = Vec::new();
+        for cluster in self.endpoint.clusters.all() {
+            for client in cluster.open_clients() {
+                if filter.matches(&client) {
+                    matching.push(client);
+                }
+                turn.pause().await;
+            }
+        }
         matching.sort_unstable_by_key(|client| client.id);
         matching
     }
 
-    fn page(&self, query: &Query) -> Page {
-        let matching = self.matching(&query.filter);
-        let mut later = matching.iter().filter(|client| client.id > query.after).peekable();
+    async fn page(&self, query: &Query, turn: &mut Turn) -> Page {
+        let matching = self.matching(&query.filter, turn).await;
+        let first = matching.partition_point(|client| client.id <= query.after);
+        let mut later = matching.get(first..).unwrap_or_default().iter();
         let (mut sessions, mut partitions) = (Vec::new(), 0_usize);
-        // A page is small, and its positions are looked up at once: other tasks wait for it.
         while sessions.len() < query.limit
             && partitions < MAX_PARTITIONS
             && let Some(client) = later.next()
@@ -79,16 +91,19 @@ impl Admin {
             let session = Session::of(client);
             let listed = session.subscriptions.iter().map(|subscription| subscription.partitions);
             partitions = listed.fold(partitions, usize::saturating_add);
-            sessions.push(session);
+            // Cannot fail: it has no maps.
+            sessions.extend(to_raw_value(&session).ok());
+            turn.pause().await;
         }
-        Page { sessions, more: later.peek().is_some(), open: matching.len() }
+        Page { sessions, more: !later.as_slice().is_empty(), open: matching.len() }
     }
 }
 
 /// The answer to GET.
 #[derive(Serialize)]
 struct Page {
-    sessions: Vec<Session>,
+    /// Each is a [`Session`].
+    sessions: Vec<Box<RawValue>>,
     /// Whether later ones match, too.
     more: bool,
     /// All that match, on every page.
