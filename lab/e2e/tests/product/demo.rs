@@ -202,10 +202,7 @@ pub(crate) async fn serves_local_pages_and_hosts_only(gateway: SocketAddr) {
     }
     for request in [Request::get("/nothing"), Request::get("/").with("host", foreign)] {
         let answer = ask(gateway, request).await;
-        assert_eq!(
-            (answer.status, &*answer.text()),
-            (404, "no route of the gateway has this path and host\n")
-        );
+        assert_eq!((answer.status, answer.text()), (404, "no route of the gateway has this path and host\n"));
     }
 }
 
