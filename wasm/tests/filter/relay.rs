@@ -61,7 +61,7 @@ fn bridge_gets_the_clients_upgrade_with_the_grant() {
         let request = request.clone();
         let (request, own) = match gateway {
             Gateway::Envoy(Profile::Tunnel, _) => (
-                request.with("te", "gzip").with("content-length", "5").with("content-type", "text/html"),
+                request.with("te", "gzip").with("content-length", "0").with("content-type", "text/html"),
                 session,
             ),
             _ => (request, handshake),
