@@ -45,7 +45,7 @@ pub enum KeysError {
         /// The number of keys.
         count: usize,
     },
-    /// Those of its keys that could verify signatures are refused.
+    /// All of its keys that could verify signatures are refused.
     #[error("no usable key: {}", listed(.0))]
     Refused(Vec<RefusedKey>),
     /// It has too many keys.

@@ -105,7 +105,7 @@ impl Policy {
             let header = Some(("sec-websocket-version", "13"));
             return Err(Refused { header, ..bad("Sec-WebSocket-Version 13 is expected") });
         }
-        // What follows the headers are frames already.
+        // Frames follow the headers at once.
         let has_length = headers.content_length.is_some_and(|length| length.trim_ascii() != b"0");
         if has_length || headers.transfer_encoding.is_some() {
             return Err(bad("a WebSocket upgrade must not have a body"));

@@ -113,8 +113,7 @@ impl Section {
 
     /// A text that is not empty.
     pub(super) fn text(&mut self, key: &str, problems: &mut Problems) -> Option<String> {
-        let parse = |node: &Node| node.text().filter(|text| !text.is_empty()).map(str::to_owned);
-        self.parsed(key, "expected a string that is not empty", parse, problems)
+        self.text_like(key, |text| !text.is_empty(), "expected a string that is not empty", problems)
     }
 
     /// A text that `is_valid`.
@@ -125,8 +124,7 @@ impl Section {
         expected: &str,
         problems: &mut Problems,
     ) -> Option<String> {
-        let parse = |node: &Node| node.text().filter(|text| is_valid(text)).map(str::to_owned);
-        self.parsed(key, expected, parse, problems)
+        self.parsed(key, expected, |node| node.text_like(is_valid), problems)
     }
 
     /// A text that `is_valid`. A problem does not show credentials.
@@ -137,12 +135,11 @@ impl Section {
         expected: &str,
         problems: &mut Problems,
     ) -> Option<String> {
-        let parse = |node: &Node| node.text().filter(|text| is_valid(text)).map(str::to_owned);
         let show = |node: &Node| match node.text().is_some_and(|text| text.contains('@')) {
             true => "a URL with credentials".to_owned(),
             false => node.value(),
         };
-        self.parsed_or(key, expected, parse, show, problems)
+        self.parsed_or(key, expected, |node| node.text_like(is_valid), show, problems)
     }
 
     /// An IP address and a port.

@@ -24,6 +24,11 @@ pub(super) enum Node {
 }
 
 impl Node {
+    /// The text, if it `is_valid`.
+    pub(super) fn text_like(&self, is_valid: fn(&str) -> bool) -> Option<String> {
+        self.text().filter(|text| is_valid(text)).map(str::to_owned)
+    }
+
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Value(Value::String(text)) | Self::Variable { text, .. } => Some(text),

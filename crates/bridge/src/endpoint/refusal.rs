@@ -165,7 +165,7 @@ impl Refusal {
         }
     }
 
-    /// What is wrong with the client's identity, if it shows one. It repeats no part of a token.
+    /// Fault of the identity that the client shows, if it shows one. It repeats no part of a token.
     pub(super) fn invalid_identity(&self) -> Option<&'static str> {
         match self {
             Self::Identity(error) if *error != IdentityError::Missing => Some(error.text()),

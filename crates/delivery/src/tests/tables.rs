@@ -505,7 +505,7 @@ async fn tenant_that_fills_a_topic_takes_no_table_from_others() {
     for grant in [&mine, &all] {
         assert!(grant.look_up(TOPIC, b"mine:a").await.unwrap().is_some());
     }
-    // Who sees all is told to come back.
+    // A client that sees all is told to come back.
     let mut holder = Holder::new(all.subscribe(command()).await.unwrap());
     let error = loop {
         match holder.soon().await {

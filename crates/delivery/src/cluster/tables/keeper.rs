@@ -17,7 +17,7 @@ use super::log_table::{LogTable, Over};
 use super::{SOONEST_FORGOTTEN, TableKey, UNKNOWN_LIFE};
 use crate::failures::Failures;
 
-/// Reads one log for its table. Ends with the cluster, with the table, or if nobody uses it for [`IDLE`].
+/// Reads one log for its table. Ends with the cluster, with the table, or if nobody uses it for [`LogTable::idle`].
 pub(super) struct Keeper {
     pub(super) cluster: Weak<Cluster>,
     pub(super) key: TableKey,

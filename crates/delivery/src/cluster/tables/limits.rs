@@ -200,7 +200,7 @@ impl Memory {
                 *held = held.saturating_add(kept.bytes);
             }
         }
-        // What is left to a cluster and to a client without its largest topic.
+        // Bytes that a cluster and a client keep without their largest topic.
         let mut left = held.clone();
         for (part, bytes) in held.iter().filter(|((.., topic), _)| topic.is_some()) {
             let (cluster, client, _) = *part;
@@ -314,7 +314,7 @@ mod tests {
                 &[("b", 125, used), ("c", 125, used), ("d", 250, used)],
                 (&[false; 2], &[false, false, true]),
             ),
-            // Whoever holds most, what nobody uses goes, the oldest first.
+            // Unused tables go before others, the oldest first, whoever holds most.
             (
                 &[("a", 600, used)],
                 &[("b", 100, Some(1)), ("c", 100, Some(2)), ("d", 300, used)],

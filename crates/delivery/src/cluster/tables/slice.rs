@@ -10,11 +10,11 @@ use crate::filter::{Filters, select_rows};
 /// The records of a log that a table is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Slice {
-    /// All of them, for all clients.
+    /// All records, for all clients.
     All,
-    /// Those of these rows, which keys tell apart.
+    /// Records of these rows, which keys tell apart.
     Rows(Rows),
-    /// Those of a key.
+    /// Records of one key.
     Key(Bytes),
 }
 
