@@ -29,20 +29,26 @@ _default:
 demo *args: _demo-programs
     @cd {{ quote(invocation_directory()) }} && exec {{ quote(justfile_directory() / "target/debug/demo") }} "$@"
 
-_demo-programs: wasm web
+[parallel]
+_demo-programs: wasm web _programs
+
+_programs:
     cargo build {{ dev }} -p sluicegate-demo -p sluicegate-bridge -p sluicegate-cli --bin demo --bin sluicegate-bridge --bin sluicegate
 
 # each promise once, in every way in that differs: units, the filter, the client for browsers, the simulation, end to end on a real Envoy and a real Kafka
-test: wasm web _browser _demo-programs
+test: _built
     cargo test --workspace {{ dev }} --tests --no-run
     just _servers _tests
+
+[parallel]
+_built: _demo-programs _browser
 
 [parallel]
 _tests: _native _pages
 
 # Those of the pages are done while the first units run.
 _native:
-    cargo test --workspace {{ dev }} --tests --no-fail-fast
+    cargo test --workspace {{ dev }} --tests --no-run --message-format=json 2>/dev/null | target/tools/venv/bin/python -B lab/harness/programs.py
 
 _pages:
     npm test --silent -w sluicegate -w browser-tests -w login

@@ -1,0 +1,47 @@
+"""Runs the test programs that `cargo test --no-run --message-format=json` names: two at a time, then those of lab/e2e alone."""
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+
+def programs():
+    """Folder of the package, source and executable of each; integration tests, which take longest, come first."""
+    built = [json.loads(line) for line in sys.stdin if line.startswith("{")]
+    tests = [unit for unit in built if unit.get("executable") and unit["profile"]["test"]]
+    for unit in sorted(tests, key=lambda unit: unit["target"]["kind"] != ["test"]):
+        folder = Path(unit["manifest_path"]).parent
+        yield folder, Path(unit["target"]["src_path"]).relative_to(folder), unit["executable"]
+
+
+def run(program, **output):
+    """Whether it passes. Output that is caught is printed in one piece."""
+    folder, source, executable = program
+    title = f"     Running {source} of {folder.relative_to(Path.cwd())}"
+    if not output:
+        print(title, flush=True)
+    done = subprocess.run([executable], cwd=folder, **output)
+    if output:
+        print(title, done.stdout.decode(errors="replace"), sep="\n", flush=True)
+    return None if done.returncode == 0 else f"{source} of {folder.name}"
+
+
+def main():
+    every = list(programs())
+    if not every:
+        sys.exit("cargo named no test programs")
+    alone = [program for program in every if program[0].name == "e2e"]
+    beside = [program for program in every if program not in alone]
+    with ThreadPoolExecutor(2) as pool:
+        caught = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        failed = list(pool.map(lambda program: run(program, **caught), beside))
+    failed += [run(program) for program in alone]
+    failed = [name for name in failed if name]
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
