@@ -66,8 +66,11 @@ export const duration = integer(1, 2 ** 31 - 1);
 export const end = allow('"earliest", "latest" or a valid Date', (value) => isEnd(value) || isDate(value));
 /** @internal Where a subscription begins. */
 export const from = allow(
-  '"earliest", "latest", a whole number that is not negative, or a valid Date',
-  (value) => isEnd(value) || isDate(value) || (Number.isSafeInteger(value) && value >= 0),
+  '"earliest", "latest", a whole number (-N: N before the end), a valid Date, or a time such as "s@-5m"',
+  (value) => {
+    const number = typeof value === "string" ? millis(value) : value;
+    return isEnd(value) || isDate(value) || (Number.isSafeInteger(number) && (number === value || number >= 0));
+  },
 );
 /** @internal The settings of every command. */
 export const command = {
@@ -75,6 +78,16 @@ export const command = {
 };
 /** @internal A validator of values. */
 export const schema = allow("a Standard Schema", (value) => typeof value?.["~standard"]?.validate === "function");
+
+/** @internal The milliseconds since 1970 of a time such as `s@-5m`; NaN: it is none. */
+export function millis(text: string): number {
+  const [, time, ago, unit = ""] = /^s@(?:(\d+|\d.*T.*(?:Z|[+-]..:..))|-(\d+)([smhd]))$/.exec(text) ?? [];
+  if (time) return time.includes("T") ? Date.parse(time) : Number(time);
+  return Date.now() - Number(ago) * (UNITS[unit] ?? NaN);
+}
+
+/** Milliseconds. */
+const UNITS: { [unit: string]: number } = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 function isEnd(value: unknown): boolean {
   return value === "earliest" || value === "latest";

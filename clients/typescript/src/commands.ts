@@ -1,5 +1,6 @@
 // Commands with one answer each.
 
+import { millis } from "./check.ts";
 import type { Answer, Command, Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
 import { GateError } from "./errors.ts";
@@ -129,8 +130,9 @@ export function check(error: ErrorResp | undefined): void {
 }
 
 /** @internal The contract's timestamp of a place in a log. */
-export function timestamp(at: "earliest" | "latest" | Date): bigint {
-  return BigInt(at === "earliest" ? -2 : at === "latest" ? -1 : at.getTime());
+export function timestamp(at: "earliest" | "latest" | Date | `s@${string}`): bigint {
+  if (typeof at !== "string") return BigInt(at.getTime());
+  return BigInt(at === "earliest" ? -2 : at === "latest" ? -1 : millis(at));
 }
 
 /** The client's own reasons for which there is no answer. */

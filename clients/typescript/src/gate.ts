@@ -144,20 +144,14 @@ export class Gate extends EventTarget {
       checkSubscribe(settings, "subscribe: options");
       checkBegin(settings);
       this.#connections.signal().throwIfAborted();
-      const ends = (topic: string, signal: AbortSignal) =>
-        Promise.all(ENDS.map((at) => this.offsets(topic, at, { signal })));
-      return new Subscription(this.#connections, new Topics(topics, settings, ends), settings);
+      return new Subscription(this.#connections, new Topics(topics, settings), settings);
     }
     if (!source?.streams) reject("subscribe", source, "a topic's name, a list of names, or an object with streams");
     if (options !== undefined) reject("subscribe: options", options, "none beside an object with streams");
     checkStreams(source, "subscribe: options");
     checkBegin(source);
     this.#connections.signal().throwIfAborted();
-    const ends = async (stream: string, signal: AbortSignal) => {
-      const [start, end] = await Promise.all(ENDS.map((at) => this.sequence(stream, at, { signal })));
-      return [start!, end!] as [number, number];
-    };
-    return new Subscription(this.#connections, new Streams(source, ends), source);
+    return new Subscription(this.#connections, new Streams(source), source);
   }
 
   /**
@@ -513,7 +507,6 @@ function each<C, R>(content: C | ArrayLike<C>, at: string, of: (one: C, at: stri
   return content.map((one, index) => of(one, `${at}s[${index}]`));
 }
 
-const ENDS = ["earliest", "latest"] as const;
 const checkTopics = list(name, "names", 100, 1);
 const checkBatch = list(() => {}, "in a list", 1000, 1);
 const checkCommand = members(command);

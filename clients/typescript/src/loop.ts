@@ -1,6 +1,7 @@
 // Options and events that subscriptions to topics and to streams share.
 
 import { allow, type Check, callback, command, from, integer, list, members, name, schema } from "./check.ts";
+import { timestamp } from "./commands.ts";
 import { bytes, type Content, type Schema } from "./data.ts";
 import { GateError } from "./errors.ts";
 import type { KafkaSubscriptionEvent, NatsSubscriptionEvent } from "./generated/pubsub_pb.ts";
@@ -15,6 +16,12 @@ import type { EventInput, Place } from "./system.ts";
  * @typeParam T the type of values or payloads.
  */
 export interface LoopOptions<Event, P, T = any> {
+  /**
+   * Where to begin: at the start or end of the logs, at an offset or sequence, so many of them before the end (`-10`), or
+   * with the first record or message at or after a time: a `Date`, or a text such as `s@-5m`, `s@2026-01-31T12:00:00Z` or
+   * `s@1700000000000`. By default `latest`.
+   */
+  from?: "earliest" | "latest" | number | Date | `s@${string}`;
   /**
    * Begins so many offsets or sequences before the end of each partition or stream, in place of `from`. Where some of
    * them are missing, as after compaction, there are fewer records.
@@ -72,6 +79,17 @@ export const loopChecks: { [member: string]: Check } = {
   ),
   onEvent: callback,
 };
+
+/** @internal Where a subscription begins, in the contract: a negative offset is before the end. */
+export function begin<Offset extends string>(
+  offset: Offset,
+  { from, last }: Pick<LoopOptions<never, never>, "from" | "last">,
+) {
+  // Offset 0 is the start.
+  const at = last ? -last : (from ?? "latest");
+  if (typeof at === "number") return { case: offset, value: BigInt(at) } as const;
+  return { case: "timestamp", value: timestamp(at) } as const;
+}
 
 /** @internal `last` takes the place of `from`. */
 export function checkBegin({ from, last }: { from?: unknown; last?: unknown }): void {

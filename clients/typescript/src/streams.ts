@@ -1,11 +1,10 @@
 // Subscriptions to streams of NATS JetStream.
 
 import { list, members, name } from "./check.ts";
-import { timestamp } from "./commands.ts";
 import type { Answer, Command } from "./connection.ts";
 import { messageCost } from "./cost.ts";
 import type { GateError } from "./errors.ts";
-import { eventInput, type LoopOptions, loopChecks, loopFields } from "./loop.ts";
+import { begin, eventInput, type LoopOptions, loopChecks, loopFields } from "./loop.ts";
 import { type StreamMessage, streamMessage } from "./message.ts";
 import { fromBase64, type Places, type StreamPositions, streamPlacesOf, streamPositionsOf } from "./positions.ts";
 import type { Input, LogEvent, Place, System } from "./system.ts";
@@ -18,11 +17,6 @@ import type { Input, LogEvent, Place, System } from "./system.ts";
 export interface StreamOptions<T = any> extends LoopOptions<StreamEvent, StreamPositions, T> {
   /** The streams; at most 100 names. */
   streams: string | string[];
-  /**
-   * Where to begin: at the first message or the end of the streams, at a sequence, or with the first message at or
-   * after a time. By default `latest`.
-   */
-  from?: "earliest" | "latest" | number | Date;
 }
 
 /** An event of a subscription to streams. */
@@ -43,42 +37,23 @@ export const checkStreams = members(
   ["streams"],
 );
 
-/** @internal Finds the first sequence and the end of a stream. */
-export type StreamEnds = (stream: string, signal: AbortSignal) => Promise<[number, number]>;
-
 /** @internal */
 export class Streams<T> implements System<StreamMessage<T>, StreamPositions> {
   readonly places = streamPlacesOf;
   readonly positions = streamPositionsOf;
   readonly #options: StreamOptions<T>;
-  readonly #ends: StreamEnds;
 
-  constructor(options: StreamOptions<T>, ends: StreamEnds) {
+  constructor(options: StreamOptions<T>) {
     this.#options = options;
-    this.#ends = ends;
-  }
-
-  async locate(places: Places, signal: AbortSignal): Promise<void> {
-    const { last, streams } = this.#options;
-    if (last === undefined) return;
-    for (const stream of [streams].flat()) {
-      if (places.has(stream)) continue;
-      const [start, end] = await this.#ends(stream, signal);
-      places.set(stream, { id: "", next: new Map([[0, Math.max(end - last, start)]]) });
-    }
   }
 
   command(received: Places, credit: number): Command {
-    const { streams, from = "latest" } = this.#options;
-    const sources = [streams].flat().map((stream) => {
+    const sources = [this.#options.streams].flat().map((stream) => {
       const { id, next } = received.get(stream) ?? { id: "", next: undefined };
-      const begin = next?.get(0) ?? from;
+      const from = next?.get(0);
       return {
         stream,
-        from:
-          typeof begin === "number"
-            ? ({ case: "sequence", value: BigInt(begin) } as const)
-            : ({ case: "timestamp", value: timestamp(begin) } as const),
+        from: begin("sequence", from === undefined ? this.#options : { from }),
         streamId: fromBase64(id),
       };
     });

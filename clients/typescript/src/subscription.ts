@@ -149,13 +149,10 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
   /** Subscribes, again and again, until it fails for good. */
   async #run(): Promise<never> {
     const places = this.#system.places(await this.#options.positions?.load());
-    let isLocated = false;
-    return persist(this.#signal, async (progress) => {
-      if (!isLocated) await this.#system.locate(places, this.#signal);
-      if (!isLocated) [this.#taken, this.#received] = [places, this.#system.places(this.#system.positions(places))];
-      isLocated = true;
-      return this.#subscribe(await this.#connections.next(this.#signal), progress);
-    });
+    [this.#taken, this.#received] = [places, this.#system.places(this.#system.positions(places))];
+    return persist(this.#signal, async (progress) =>
+      this.#subscribe(await this.#connections.next(this.#signal), progress),
+    );
   }
 
   /** Subscribes from where the last subscription ended, and resolves when this one has. */

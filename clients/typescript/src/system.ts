@@ -8,8 +8,6 @@ import type { Places } from "./positions.ts";
 export interface System<Item, P> {
   places(positions: P | undefined): Places;
   positions(places: Places): P;
-  /** Adds the places that the user wants to begin at, if only the ends of the logs tell them. */
-  locate(places: Places, signal: AbortSignal): Promise<void>;
   /** Subscribes, with the credit in bytes. `received` overrides where the user wants to begin. */
   command(received: Places, credit: number): Command;
   /** Undefined if the answer says nothing to this version. */

@@ -1,11 +1,10 @@
 // Subscriptions to topics of Kafka.
 
 import { flag, list, members, partition } from "./check.ts";
-import { timestamp } from "./commands.ts";
 import type { Answer, Command } from "./connection.ts";
 import { recordCost } from "./cost.ts";
 import type { GateError } from "./errors.ts";
-import { eventInput, type LoopOptions, loopChecks, loopFields } from "./loop.ts";
+import { begin, eventInput, type LoopOptions, loopChecks, loopFields } from "./loop.ts";
 import { fromBase64, type Places, type PlacesOfLog, type Positions, placesOf, positionsOf } from "./positions.ts";
 import { record, type TopicRecord } from "./record.ts";
 import type { Input, LogEvent, Place, System } from "./system.ts";
@@ -16,11 +15,6 @@ import type { Input, LogEvent, Place, System } from "./system.ts";
  * @typeParam T the type of values.
  */
 export interface SubscribeOptions<T = any> extends LoopOptions<SubscriptionEvent, Positions, T> {
-  /**
-   * Where to begin: at the start or end of the logs, at an offset, or with the first record at or after a time. By
-   * default `latest`.
-   */
-  from?: "earliest" | "latest" | number | Date;
   /** Only these partitions of each topic. By default all, including those added later. */
   partitions?: number[];
   /** Leaves out records of open or aborted transactions. By default `false`. */
@@ -71,47 +65,22 @@ export function kafkaSource(
   };
 }
 
-/** @internal Finds the start and the end of each partition of a topic. */
-export type Ends = (topic: string, signal: AbortSignal) => Promise<Map<number, number>[]>;
-
 /** @internal */
 export class Topics<T> implements System<TopicRecord<T>, Positions> {
   readonly places = placesOf;
   readonly positions = positionsOf;
   readonly #topics: string[];
   readonly #options: SubscribeOptions<T>;
-  readonly #ends: Ends;
 
-  constructor(topics: string[], options: SubscribeOptions<T>, ends: Ends) {
+  constructor(topics: string[], options: SubscribeOptions<T>) {
     this.#topics = topics;
     this.#options = options;
-    this.#ends = ends;
-  }
-
-  async locate(places: Places, signal: AbortSignal): Promise<void> {
-    const { last, partitions } = this.#options;
-    if (last === undefined) return;
-    for (const topic of this.#topics) {
-      if (places.has(topic)) continue;
-      const [starts, ends] = await this.#ends(topic, signal);
-      const wanted = [...ends!].filter(([partition]) => partitions?.includes(partition) ?? true);
-      const next = wanted.map(
-        ([partition, end]) => [partition, Math.max(end - last, starts!.get(partition) ?? 0)] as const,
-      );
-      places.set(topic, { id: "", next: new Map(next) });
-    }
   }
 
   command(received: Places, credit: number): Command {
-    const { from = "latest", partitions = [], committed } = this.#options;
-    const begin =
-      typeof from === "number"
-        ? ({ case: "offset", value: BigInt(from) } as const)
-        : ({ case: "timestamp", value: timestamp(from) } as const);
-    const sources = this.#topics.map((topic) => ({
-      ...kafkaSource(topic, partitions, received.get(topic)),
-      from: begin,
-    }));
+    const { partitions = [], committed } = this.#options;
+    const from = begin("offset", this.#options);
+    const sources = this.#topics.map((topic) => ({ ...kafkaSource(topic, partitions, received.get(topic)), from }));
     return {
       case: "cmdKafkaSubscribe",
       value: { sources, isolation: Number(committed ?? false), ...loopFields(this.#options, credit) },

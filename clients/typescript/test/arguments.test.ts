@@ -176,13 +176,15 @@ test("null and everything that is JSON is written as it is", async () => {
 test("a wrong argument of a read is a TypeError that names it", async () => {
   const server = new Server();
   const gate = connect(URL);
-  const from = '"earliest", "latest", a whole number that is not negative, or a valid Date';
+  const from = '"earliest", "latest", a whole number (-N: N before the end), a valid Date, or a time such as "s@-5m"';
   await refused(gate, [
-    [
-      (gate) => gate.subscribe("t", { from: "beginning" }),
-      `subscribe: options.from: expected ${from}, got "beginning"`,
-    ],
-    [(gate) => gate.subscribe("t", { from: -1 }), `subscribe: options.from: expected ${from}, got -1`],
+    ...["beginning", "-5m", "s@5m", "s@-5", "s@", "s@2026-01-31", "s@1.5", "s@-99999d", "s@2026-13-31T12:00:00Z"].map(
+      (text): [(gate: Untyped) => unknown, string] => [
+        (gate) => gate.subscribe("t", { from: text }),
+        `subscribe: options.from: expected ${from}, got "${text}"`,
+      ],
+    ),
+    [(gate) => gate.subscribe("t", { from: 0.5 }), `subscribe: options.from: expected ${from}, got 0.5`],
     [
       (gate) => gate.subscribe("t", { from: new Date("?") }),
       `subscribe: options.from: expected ${from}, got Invalid Date`,

@@ -2,68 +2,44 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { connect, positionsIn } from "../src/index.ts";
-import { PARTITIONS, Server } from "./server.ts";
+import { Server } from "./server.ts";
 import { Stream } from "./stream.ts";
 
 const URL = "ws://gateway/";
 
-/** A server that tells the ends of its topic, whose partition 0 begins at `start`. */
-function topic(start = 0): Server {
-  const server = new Server();
-  const partitions = Array.from({ length: PARTITIONS }, (_, partition) => ({ partition }));
-  server.answer = (req) => {
-    if (req.case === "cmdKafkaMetadata")
-      return { case: "kafkaMetadataResp", value: { topics: [{ name: "t", partitions }] } };
-    if (req.case !== "cmdKafkaListOffsets") return undefined;
-    const end = (partition: number) => server.logs[partition]!.length;
-    const results = req.value.offsets.map(({ partition, timestamp }) => ({
-      offset: BigInt(timestamp === -1n ? end(partition) : partition === 0 ? start : 0),
-    }));
-    return { case: "kafkaListOffsetsResp", value: { results } };
-  };
-  return server;
-}
-
-/** Where each partition of the last subscription begins. */
-function begins(server: Server): [number, bigint][] {
-  const command = server.commands.findLast((req) => req.case === "cmdKafkaSubscribe");
-  assert(command?.case === "cmdKafkaSubscribe");
-  return command.value.sources[0]!.next.map(({ partition, offset }) => [partition, offset]);
-}
-
-test("`last` begins so many offsets before the end of each partition", async () => {
-  const server = topic();
-  server.write(0, 10);
-  server.write(1, 2);
-  const gate = connect(URL);
-  const loop = gate.subscribe("t", { last: 3 });
-  const taken = [];
-  for (let count = 0; count < 5; count++) taken.push((await loop.next()).value);
-  assert.deepEqual(
-    taken.map((record) => [record?.partition, record?.offset]),
-    [
-      [0, 7],
-      [0, 8],
-      [0, 9],
-      [1, 0],
-      [1, 1],
-    ],
-  );
-  await loop.return();
-  gate.close();
-});
-
-test("`last` does not begin before the start of a partition, and reads the wanted ones", async () => {
-  const server = topic(8);
-  server.write(0, 10);
-  const gate = connect(URL);
-  await gate.subscribe("t", { last: 3, partitions: [0] }).next();
-  assert.deepEqual(begins(server), [[0, 8n]]);
-  gate.close();
+test("a subscription begins where `from` or `last` says", async (t) => {
+  t.mock.timers.enable({ apis: ["Date"], now: 1_700_000_300_000 });
+  for (const [options, want] of [
+    [{}, ["timestamp", -1]],
+    [{ last: 3 }, ["offset", -3]],
+    [{ last: 0 }, ["timestamp", -1]],
+    [{ from: -10 }, ["offset", -10]],
+    [{ from: 5 }, ["offset", 5]],
+    [{ from: "s@-5m" }, ["timestamp", 1_700_000_000_000]],
+    [{ from: "s@1700000000000" }, ["timestamp", 1_700_000_000_000]],
+    [{ from: "s@2023-11-14T23:13:20+01:00" }, ["timestamp", 1_700_000_000_000]],
+  ] as const) {
+    const server = new Server();
+    const asked = new Promise((resolve) => {
+      server.answer = (req) => {
+        if (req.case !== "cmdKafkaSubscribe") return undefined;
+        const { from } = req.value.sources[0]!;
+        resolve([from.case, Number(from.value)]);
+        return undefined;
+      };
+    });
+    const gate = connect(URL);
+    gate
+      .subscribe("t", options)
+      .next()
+      .catch(() => {});
+    assert.deepEqual(await asked, want);
+    gate.close();
+  }
 });
 
 test("stored positions override `last`, until they are cleared or cannot be read", async () => {
-  const server = topic();
+  const server = new Server();
   server.write(0, 10);
   const stored = new Map([["p", JSON.stringify({ t: { id: "", next: { 0: 4, 1: 0 } } })]]);
   const storage = {
@@ -107,20 +83,6 @@ test("topics that need several answers are all listed", async () => {
     (await gate.topics()).map(({ name }) => name),
     ["a", "b", "c"],
   );
-  gate.close();
-});
-
-test("`last` is tried again if the ends cannot be told", async (t) => {
-  t.mock.method(Math, "random", () => 0);
-  const server = topic();
-  server.write(0, 3);
-  const answer = server.answer!;
-  let failures = 2;
-  const error = { message: "no leader", reason: 9, retriable: true };
-  server.answer = (req) =>
-    req.case === "cmdKafkaListOffsets" && failures-- > 0 ? { case: "errorResp", value: error } : answer(req);
-  const gate = connect(URL);
-  assert.equal((await gate.subscribe("t", { last: 1 }).next()).value?.offset, 2);
   gate.close();
 });
 

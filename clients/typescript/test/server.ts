@@ -210,8 +210,10 @@ class Socket {
     const begin = (partition: number) => {
       const next = source.next.find((next) => next.partition === partition);
       if (next) return Number(next.offset);
-      const isEarliest = source.from.case === "timestamp" && source.from.value === -2n;
-      return isEarliest ? 0 : this.server.logs[partition]!.length;
+      const { from } = source;
+      const end = this.server.logs[partition]!.length;
+      if (from.case === "offset") return from.value < 0n ? Math.max(end + Number(from.value), 0) : Number(from.value);
+      return from.value === -2n ? 0 : end;
     };
     const next = new Map(this.server.logs.map((_, partition) => [partition, begin(partition)]));
     const partitions = [...next].map(([partition, offset]) => ({ partition, offset: BigInt(offset) }));

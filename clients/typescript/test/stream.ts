@@ -98,6 +98,7 @@ export class Stream {
     }
     const isNew = snapshot === Snapshot.LATEST_PER_KEY && from.case === undefined;
     let next = from.case === "sequence" ? Number(from.value) : (this.#at(from.value ?? -1n) ?? this.#next);
+    if (next < 0) next = Math.max(this.#next + next, this.#first);
     const streams = [{ stream: NAME, streamId: ID, nextSequence: BigInt(next) }];
     const newest = new Map(isNew ? this.messages.map((message) => [message.subject, message]) : []);
     const before = [...newest.values()].map((message) => delivery([message], next));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Log;
+use super::{LOG_END, LOG_START, Log};
 
 /// A command that is answered once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,7 +202,7 @@ pub struct Source {
     pub topic_id: Option<u128>,
 }
 
-/// Where to begin.
+/// Where to begin, in each of many logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
     /// At the first record of that time, as [`Backend::list_offsets`](super::Backend::list_offsets) finds it, or at the
@@ -210,11 +210,43 @@ pub enum Start {
     Timestamp(i64),
     /// At this offset.
     Offset(i64),
+    /// So many offsets before the end, or at the start if the log has fewer.
+    BeforeEnd(i64),
+}
+
+impl Start {
+    /// The offset of a number, or a distance to the end if it is negative.
+    pub fn at(number: i64) -> Self {
+        match number {
+            0.. => Self::Offset(number),
+            ..0 => Self::BeforeEnd(number.saturating_neg()),
+        }
+    }
+
+    /// The timestamp whose offset [`in_log`](Self::in_log) needs beside the end.
+    pub fn timestamp(self) -> Option<i64> {
+        match self {
+            Self::Offset(_) | Self::Timestamp(LOG_END) => None,
+            Self::Timestamp(timestamp) => Some(timestamp),
+            Self::BeforeEnd(_) => Some(LOG_START),
+        }
+    }
+
+    /// The offset in a log that ends at `end`. `found` is that of [`timestamp`](Self::timestamp), negative if there is
+    /// none. What is written between the two questions is at or after both, if the end was asked for first.
+    pub fn in_log(self, end: i64, found: Option<i64>) -> i64 {
+        let found = found.filter(|found| *found >= 0);
+        match self {
+            Self::Offset(offset) => offset,
+            Self::Timestamp(_) => found.unwrap_or(end),
+            Self::BeforeEnd(count) => end.saturating_sub(count).max(found.unwrap_or_default()),
+        }
+    }
 }
 
 impl Default for Start {
     fn default() -> Self {
-        Self::Timestamp(super::LOG_END)
+        Self::Timestamp(LOG_END)
     }
 }
 
@@ -228,4 +260,24 @@ pub struct RecordFilter {
     pub equals: Vec<Bytes>,
     /// The beginnings of values.
     pub prefixes: Vec<Bytes>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_is_found_in_each_log() {
+        for (start, timestamp, end, found, want) in [
+            (Start::at(7), None, 9, None, 7),
+            (Start::default(), None, 9, None, 9),
+            (Start::Timestamp(5), Some(5), 9, Some(3), 3),
+            (Start::Timestamp(5), Some(5), 9, Some(-1), 9),
+            (Start::at(-2), Some(LOG_START), 9, Some(3), 7),
+            (Start::at(-7), Some(LOG_START), 9, Some(3), 3),
+            (Start::at(i64::MIN), Some(LOG_START), 0, Some(0), 0),
+        ] {
+            assert_eq!((start.timestamp(), start.in_log(end, found)), (timestamp, want), "{start:?}");
+        }
+    }
 }

@@ -9,12 +9,10 @@ use std::time::Instant;
 use futures_util::stream::LocalBoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use indicatif::BinaryBytes;
-use sluicegate_client::{Client, Error, Filter, Header, Isolation, Reason, Source, Subscribe, nats};
+use sluicegate_client::{Client, Error, Filter, Header, Reason, Source, Subscribe, nats};
 
 use crate::args::{self, Fetch, Gateway, Name, OnLag};
 use crate::failure::{Failure, Interrupt};
-use crate::log::Log;
-use crate::partitions;
 use crate::position::Position;
 use crate::progress::Progress;
 use crate::stderr::say;
@@ -33,22 +31,13 @@ pub(crate) async fn run(
     stdout: &mut Stdout,
     interrupt: &mut Interrupt,
 ) -> Result<(), Failure> {
-    let isolation = args.isolation.into();
-    let updates = interrupt.unless(async {
-        if args.stream.is_empty() {
-            let mut sources = Vec::with_capacity(args.topics.len());
-            for topic in &args.topics {
-                sources.push(source(client, topic, &args.partition, args.from, isolation).await?);
-            }
-            return Ok(of_topics(client, with_options(Subscribe::new(sources).isolation(isolation), args)));
-        }
-        let mut sources = Vec::with_capacity(args.stream.len());
-        for stream in &args.stream {
-            sources.push(stream_source(client, stream, args.from).await?);
-        }
-        Ok(of_streams(client, with_options(Subscribe::new(sources), args)))
-    });
-    let updates = updates.await?;
+    let updates = if args.stream.is_empty() {
+        let sources = args.topics.iter().map(|topic| source(topic, &args.partition, args.from));
+        of_topics(client, with_options(Subscribe::new(sources).isolation(args.isolation.into()), args))
+    } else {
+        let sources = args.stream.iter().map(|stream| stream_source(stream, args.from));
+        of_streams(client, with_options(Subscribe::new(sources), args))
+    };
     let scope = match (&args.topics[..], &args.partition[..], &args.stream[..]) {
         ([_], [_], _) | (_, _, [_]) => Scope::One,
         ([_], _, _) => Scope::Topic,
@@ -69,19 +58,13 @@ pub(crate) async fn follow(
     stdout: &mut Stdout,
     interrupt: &mut Interrupt,
 ) -> Result<(), Failure> {
-    let isolation = args.isolation.into();
-    let updates = interrupt.unless(async {
-        Ok(match args.target.name() {
-            Name::Topic(topic) => {
-                let source = source(client, topic, args.partition.as_slice(), args.from, isolation).await?;
-                of_topics(client, Subscribe::new([source]).isolation(isolation))
-            }
-            Name::Stream(stream) => {
-                of_streams(client, Subscribe::new([stream_source(client, stream, args.from).await?]))
-            }
-        })
-    });
-    let updates = updates.await?;
+    let updates = match args.target.name() {
+        Name::Topic(topic) => {
+            let source = source(topic, args.partition.as_slice(), args.from);
+            of_topics(client, Subscribe::new([source]).isolation(args.isolation.into()))
+        }
+        Name::Stream(stream) => of_streams(client, Subscribe::new([stream_source(stream, args.from)])),
+    };
     let scope = if args.reads_one() { Scope::One } else { Scope::Topic };
     let reading = Reading { printer: Printer::new(&args.output), count: args.count, scope, gateway };
     reading.print(updates, stdout, interrupt).await
@@ -111,40 +94,23 @@ fn with_options<S>(mut wanted: Subscribe<S>, args: &args::Subscribe) -> Subscrib
 }
 
 /// These partitions of `topic`, or all if none is given, from `position` on.
-async fn source(
-    client: &Client,
-    topic: &str,
-    partitions: &[i32],
-    position: Position,
-    isolation: Isolation,
-) -> Result<Source, Failure> {
+fn source(topic: &str, partitions: &[i32], position: Position) -> Source {
     let source = Source::new(topic).partitions(partitions.iter().copied());
-    Ok(match position {
+    match position {
         Position::At(at) => source.at(at),
         Position::Offset(offset) => source.offset(offset),
-        Position::BeforeEnd(_) => {
-            let logs = partitions::logs(client, Name::Topic(topic), partitions).await?;
-            let begins = partitions::begins(client, logs, position, isolation).await?;
-            begins.into_iter().fold(source, |source, begin| match begin.log {
-                Log::Partition { number, .. } => source.next(number, begin.from),
-                Log::Stream(_) => source,
-            })
-        }
-    })
+        Position::BeforeEnd(count) => source.last(count.unsigned_abs()),
+    }
 }
 
 /// `stream` from `position` on.
-async fn stream_source(client: &Client, stream: &str, position: Position) -> Result<nats::Source, Failure> {
+fn stream_source(stream: &str, position: Position) -> nats::Source {
     let source = nats::Source::new(stream);
-    Ok(match position {
+    match position {
         Position::At(at) => source.at(at),
         Position::Offset(sequence) => source.sequence(sequence),
-        Position::BeforeEnd(_) => {
-            let log = vec![Log::Stream(stream.to_owned())];
-            let begins = partitions::begins(client, log, position, Isolation::ReadUncommitted).await?;
-            begins.into_iter().fold(source, |source, begin| source.sequence(begin.from))
-        }
-    })
+        Position::BeforeEnd(count) => source.last(count.unsigned_abs()),
+    }
 }
 
 fn filters(args: &args::Subscribe) -> Vec<Filter> {

@@ -168,6 +168,15 @@ impl Source {
         self
     }
 
+    /// Begins so many offsets before the end of each partition, or at its start.
+    pub fn last(self, count: u64) -> Self {
+        match before_end(count) {
+            // Offset 0 is the start.
+            0 => self.at(At::Latest),
+            offset => self.offset(offset),
+        }
+    }
+
     /// Continues in this partition at `offset`. Others begin at their start, unless [`partitions`](Self::partitions)
     /// names them.
     pub fn next(mut self, partition: i32, offset: i64) -> Self {
@@ -181,6 +190,11 @@ impl Source {
         self.0.topic_id = id.into();
         self
     }
+}
+
+/// The offset or sequence of a source that begins so many before the end.
+pub(crate) fn before_end(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX).saturating_neg()
 }
 
 /// Matches records by their key, messages of NATS by their subject, or both by the values of a header. Without a value,

@@ -72,6 +72,7 @@ fn check_table(system: System, sources: &[command::Source], skips: bool) -> Resu
     let begins = |source: &&command::Source| match source.from {
         Start::Offset(_) => system.has_partitions,
         Start::Timestamp(timestamp) => timestamp != LOG_END,
+        Start::BeforeEnd(_) => true,
     };
     match sources.iter().find(begins) {
         None => Ok(()),
@@ -94,9 +95,7 @@ fn source(system: System, source: command::Source) -> Result<Source, CommandErro
     if let Some(twice) = partitions.iter().find(|partition| !numbers.insert(**partition)) {
         return Err(of_topic(format!("partition {twice} is listed twice: expected it once")));
     }
-    let offsets = next.iter().map(|(_, offset)| *offset);
-    let offsets = offsets.chain(if let Start::Offset(offset) = from { Some(offset) } else { None });
-    if let Some(negative) = offsets.into_iter().find(|offset| *offset < 0) {
+    if let Some((_, negative)) = next.iter().find(|(_, offset)| *offset < 0) {
         return Err(of_topic(format!("{} {negative}: expected 0 or more", system.offset)));
     }
     partitions.sort_unstable();
@@ -157,20 +156,18 @@ mod tests {
         refused(twice, "topic a is in two sources: expected one source for each topic");
         let partitions = command::Source { partitions: vec![1, 0, 1], ..of_topic("t") };
         refused(command(vec![partitions]), "partition 1 is listed twice: expected it once, topic: t");
-        let from = Start::Offset(-1);
-        let negative = command(vec![command::Source { from, ..of_topic("t") }]);
-        refused(negative, "offset -1: expected 0 or more, topic: t");
         let next = vec![(0, -5)];
         let negative = command(vec![command::Source { next, ..of_topic("t") }]);
         refused(negative, "offset -5: expected 0 or more, topic: t");
         let table = |sources| SubscribeCommand { table: Some(TableCommand::default()), ..command(sources) };
         let skips = SubscribeCommand { skips: true, ..table(vec![of_topic("t")]) };
         refused(skips, "on_lag with snapshot: expected WAIT, because a table skips no record");
-        let from = command::Source { from: Start::Offset(0), ..of_topic("t") };
-        refused(
-            table(vec![from]),
-            "from with snapshot: expected none, because a table begins with the newest record of each key, topic: t",
-        );
+        for from in [0, -1].map(Start::at) {
+            refused(
+                table(vec![command::Source { from, ..of_topic("t") }]),
+                "from with snapshot: expected none, because a table begins with the newest record of each key, topic: t",
+            );
+        }
         let linger =
             SubscribeCommand { linger: Duration::from_millis(10_001), ..command(vec![of_topic("t")]) };
         refused(linger, "linger_ms is 10001: expected at most 10000");

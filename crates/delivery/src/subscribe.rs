@@ -129,18 +129,21 @@ impl Source {
                     named.push((partition, offset));
                     begins.insert(partition, offset);
                 }
-                (None, Start::Timestamp(timestamp)) => unknown.push((partition, timestamp)),
+                (None, Start::Timestamp(_) | Start::BeforeEnd(_)) => unknown.push((partition, LOG_END)),
             }
         }
         if self.topic_id.is_none() {
             self.check((cluster, client), &named).await?;
         }
         // The ends first: what is written while the time is looked up comes after them.
-        let ends: Vec<(i32, i64)> = unknown.iter().map(|(partition, _)| (*partition, LOG_END)).collect();
-        let at_end = self.list((cluster, client), &ends, committed, until).await?;
-        unknown.retain(|(_, timestamp)| *timestamp != LOG_END);
-        let found = self.list((cluster, client), &unknown, committed, until).await?;
-        begins.extend(at_end.into_iter().chain(found.into_iter().filter(|(_, offset)| *offset >= 0)));
+        let ends = self.list((cluster, client), &unknown, committed, until).await?;
+        let asked = self.from.timestamp().map_or_else(Vec::new, |timestamp| {
+            unknown.iter().map(|(partition, _)| (*partition, timestamp)).collect()
+        });
+        let found = self.list((cluster, client), &asked, committed, until).await?;
+        let found: BTreeMap<i32, i64> = found.into_iter().collect();
+        let begin = |(partition, end)| (partition, self.from.in_log(end, found.get(&partition).copied()));
+        begins.extend(ends.into_iter().map(begin));
         // Partitions and id are those of the same topic. If it is another one by now, the reads will tell.
         let topic_id = match described_id {
             Some(id) => Some(id),

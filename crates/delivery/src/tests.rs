@@ -202,6 +202,22 @@ async fn offset_after_the_end_is_refused_at_once_unless_a_client_resumes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn subscription_begins_before_the_end_of_each_log() {
+    for (count, want) in [(1, [(0, 9), (1, 1)]), (5, [(0, 8), (1, 0)]), (0, [(0, 10), (1, 2)])] {
+        let logs = Logs::default();
+        logs.append(0, 10);
+        logs.delete_before(0, 8);
+        logs.append(1, 2);
+        let source = Source { from: Start::BeforeEnd(count), partitions: vec![0, 1], ..Default::default() };
+        let mut subscription = subscribe(&logs.cluster(), System::Kafka, source).await.unwrap();
+        match soon(&mut subscription).await {
+            Some(Item::Subscribed(topics)) => assert_eq!(topics[0].partitions, want, "{count}"),
+            other => panic!("not subscribed: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn offset_is_not_checked_if_the_end_is_not_known_soon() {
     let logs = Logs::default();
     logs.silence_ends();

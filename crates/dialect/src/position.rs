@@ -1,4 +1,5 @@
-//! Times in positions, in the words that all ways in have: milliseconds, `2026-01-31T12:00:00Z` or `-5m`.
+//! Positions in logs, in the words that all ways in have: an offset, `-10`, `earliest`, `latest` or `s@TIME`, where a time
+//! is in milliseconds, `2026-01-31T12:00:00Z` or `-5m`.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,9 +13,25 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::session::members::Int64;
 
+/// A position; None: it is none.
+pub fn parse(text: &str, now: i64) -> Option<Start> {
+    if let Some(time) = text.strip_prefix("s@") {
+        return millis(time, now).map(Start::Timestamp);
+    }
+    match text {
+        "earliest" | "beginning" => Some(Start::Timestamp(LOG_START)),
+        "latest" | "end" => Some(Start::Timestamp(LOG_END)),
+        _ => whole_number(text).map(Start::at),
+    }
+}
+
+/// The kinds of positions.
+pub const EXPECTED: &str = "a number from 0, earliest, latest, -N (N before the end) \
+                            or s@TIME (milliseconds, 2026-01-31T12:00:00Z or -5m)";
+
 /// The milliseconds since 1970 of a number of them, of a time of RFC 3339, or of a time before `now` such as `-5m`. None:
 /// it is no time, or before 1970.
-pub fn millis(text: &str, now: i64) -> Option<i64> {
+fn millis(text: &str, now: i64) -> Option<i64> {
     let millis = whole_number(text).or_else(|| Some(now.saturating_sub(ago(text)?))).or_else(|| {
         let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).ok()
@@ -37,8 +54,8 @@ pub fn now() -> i64 {
 
 const UNITS: [(char, i64); 4] = [('s', 1_000), ('m', 60_000), ('h', 3_600_000), ('d', 86_400_000)];
 
-/// The member `from` of a subscription in JSON: a text, or an object with `offset`, which is the word for one, or
-/// `timestamp`.
+/// The member `from` of a subscription in JSON: a position as text or number, or an object with `offset`, which is the
+/// word for one, or `timestamp`.
 pub(crate) fn start<'de, D: Deserializer<'de>>(
     offset: &'static str,
     deserializer: D,
@@ -55,8 +72,7 @@ impl<'de> Visitor<'de> for From {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let offset = self.offset;
-        write!(f, "\"earliest\", \"latest\", \"s@TIME\" (milliseconds, 2026-01-31T12:00:00Z or -5m), ")?;
-        write!(f, "{{\"{offset}\": 5}} or {{\"timestamp\": MILLISECONDS}}")
+        write!(f, "{EXPECTED}, {{\"{offset}\": 5}} or {{\"timestamp\": MILLISECONDS}}")
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<Start, E> {
@@ -64,15 +80,12 @@ impl<'de> Visitor<'de> for From {
         Ok(Start::Offset(offset))
     }
 
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Start, E> {
+        Ok(Start::at(number))
+    }
+
     fn visit_str<E: Error>(self, text: &str) -> Result<Start, E> {
-        let time = text.strip_prefix("s@").and_then(|time| millis(time, now()));
-        let start = match (text, time) {
-            ("earliest" | "beginning", _) => Some(Start::Timestamp(LOG_START)),
-            ("latest" | "end", _) => Some(Start::Timestamp(LOG_END)),
-            (_, Some(time)) => Some(Start::Timestamp(time)),
-            (_, None) => whole_number(text).filter(|offset| *offset >= 0).map(Start::Offset),
-        };
-        start.ok_or_else(|| E::custom(format_args!("from: expected {self}")))
+        parse(text, now()).ok_or_else(|| E::custom(format_args!("from: expected {self}")))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Start, A::Error> {
@@ -80,7 +93,7 @@ impl<'de> Visitor<'de> for From {
         while let Some((name, Int64(number))) = members.next_entry::<String, Int64>()? {
             let found = match &*name {
                 "timestamp" => Start::Timestamp(number),
-                name if name == self.offset => Start::Offset(number),
+                name if name == self.offset => Start::at(number),
                 _ => return Err(A::Error::custom(format_args!("from: expected {self}"))),
             };
             if start.replace(found).is_some() {
@@ -94,5 +107,40 @@ impl<'de> Visitor<'de> for From {
 impl fmt::Display for From {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.expecting(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_700_000_000_000;
+
+    #[test]
+    fn position_is_an_offset_a_name_a_distance_or_a_time() {
+        for (text, want) in [
+            ("0", Start::Offset(0)),
+            ("9223372036854775807", Start::Offset(i64::MAX)),
+            ("earliest", Start::Timestamp(LOG_START)),
+            ("beginning", Start::Timestamp(LOG_START)),
+            ("latest", Start::Timestamp(LOG_END)),
+            ("end", Start::Timestamp(LOG_END)),
+            ("-1", Start::BeforeEnd(1)),
+            ("-9223372036854775808", Start::BeforeEnd(i64::MAX)),
+            ("s@1700000000000", Start::Timestamp(NOW)),
+            ("s@2023-11-14T22:13:20Z", Start::Timestamp(NOW)),
+            ("s@2023-11-14T23:13:20+01:00", Start::Timestamp(NOW)),
+            ("s@-5m", Start::Timestamp(NOW - 300_000)),
+            ("s@-0s", Start::Timestamp(NOW)),
+            ("s@-2h", Start::Timestamp(NOW - 7_200_000)),
+            ("s@-7d", Start::Timestamp(NOW - 604_800_000)),
+        ] {
+            assert_eq!(parse(text, NOW), Some(want), "{text}");
+        }
+        let others = "- +1 1.0 9223372036854775808 Earliest s@ s@-5 s@5m s@-m s@--5m s@-+5m s@-5é \
+                      s@-20000d s@-9223372036854775807d s@1969-12-31T23:59:59Z -5m";
+        for text in others.split(' ').chain([""]) {
+            assert_eq!(parse(text, NOW), None, "{text}");
+        }
     }
 }

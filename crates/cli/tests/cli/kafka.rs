@@ -235,6 +235,7 @@ fn begins(source: &KafkaSource) -> Result<Vec<PartitionNext>, i32> {
         let next = next.iter().find(|next| next.partition == partition);
         let offset = match (next, from) {
             (Some(next), _) => next.offset,
+            (None, Some(From::Offset(before @ ..0))) => (log.end + before).max(log.start),
             (None, Some(From::Offset(offset))) => *offset,
             (None, Some(From::Timestamp(time))) => list_offset(&log, *time, log.end),
             (None, None) => log.end,

@@ -59,6 +59,7 @@ fn listed(StreamTime { stream, timestamp }: &StreamTime) -> ListedSequence {
 
 fn subscription(command: &CmdNatsSubscribe) -> Vec<Resp> {
     let next_sequence = match command.sources[0].from {
+        Some(From::Sequence(before @ ..0)) => (7 + before).max(3),
         Some(From::Sequence(sequence)) => sequence,
         Some(From::Timestamp(-2)) => 3,
         _ => 7,

@@ -9,6 +9,7 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdNatsSubscribe, NatsSource, Snapshot};
 
 use super::update::{Delivery, SubscribedStream, Update};
+use crate::subscribe::before_end;
 use crate::subscription::{Away, Resume, cost};
 use crate::{At, Error, Subscribe};
 
@@ -33,6 +34,15 @@ impl Source {
     pub fn sequence(mut self, sequence: i64) -> Self {
         self.0.from = Some(From::Sequence(sequence));
         self
+    }
+
+    /// Begins so many sequences before the end, or at the first message.
+    pub fn last(self, count: u64) -> Self {
+        match before_end(count) {
+            // Sequence 0 is the first message.
+            0 => self.at(At::Latest),
+            sequence => self.sequence(sequence),
+        }
     }
 
     /// Fails if the stream has another id than this one of an earlier [subscription](SubscribedStream): it was deleted

@@ -57,7 +57,7 @@ fn source(
     let from = match from {
         None => Start::default(),
         Some(kafka_source::From::Timestamp(timestamp)) => Start::Timestamp(timestamp),
-        Some(kafka_source::From::Offset(offset)) => Start::Offset(offset),
+        Some(kafka_source::From::Offset(offset)) => Start::at(offset),
     };
     let next = next.into_iter().map(|PartitionNext { partition, offset }| (partition, offset)).collect();
     Ok(command::Source { topic_id: topic_id(&id, "topic", &topic)?, topic, partitions, from, next })

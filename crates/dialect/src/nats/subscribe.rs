@@ -47,7 +47,7 @@ fn source(NatsSource { stream, stream_id, from }: NatsSource) -> Result<command:
     let from = match from {
         None => command::Start::default(),
         Some(nats_source::From::Timestamp(timestamp)) => command::Start::Timestamp(timestamp),
-        Some(nats_source::From::Sequence(sequence)) => command::Start::Offset(sequence),
+        Some(nats_source::From::Sequence(sequence)) => command::Start::at(sequence),
     };
     let topic_id = topic_id(&stream_id, "stream", &stream)?;
     Ok(command::Source { topic: stream, from, topic_id, ..command::Source::default() })
@@ -161,7 +161,9 @@ mod tests {
 
     #[test]
     fn subscription_keeps_its_bounds() {
+        let from = Some(nats_source::From::Sequence(-5));
         let asked = CmdNatsSubscribe {
+            sources: vec![NatsSource { from, ..Default::default() }],
             max_batch_bytes: 1,
             max_batch_messages: 2,
             linger_ms: 3,
@@ -170,8 +172,15 @@ mod tests {
             ..Default::default()
         };
         let linger = Duration::from_millis(3);
-        let command =
-            SubscribeCommand { max_bytes: 1, max_records: 2, linger, skips: true, ..Default::default() };
+        let sources = vec![command::Source { from: command::Start::BeforeEnd(5), ..Default::default() }];
+        let command = SubscribeCommand {
+            sources,
+            max_bytes: 1,
+            max_records: 2,
+            linger,
+            skips: true,
+            ..Default::default()
+        };
         assert_eq!(of_protobuf(asked), Ok(Subscribed { command, credit: Some(4) }));
     }
 
@@ -184,7 +193,7 @@ mod tests {
             ..Default::default()
         };
         let filter = RecordFilter { header: None, equals: vec!["a.b".into()], prefixes: vec!["c.".into()] };
-        let one = r#"{"stream":"s","from":{"sequence":5},"stream_id":"_____________________w"}"#;
+        let one = r#"{"stream":"s","from":{"sequence":-5},"stream_id":"_____________________w"}"#;
         let options = r#""filters":[{"subject":["a.b",{"prefix":"c."}]}],"max_batch_messages":9,"linger_ms":3,"credit":8,"on_lag":"skip""#;
         for text in [
             format!(r#"{{{},{options}}}"#, &one[1..one.len() - 1]),
@@ -192,7 +201,7 @@ mod tests {
         ] {
             let (subscribed, _) = Subscribe::parse(&text).unwrap();
             let command = SubscribeCommand {
-                sources: vec![source(command::Start::Offset(5))],
+                sources: vec![source(command::Start::BeforeEnd(5))],
                 committed: false,
                 filters: vec![filter.clone()],
                 max_bytes: 24 * 1024,

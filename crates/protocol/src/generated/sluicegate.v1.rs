@@ -422,7 +422,7 @@ pub mod kafka_source {
         /// As `CmdKafkaListOffset.timestamp`. A partition without a record at or after that time begins at its end.
         #[prost(int64, tag = "3")]
         Timestamp(i64),
-        /// In every partition.
+        /// In every partition. Negative: so many before its end, or its start if it has fewer.
         #[prost(int64, tag = "4")]
         Offset(i64),
     }
@@ -601,7 +601,7 @@ pub mod nats_source {
         /// As `StreamTime.timestamp`. A stream without a message at or after that time begins at its end.
         #[prost(int64, tag = "3")]
         Timestamp(i64),
-        /// 0: the first message.
+        /// 0: the first message. Negative: so many before the end, or the first message if there are fewer.
         #[prost(int64, tag = "4")]
         Sequence(i64),
     }

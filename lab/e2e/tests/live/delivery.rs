@@ -54,7 +54,7 @@ async fn records_are_delivered_from_the_start_and_as_they_are_written(way: Way) 
     subscriber.socket.ping().await;
 }
 
-/// From the end, an offset, a time, and where an earlier subscription ended.
+/// From the end, an offset, a time, before the end, and where an earlier subscription ended.
 #[tokio::test]
 async fn each_partition_begins_where_it_should() {
     let (kafka, stack) = standard(Way::Tunnel).await;
@@ -72,6 +72,7 @@ async fn each_partition_begins_where_it_should() {
             vec![(1, 3)],
         ),
         (KafkaSource { from: Some(kafka_source::From::Timestamp(0)), ..source() }, vec![(0, 0), (1, 0)]),
+        (KafkaSource { from: Some(kafka_source::From::Offset(-2)), ..source() }, vec![(0, 3), (1, 3)]),
         (KafkaSource { from: Some(later), ..source() }, vec![(0, 5), (1, 5)]),
         // A partition that an earlier subscription did not know is new.
         (KafkaSource { next: vec![next(1, 4)], ..source() }, vec![(0, 0), (1, 4)]),

@@ -8,7 +8,7 @@ use sluicegate_dialect::http::media_type::Format;
 use super::batch;
 use super::events::decoders as events;
 use super::path::Target;
-use super::position::Position;
+use super::position::position;
 use super::records::bounds;
 use super::topic_records;
 
@@ -21,7 +21,7 @@ pub(crate) fn target(target: &str, system: System) {
     let Ok(query) = target.query(query, system) else { return };
     events::query(&query, system, target.partition);
     let _ = bounds(&query, system);
-    let _ = (Position::of(&query, dialect::of(system).words().offset), topic_records::position(&query));
+    let _ = (position(&query, dialect::of(system).words().offset), topic_records::begin(&query));
     if let Some(offsets) = query.text("offsets") {
         let _ = topic_records::places("t", offsets);
     }

@@ -31,7 +31,7 @@ use super::super::problem::{Problem, ProblemKind};
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
 use super::path::Query;
-use super::position::{Position, too_many_partitions};
+use super::position::too_many_partitions;
 
 /// The response to GET of the events of a topic, of one of its partitions, or of a stream, which is partition 0. HEAD
 /// begins nothing.
@@ -47,7 +47,7 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let Request { grant, method, headers, .. } = *request;
     let system = grant.system();
-    let EventsQuery { mut command, before_end, format, last_event_id } =
+    let EventsQuery { mut command, format, last_event_id } =
         EventsQuery::parse(query, system, topic, partition)?;
     // A browser repeats the URL when it reconnects: the header is newer.
     let last = match headers.text(LAST_EVENT_ID)?.filter(|last| !last.is_empty()) {
@@ -89,11 +89,6 @@ pub(super) async fn get(
     if let (Some(Id { positions, .. }), Some(source)) = (&last, command.sources.first_mut()) {
         source.next = positions.next();
         source.topic_id = positions.topic_id;
-    }
-    if let (None, Some(count), Some(source)) = (&last, before_end, command.sources.first_mut()) {
-        let begin = Position::BeforeEnd(count);
-        let places = begin.places(grant, topic, partition, command.committed, INSTEAD).await?;
-        source.next = places.into_iter().map(|(log, offset)| (log.partition, offset)).collect();
     }
     let subscription = match grant.subscribe(command).await {
         Ok(subscription) => subscription,

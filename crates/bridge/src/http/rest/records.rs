@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use sluicegate_backend::command::ReadBounds;
+use sluicegate_backend::command::{ReadBounds, Start};
 use sluicegate_backend::{DecodeMessages as _, LOG_START, Log, System, WAITING_BYTES, first_message};
 use sluicegate_delivery::cluster::escape_for_message;
 use sluicegate_delivery::grant::Grant;
@@ -15,7 +15,7 @@ use super::super::problem::{Problem, ProblemKind};
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
 use super::path::Query;
-use super::position::Position;
+use super::position::{position, resolve};
 use super::positions::{Part, with_offsets};
 
 /// The response to GET of a partition's records.
@@ -29,8 +29,8 @@ pub(super) async fn get(
     format: Format,
     mut running: &RequestPermits,
 ) -> Result<Response, Problem> {
-    let (position, bounds) = parse_fetch(query, grant.system())?;
-    let begins = match position.resolve(grant, &[log], bounds.committed).await {
+    let (start, bounds) = parse_fetch(query, grant.system())?;
+    let begins = match resolve(start, grant, &[log], bounds.committed).await {
         Ok(begins) => begins,
         Err((log, error)) => return Err(Problem::of_read(grant, log, None, error).await),
     };
@@ -78,10 +78,10 @@ pub(super) async fn get_key(
 }
 
 /// Where a query begins, and its bounds.
-fn parse_fetch(query: &Query, system: System) -> Result<(Position, ReadBounds), Problem> {
+fn parse_fetch(query: &Query, system: System) -> Result<(Start, ReadBounds), Problem> {
     let place = dialect::of(system).words().offset;
-    let position = Position::of(query, place)?.unwrap_or(Position::Time(LOG_START));
-    Ok((position, bounds(query, system)?))
+    let start = position(query, place)?.unwrap_or(Start::Timestamp(LOG_START));
+    Ok((start, bounds(query, system)?))
 }
 
 /// The bounds of a query.

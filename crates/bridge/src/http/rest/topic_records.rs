@@ -1,6 +1,7 @@
 //! Records of many partitions of a topic, as JSON.
 
 use http::StatusCode;
+use sluicegate_backend::command::Start;
 use sluicegate_backend::number::whole_number;
 use sluicegate_backend::{LOG_START, Log};
 use sluicegate_delivery::cluster::{MAX_PARTITIONS, Place};
@@ -11,7 +12,7 @@ use super::super::problem::{Problem, ProblemKind};
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
 use super::path::Query;
-use super::position::Position;
+use super::position;
 use super::positions::{Part, with_lists};
 use super::records;
 
@@ -30,7 +31,7 @@ pub(super) async fn get(
     let bounds = records::bounds(query, system)?;
     let places = match (query.text("offsets"), query.text("offset")) {
         (Some(offsets), None) => places(topic, offsets)?,
-        (None, _) => position(query)?.places(grant, topic, None, bounds.committed, INSTEAD).await?,
+        (None, _) => position::places(begin(query)?, grant, topic, bounds.committed, INSTEAD).await?,
         (Some(_), Some(_)) => {
             let detail = "query parameter offset: expected it without offsets";
             return Err(Problem::new(ProblemKind::Malformed, detail));
@@ -61,14 +62,14 @@ pub(super) async fn get(
 }
 
 /// Where all partitions begin.
-pub(super) fn position(query: &Query) -> Result<Position, Problem> {
-    match Position::of(query, "offset")? {
-        Some(Position::Offset(_)) => {
+pub(super) fn begin(query: &Query) -> Result<Start, Problem> {
+    match position::position(query, "offset")? {
+        Some(Start::Offset(_)) => {
             let detail = "query parameter offset: expected earliest, latest, -N or s@TIME; \
                           for an offset in each partition use offsets=0:5,1:9";
             Err(Problem::new(ProblemKind::Malformed, detail))
         }
-        position => Ok(position.unwrap_or(Position::Time(LOG_START))),
+        start => Ok(start.unwrap_or(Start::Timestamp(LOG_START))),
     }
 }
 
@@ -103,9 +104,9 @@ mod tests {
 
     #[test]
     fn number_is_the_offset_of_one_partition_only() {
-        let of = |query| position(&Query::at("/topics/t/records", query, System::Kafka).unwrap());
-        assert_eq!(of(""), Ok(Position::Time(LOG_START)));
-        assert_eq!(of("offset=-5"), Ok(Position::BeforeEnd(5)));
+        let of = |query| begin(&Query::at("/topics/t/records", query, System::Kafka).unwrap());
+        assert_eq!(of(""), Ok(Start::Timestamp(LOG_START)));
+        assert_eq!(of("offset=-5"), Ok(Start::BeforeEnd(5)));
         check_problem(of("offset=5").unwrap_err(), 400, "use offsets=0:5");
     }
 

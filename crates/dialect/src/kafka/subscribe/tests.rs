@@ -35,10 +35,11 @@ fn each_member_has_its_field() {
         (json!("latest"), Start::Timestamp(-1)),
         (json!({"timestamp": "5"}), Start::Timestamp(5)),
         (json!({"offset": 5}), Start::Offset(5)),
+        (json!({"offset": "-5"}), Start::BeforeEnd(5)),
         (json!("s@1700000000000"), Start::Timestamp(1_700_000_000_000)),
-        (json!("s@2023-11-14T22:13:20Z"), Start::Timestamp(1_700_000_000_000)),
-        (json!("7"), Start::Offset(7)),
+        (json!("-7"), Start::BeforeEnd(7)),
         (json!(8), Start::Offset(8)),
+        (json!(-8), Start::BeforeEnd(8)),
     ] {
         check(&json!({"topic": "t", "from": from}), of(command::Source { from: want, ..Default::default() }));
     }
@@ -66,6 +67,15 @@ fn each_member_has_its_field() {
     check(&members, all);
     let large = json!({"topic": "t", "max_batch_bytes": 4_294_967_295_u32, "max_batch_records": 601});
     check(&large, of(command::Source::default()));
+}
+
+#[test]
+fn number_is_an_offset_or_before_the_end() {
+    for (number, want) in [(5, Start::Offset(5)), (-5, Start::BeforeEnd(5))] {
+        let from = Some(kafka_source::From::Offset(number));
+        let source = source(KafkaSource { from, ..Default::default() });
+        assert_eq!(source.map(|source| source.from), Ok(want));
+    }
 }
 
 #[test]
@@ -119,11 +129,11 @@ fn contradictions_are_refused() {
     for from in [
         json!("begin"),
         json!("s@5m"),
-        json!("-5"),
+        json!("-5m"),
         json!({"sequence": 5}),
         json!({"offset": 5, "timestamp": 6}),
     ] {
-        let expected = r#"from: expected "earliest", "latest", "s@TIME" (milliseconds, 2026-01-31T12:00:00Z or -5m), {"offset": 5} or"#;
+        let expected = "from: expected a number from 0, earliest, latest, -N (N before the end) or s@TIME";
         refused(&json!({"topic": "t", "from": from}), expected);
     }
     refused(&json!({"topic": "t", "next": {"a": 1}}), "invalid value: expected key to be a number in quotes");

@@ -12,14 +12,12 @@ use sluicegate_dialect::json::format::Format;
 
 use super::super::super::problem::{Problem, ProblemKind};
 use super::super::path::Query;
-use super::super::position::Position;
+use super::super::position::position;
 
 /// A client's request.
 #[derive(Debug)]
 pub(super) struct EventsQuery {
     pub(super) command: SubscribeCommand,
-    /// So many offsets before the end of each partition; it overrides where the command begins.
-    pub(super) before_end: Option<i64>,
     pub(super) format: Format,
     /// Where to continue, for clients that cannot send the header.
     pub(super) last_event_id: Option<String>,
@@ -42,15 +40,9 @@ impl EventsQuery {
         for key in query.list(words.key) {
             dialect.check_key(key).map_err(|expected| invalid(words.key, expected))?;
         }
-        let position = position(query, partition)?;
-        let has_position = position.is_some();
-        let (from, before_end) = match position {
-            None => (Start::default(), None),
-            Some(Position::Time(time)) => (Start::Timestamp(time), None),
-            Some(Position::Offset(offset)) => (Start::Offset(offset), None),
-            Some(Position::BeforeEnd(count)) => (Start::default(), Some(count)),
-        };
-        let partitions = partition.into_iter().collect();
+        let from = begin(query, partition)?;
+        let has_position = from.is_some();
+        let (from, partitions) = (from.unwrap_or_default(), partition.into_iter().collect());
         let source = Source { topic: topic.to_owned(), partitions, from, ..Source::default() };
         let committed = query.committed()?;
         let skips = match query.text("on_lag") {
@@ -81,20 +73,20 @@ impl EventsQuery {
             ..SubscribeCommand::default()
         };
         let last_event_id = query.text("last_event_id").filter(|id| !id.is_empty()).map(str::to_owned);
-        Ok(Self { command, before_end, format, last_event_id })
+        Ok(Self { command, format, last_event_id })
     }
 }
 
 /// Where a stream begins, if the client says so.
-fn position(query: &Query, partition: Option<i32>) -> Result<Option<Position>, Problem> {
+fn begin(query: &Query, partition: Option<i32>) -> Result<Option<Start>, Problem> {
     let timestamp = query.number("timestamp", 0..=i64::MAX)?;
-    match (timestamp, Position::of(query, "from")?) {
+    match (timestamp, position(query, "from")?) {
         (Some(_), Some(_)) => Err(invalid("from", "expected it without timestamp")),
-        (None, Some(Position::Offset(_))) if partition.is_none() => Err(invalid(
+        (None, Some(Start::Offset(_))) if partition.is_none() => Err(invalid(
             "from",
             "expected earliest, latest, -N or s@TIME: an offset is for the events of one partition",
         )),
-        (timestamp, from) => Ok(from.or(timestamp.map(Position::Time))),
+        (timestamp, from) => Ok(from.or(timestamp.map(Start::Timestamp))),
     }
 }
 
@@ -165,12 +157,11 @@ mod tests {
             ("from=earliest", Start::Timestamp(-2)),
             ("timestamp=5", Start::Timestamp(5)),
             ("from=5", Start::Offset(5)),
+            ("from=-7", Start::BeforeEnd(7)),
         ] {
             let source = &parsed(query, Some(3)).command.sources[0];
             assert_eq!((source.from, &source.partitions[..]), (want, &[3][..]), "{query}");
         }
-        let before = parsed("from=-7", None);
-        assert_eq!((before.before_end, before.command.sources[0].from), (Some(7), Start::default()));
         assert_eq!(parsed("last_event_id=x", None).last_event_id.as_deref(), Some("x"));
         assert_eq!(parsed("last_event_id=", None).last_event_id, None);
     }

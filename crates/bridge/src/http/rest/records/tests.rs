@@ -136,7 +136,7 @@ fn messages_of_a_stream_have_the_words_of_nats() {
     assert!(odd.contains(r#""data":{"base64":"ew=="}"#), "{odd}");
 }
 
-fn parsed(query: &str, system: System) -> Result<(Position, ReadBounds), Problem> {
+fn parsed(query: &str, system: System) -> Result<(Start, ReadBounds), Problem> {
     let path = match system {
         System::Kafka => "/topics/t/partitions/0/records",
         System::Nats => "/streams/s/messages",
@@ -149,26 +149,26 @@ fn query_of_a_stream_has_the_words_of_nats() {
     let parse = |query| parsed(query, System::Nats);
     let (position, bounds) = parse("sequence=5&max_messages=7&max_bytes=10&min_bytes=1&timeout=20").unwrap();
     let ReadBounds { max_bytes, min_bytes, max_records, .. } = bounds;
-    assert_eq!((position, max_bytes, min_bytes, max_records), (Position::Offset(5), Some(10), 1, 7));
-    assert_eq!(parse("").unwrap().0, Position::Time(LOG_START));
+    assert_eq!((position, max_bytes, min_bytes, max_records), (Start::Offset(5), Some(10), 1, 7));
+    assert_eq!(parse("").unwrap().0, Start::Timestamp(LOG_START));
     assert_eq!((bounds.wait, bounds.committed), (Some(Duration::from_millis(20)), false));
 }
 
 #[track_caller]
-fn check_fetch(query: &str, position: Position, max_bytes: usize, wait_ms: u64) {
+fn check_fetch(query: &str, start: Start, max_bytes: usize, wait_ms: u64) {
     let defaults = Reads { max_bytes: 1000, wait: Duration::from_millis(100), table_away: Duration::ZERO };
     let (found, bounds) = parsed(query, System::Kafka).unwrap();
     let fetch = defaults.fetch(ClientKey::UNKNOWN, 0, bounds);
-    let want = (position, max_bytes, Duration::from_millis(wait_ms), true);
+    let want = (start, max_bytes, Duration::from_millis(wait_ms), true);
     assert_eq!((found, fetch.max_bytes, fetch.wait, fetch.fill), want);
 }
 
 #[test]
 fn missing_parameters_have_the_defaults_of_sessions() {
-    check_fetch("", Position::Time(LOG_START), 1000, 100);
-    check_fetch("offset=-3", Position::BeforeEnd(3), 1000, 100);
-    check_fetch("offset=9223372036854775807&max_bytes=10&timeout=0", Position::Offset(i64::MAX), 10, 0);
-    check_fetch("timeout=30000&max_bytes=9223372036854775807&offset=%35", Position::Offset(5), 1000, 30_000);
+    check_fetch("", Start::Timestamp(LOG_START), 1000, 100);
+    check_fetch("offset=-3", Start::BeforeEnd(3), 1000, 100);
+    check_fetch("offset=9223372036854775807&max_bytes=10&timeout=0", Start::Offset(i64::MAX), 10, 0);
+    check_fetch("timeout=30000&max_bytes=9223372036854775807&offset=%35", Start::Offset(5), 1000, 30_000);
     let sizes =
         |query| parsed(query, System::Kafka).map(|(_, bounds)| (bounds.min_bytes, bounds.max_records));
     assert_eq!(sizes("offset=0"), Ok((0, 0)));
