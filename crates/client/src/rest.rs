@@ -10,6 +10,7 @@ use hyper::http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncReadExt as _, join, split};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
@@ -21,7 +22,8 @@ use crate::{Builder, ConnectError, Partition, Replica, transport};
 pub struct Rest {
     builder: Builder,
     base: Uri,
-    connection: Option<SendRequest<Empty<Bytes>>>,
+    /// And about how many bytes it has received.
+    connection: Option<(SendRequest<Empty<Bytes>>, usize)>,
 }
 
 /// Why an HTTP request failed.
@@ -128,9 +130,10 @@ impl Rest {
     async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, RestError> {
         let request = self.request(path).await?;
         // Put back after a complete answer: a drop in the middle leaves a connection that cannot be used again.
-        let mut connection = match self.connection.take().filter(|connection| !connection.is_closed()) {
-            Some(connection) => connection,
-            None => self.connect().await?,
+        let open = self.connection.take().filter(|(connection, _)| !connection.is_closed());
+        let (mut connection, received) = match open {
+            Some(open) => open,
+            None => (self.connect().await?, 0),
         };
         let after = self.builder.request_timeout;
         let start = Instant::now();
@@ -140,7 +143,8 @@ impl Rest {
                 .await
                 .map_err(|_| RestError::Timeout { after })??;
         debug!("HTTP {} with {} bytes after {:?}", status.as_u16(), body.len(), start.elapsed());
-        self.connection = Some(connection);
+        let received = received.saturating_add(body.len()).saturating_add(HEAD_BYTES);
+        self.connection = (received <= self.max_received()).then_some((connection, received));
         if status != StatusCode::OK {
             return Err(refusal(status, &body));
         }
@@ -167,12 +171,22 @@ impl Rest {
         Ok(request)
     }
 
+    /// The bytes of an answer with all that is around it. A connection that has received more is not used again.
+    fn max_received(&self) -> usize {
+        self.builder.max_message_bytes.saturating_add(AROUND_BYTES)
+    }
+
     async fn connect(&self) -> Result<SendRequest<Empty<Bytes>>, RestError> {
         let after = self.builder.connect_timeout;
         let stream = timeout(after, transport::connect(&self.builder, &self.base))
             .await
             .map_err(|_| self.builder.timed_out())??;
-        let (connection, driver) = handshake(TokioIo::new(stream)).await.map_err(lost)?;
+        // The HTTP library bounds each part of an answer, but not how many interim responses and chunks there are. There is
+        // room for another answer than those that the connection was kept for.
+        let max = self.max_received().saturating_mul(2);
+        let (received, sent) = split(stream);
+        let stream = TokioIo::new(join(received.take(u64::try_from(max).unwrap_or(u64::MAX)), sent));
+        let (connection, driver) = handshake(stream).await.map_err(lost)?;
         // It ends with the connection, and its errors reach the request that waits.
         tokio::spawn(driver);
         Ok(connection)
@@ -227,4 +241,8 @@ fn encoded(topic: &str) -> String {
     topic.bytes().map(encode).collect()
 }
 
+/// Headers of an answer, about.
+const HEAD_BYTES: usize = 4 * 1024;
+/// Headers and interim responses.
+const AROUND_BYTES: usize = 128 * 1024;
 const ACCEPTED: &str = "application/vnd.kafka.v2+json";

@@ -9,6 +9,7 @@ use hyper::client::conn::http1::handshake;
 use hyper::http::{Method, Request, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
 use sluicegate_client::{ConnectError, printable_url};
+use tokio::io::{AsyncReadExt as _, join};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::debug;
@@ -62,7 +63,10 @@ impl<'a> Port<'a> {
         let stream = self.connect().await.map_err(|cause| {
             Failure::Connect(ConnectError::Network { url: printable_url(&self.settings.url), cause })
         })?;
-        let (mut connection, driver) = handshake(TokioIo::new(stream)).await.map_err(|why| lost(&why))?;
+        // The HTTP library bounds each part of an answer, but not how many interim responses and chunks there are.
+        let (received, sent) = stream.into_split();
+        let stream = TokioIo::new(join(received.take(MAX_RECEIVED), sent));
+        let (mut connection, driver) = handshake(stream).await.map_err(|why| lost(&why))?;
         // It ends with the connection, and its errors reach the request that waits.
         tokio::spawn(driver);
         debug!("sending {} {}", request.method(), request.uri().path());
@@ -125,3 +129,5 @@ fn unread(why: &(dyn Error + Send + Sync + 'static)) -> AdminError {
 
 /// Longest answer, in bytes. A command holds one.
 const MAX_BYTES: usize = 8 * 1024 * 1024;
+/// The same with all that is around it.
+const MAX_RECEIVED: u64 = MAX_BYTES as u64 + 128 * 1024;

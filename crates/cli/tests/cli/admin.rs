@@ -73,6 +73,7 @@ async fn matching_sessions_are_ended() {
 async fn rejected_requests_are_exit_code_1_and_invalid_answers_3() {
     let stuck = r#"{"sessions":[],"more":true,"open":1}"#;
     let long = "x".repeat((8 << 20) + 1);
+    let endless = "HTTP/1.1 100 Continue\r\n\r\n".repeat(360_000) + "HTTP/1.1 503 x\r\n\r\n";
     let no_token = "the bridge has no \u{1b}admin_token\n";
     let is_other = ": expected /livez; is this the admin port of a bridge, and the bridge new enough?";
     let no_json = "its answer is not that of an admin port: expected value at line 1 column 1";
@@ -85,6 +86,7 @@ async fn rejected_requests_are_exit_code_1_and_invalid_answers_3() {
         (200, "ok", 3, unclear(no_json)),
         (200, stuck, 3, unclear("its next page of sessions has no larger ID")),
         (200, &long, 3, unclear("its answer exceeds the limit of 8388608 bytes")),
+        (100, &endless, 3, "keep the connection: connection closed before message completed".to_owned()),
     ] {
         let (url, _) = server::http(vec![(status, body.to_owned())]).await;
         let run = sessions(&url, &[]).await;
