@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -198,6 +199,30 @@ async fn unwritable_log_harms_no_session() {
         };
         tokio::join!(program.end("TERM"), closed);
     }
+}
+
+#[tokio::test]
+async fn clients_are_served_again_once_the_audit_log_has_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.jsonl");
+    symlink("/dev/full", &path).unwrap();
+    let audit = format!("audit.file = {path:?}\naudit.on_full = \"refuse\"");
+    let config = file(&format!("{audit}\ngateway_secret = {:?}\n{MINIMAL}", SECRET.1));
+    let mut program = Program::start(bridge(config.path()).env("RUST_LOG", "info")).await;
+    let gateway = program.gateway().await;
+    // Its line is the first one.
+    assert_eq!(send(&gateway, rest("GET", "/topics")).await.status, 502);
+    program.logs("audit_failed").await;
+    let refused = async || {
+        let answer = send(&gateway, with(rest("GET", "/topics"), &[SECRET])).await;
+        answer.text().contains("the audit log cannot be written, try again")
+    };
+    assert!(refused().await);
+    std::fs::remove_file(&path).unwrap();
+    program.signal("HUP").await;
+    let served = async || if refused().await { Err("refused".to_owned()) } else { Ok(()) };
+    until("clients are served", Duration::from_secs(10), served).await;
+    program.logs("audit_recovered").await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fs;
 use std::io::{self, Write};
+use std::mem;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ pub(super) struct File {
     /// Whether the last line could not be written.
     fails: Arc<AtomicBool>,
     warnings: RateLimit,
+    /// Whether the log says that it fails, and not yet that it is over.
+    is_told: bool,
 }
 
 impl File {
@@ -36,7 +39,7 @@ impl File {
     pub(super) fn open(path: &Path, dropped: Counter) -> io::Result<Self> {
         let (path, file) = (path.to_owned(), append(path)?);
         let (fails, warnings) = (Arc::default(), RateLimit::default());
-        Ok(Self { path, file, is_torn: false, dropped, fails, warnings })
+        Ok(Self { path, file, is_torn: false, dropped, fails, warnings, is_told: false })
     }
 
     /// Whether the last line could not be written, now and later.
@@ -72,12 +75,15 @@ impl File {
             _ => {}
         }
         self.fails.store(written.is_err(), Ordering::Relaxed);
+        let file = self.path.display();
         if let Err(error) = written {
             self.dropped.inc();
             if self.warnings.is_due("write") {
-                let file = self.path.display();
+                self.is_told = true;
                 tracing::error!(%file, %error, event = "audit_failed", "audit log cannot be written, lines are lost");
             }
+        } else if mem::take(&mut self.is_told) {
+            tracing::info!(%file, event = "audit_recovered", "audit log is written again");
         }
     }
 
