@@ -81,19 +81,24 @@ pub(crate) fn print(&Demo { stack, profile, source, provider }: &Demo<'_>, own: 
     let tries: String =
         commands.iter().map(|(about, command)| format!("\n  # {about}\n  {command}\n")).collect();
     let tries = if tries.is_empty() { tries } else { format!("\nTry in another terminal:\n{tries}") };
-    let is_mock = matches!(source, Source::Embedded(System::Kafka, ..)) && provider.is_none();
+    let is_mock = matches!(source, Source::Embedded(System::Kafka, ..));
     let mock = if is_mock { MOCK } else { "" };
+    // Logins are for topics of the embedded Kafka.
+    let other = if is_mock && provider.is_none() { OTHER } else { "" };
     let _ = writeln!(
         stdout(),
         "
 Sluicegate is ready.
 
-{rows}{mock}{tries}
+{rows}{mock}{other}{tries}
 Ctrl-C stops everything."
     );
 }
 
 const MOCK: &str = "
 The embedded Kafka answers each write with \"timestamp\":1234, and finds no offset by time. A real one does both.
+";
+
+const OTHER: &str = "\
 To write to yours, name its cluster `default` in `write.clusters` of a configuration: ./dev demo --config FILE
 ";
