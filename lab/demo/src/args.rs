@@ -10,7 +10,7 @@ use sluicegate_stack::envoy::Profile;
 #[derive(Debug, Parser)]
 #[command(name = "demo", bin_name = "./dev demo")]
 pub(crate) struct Args {
-    /// Read this cluster instead of an embedded one; nothing is created or written there
+    /// Read this cluster instead of starting a Kafka; nothing is created or written there
     #[arg(long, value_name = "HOST:PORT[,HOST:PORT…]", conflicts_with = "config", value_parser = servers)]
     pub(crate) bootstrap_servers: Option<String>,
 
@@ -19,7 +19,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Run a NATS server with a stream instead of the embedded Kafka
+    /// Run a NATS server with a stream instead of Kafka
     #[arg(long, conflicts_with_all = ["config", "bootstrap_servers"])]
     pub(crate) nats: bool,
 

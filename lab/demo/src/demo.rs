@@ -19,10 +19,10 @@ use tokio::time::timeout;
 
 use crate::Failure;
 use crate::args::Args;
-use crate::embedded::Embedded;
 use crate::hints::{self, Demo};
 use crate::login;
 use crate::routes::Routes;
+use crate::server::Server;
 use crate::source::{Source, System, system_of};
 
 /// Runs until Ctrl-C, SIGTERM or a failure; nothing is left running.
@@ -43,7 +43,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
 
 struct Running {
     stack: Stack,
-    embedded: Option<Embedded>,
+    server: Option<Server>,
     provider: Option<Provider>,
 }
 
@@ -68,7 +68,7 @@ impl Running {
             false => None,
         };
 
-        let (bridge, source, embedded) = match (args.config, args.bootstrap_servers) {
+        let (bridge, source, server) = match (args.config, args.bootstrap_servers) {
             (Some(path), _) => {
                 // Read only once: it may be a pipe.
                 let text =
@@ -85,13 +85,12 @@ impl Running {
             (None, Some(servers)) => (cluster(servers.clone()), Source::Servers(servers), None),
             (None, None) => {
                 let system = if args.nats { System::Nats } else { System::Kafka };
-                hints::say(&format!("starting the embedded {}", system.name()));
+                hints::say(&format!("starting {}", system.name()));
                 let users = if args.login { login::topics() } else { Vec::new() };
-                let embedded =
-                    Embedded::start(system, &args.topic.into_iter().chain(users).collect()).await?;
+                let server = Server::start(system, &args.topic.into_iter().chain(users).collect()).await?;
                 let identity = provider.as_ref().map(login::bridge_config).unwrap_or_default();
-                let config = identity + &embedded.bridge_config();
-                (BridgeConfig::Text(config), embedded.source(), Some(embedded))
+                let config = identity + &server.bridge_config();
+                (BridgeConfig::Text(config), server.source(), Some(server))
             }
         };
 
@@ -128,7 +127,7 @@ impl Running {
             }
             (error, _) => Failure::from(error),
         })?;
-        let mut running = Self { stack, embedded, provider };
+        let mut running = Self { stack, server, provider };
         hints::say("waiting until a fetch works");
         running.ready(&source).await?;
         let Self { stack, provider, .. } = &running;
@@ -160,10 +159,10 @@ impl Running {
 
     /// Waits until a part ends unexpectedly.
     async fn watch(&mut self) -> Failure {
-        let Self { stack, embedded, provider } = self;
-        let embedded = async {
-            match embedded {
-                Some(embedded) => embedded.run().await,
+        let Self { stack, server, provider } = self;
+        let server = async {
+            match server {
+                Some(server) => server.run().await,
                 None => pending().await,
             }
         };
@@ -175,7 +174,7 @@ impl Running {
         };
         tokio::select! {
             error = stack.watch() => error.into(),
-            failure = embedded => failure,
+            failure = server => failure,
             error = provider => error.into(),
         }
     }

@@ -33,8 +33,8 @@ pub(crate) struct Demo<'a> {
 pub(crate) fn print(&Demo { stack, profile, source, provider }: &Demo<'_>, own: Option<&Routes>, cli: &Path) {
     let (gateway, url) = (stack.gateway(), stack.url());
     let http = format!("http://{gateway}");
-    let embedded = matches!(source, Source::Embedded(..));
-    let (query, rest) = match (source.system(), embedded) {
+    let started = matches!(source, Source::Started(..));
+    let (query, rest) = match (source.system(), started) {
         (System::Kafka, true) => ("", "kafka/topics"),
         (System::Kafka, false) => ("?topic=TOPIC", "kafka/topics"),
         (System::Nats, true) => ("", "nats/streams"),
@@ -61,7 +61,7 @@ pub(crate) fn print(&Demo { stack, profile, source, provider }: &Demo<'_>, own: 
     };
     let rows = [
         ("readiness", format!("{http}/readyz")),
-        (if embedded { "reads and writes" } else { "reads from" }, source.to_string()),
+        (if started { "reads and writes" } else { "reads from" }, source.to_string()),
         (&envoy, format!("http://{}", stack.envoy().admin())),
         ("bridge metrics", format!("http://{}/metrics", stack.bridge.admin())),
         ("logs", stack.folder().path().display().to_string()),
@@ -81,24 +81,12 @@ pub(crate) fn print(&Demo { stack, profile, source, provider }: &Demo<'_>, own: 
     let tries: String =
         commands.iter().map(|(about, command)| format!("\n  # {about}\n  {command}\n")).collect();
     let tries = if tries.is_empty() { tries } else { format!("\nTry in another terminal:\n{tries}") };
-    let is_mock = matches!(source, Source::Embedded(System::Kafka, ..));
-    let mock = if is_mock { MOCK } else { "" };
-    // Logins are for topics of the embedded Kafka.
-    let other = if is_mock && provider.is_none() { OTHER } else { "" };
     let _ = writeln!(
         stdout(),
         "
 Sluicegate is ready.
 
-{rows}{mock}{other}{tries}
+{rows}{tries}
 Ctrl-C stops everything."
     );
 }
-
-const MOCK: &str = "
-The embedded Kafka answers each write with \"timestamp\":1234, and finds no offset by time. A real one does both.
-";
-
-const OTHER: &str = "\
-To write to yours, name its cluster `default` in `write.clusters` of a configuration: ./dev demo --config FILE
-";

@@ -2,7 +2,7 @@
 //!
 //! 1. [`args`]: the command line
 //! 2. [`source`]: the messaging system that is read
-//! 3. [`embedded`]: a Kafka inside this program or a nats-server beside it, and a generator of records
+//! 3. [`server`]: the Kafka or the nats-server that it starts, and a generator of records
 //! 4. [`login`]: an OpenID provider, if users log in
 //! 5. [`routes`]: routes of the user's own
 //! 6. [`demo`]: starts, watches and stops all parts
@@ -10,10 +10,10 @@
 
 mod args;
 mod demo;
-mod embedded;
 mod hints;
 mod login;
 mod routes;
+mod server;
 mod source;
 
 use std::error::Error;

@@ -1,4 +1,4 @@
-//! Where the demo's records come from: a messaging system of its own, or the user's.
+//! Where the demo's records come from: a server that it starts, or the user's.
 
 use std::env;
 use std::fmt::{self, Display};
@@ -26,8 +26,8 @@ impl System {
 /// The bridge's cluster `default`.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// The embedded one, at this address, with these topics or streams.
-    Embedded(System, String, Vec<String>),
+    /// The server that the demo starts, at this address, with these topics or streams.
+    Started(System, String, Vec<String>),
     /// These Kafka servers.
     Servers(String),
     /// The cluster of this file.
@@ -37,7 +37,7 @@ pub(crate) enum Source {
 impl Source {
     pub(crate) fn system(&self) -> System {
         match self {
-            Self::Embedded(system, ..) | Self::Config(system, _) => *system,
+            Self::Started(system, ..) | Self::Config(system, _) => *system,
             Self::Servers(_) => System::Kafka,
         }
     }
@@ -46,9 +46,9 @@ impl Source {
 impl Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Embedded(system, address, names) => {
+            Self::Started(system, address, names) => {
                 let word = if *system == System::Kafka { "topics" } else { "streams" };
-                write!(f, "the embedded {} at {address} ({word}: {})", system.name(), names.join(", "))
+                write!(f, "{} at {address} ({word}: {})", system.name(), names.join(", "))
             }
             Self::Servers(servers) => write!(f, "Kafka at {servers}"),
             Self::Config(_, path) => write!(f, "cluster `default` of {}", path.display()),

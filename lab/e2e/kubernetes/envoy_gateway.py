@@ -42,7 +42,7 @@ def main():
 def start_kafka(run):
     """The demo's, which fills it. Its own bridge and Envoy are not used here."""
     run.start("demo", BUILT / "demo", "--port", str(free_port()))
-    told = run.until("the demo is ready", 60, lambda: re.search(r"embedded Kafka at (\S+)", run.log("demo").read_text()))
+    told = run.until("the demo is ready", 60, lambda: re.search(r"reads and writes +Kafka at (\S+)", run.log("demo").read_text()))
     return told[1]
 
 

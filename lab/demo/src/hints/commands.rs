@@ -7,8 +7,8 @@ use sluicegate_protocol::{CmdKafkaFetch, CmdNatsFetch, CmdPing, PubSubReq, pub_s
 use sluicegate_stack::login::{PROGRAM_SECRET, USERS};
 use sluicegate_stack::tools;
 
-use crate::embedded::NAME;
 use crate::routes::{Kind, Shown};
+use crate::server::NAME;
 use crate::source::{Source, System};
 
 /// The addresses and programs in the commands.
@@ -22,8 +22,8 @@ pub(super) struct Parts<'a> {
 
 pub(super) fn commands(source: &Source, parts: &Parts<'_>) -> Vec<Command> {
     let mut commands = match source {
-        Source::Embedded(System::Kafka, ..) => embedded_kafka(parts),
-        Source::Embedded(System::Nats, ..) => embedded_nats(parts),
+        Source::Started(System::Kafka, ..) => started_kafka(parts),
+        Source::Started(System::Nats, ..) => started_nats(parts),
         Source::Servers(_) | Source::Config(System::Kafka, _) => kafka(parts),
         Source::Config(System::Nats, _) => nats(parts),
     };
@@ -80,7 +80,7 @@ pub(super) fn logged_in(issuer: &str, Parts { http, url, cli }: &Parts<'_>) -> V
 /// A text on what a command shows, and the command.
 type Command = (&'static str, String);
 
-fn embedded_kafka(Parts { http, url, cli }: &Parts<'_>) -> Vec<Command> {
+fn started_kafka(Parts { http, url, cli }: &Parts<'_>) -> Vec<Command> {
     vec![
         ("follow a gate's readings", format!("{cli} -u {url} fetch {NAME} -p 0 --from latest --follow")),
         (
@@ -98,7 +98,7 @@ fn embedded_kafka(Parts { http, url, cli }: &Parts<'_>) -> Vec<Command> {
     ]
 }
 
-fn embedded_nats(Parts { http, url, cli }: &Parts<'_>) -> Vec<Command> {
+fn started_nats(Parts { http, url, cli }: &Parts<'_>) -> Vec<Command> {
     vec![
         ("follow the readings", format!("{cli} -u {url} subscribe --stream {NAME}")),
         (
@@ -142,11 +142,11 @@ fn nats(Parts { http, url, cli }: &Parts<'_>) -> Vec<Command> {
 fn raw(source: &Source, url: &str) -> Command {
     let python = tools::workspace().join("target/tools/venv/bin/python");
     let (about, request) = match source {
-        Source::Embedded(System::Kafka, ..) => {
+        Source::Started(System::Kafka, ..) => {
             let fetch = CmdKafkaFetch { topic: NAME.into(), ..Default::default() };
             ("any WebSocket client will do: a fetch, as raw bytes", Req::CmdKafkaFetch(fetch))
         }
-        Source::Embedded(System::Nats, ..) => {
+        Source::Started(System::Nats, ..) => {
             let fetch = CmdNatsFetch { stream: NAME.into(), ..Default::default() };
             ("any WebSocket client will do: a fetch, as raw bytes", Req::CmdNatsFetch(fetch))
         }

@@ -147,7 +147,7 @@ async fn files_of_compose_make_a_page_with_live_records() {
     };
     gates.until("write a reading", STEP, records).await.unwrap();
     // The first reading made the topic that this writes to.
-    serves_local_pages_and_hosts_only(stack.gateway()).await;
+    serves_local_pages_and_hosts_only(stack.gateway(), ["/pubsub", "/produce", "/kafka/topics"]).await;
 }
 
 const STEP: Duration = Duration::from_secs(30);

@@ -24,18 +24,21 @@ const START: Duration = Duration::from_secs(60);
 const STEP: Duration = Duration::from_secs(20);
 
 /// Starts a demo. Its processes have the log's folder in [`MARK`].
-fn start(log: &Path, args: &[&str]) -> Process {
-    let mut command = Command::new(tools::demo().unwrap());
+fn start(mut command: Command, log: &Path, args: &[&str]) -> Process {
     command.args(args).env(MARK, log.parent().unwrap());
     Process::spawn("the demo", command, log).unwrap()
 }
 
 /// A demo that is ready, and its gateway.
 pub(crate) async fn ready(folder: &Folder, args: &[&str]) -> (Process, SocketAddr) {
+    ready_by(Command::new(tools::demo().unwrap()), folder, args).await
+}
+
+async fn ready_by(command: Command, folder: &Folder, args: &[&str]) -> (Process, SocketAddr) {
     // Given back at once: the demo claims its port itself.
     let gateway = Port::pick().unwrap().address();
     let port = gateway.port().to_string();
-    let mut demo = start(&folder.path().join("demo.log"), &[&["--port", &port], args].concat());
+    let mut demo = start(command, &folder.path().join("demo.log"), &[args, &["--port", &port]].concat());
     says(&mut demo, "Ctrl-C stops everything", START).await;
     (demo, gateway)
 }
@@ -105,7 +108,9 @@ async fn run_shown(demo: &Process, folder: &Folder, wanted: [&str; 5]) {
 #[tokio::test]
 async fn shown_commands_work_until_the_demo_is_killed() {
     let folder = Folder::new("demo-test").unwrap();
-    let (mut demo, _) = ready(&folder, &[]).await;
+    let dev = Command::new(tools::workspace().join("dev"));
+    let (mut demo, gateway) = ready_by(dev, &folder, &["demo"]).await;
+    serves_local_pages_and_hosts_only(gateway, ["/pubsub", "/produce", "/kafka/topics"]).await;
     let wanted = [
         "\"gate\":\"north\"",
         "{\"topic\":\"demo\",\"partition\":0,\"offset\":",
@@ -135,16 +140,11 @@ async fn shown_commands_work_on_nats() {
     browser::run("nats.ts", &[&gateway.to_string()], START, asked).await.unwrap();
 }
 
-/// A demo with logins, and its gateway.
-async fn with_logins(folder: &Folder) -> (Process, SocketAddr) {
-    let provider = Port::pick().unwrap().number().to_string();
-    ready(folder, &["--login", "--login-port", &provider]).await
-}
-
 #[tokio::test]
 async fn shown_commands_work_with_logins_until_sigterm() {
     let folder = Folder::new("demo-test").unwrap();
-    let (mut demo, gateway) = with_logins(&folder).await;
+    let provider = Port::pick().unwrap().number().to_string();
+    let (mut demo, gateway) = ready(&folder, &["--login", "--login-port", &provider]).await;
     assert_eq!(http::get(gateway, "/readyz").await.unwrap().status, 200);
     // In one shell: they share a token.
     let mut shell = Command::new("sh");
@@ -162,16 +162,19 @@ async fn shown_commands_work_with_logins_until_sigterm() {
     }
     drop(shell);
     let parts = children(&demo);
-    assert_eq!(parts.len(), 3, "bridge, Envoy and the OpenID provider");
-    assert_eq!(run_in(folder.path()).len(), 4, "they and the demo");
+    assert_eq!(parts.len(), 4, "Kafka, the bridge, Envoy and the OpenID provider");
+    assert_eq!(run_in(folder.path()).len(), 5, "they and the demo");
     demo.terminate();
     assert!(demo.wait(STEP).await.unwrap().success());
     gone(&parts).await;
     assert_eq!(run_in(folder.path()), Vec::<String>::new());
 }
 
-/// Expects the gateway to serve pages and names of this machine, and no others: upgrades, writes and reads.
-pub(crate) async fn serves_local_pages_and_hosts_only(gateway: SocketAddr) {
+/// Expects the gateway to serve pages and names of this machine, and no others: upgrades, writes and reads at these paths.
+pub(crate) async fn serves_local_pages_and_hosts_only(
+    gateway: SocketAddr,
+    [session, produce, topics]: [&str; 3],
+) {
     let [ip, name, ipv6] = &local_hosts(gateway.port());
     let foreign = &format!("evil.example:{}", gateway.port());
     let page = |host: &str| Some(format!("http://{host}"));
@@ -188,10 +191,10 @@ pub(crate) async fn serves_local_pages_and_hosts_only(gateway: SocketAddr) {
         // As a page whose name resolves to this machine reads it.
         (foreign, None, unknown),
     ] {
-        let mut upgrade = Upgrade::default().with("host", host.as_bytes());
+        let mut upgrade = Upgrade::to(session).with("host", host.as_bytes());
         // A page can send this without a preflight.
-        let mut write = Request::post("/produce", "{}").with("host", host).with("content-type", "text/plain");
-        let mut read = Request::get("/kafka/topics").with("host", host);
+        let mut write = Request::post(produce, "{}").with("host", host).with("content-type", "text/plain");
+        let mut read = Request::get(topics).with("host", host);
         if let Some(origin) = &origin {
             upgrade = upgrade.with("origin", origin.as_bytes());
             [write, read] = [write, read].map(|request| request.with("origin", origin));
@@ -207,28 +210,20 @@ pub(crate) async fn serves_local_pages_and_hosts_only(gateway: SocketAddr) {
 }
 
 #[tokio::test]
-async fn foreign_pages_and_hosts_are_refused() {
-    for profile in ["tunnel", "relay"] {
-        let folder = Folder::new("demo-test").unwrap();
-        let (_demo, gateway) = ready(&folder, &["--profile", profile]).await;
-        serves_local_pages_and_hosts_only(gateway).await;
-        fs::remove_file(folder.path().join("demo.log")).unwrap();
-    }
-}
-
-#[tokio::test]
-async fn own_routes_and_topics_are_served() {
+async fn own_routes_and_kafka_are_served_and_foreign_pages_refused() {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = kafka.topic("own", 1, &[]).await.unwrap();
     let folder = Folder::new("demo-test").unwrap();
     let routes = r#"[{"path": "/live", "write": true}, {"path": "/more"}, {"path": "/mine", "type": "rest"},
-        {"path": "/write", "type": "produce", "topic": "orders"}]"#;
-    let file = folder.write("routes.json", routes).unwrap();
+        {"path": "/write", "type": "produce", "topic": "TOPIC"}]"#;
+    let routes = folder.write("routes.json", &routes.replace("TOPIC", &topic)).unwrap();
+    let config = format!("clusters.default.\"bootstrap.servers\" = {:?}\n", kafka.bootstrap());
+    let config = folder.write("bridge.toml", &(config + "write.clusters = [\"default\"]\n")).unwrap();
+    let own = ["--routes", routes.to_str().unwrap(), "--config", config.to_str().unwrap()];
     for profile in ["tunnel", "relay"] {
-        let args = ["--routes", file.to_str().unwrap(), "--topic", "orders", "--profile", profile];
-        let (demo, gateway) = ready(&folder, &args).await;
-        assert_eq!(ask(gateway, Request::post("/write", "v")).await.status, 200);
-        let topics = ask(gateway, Request::get("/mine/topics")).await;
-        assert_eq!(topics.text(), r#"["demo","orders"]"#);
-        for (path, status) in [("/live", 101), ("/more", 101), ("/pubsub", 404)] {
+        let (demo, gateway) = ready(&folder, &[&own[..], &["--profile", profile]].concat()).await;
+        serves_local_pages_and_hosts_only(gateway, ["/live", "/write", "/mine/topics"]).await;
+        for (path, status) in [("/more", 101), ("/pubsub", 404)] {
             let upgrade = Upgrade::to(path).with("host", gateway.to_string());
             let answer = Raw::connect(gateway).await.ask(&upgrade.bytes()).await;
             assert_eq!(answer.status, status, "{profile} {path}");
@@ -239,12 +234,6 @@ async fn own_routes_and_topics_are_served() {
             let output = Command::new("sh").args(["-c", &command]).output().unwrap();
             assert!(output.status.success(), "{command}: {output:?}");
         }
-        let missing = Command::new(tools::cli().unwrap())
-            .args(["-u", &format!("ws://{gateway}/live"), "subscribe", "ordrs"])
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&missing.stderr);
-        assert!(said.contains("topic ordrs does not exist, create it first"), "{said}");
         drop(demo);
         fs::remove_file(folder.path().join("demo.log")).unwrap();
     }
@@ -266,21 +255,25 @@ async fn demo_creates_nothing_on_a_given_cluster() {
 
 #[tokio::test]
 async fn death_of_a_part_ends_the_demo_and_is_named() {
-    for (name, program) in
-        [("Envoy", "envoy"), ("the bridge", "sluicegate-brid"), ("the OpenID provider", "node")]
-    {
+    let kafka = Kafka::shared().await.unwrap().bootstrap();
+    for (name, program) in [("Envoy", "envoy"), ("the bridge", "sluicegate-brid")] {
         let folder = Folder::new("demo-test").unwrap();
-        let (mut demo, _) = with_logins(&folder).await;
-        let parts = children(&demo);
-        let runs = |id: &&u32| fs::read_link(format!("/proc/{id}/exe")).unwrap();
-        let part =
-            parts.iter().find(|id| runs(id).file_name().unwrap().to_str().unwrap().starts_with(program));
-        let killed = Command::new("kill").args(["-9", &part.unwrap().to_string()]).status().unwrap();
-        assert!(killed.success());
-        assert_eq!(demo.wait(STEP).await.unwrap().code(), Some(1));
-        assert!(demo.log_tail().contains(&format!("demo: {name} ended (signal: 9")), "{}", demo.log_tail());
-        gone(&parts).await;
+        let (demo, _) = ready(&folder, &["--bootstrap-servers", &kafka]).await;
+        ends_with(demo, name, program).await;
     }
+}
+
+/// Kills the part that runs this program. The demo ends, and names it.
+pub(crate) async fn ends_with(mut demo: Process, name: &str, program: &str) {
+    let parts = children(&demo);
+    let runs = |id: &&u32| fs::read_link(format!("/proc/{id}/exe")).unwrap();
+    let part = parts.iter().find(|id| runs(id).file_name().unwrap().to_str().unwrap().starts_with(program));
+    let killed = Command::new("kill").args(["-9", &part.unwrap().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(demo.wait(STEP).await.unwrap().code(), Some(1));
+    let said = fs::read_to_string(demo.log()).unwrap();
+    assert!(said.contains(&format!("demo: {name} ended (signal: 9")), "{said}");
+    gone(&parts).await;
 }
 
 #[tokio::test]
@@ -322,7 +315,8 @@ async fn wrong_input_is_one_sentence() {
     for (number, (args, status, wanted)) in cases.iter().enumerate() {
         let log = folder.path().join(number.to_string());
         fs::create_dir(&log).unwrap();
-        let mut demo = start(&log.join("demo.log"), args);
+        let demo = Command::new(tools::demo().unwrap());
+        let mut demo = start(demo, &log.join("demo.log"), args);
         assert_eq!(demo.wait(START).await.unwrap().code(), Some(*status), "{args:?}");
         let said = fs::read_to_string(demo.log()).unwrap();
         let steps = ["demo: starting the ", "demo: waiting until "];

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use sluicegate_stack::folder::Folder;
+use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::port::Port;
 use sluicegate_stack::process::Process;
 use sluicegate_stack::tools;
@@ -24,9 +25,10 @@ async fn demo_starts_twice_and_checks_its_arguments_first() {
         dev.args(args).current_dir(folder.path());
         Process::spawn("./dev", dev, &folder.path().join(log)).unwrap()
     };
+    let kafka = Kafka::shared().await.unwrap().bootstrap();
     for log in ["first.log", "second.log"] {
         let port = Port::pick().unwrap().number().to_string();
-        let mut demo = run(log, &["demo", "--port", &port]);
+        let mut demo = run(log, &["demo", "--port", &port, "--bootstrap-servers", &kafka]);
         says(&mut demo, "Ctrl-C stops everything", BUILD).await;
         demo.terminate();
         assert!(demo.wait(STEP).await.unwrap().success(), "{}", demo.log_tail());

@@ -12,7 +12,7 @@ use sluicegate_stack::port::Port;
 use sluicegate_stack::process::Process;
 use sluicegate_stack::tools;
 
-use crate::product::demo::{ready, says};
+use crate::product::demo::{ends_with, ready, says};
 
 const RUN: [&str; 3] = ["sh", "js", "python"];
 const STEP: Duration = Duration::from_secs(20);
@@ -70,7 +70,7 @@ async fn documented_commands_and_programs_work_as_they_are_shown() {
     let asked = async |request: &str| panic!("unknown request {request:?}");
     let args = [&gateway.to_string(), &page];
     browser::run("tutorial.ts", &args.map(String::as_str), Duration::from_secs(60), asked).await.unwrap();
-    drop(demo);
+    ends_with(demo, "Kafka", "java").await;
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn tutorial_with_logins_works() {
     let gateway = gateway.to_string();
     let args = [&gateway, &provider, &page, screenshots.to_str().unwrap()];
     browser::run("login-tutorial.ts", &args, Duration::from_secs(120), asked).await.unwrap();
-    drop(demo);
+    ends_with(demo, "the OpenID provider", "node").await;
 }
 
 /// Runs the blocks of some pages as their readers would, with an OpenID provider at this port, and returns how many there

@@ -1,35 +1,31 @@
-//! The messaging systems that the demo brings along, each with a generator of sluice gate readings.
+//! The server that the demo starts, Kafka or NATS, with a generator of sluice gate readings.
 
 use std::collections::BTreeSet;
 use std::future::pending;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::error::KafkaResult;
-use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
-use sluicegate_stack::Error;
+use sluicegate_stack::kafka::{Kafka, Setup};
 use sluicegate_stack::nats::{Nats, Streams};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::source::{Source, System};
 use crate::{Failure, sentence};
 
-/// One of them, running; dropping it stops it.
-pub(crate) struct Embedded {
+/// A running server; dropping it stops it and deletes its data.
+pub(crate) struct Server {
     system: System,
     address: String,
     /// Of its topics or streams.
     names: Vec<String>,
-    server: Server,
+    process: Process,
     writer: Writer,
 }
 
-enum Server {
-    /// One broker.
-    #[expect(dead_code, reason = "dropping it stops it")]
-    Kafka(MockCluster<'static, DefaultProducerContext>),
+enum Process {
+    Kafka(Kafka),
     Nats(Nats),
 }
 
@@ -38,31 +34,35 @@ enum Writer {
     Nats(Streams),
 }
 
-impl Embedded {
+impl Server {
     /// Starts one with the topics, or streams, `more` beside the one of the readings.
     pub(crate) async fn start(system: System, more: &BTreeSet<String>) -> Result<Self, Failure> {
         let started = match system {
-            System::Kafka => Self::kafka(more).map_err(Failure::from),
-            System::Nats => Self::nats(more).await.map_err(Failure::from),
+            System::Kafka => Self::kafka(more).await,
+            System::Nats => Self::nats(more).await,
         };
-        started.map_err(|e| format!("cannot start the embedded {}: {}", system.name(), sentence(&*e)).into())
+        started.map_err(|e| format!("cannot start {}: {}", system.name(), sentence(&*e)).into())
     }
 
-    /// A topic of readings has a partition for each gate.
-    fn kafka(more: &BTreeSet<String>) -> KafkaResult<Self> {
-        let cluster = MockCluster::new(1)?;
+    /// The topic of readings has a partition for each gate, whose oldest readings make room for new ones.
+    async fn kafka(more: &BTreeSet<String>) -> Result<Self, Failure> {
+        let java = vec!["-Xmx256m".to_owned()];
+        let kafka = Kafka::start_with(Setup { java, ..Setup::default() }).await?;
         for topic in names(more) {
-            let partitions = if topic == NAME { PARTITIONS } else { 1 };
-            cluster.create_topic(topic, partitions, 1)?;
+            if topic == NAME {
+                kafka.make_topic(topic, PARTITIONS, &READINGS).await?;
+            } else {
+                kafka.make_topic(topic, 1, &[]).await?;
+            }
         }
-        let address = cluster.bootstrap_servers();
+        let address = kafka.bootstrap();
         let writer = Writer::Kafka(ClientConfig::new().set("bootstrap.servers", &address).create()?);
         let names = names(more).map(str::to_owned).collect();
-        Ok(Self { system: System::Kafka, address, names, server: Server::Kafka(cluster), writer })
+        Ok(Self { system: System::Kafka, address, names, process: Process::Kafka(kafka), writer })
     }
 
     /// A stream's oldest messages make room for new ones.
-    async fn nats(more: &BTreeSet<String>) -> Result<Self, Error> {
+    async fn nats(more: &BTreeSet<String>) -> Result<Self, Failure> {
         let server = Nats::jetstream("").await?;
         let streams = Streams::connect(server.client()).await?;
         for stream in names(more) {
@@ -70,18 +70,17 @@ impl Embedded {
         }
         let (address, writer) = (server.client().to_string(), Writer::Nats(streams));
         let names = names(more).map(str::to_owned).collect();
-        Ok(Self { system: System::Nats, address, names, server: Server::Nats(server), writer })
+        Ok(Self { system: System::Nats, address, names, process: Process::Nats(server), writer })
     }
 
     pub(crate) fn source(&self) -> Source {
-        Source::Embedded(self.system, self.address.clone(), self.names.clone())
+        Source::Started(self.system, self.address.clone(), self.names.clone())
     }
 
     pub(crate) fn bridge_config(&self) -> String {
         let Self { system, address, .. } = self;
         let cluster = match system {
-            // This Kafka answers a fetch that waits only when its time is over, even if a record has come.
-            System::Kafka => format!("bootstrap.servers = {address:?}\nfetch.wait.max.ms = 10\n"),
+            System::Kafka => format!("bootstrap.servers = {address:?}\n"),
             System::Nats => format!("kind = \"nats\"\nservers = \"nats://{address}\"\n"),
         };
         format!("[write]\nclusters = [\"default\"]\n\n[clusters.default]\n{cluster}")
@@ -89,11 +88,15 @@ impl Embedded {
 
     /// Writes a few readings a second until something fails.
     pub(crate) async fn run(&mut self) -> Failure {
-        let Self { server, writer, .. } = self;
+        let Self { process, writer, .. } = self;
+        let process = match process {
+            Process::Kafka(kafka) => kafka.nodes.first_mut().map(|node| &mut node.process),
+            Process::Nats(nats) => Some(&mut nats.process),
+        };
         let ended = async {
-            match server {
-                Server::Kafka(_) => pending().await,
-                Server::Nats(nats) => nats.process.watch().await,
+            match process {
+                Some(process) => process.watch().await,
+                None => pending().await,
             }
         };
         tokio::select! {
@@ -156,6 +159,8 @@ const GATES: [&str; 3] = ["north", "middle", "southern"];
 /// The topic of Kafka, the stream of NATS.
 pub(crate) const NAME: &str = "demo";
 const PARTITIONS: i32 = 3;
-/// Days of readings.
+/// A day of readings in each partition. Whole segments are deleted.
+const READINGS: [(&str, &str); 2] = [("retention.bytes", "16777216"), ("segment.bytes", "4194304")];
+/// Days of readings of all gates.
 const MAX_BYTES: u64 = 64 << 20;
 const EVERY: Duration = Duration::from_millis(350);
