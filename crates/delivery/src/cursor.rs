@@ -12,10 +12,10 @@ use tokio::time::Instant;
 
 pub(super) use self::steps::{Answer, Event, Question, Step};
 use super::client::Client;
-use super::cluster::{SOONEST_FORGOTTEN, UNKNOWN_LIFE};
 use super::failures::Failures;
 use super::item::{Item, Place, SkipCause};
 use super::lag::Position;
+use super::staleness::{Life, Removals, Staleness};
 use super::subscribe::{Table, recreated};
 
 /// A position in a log.
@@ -42,10 +42,9 @@ pub(super) struct Cursor {
     /// Whether the position has moved past records since the client was told of it last.
     pub(super) has_moved: bool,
     outage: Option<Outage>,
-    /// When the position was at the end of the log last. None: never.
-    current: Option<Instant>,
-    /// When it was asked how long the topic keeps a record that removes its key, and the answer.
-    life: Option<(Instant, Option<Duration>)>,
+    pub(super) staleness: Staleness,
+    /// How long the topic keeps removals. None: it was not asked.
+    life: Option<Life>,
     /// The log's start that the client of a table knows.
     start: i64,
     /// Records before this offset have replaced others in the snapshot of a table.
@@ -128,7 +127,7 @@ impl Cursor {
             told: Told::Behind,
             has_moved: false,
             outage: None,
-            current: None,
+            staleness: Staleness::default(),
             life: None,
             start: -1,
             seen: 0,
@@ -150,11 +149,6 @@ impl Cursor {
     /// All records before it, and before `seen`, are those of the leader of this epoch.
     pub(super) fn know(&mut self, epoch: Option<i32>, seen: i64) {
         (self.epoch, self.seen) = (epoch, seen);
-    }
-
-    /// The client has all that was in the log at this time.
-    pub(super) fn is_current_at(&mut self, time: Instant) {
-        self.current = Some(time);
     }
 
     /// The next step after an event. None: it still waits.
@@ -220,10 +214,10 @@ impl Cursor {
             (_, leader) => self.epoch = leader,
         }
         if client.is_table() && fetched.has_gap_from(self.next) {
-            match self.has_removals(now) {
-                None => return (None, Step::Ask(Question::TombstoneLife)),
-                Some(false) => return (None, lose(client)),
-                Some(true) => {}
+            match self.staleness.removals(self.life, now.at) {
+                Removals::Kept => {}
+                Removals::Forgotten(_) => return (None, lose(client)),
+                Removals::Unknown => return (None, Step::Ask(Question::TombstoneLife)),
             }
         }
         if let Some(outage) = self.outage.take() {
@@ -280,7 +274,7 @@ impl Cursor {
         now: Moment,
     ) -> Step {
         if let Some(Table { max_away, .. }) = client.request.table
-            && now.at.saturating_duration_since(*self.current.get_or_insert(now.at)) > max_away
+            && self.staleness.exceeds(max_away, now.at)
         {
             // Removals that the client does not know can be forgotten by now.
             return lose(client);
@@ -316,7 +310,7 @@ impl Cursor {
             Answer::TopicId(Ok(_)) => Step::Turn,
             Answer::TopicId(Err(error)) => self.retry(error, client, now),
             Answer::TombstoneLife(life) => {
-                self.life = Some((now.at, life.unwrap_or(Some(UNKNOWN_LIFE))));
+                self.life = Some(Life::of(life, now.at));
                 Step::FirstTurn
             }
             Answer::Ends(error) => self.fail(error, version, client, now),
@@ -361,18 +355,6 @@ impl Cursor {
         }
     }
 
-    /// Whether the log still has each removal that was written since the position was at its end. None: that has to be
-    /// asked.
-    fn has_removals(&self, now: Moment) -> Option<bool> {
-        let behind = now.at.saturating_duration_since(self.current.unwrap_or(now.at));
-        if behind < SOONEST_FORGOTTEN {
-            return Some(true);
-        }
-        let is_known = |asked: &Instant| now.at.saturating_duration_since(*asked) < LIFE_KNOWN;
-        let (_, life) = self.life.as_ref().filter(|(asked, _)| is_known(asked))?;
-        Some(life.is_none_or(|life| behind <= life))
-    }
-
     /// Waits for a leader that was just elected, which does not know yet how far records are committed: as long as it has
     /// waited so far, since that can last while replicas are missing.
     fn wait_for_leader(&mut self, now: Moment) -> Step {
@@ -396,7 +378,7 @@ impl Cursor {
 
     /// Waits for records at the end of the log.
     fn wait_at_end(&mut self, client: &mut Client, now: Moment) -> Step {
-        self.current = Some(now.at);
+        self.staleness.is_current_at(now.at);
         let committed = client.request.committed;
         if self.told == Told::Behind {
             let blocked_until = (committed && self.end > self.next).then_some(self.end);
@@ -501,9 +483,6 @@ fn unanswered(system: System) -> CommandError {
 
 /// The time after which the client is told of a question without an answer.
 pub(super) const SLOW: Duration = Duration::from_millis(1_200);
-
-/// The time after which it is asked again how long a topic keeps removals.
-const LIFE_KNOWN: Duration = Duration::from_secs(10);
 
 /// The time between proofs that a table is current, while nothing comes.
 const CURRENT: Duration = Duration::from_secs(30);

@@ -110,7 +110,7 @@ impl Cursors {
 
     /// The client has all that was in the logs at this time.
     pub(super) fn are_current_at(&mut self, time: Instant) {
-        self.cursors.iter_mut().for_each(|cursor| cursor.is_current_at(time));
+        self.cursors.iter_mut().for_each(|cursor| cursor.staleness.is_current_at(time));
     }
 
     /// Lets cursors know the epoch of the leader that has all records before their place, and before the offset.

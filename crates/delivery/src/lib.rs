@@ -12,7 +12,7 @@
 //! 7. `open_clients` and `activity` say who is here and does what; `lag` samples how far subscriptions are behind; [`drain`] spreads the end of sessions
 //!
 //! A table's subscription begins with a `snapshot` of the newest record of each key, from the cluster's tables;
-//! `held_keys` are those that its client has. `failures` says when to read a log again that could not be read.
+//! `held_keys` are those that its client has; `staleness` says whether client or table can miss removals. `failures` says when to read a log again that could not be read.
 //!
 //! `command` and `filter` check what a client asks for; `selections` shares what rows leave out among clients with the same ones.
 //!
@@ -36,6 +36,7 @@ mod open_clients;
 pub mod quota;
 mod selections;
 mod snapshot;
+mod staleness;
 mod subscribe;
 mod subscription;
 #[cfg(any(test, feature = "testing"))]

@@ -31,6 +31,7 @@ pub(crate) use self::log_table::{LogTable, Over, Progress, no_room};
 pub(crate) use self::slice::Slice;
 use super::{Cluster, unanswered};
 use crate::failures::Failures;
+use crate::staleness::Staleness;
 
 /// The tables of one cluster.
 pub(super) struct Tables {
@@ -88,6 +89,8 @@ impl Cluster {
         if let Some(earlier) = earlier {
             earlier.end(Over::Outdated);
         }
+        let mut staleness = Staleness::default();
+        staleness.is_current_at(Instant::now());
         let keeper = Keeper {
             cluster: Arc::downgrade(self),
             key,
@@ -97,7 +100,7 @@ impl Cluster {
             version: Version { topic_id, leader_epoch: None },
             is_building: true,
             taking: None,
-            current: Instant::now(),
+            staleness,
             failures: Failures::default(),
         };
         tokio::spawn(keeper.run());
@@ -144,9 +147,5 @@ impl Cluster {
     }
 }
 
-/// No log forgets a removal sooner: a segment is closed first, compacted, and then compacted again.
-pub(crate) const SOONEST_FORGOTTEN: Duration = Duration::from_secs(1);
-/// The time for which a topic keeps removals that does not say so.
-pub(crate) const UNKNOWN_LIFE: Duration = Duration::from_secs(60);
 /// The time for which a question how long removals are kept waits for its answer, and for the turn to be asked.
 const LIFE_TIME: Duration = Duration::from_secs(2);

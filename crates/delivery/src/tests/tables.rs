@@ -1,5 +1,7 @@
 //! Tables of scripted logs: what a client has is a replay of the log.
 
+mod staleness;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
@@ -250,23 +252,6 @@ async fn topic_that_is_recreated_with_fewer_partitions_begins_its_snapshot_anew(
 }
 
 #[tokio::test(start_paused = true)]
-async fn client_that_is_behind_for_too_long_begins_anew() {
-    let logs = logs(20);
-    let mut holder = Holder::open(&logs.cluster()).await;
-    holder.settle().await;
-    logs.append(0, 20);
-    advance(BOUNDS.table_away * 2).await;
-    holder.settle_as_replay(&logs, logs::PARTITIONS, 2).await;
-    // One at the end of its log is not behind, however long nothing is written.
-    for _ in 0..1000 {
-        assert_eq!(holder.soon().await, None);
-        advance(BOUNDS.table_away / 100).await;
-    }
-    logs.append(0, 1);
-    holder.settle_as_replay(&logs, logs::PARTITIONS, 2).await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn building_and_outages_are_told() {
     let logs = logs(20);
     logs.change(|state| state.silent = Some(0));
@@ -381,106 +366,6 @@ async fn idle_table_is_dropped() {
     assert!(Holder::open(&logs.cluster()).await.soon().await.is_some());
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(cluster.tables_in_memory(), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn client_that_was_away_goes_on_only_if_its_log_has_each_removal() {
-    let logs = logs(20);
-    let cluster = logs.cluster();
-    let (id, minute, unknown) = (Some(1), Some(60_000), CommandError::new(Fault::Rejected, 29, "no right"));
-    for (away, topic_id, life, refusal, goes_on) in [
-        (Some(60_000), id, minute, None, true),
-        (Some(60_001), id, minute, None, false),
-        // It is another time now.
-        (Some(60_000), id, Some(100), None, false),
-        (Some(3_600_000), id, None, None, true),
-        (Some(3_600_001), id, None, None, false),
-        (None, id, None, None, false),
-        (Some(0), None, None, None, false),
-        (Some(0), Some(2), None, None, false),
-        (Some(0), id, minute, Some(unknown), false),
-    ] {
-        logs.change(|state| {
-            (state.tombstone_life, state.life_refusal) = (life.map(Duration::from_millis), refusal);
-        });
-        let mut command = command();
-        (command.sources[0].next, command.sources[0].topic_id) = (vec![(0, 5)], topic_id);
-        command.table = Some(TableCommand { away: away.map(Duration::from_millis) });
-        let opened = subscribe_in(&cluster, &Arc::default(), System::Kafka, command).await;
-        let told = soon(&mut opened.unwrap()).await;
-        let is_as_told = matches!(told, Some(Item::Subscribed(_))) == goes_on
-            && matches!(told, Some(Item::Snapshot(_))) != goes_on;
-        assert!(is_as_told, "{away:?} ms, id {topic_id:?}, life {life:?} ms: {told:?}");
-    }
-}
-
-/// Leaves only the newest record of each key, and removals if the log `keeps` them.
-fn compact(logs: &Logs, keeps: bool) {
-    let newest: BTreeSet<i64> = replay(logs, 1).into_values().collect();
-    let stays = |offset: i64| newest.contains(&offset) || keeps && is_empty(offset);
-    let compacted = (0..logs.end(0)).filter(|offset| !stays(*offset)).collect();
-    logs.change(|state| state.compacted = compacted);
-}
-
-#[tokio::test(start_paused = true)]
-async fn client_that_was_behind_goes_on_only_if_its_log_has_each_removal() {
-    for (life, keeps) in [(10, true), (5, false)] {
-        let logs = logs(20);
-        logs.change(|state| state.tombstone_life = Some(Duration::from_secs(life)));
-        let mut holder = Holder::open(&logs.cluster()).await;
-        holder.settle_as_replay(&logs, 1, 1).await;
-        // It takes nothing for a while.
-        logs.append(0, 40);
-        advance(Duration::from_secs(7)).await;
-        compact(&logs, keeps);
-        holder.settle_as_replay(&logs, 1, if keeps { 1 } else { 2 }).await;
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn client_is_behind_from_its_snapshot_or_its_absence_on() {
-    let forgetful = || {
-        let logs = logs(20);
-        logs.change(|state| state.tombstone_life = Some(Duration::from_secs(5)));
-        logs
-    };
-    let forget = async |logs: &Logs, after: u64| {
-        logs.append(0, 40);
-        advance(Duration::from_secs(after)).await;
-        compact(logs, false);
-    };
-    let logs = forgetful();
-    let mut holder = Holder::open(&logs.cluster()).await;
-    while holder.snapshots == 0 {
-        let item = holder.soon().await.unwrap();
-        holder.take(item);
-    }
-    forget(&logs, 7).await;
-    holder.settle_as_replay(&logs, 1, 2).await;
-
-    let logs = forgetful();
-    let mut command = command();
-    (command.sources[0].next, command.sources[0].topic_id) = (vec![(0, 20)], Some(1));
-    command.table = Some(TableCommand { away: Some(Duration::from_secs(4)) });
-    let opened = subscribe_in(&logs.cluster(), &Arc::default(), System::Kafka, command).await;
-    let mut holder = Holder { held: replay(&logs, 1), ..Holder::new(opened.unwrap()) };
-    forget(&logs, 3).await;
-    assert!(matches!(holder.soon().await, Some(Item::Subscribed(_))));
-    holder.settle_as_replay(&logs, 1, 1).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn table_that_was_behind_its_log_has_no_key_that_is_gone() {
-    let logs = logs(20);
-    logs.change(|state| state.tombstone_life = Some(Duration::from_secs(5)));
-    let cluster = logs.cluster();
-    Holder::open(&cluster).await.settle().await;
-    logs.break_with(0, CommandError::new(Fault::Transient, 6, "no leader"));
-    logs.append(0, 40);
-    advance(Duration::from_secs(7)).await;
-    compact(&logs, false);
-    logs.mend();
-    Holder::open(&cluster).await.settle_as_replay(&logs, 1, 1).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,10 +12,11 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep};
 
 use super::super::{Cluster, Parts, escaped_log, unanswered};
+use super::TableKey;
 use super::limits::TableLimits;
 use super::log_table::{LogTable, Over};
-use super::{SOONEST_FORGOTTEN, TableKey, UNKNOWN_LIFE};
 use crate::failures::Failures;
+use crate::staleness::{Life, Removals, Staleness};
 
 /// Reads one log for its table. Ends with the cluster, with the table, or if nobody uses it for [`LogTable::idle`].
 pub(super) struct Keeper {
@@ -30,8 +31,8 @@ pub(super) struct Keeper {
     pub(super) is_building: bool,
     /// Takes the records of the last read, up to this offset, while the next ones are read.
     pub(super) taking: Option<(i64, JoinHandle<bool>)>,
-    /// When the table had all that was in the log last.
-    pub(super) current: Instant,
+    /// How long it has been behind its log, from the first read on.
+    pub(super) staleness: Staleness,
     pub(super) failures: Failures,
 }
 
@@ -59,9 +60,7 @@ impl Keeper {
             let Some((parts, scans)) = self.parts() else { return self.table.end(Over::Outdated) };
             next = match next {
                 // Removals that were written meanwhile can be forgotten by now.
-                Next::Read if !self.is_building && self.current.elapsed() > parts.reads.table_away => {
-                    Next::End(Over::Outdated)
-                }
+                Next::Read if !self.is_building && self.is_stale(&parts) => Next::End(Over::Outdated),
                 Next::Read => self.read(&*parts.backend, &scans).await,
                 Next::Pause(time) => {
                     sleep(time).await;
@@ -185,28 +184,35 @@ impl Keeper {
         if !self.taken().await {
             return Next::End(Over::Outdated);
         }
-        (self.is_building, self.current) = (false, Instant::now());
+        self.is_building = false;
+        self.staleness.is_current_at(Instant::now());
         if moves && count == 0 { Next::Read } else { Next::Wait }
     }
 
-    /// The end of the table if the log can have forgotten removals that were written since it had all of the log, or since
-    /// the first of its records were read.
+    fn is_stale(&mut self, parts: &Parts) -> bool {
+        self.staleness.exceeds(parts.reads.table_away, Instant::now())
+    }
+
+    /// The end of the table if the log can have forgotten removals that it does not have. A topic is asked each time, for
+    /// all clients.
     async fn forgotten(&self) -> Option<Over> {
-        if self.current.elapsed() < SOONEST_FORGOTTEN {
-            return None;
-        }
+        let mut removals = self.staleness.removals(None, Instant::now());
         let Some(cluster) = self.cluster.upgrade() else { return Some(Over::Outdated) };
-        let life = match cluster.tombstone_life(self.source(), &self.key.0).await {
-            Ok(life) => life?,
-            Err(_) if self.is_building => return None,
-            Err(_) => UNKNOWN_LIFE,
-        };
-        let behind = self.current.elapsed();
-        let is_forgotten = behind > life;
-        is_forgotten.then(|| match self.is_building {
-            true => Over::Failed(forgets_too_soon(cluster.system, &self.key, life)),
-            false => Over::Outdated,
-        })
+        if removals == Removals::Unknown {
+            let life = cluster.tombstone_life(self.source(), &self.key.0).await;
+            if life.is_err() && self.is_building {
+                return None;
+            }
+            let now = Instant::now();
+            removals = self.staleness.removals(Some(Life::of(life, now)), now);
+        }
+        match removals {
+            Removals::Kept | Removals::Unknown => None,
+            Removals::Forgotten(life) if self.is_building => {
+                Some(Over::Failed(forgets_too_soon(cluster.system, &self.key, life)))
+            }
+            Removals::Forgotten(_) => Some(Over::Outdated),
+        }
     }
 
     /// Waits until the table has what was read last. False: it is over.
@@ -264,7 +270,7 @@ impl Keeper {
         match waited {
             Some(ends) if ends.end == self.table.next() && ends.start >= 0 => match self.trim(ends) {
                 true => {
-                    self.current = Instant::now();
+                    self.staleness.is_current_at(Instant::now());
                     Next::Wait
                 }
                 false => Next::End(Over::Outdated),

@@ -1,0 +1,110 @@
+//! Clients and tables that were behind their logs.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn client_that_is_behind_for_too_long_begins_anew() {
+    let logs = logs(20);
+    let mut holder = Holder::open(&logs.cluster()).await;
+    holder.settle().await;
+    logs.append(0, 20);
+    advance(BOUNDS.table_away * 2).await;
+    holder.settle_as_replay(&logs, logs::PARTITIONS, 2).await;
+    // One at the end of its log is not behind, however long nothing is written.
+    for _ in 0..1000 {
+        assert_eq!(holder.soon().await, None);
+        advance(BOUNDS.table_away / 100).await;
+    }
+    logs.append(0, 1);
+    holder.settle_as_replay(&logs, logs::PARTITIONS, 2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_that_was_away_goes_on_only_if_its_log_has_each_removal() {
+    let logs = logs(20);
+    let cluster = logs.cluster();
+    let (id, minute, unknown) = (Some(1), Some(60_000), CommandError::new(Fault::Rejected, 29, "no right"));
+    for (away, topic_id, life, refusal, goes_on) in [
+        (Some(60_000), id, minute, None, true),
+        (Some(60_001), id, minute, None, false),
+        // It is another time now.
+        (Some(60_000), id, Some(100), None, false),
+        (Some(3_600_000), id, None, None, true),
+        (Some(3_600_001), id, None, None, false),
+        (None, id, None, None, false),
+        (Some(0), None, None, None, false),
+        (Some(0), Some(2), None, None, false),
+        (Some(0), id, minute, Some(unknown), false),
+    ] {
+        logs.change(|state| {
+            (state.tombstone_life, state.life_refusal) = (life.map(Duration::from_millis), refusal);
+        });
+        let mut command = command();
+        (command.sources[0].next, command.sources[0].topic_id) = (vec![(0, 5)], topic_id);
+        command.table = Some(TableCommand { away: away.map(Duration::from_millis) });
+        let opened = subscribe_in(&cluster, &Arc::default(), System::Kafka, command).await;
+        let told = soon(&mut opened.unwrap()).await;
+        let is_as_told = matches!(told, Some(Item::Subscribed(_))) == goes_on
+            && matches!(told, Some(Item::Snapshot(_))) != goes_on;
+        assert!(is_as_told, "{away:?} ms, id {topic_id:?}, life {life:?} ms: {told:?}");
+    }
+}
+
+/// Logs whose topic keeps removals for 5 s.
+fn forgetful() -> Logs {
+    let logs = logs(20);
+    logs.change(|state| state.tombstone_life = Some(Duration::from_secs(5)));
+    logs
+}
+
+/// Writes records. After so long, their log has only the newest of each key, and removals if it `keeps` them.
+async fn write_and_compact(logs: &Logs, seconds: u64, keeps: bool) {
+    logs.append(0, 40);
+    advance(Duration::from_secs(seconds)).await;
+    let newest: BTreeSet<i64> = replay(logs, 1).into_values().collect();
+    let stays = |offset: i64| newest.contains(&offset) || keeps && is_empty(offset);
+    let compacted = (0..logs.end(0)).filter(|offset| !stays(*offset)).collect();
+    logs.change(|state| state.compacted = compacted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_that_was_behind_goes_on_only_if_its_log_has_each_removal() {
+    for (settles, seconds, keeps) in [(true, 4, true), (true, 7, false), (false, 7, false)] {
+        let logs = forgetful();
+        let mut holder = Holder::open(&logs.cluster()).await;
+        while holder.snapshots == 0 {
+            let item = holder.soon().await.unwrap();
+            holder.take(item);
+        }
+        if settles {
+            holder.settle().await;
+        }
+        // It takes nothing for a while.
+        write_and_compact(&logs, seconds, keeps).await;
+        holder.settle_as_replay(&logs, 1, if keeps { 1 } else { 2 }).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn absence_counts_to_the_time_behind() {
+    let logs = forgetful();
+    let mut command = command();
+    (command.sources[0].next, command.sources[0].topic_id) = (vec![(0, 20)], Some(1));
+    command.table = Some(TableCommand { away: Some(Duration::from_secs(4)) });
+    let opened = subscribe_in(&logs.cluster(), &Arc::default(), System::Kafka, command).await;
+    let mut holder = Holder { held: replay(&logs, 1), ..Holder::new(opened.unwrap()) };
+    write_and_compact(&logs, 3, false).await;
+    assert!(matches!(holder.soon().await, Some(Item::Subscribed(_))));
+    holder.settle_as_replay(&logs, 1, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn table_that_was_behind_its_log_has_no_key_that_is_gone() {
+    let logs = forgetful();
+    let cluster = logs.cluster();
+    Holder::open(&cluster).await.settle().await;
+    logs.break_with(0, CommandError::new(Fault::Transient, 6, "no leader"));
+    write_and_compact(&logs, 7, false).await;
+    logs.mend();
+    Holder::open(&cluster).await.settle_as_replay(&logs, 1, 1).await;
+}
