@@ -43,7 +43,7 @@ pub use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, Writes};
 pub use self::rates::Rates;
 pub use self::tables::TableLimits;
 use self::tables::Tables;
-pub(crate) use self::tables::{LogTable, Over, Progress, Slice, no_room};
+pub(crate) use self::tables::{Over, Progress, Slice, UsedTable, no_room};
 use crate::drain::Drain;
 use crate::selections::Selections;
 use crate::{OpenClient, OpenClients, OpenSubscriptions};

@@ -79,6 +79,11 @@ pub(crate) fn select_rows(read: Chunk, rows: &Rows) -> (Chunk, usize) {
     }
 }
 
+/// The records with this key.
+pub(crate) fn select_key(read: Chunk, key: &[u8]) -> Chunk {
+    select(read, 1, |record| record.key() == Some(key)).0
+}
+
 /// A header of a row, as records have it.
 struct EncodedHeader {
     encoded: Vec<u8>,

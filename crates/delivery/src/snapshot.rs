@@ -1,6 +1,5 @@
 //! The first part of a table's subscription: the newest record of each key, before the records that follow.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sluicegate_backend::{Chunk, CommandError, System};
@@ -10,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::client::Client;
 use super::item::{Item, Place};
-use crate::cluster::{LogTable, Over, Progress, escaped_log, no_room};
+use crate::cluster::{Over, Progress, UsedTable, escaped_log, no_room};
 
 /// The rest of a snapshot. Its logs are read in the order in which their tables are ready.
 pub(super) struct Snapshot {
@@ -32,14 +31,14 @@ pub(super) struct End {
     pub(super) epoch: Option<i32>,
     /// The offset up to which records have replaced others, which are not in the snapshot.
     pub(super) seen: i64,
-    pub(super) table: Arc<LogTable>,
+    pub(super) table: UsedTable,
 }
 
 /// The snapshot of one log.
 struct Part {
     /// Where the log goes on after the snapshot.
     end: Place,
-    table: Arc<LogTable>,
+    table: UsedTable,
     progress: watch::Receiver<Progress>,
     /// The offset of the next entry.
     from: i64,
@@ -79,7 +78,7 @@ impl Snapshot {
 
     /// Adds the part of a log up to `end`, of its table as the leader of this epoch has it. `has_slice`: there is a table of
     /// a slice if this one has no room.
-    pub(super) fn add(&mut self, end: Place, table: Arc<LogTable>, epoch: Option<i32>, has_slice: bool) {
+    pub(super) fn add(&mut self, end: Place, table: UsedTable, epoch: Option<i32>, has_slice: bool) {
         let has_slice = has_slice && table.is_whole() && !table.has_no_room();
         let progress = table.progress();
         self.left.push(Part { end, table, progress, from: 0, epoch, is_ready: false, seen: 0, has_slice });

@@ -21,7 +21,7 @@ use super::item::{Item, Place};
 use super::lag::Progress;
 use super::snapshot::{Snapshot, Stop};
 use super::subscribe::Subscribe;
-use crate::cluster::{Cluster, LogTable, Partitions};
+use crate::cluster::{Cluster, Partitions, UsedTable};
 use crate::grant::{Held, Standing};
 use crate::quota::Usage;
 
@@ -32,7 +32,7 @@ pub struct Subscription {
     /// The part before the records of the cursors. None: it is complete, or there is none.
     snapshot: Option<Snapshot>,
     /// The tables that it had its snapshot from. They stay for its next one as long as there is room.
-    tables: Vec<Arc<LogTable>>,
+    tables: Vec<UsedTable>,
     /// A table begins anew.
     restart: Option<BoxFuture<'static, Result<Begun, CommandError>>>,
     standing: Arc<Standing>,
@@ -196,9 +196,11 @@ impl Subscription {
             Ok(true) => return true,
             Ok(false) => {
                 if let Some((began, ends)) = self.snapshot.take().map(Snapshot::into_ends) {
-                    self.tables = ends.iter().map(|end| Arc::clone(&end.table)).collect();
                     self.cursors.are_current_at(began);
-                    self.cursors.know(ends.into_iter().map(|end| (end.place, end.epoch, end.seen)));
+                    let (tables, known): (_, Vec<_>) =
+                        ends.into_iter().map(|end| (end.table, (end.place, end.epoch, end.seen))).unzip();
+                    self.tables = tables;
+                    self.cursors.know(known.into_iter());
                 }
             }
             Err(Stop::Outdated) => self.cursors.client.is_lost = true,

@@ -27,7 +27,8 @@ use tokio::time::{Instant, timeout};
 
 use self::keeper::Keeper;
 pub use self::limits::TableLimits;
-pub(crate) use self::log_table::{LogTable, Over, Progress, no_room};
+use self::log_table::LogTable;
+pub(crate) use self::log_table::{Over, Progress, UsedTable, no_room};
 pub(crate) use self::slice::Slice;
 use super::{Cluster, unanswered};
 use crate::failures::Failures;
@@ -60,7 +61,7 @@ impl Cluster {
         log: Log<'_>,
         slice: Option<Slice>,
         topic_id: Option<u128>,
-    ) -> (Arc<LogTable>, Option<i32>) {
+    ) -> (UsedTable, Option<i32>) {
         let epoch = self.backend().version(log).leader_epoch;
         let mut key: TableKey = (Arc::from(log.topic), log.partition, Slice::All);
         let Tables { limits, tables, .. } = &self.tables;
@@ -79,11 +80,12 @@ impl Cluster {
         }
         if let Some(known) = tables.get(&key).filter(is_current) {
             known.doubt(epoch);
-            return (Arc::clone(known), epoch);
+            return (UsedTable::new(known, source), epoch);
         }
         tables.retain(|_, table| !table.is_past());
         let part = (key.2.clone(), permit);
         let table = LogTable::new(limits, (holder, &key.0), part, topic_id, self.system.first_entry);
+        let used = UsedTable::new(&table, source);
         let earlier = tables.insert(key.clone(), Arc::clone(&table));
         drop(tables);
         if let Some(earlier) = earlier {
@@ -94,7 +96,7 @@ impl Cluster {
         let keeper = Keeper {
             cluster: Arc::downgrade(self),
             key,
-            table: Arc::clone(&table),
+            table,
             limits: limits.clone(),
             holder,
             version: Version { topic_id, leader_epoch: None },
@@ -104,7 +106,7 @@ impl Cluster {
             failures: Failures::default(),
         };
         tokio::spawn(keeper.run());
-        (table, epoch)
+        (used, epoch)
     }
 
     /// The time for which a topic keeps a record that removes its key, as the system says after the call: it can be changed

@@ -169,7 +169,7 @@ impl Keeper {
             return Next::End(Over::Outdated);
         }
         let (table, epoch) = (Arc::clone(&self.table), self.version.leader_epoch);
-        let take = move || table.apply(&read, epoch);
+        let take = move || table.apply(read, epoch);
         if self.is_building && bytes > AT_ONCE {
             self.taking = Some((next, spawn_blocking(take)));
         } else if !take() {

@@ -12,9 +12,10 @@ use tokio::time::Instant;
 /// The limits of the tables of all clusters. Clones share them.
 ///
 /// When their memory is full, a table goes that nobody uses, before those that clients use. Of these, it is one of the
-/// cluster that keeps most without the topic, and there of the client that does so among those that asked for tables first:
-/// a client with one topic loses it to none that asks for many. While logs are read into new tables, the clients that asked
-/// for them take turns.
+/// cluster that keeps most without the topic, and there of the client that does so: a client with one topic loses it to
+/// none that asks for many. A table is kept by each client that uses it, and goes as one of the client that keeps least; if
+/// nobody uses it, it is kept by the client that asked for it first. While logs are read into new tables, the clients that
+/// asked for them take turns.
 #[derive(Clone)]
 pub struct TableLimits {
     memory: Arc<Mutex<Memory>>,
@@ -29,6 +30,8 @@ pub struct TableLimits {
 struct Memory {
     max_bytes: usize,
     used: usize,
+    /// The part of it in tables that clients use.
+    in_use: usize,
     next: u64,
     tables: HashMap<u64, Kept>,
     metrics: TableMetrics,
@@ -39,9 +42,13 @@ struct Kept {
     holder: Holder,
     topic: Arc<str>,
     bytes: usize,
-    /// When a client used it last.
+    /// The clients that use it, each as many times as it does.
+    users: BTreeMap<ClientKey, usize>,
+    /// When a client ended its use last.
     used: Instant,
     table: Weak<dyn Droppable>,
+    /// Of a table of a part of a log.
+    _permit: Option<Permit>,
 }
 
 /// A table that can be dropped to make room for others.
@@ -106,11 +113,18 @@ impl TableLimits {
     }
 
     /// The part of a further table, of a topic that a client asked for, without bytes yet.
-    pub(super) fn add(&self, holder: Holder, topic: Arc<str>, table: Weak<dyn Droppable>) -> Share {
+    pub(super) fn add(
+        &self,
+        holder: Holder,
+        topic: Arc<str>,
+        permit: Option<Permit>,
+        table: Weak<dyn Droppable>,
+    ) -> Share {
         let mut memory = self.memory.lock();
         let number = memory.next;
         memory.next = number.saturating_add(1);
-        memory.tables.insert(number, Kept { holder, topic, bytes: 0, used: Instant::now(), table });
+        let (users, used) = (BTreeMap::new(), Instant::now());
+        memory.tables.insert(number, Kept { holder, topic, bytes: 0, users, used, table, _permit: permit });
         memory.tell();
         Share { limits: self.clone(), number }
     }
@@ -121,19 +135,30 @@ impl Share {
     pub(super) fn set(&self, bytes: usize) {
         let dropped = {
             let mut memory = self.limits.memory.lock();
-            let Memory { used, tables, .. } = &mut *memory;
-            let Some(kept) = tables.get_mut(&self.number) else { return };
-            *used = used.saturating_sub(std::mem::replace(&mut kept.bytes, bytes)).saturating_add(bytes);
+            memory.change(self.number, |kept| kept.bytes = bytes);
             memory.make_room()
         };
         end(dropped);
     }
 
     /// A client uses the table.
-    pub(super) fn touch(&self) {
-        if let Some(kept) = self.limits.memory.lock().tables.get_mut(&self.number) {
+    pub(super) fn begin_use(&self, client: ClientKey) {
+        self.limits.memory.lock().change(self.number, |kept| {
+            let uses = kept.users.entry(client.site()).or_default();
+            *uses = uses.saturating_add(1);
+        });
+    }
+
+    /// One use that a client began is over.
+    pub(super) fn end_use(&self, client: ClientKey) {
+        self.limits.memory.lock().change(self.number, |kept| {
             kept.used = Instant::now();
-        }
+            let Some(uses) = kept.users.get_mut(&client.site()) else { return };
+            *uses = uses.saturating_sub(1);
+            if *uses == 0 {
+                kept.users.remove(&client.site());
+            }
+        });
     }
 
     /// When a client used the table last, if none does now.
@@ -149,9 +174,7 @@ impl Share {
     /// Whether a table of so many bytes can have room, without one that clients use.
     pub(super) fn may_have(&self, bytes: usize) -> bool {
         let memory = self.limits.memory.lock();
-        let of_used = |kept: &&Kept| kept.unused_since().is_none();
-        let used = memory.tables.values().filter(of_used).map(|kept| kept.bytes);
-        used.fold(bytes, usize::saturating_add) <= memory.max_bytes
+        memory.in_use.saturating_add(bytes) <= memory.max_bytes
     }
 
     /// The table is over.
@@ -168,10 +191,20 @@ impl Drop for Share {
 
 impl Memory {
     fn take(&mut self, number: u64) -> Option<Kept> {
+        self.change(number, |kept| kept.bytes = 0);
         let kept = self.tables.remove(&number)?;
-        self.used = self.used.saturating_sub(kept.bytes);
         self.tell();
         Some(kept)
+    }
+
+    /// Changes a table, if it is not over, and the sums of all with it.
+    fn change(&mut self, number: u64, change: impl FnOnce(&mut Kept)) {
+        let Some(kept) = self.tables.get_mut(&number) else { return };
+        self.used = self.used.saturating_sub(kept.bytes);
+        self.in_use = self.in_use.saturating_sub(kept.bytes_in_use());
+        change(kept);
+        self.used = self.used.saturating_add(kept.bytes);
+        self.in_use = self.in_use.saturating_add(kept.bytes_in_use());
     }
 
     fn tell(&self) {
@@ -195,22 +228,23 @@ impl Memory {
     fn loser(&self) -> Option<u64> {
         let mut held: BTreeMap<Part<'_>, usize> = BTreeMap::new();
         for kept in self.tables.values() {
-            for part in kept.parts() {
+            let keepers = kept.clients().map(Some).chain([None]);
+            for part in keepers.flat_map(|keeper| kept.parts(keeper)) {
                 let held = held.entry(part).or_default();
                 *held = held.saturating_add(kept.bytes);
             }
         }
-        // Bytes that a cluster and a client keep without their largest topic.
+        // Bytes that a cluster or a client keeps without its largest topic.
         let mut left = held.clone();
-        for (part, bytes) in held.iter().filter(|((.., topic), _)| topic.is_some()) {
-            let (cluster, client, _) = *part;
-            for of in [(cluster, None, None), (cluster, client, None)] {
-                let all = held.get(&of).copied().unwrap_or(0);
-                left.entry(of).and_modify(|left| *left = all.saturating_sub(*bytes).min(*left));
-            }
+        for ((cluster, client, _), bytes) in held.iter().filter(|((.., topic), _)| topic.is_some()) {
+            let of = (*cluster, *client, None);
+            let all = held.get(&of).copied().unwrap_or(0);
+            left.entry(of).and_modify(|left| *left = all.saturating_sub(*bytes).min(*left));
         }
         let loser = self.tables.iter().max_by_key(|(number, kept)| {
-            let [cluster, client, topic] = kept.parts().map(|part| left.get(&part).copied().unwrap_or(0));
+            let left = |keeper| kept.parts(keeper).map(|part| left.get(&part).copied().unwrap_or(0));
+            let [cluster, _] = left(None);
+            let [client, topic] = kept.clients().map(Some).map(left).min().unwrap_or_default();
             let unused = kept.unused_since();
             (unused.is_some(), cluster, client, unused.map(Reverse), topic, kept.bytes, **number)
         });
@@ -218,20 +252,28 @@ impl Memory {
     }
 }
 
-/// A part of the memory that tables share: of a cluster, of one of its clients, and of one of that client's topics.
+/// A part of the memory that tables share: of a cluster, or of one of its clients, and there of a topic or of all.
 type Part<'a> = (ClusterId, Option<ClientKey>, Option<&'a str>);
 
 impl Kept {
-    fn parts(&self) -> [Part<'_>; 3] {
-        let Holder { cluster, source } = self.holder;
-        let client = Some(source.site());
-        [(cluster, None, None), (cluster, client, None), (cluster, client, Some(&self.topic))]
+    /// The clients that keep it.
+    fn clients(&self) -> impl Iterator<Item = ClientKey> {
+        let first = self.users.is_empty().then(|| self.holder.source.site());
+        self.users.keys().copied().chain(first)
+    }
+
+    /// All that a client keeps, and its part of the topic. None: those of the cluster.
+    fn parts(&self, client: Option<ClientKey>) -> [Part<'_>; 2] {
+        [None, Some(&*self.topic)].map(|topic| (self.holder.cluster, client, topic))
     }
 
     /// When a client used it last, if none does now.
     fn unused_since(&self) -> Option<Instant> {
-        // Its cluster has one, and its keeper.
-        (self.table.strong_count() <= 2).then_some(self.used)
+        self.users.is_empty().then_some(self.used)
+    }
+
+    fn bytes_in_use(&self) -> usize {
+        if self.users.is_empty() { 0 } else { self.bytes }
     }
 }
 
@@ -270,33 +312,39 @@ mod tests {
         }
     }
 
-    /// A table, as often as it is held, and its part.
-    type Held = (Vec<Arc<Dropped>>, Share);
+    /// A table, and its part of the memory.
+    type Held = (Arc<Dropped>, Share);
+
+    fn client(host: u8) -> ClientKey {
+        ClientKey::from(IpAddr::from([192, 0, 2, host]))
+    }
 
     /// The tables of a client, with so many bytes each, of which nobody uses those that have an age.
     fn tables(
         limits: &TableLimits,
-        (cluster, client): (ClusterId, u8),
+        (cluster, host): (ClusterId, u8),
         all: &[(&str, usize, Option<u64>)],
     ) -> Vec<Held> {
-        let holder = Holder { cluster, source: ClientKey::from(IpAddr::from([192, 0, 2, client])) };
+        let holder = Holder { cluster, source: client(host) };
         let now = Instant::now();
         let table = |(topic, bytes, age): &(&str, usize, Option<u64>)| {
             let table = Arc::new(Dropped::default());
-            let share = limits.add(holder, Arc::from(*topic), Arc::downgrade(&table) as _);
-            if let Some(age) = age {
-                let mut memory = limits.memory.lock();
-                memory.tables.get_mut(&share.number).unwrap().used = now - Duration::from_secs(*age);
+            let share =
+                limits.add(holder, Arc::from(*topic), limits.slice(holder), Arc::downgrade(&table) as _);
+            match age {
+                None => share.begin_use(holder.source),
+                Some(age) => limits.memory.lock().change(share.number, |kept| {
+                    kept.used = now - Duration::from_secs(*age);
+                }),
             }
-            let held = vec![table; if age.is_some() { 2 } else { 3 }];
             share.set(*bytes);
-            (held, share)
+            (table, share)
         };
         all.iter().map(table).collect()
     }
 
     fn are_dropped(tables: &[Held]) -> Vec<bool> {
-        tables.iter().map(|(held, _)| held[0].0.load(Ordering::Relaxed)).collect()
+        tables.iter().map(|(table, _)| table.0.load(Ordering::Relaxed)).collect()
     }
 
     #[test]
@@ -357,15 +405,36 @@ mod tests {
         assert_eq!(limits.used(), (700, 2));
         limits.set_max_bytes(350);
         assert_eq!((are_dropped(&bystander), are_dropped(&others)), (vec![true], vec![true, false]));
+        // Places of tables that are over are for others.
+        assert_eq!(limits.slices.used(), 1);
         drop(others);
         assert_eq!(limits.used(), (0, 0));
+    }
+
+    #[test]
+    fn table_that_others_use_is_not_one_of_the_client_that_asked_for_it_first() {
+        let limits = TableLimits::new(1000, TableMetrics::default());
+        let attacker = tables(&limits, (1, 2), &[("a", 500, Some(1)), ("b", 200, None), ("c", 200, None)]);
+        let (a, is_dropped) = (&attacker[0].1, || are_dropped(&attacker));
+        for user in [2, 1, 1] {
+            a.begin_use(client(user));
+        }
+        a.end_use(client(1));
+        attacker[2].1.set(400);
+        assert_eq!(is_dropped(), [false, false, true]);
+        assert!(a.may_have(300) && !a.may_have(301));
+        for user in [1, 2] {
+            a.end_use(client(user));
+        }
+        assert!(a.may_have(800) && !a.may_have(801));
+        attacker[1].1.set(501);
+        assert_eq!(is_dropped(), [true, false, true]);
     }
 
     #[tokio::test]
     async fn client_with_many_tables_leaves_turns_to_others() {
         let limits = TableLimits::new(1000, TableMetrics::default());
-        let [greedy, other] = [1, 2]
-            .map(|host| Holder { cluster: 1, source: ClientKey::from(IpAddr::from([192, 0, 2, host])) });
+        let [greedy, other] = [1, 2].map(|host| Holder { cluster: 1, source: client(host) });
         let mut held = Vec::new();
         for _ in 0..READS {
             held.push(limits.turn(greedy).await);

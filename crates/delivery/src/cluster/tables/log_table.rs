@@ -1,12 +1,13 @@
 //! The table of one log: its newest entries, and how far the log was read.
 
+use std::ops::Deref;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use sluicegate_backend::{Chunk, CommandError, Fault};
-use sluicegate_fair_share::{Holder, Permit};
+use sluicegate_fair_share::{ClientKey, Holder, Permit};
 use sluicegate_shared_log::Ends;
 use sluicegate_table::{FirstEntry, Page, Table};
 use tokio::sync::{Notify, watch};
@@ -21,8 +22,6 @@ pub(crate) struct LogTable {
     table: Mutex<Option<Table>>,
     slice: Slice,
     share: Share,
-    /// Of a table of a part.
-    _permit: Option<Permit>,
     /// Of the topic; None: not known.
     topic_id: Option<u128>,
     progress: watch::Sender<Progress>,
@@ -73,8 +72,7 @@ impl LogTable {
         Arc::new_cyclic(|own| Self {
             table: Mutex::new(Some(Table::new(0, first))),
             slice,
-            _permit: permit,
-            share: limits.add(holder, Arc::clone(topic), Weak::clone(own) as _),
+            share: limits.add(holder, Arc::clone(topic), permit, Weak::clone(own) as _),
             topic_id,
             progress: watch::Sender::default(),
             doubt: Notify::new(),
@@ -100,7 +98,6 @@ impl LogTable {
 
     /// How far the log was read.
     pub(crate) fn progress(&self) -> watch::Receiver<Progress> {
-        self.share.touch();
         self.progress.subscribe()
     }
 
@@ -148,7 +145,6 @@ impl LogTable {
         max_bytes: usize,
         max_count: usize,
     ) -> Option<(Page, i64)> {
-        self.share.touch();
         let table = self.table.lock();
         let table = table.as_ref()?;
         Some((table.page(from, end, max_bytes, max_count), table.next()))
@@ -156,7 +152,6 @@ impl LogTable {
 
     /// The newest entry of a key, if it has one. None: it is over.
     pub(super) fn get(&self, key: &[u8]) -> Option<Option<Bytes>> {
-        self.share.touch();
         Some(self.table.lock().as_ref()?.get(key).map(Bytes::copy_from_slice))
     }
 
@@ -176,9 +171,10 @@ impl LogTable {
     }
 
     /// Takes what was read from the leader of this epoch. False: it is over.
-    pub(super) fn apply(&self, read: &Chunk, epoch: Option<i32>) -> bool {
+    pub(super) fn apply(&self, read: Chunk, epoch: Option<i32>) -> bool {
+        let (next, ends) = (read.next_offset, read.ends);
         let messages = self.slice.of(read);
-        self.change(read.next_offset, read.ends, epoch, |table| table.apply(&messages, read.next_offset))
+        self.change(next, ends, epoch, |table| table.apply(&messages, next))
     }
 
     /// Takes the ends of the log, which has nothing to read before its start. False: it is over.
@@ -216,6 +212,33 @@ impl LogTable {
         self.progress.send_modify(|progress| {
             progress.over.get_or_insert(over);
         });
+    }
+}
+
+/// A table that a client uses. A drop ends the use.
+pub(crate) struct UsedTable {
+    table: Arc<LogTable>,
+    client: ClientKey,
+}
+
+impl UsedTable {
+    pub(super) fn new(table: &Arc<LogTable>, client: ClientKey) -> Self {
+        table.share.begin_use(client);
+        Self { table: Arc::clone(table), client }
+    }
+}
+
+impl Deref for UsedTable {
+    type Target = LogTable;
+
+    fn deref(&self) -> &LogTable {
+        &self.table
+    }
+}
+
+impl Drop for UsedTable {
+    fn drop(&mut self) {
+        self.table.share.end_use(self.client);
     }
 }
 

@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 use sluicegate_backend::Chunk;
-use sluicegate_backend::command::RecordFilter;
 use sluicegate_rights::Rows;
 
-use crate::filter::{Filters, select_rows};
+use crate::filter::{select_key, select_rows};
 
 /// The records of a log that a table is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -25,14 +24,12 @@ impl Slice {
     }
 
     /// The records of a read that are part of it, encoded.
-    pub(super) fn of(&self, read: &Chunk) -> Bytes {
-        match self {
-            Self::All => read.messages.clone(),
-            Self::Rows(rows) => select_rows(read.clone(), rows).0.messages,
-            Self::Key(key) => {
-                let filter = RecordFilter { equals: vec![key.clone()], ..RecordFilter::default() };
-                Filters::new(vec![filter]).select(read.clone()).0.messages
-            }
-        }
+    pub(super) fn of(&self, read: Chunk) -> Bytes {
+        let selected = match self {
+            Self::All => read,
+            Self::Rows(rows) => select_rows(read, rows).0,
+            Self::Key(key) => select_key(read, key),
+        };
+        selected.messages
     }
 }
