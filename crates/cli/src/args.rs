@@ -213,11 +213,18 @@ impl Target {
 /// clusters, and the gateway the routes, is not checked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct CheckRoutes {
-    /// The filter's JSON, an array of its routes, or an Envoy configuration in YAML that has such filters; - for
-    /// standard input
+    #[command(flatten)]
+    pub(crate) routes: RoutesFile,
+}
+
+/// The configuration of the gateway's filter.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RoutesFile {
+    /// The filter's JSON, an array of its routes, or YAML of Envoy, Envoy Gateway, Istio or APISIX that has such filters;
+    /// - for standard input
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
-    /// The gateway, for JSON without the key `host`
+    /// The gateway, for a configuration without the key `host`
     #[arg(long, value_name = "GATEWAY", default_value = "envoy")]
     pub(crate) host: Host,
 }

@@ -6,7 +6,7 @@
 //!    finds a topic's partitions, [`log`] names them and streams, [`json`] reads and writes JSON lines and
 //!    [`tally`] counts messages
 //! 4. [`admin`] lists and ends the sessions of a bridge, over its admin port
-//! 5. [`check_routes`] checks the configuration of the gateway's filter
+//! 5. [`check_routes`] checks the configuration of the gateway's filter, which [`routes`] reads
 //! 6. [`completion`] completes command lines for shells
 //! 7. [`stdout`] takes payload, [`stderr`] everything else, [`progress`] and the debug log included
 //! 8. [`failure`] turns errors into messages and an exit code, [`refusal`] what a gateway answers instead of a session
@@ -31,6 +31,7 @@ mod position;
 mod produce;
 mod progress;
 mod refusal;
+mod routes;
 mod settings;
 mod stderr;
 mod stdout;

@@ -15,18 +15,20 @@ async fn mistakes_are_named_with_their_keys() {
         ),
         (r#"[{"cluster": "a"}]"#, &["-: routes[0].path: is missing; a path such as \"/pubsub\""]),
         ("{\"routes\": [}", &["-: invalid JSON: expected value at line 1 column 13"]),
-        (
-            "a: 1\n  value: |\n    {\n      \"routes\": []\n    }\nb: |\n  {",
-            &["-:2: routes: must be an array"],
-        ),
+        ("pluginConfig:\n  routes: []\nb: |\n  {", &["-:2: routes: must be an array"]),
         ("value: |\n  text\n", &["-: expected the filter's JSON, an array of its routes, or"]),
+        ("a: {", &["-: invalid YAML: "]),
+        ("a: s3cret\na: s3cret", &["-: invalid YAML: "]),
         ("", &["-: expected the filter's JSON"]),
     ] {
         let checked = feed("", "check-routes -", input).await;
         assert_eq!((checked.code, &*checked.stdout), (Some(1), ""), "{input}: {checked:?}");
         assert_eq!(checked.stderr.lines().count(), mistakes.len(), "{checked:?}");
         for (line, mistake) in checked.stderr.lines().zip(mistakes) {
-            assert!(line.starts_with(&format!("sluicegate: {mistake}")), "{line}");
+            assert!(
+                line.starts_with(&format!("sluicegate: {mistake}")) && !line.contains("s3cret"),
+                "{line}"
+            );
         }
     }
     let missing = run("", "check-routes /nowhere/routes.json").await;
@@ -47,7 +49,43 @@ async fn valid_routes_are_listed_and_doubtful_ones_warned_of() {
     );
     feed("", "-q check-routes - --host apisix", all).await.is(0, "-: 1 valid route: /a\n", "");
     feed("", "check-routes -", all).await.tells(1, "", &["from: "]);
-    let envoy = concat!(env!("CARGO_MANIFEST_DIR"), "/../../envoy/tunnel.yaml");
-    let checked = run("", &format!("check-routes {envoy} -q")).await;
-    assert!(checked.code == Some(0) && checked.stdout.ends_with(": 1 valid route: /pubsub\n"), "{checked:?}");
+}
+
+/// The filter's configuration as each gateway takes it: as an object, or as JSON in a string.
+#[tokio::test]
+async fn routes_are_found_in_the_yaml_of_gateways() {
+    let string = "'@type': type.googleapis.com/google.protobuf.StringValue";
+    let object = "'@type': type.googleapis.com/google.protobuf.Struct";
+    let route = r#"{"routes": [{"path": "/a", "topics": ["x"]}]}"#;
+    for (yaml, places) in [
+        (format!("configuration:\n  {string}\n  value: |\n    {route}\n"), &["-:4"][..]),
+        (format!("configuration:\n  {string}\n  value: '{route}'\n"), &["-:3"]),
+        (
+            format!("a:\n- configuration:\n    value: {route}\n    {object}\n- pluginConfig: {route}"),
+            &["-:3", "-:5"],
+        ),
+        (
+            format!("wasm:\n- config:\n    routes:\n    - path: /a\n      topics: [x]\n---\nconf: {route}"),
+            &["-:3", "-:7"],
+        ),
+        (
+            format!(
+                r#"{{"static_resources": {{"configuration": {{{}, "value": {route}}}}}}}"#,
+                object.replace('\'', "\"")
+            ),
+            &["-:1"],
+        ),
+        ("routes:\n- path: /a\n  topics: [x]\n".to_owned(), &["-"]),
+    ] {
+        let want: String = places.iter().map(|place| format!("{place}: 1 valid route: /a\n")).collect();
+        feed("", "check-routes -", &yaml).await.is(0, &want, "");
+    }
+    for (file, routes) in [
+        ("envoy/tunnel.yaml", "/pubsub"),
+        ("deploy/envoy-gateway/sluicegate.yaml", "/pubsub, /produce, /kafka"),
+    ] {
+        let path = format!("{}/../../{file}", env!("CARGO_MANIFEST_DIR"));
+        let checked = run("", &format!("check-routes {path} -q")).await;
+        assert!(checked.code == Some(0) && checked.stdout.contains(routes), "{checked:?}");
+    }
 }
