@@ -2,8 +2,6 @@
 
 use std::rc::Rc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sluicegate_protocol::{SERVICE_PATH_PREFIX, metadata};
 use sluicegate_ws_session::handshake::{Accepted, LOG_IN, Refused};
 
@@ -222,12 +220,10 @@ fn identify(
     let Source::Token(places) = source else {
         let claims = filter.gateway.claims(source);
         if let Some(claims) = &claims {
-            let identity = STANDARD_NO_PAD.encode(claims.only(personal.policy.paths()).to_json());
-            if identity.len() > metadata::MAX_IDENTITY_BYTES {
-                let reason = "the claims of this identity that the route uses are more than 3072 bytes";
-                return Ok(Err(Refused::new(431, reason)));
+            match personal.told(claims) {
+                Ok(told) => host::set_header(Map::Request, metadata::IDENTITY, told.as_bytes())?,
+                Err(reason) => return Ok(Err(Refused::new(431, reason))),
             }
-            host::set_header(Map::Request, metadata::IDENTITY, identity.as_bytes())?;
         }
         return Ok(Ok(Shown { is_nobody: needs_login && claims.is_none(), path: None }));
     };
@@ -244,10 +240,9 @@ fn identify(
         filter.gateway.hide_token(path)?;
     }
     if let Some(token) = &found.token {
-        if token.len() > metadata::MAX_TOKEN_BYTES || token.iter().any(|byte| !byte.is_ascii_graphic()) {
+        if !token::can_be_one(token) {
             let challenge = Some(("www-authenticate", "Bearer error=\"invalid_token\""));
-            let reason = "the token is not a JSON Web Token of at most 8192 bytes";
-            return Ok(Err(Refused { header: challenge, ..Refused::new(401, reason) }));
+            return Ok(Err(Refused { header: challenge, ..Refused::new(401, token::EXPECTED) }));
         }
         host::set_header(Map::Request, metadata::TOKEN, token)?;
     }

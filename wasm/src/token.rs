@@ -1,5 +1,7 @@
 //! The token of a client, which the bridge verifies: where it is in a request, and the request without it.
 
+use sluicegate_protocol::metadata::MAX_TOKEN_BYTES;
+
 use crate::pairs::{self, Header};
 
 /// Where clients of a route can put their token, beside `Authorization` and a subprotocol.
@@ -44,6 +46,11 @@ pub fn find(headers: &[Header], places: &Places) -> Found {
     }
 }
 
+/// Whether the bridge can be given a token.
+pub fn can_be_one(token: &[u8]) -> bool {
+    token.len() <= MAX_TOKEN_BYTES && token.iter().all(u8::is_ascii_graphic)
+}
+
 /// RFC 6750, section 2.1, and RFC 9110, section 11.1: the scheme in any case.
 fn bearer(authorization: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = authorization.split_at_checked(SCHEME.len())?;
@@ -83,6 +90,8 @@ fn of_cookies<'a>(cookies: impl Iterator<Item = &'a [u8]>, name: &[u8]) -> Optio
     pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="))
 }
 
+/// The form of a token.
+pub const EXPECTED: &str = "the token is not a JSON Web Token of at most 8192 bytes";
 const SCHEME: &[u8] = b"bearer ";
 /// The beginning of a subprotocol that is a token: browsers can send no other header with an upgrade.
 pub const PROTOCOL: &[u8] = b"sluicegate.token.";

@@ -1,8 +1,9 @@
-//! The admin port: `/livez`, `/readyz`, `/metrics`, over HTTP/1.1; and [`sessions`] for operators.
+//! The admin port: `/livez`, `/readyz`, `/metrics`, over HTTP/1.1; for operators, [`sessions`] and [`explain`] too.
 //!
 //! Anybody who reaches it can open connections, so each has little time and none keeps a probe out ([`places`]). Long
 //! answers are made in [`turns`], so that sessions do not wait for them.
 
+mod explain;
 mod places;
 mod sessions;
 mod turns;
@@ -73,6 +74,9 @@ impl Admin {
         if request.uri().path() == "/sessions" && (is_read || request.method() == Method::DELETE) {
             return self.sessions(request.method(), request.headers(), query).await;
         }
+        if request.uri().path() == "/explain" && request.method() == Method::POST {
+            return self.explain(request, query).await;
+        }
         if !is_read {
             return text(StatusCode::METHOD_NOT_ALLOWED, "expected GET\n");
         }
@@ -82,7 +86,7 @@ impl Admin {
             "/metrics" => self.metrics().await,
             _ => text(
                 StatusCode::NOT_FOUND,
-                "expected /livez, /readyz, /readyz?cluster=NAME, /metrics or /sessions\n",
+                "expected /livez, /readyz, /readyz?cluster=NAME, /metrics, /sessions or POST /explain\n",
             ),
         }
     }
@@ -138,8 +142,8 @@ const MAX_CONNECTIONS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 /// For a request and its response; longer than [`READY_TIMEOUT`].
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of a request's headers.
-const MAX_BUFFER: usize = 16 * 1024;
+/// Bytes of a request's headers: those that a gateway sends for the longest token and policy.
+const MAX_BUFFER: usize = 48 * 1024;
 /// For a broker's answer.
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a failed accept: usually, the process is out of file descriptors.

@@ -6,6 +6,7 @@
 //! - an HTTP/1.1 WebSocket upgrade to any other path: a client's own session ([`websocket`])
 //! - gRPC health checks (`grpc.health.v1`)
 
+mod explain;
 pub(crate) mod gateway;
 mod http;
 pub(crate) mod identity;

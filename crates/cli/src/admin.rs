@@ -1,5 +1,6 @@
-//! `admin sessions`: lists or ends the sessions of a bridge over its admin port.
+//! `admin sessions`: lists or ends the sessions of a bridge over its admin port. [`explain`] is the other command.
 
+pub(crate) mod explain;
 mod port;
 mod table;
 
@@ -34,7 +35,7 @@ async fn end(args: &Sessions, port: &Port<'_>, stdout: &mut Stdout) -> Result<()
     struct Outcome {
         ended: u64,
     }
-    let body = port.call(Method::DELETE, &query(&args.filters.parameters())).await?;
+    let body = port.call(Method::DELETE, &sessions(&args.filters.parameters()), &[]).await?;
     let outcome: Outcome = serde_json::from_slice(&body).map_err(invalid)?;
     stdout.write(format!("{} ended\n", counted(outcome.ended)).as_bytes()).await
 }
@@ -56,7 +57,7 @@ async fn list(args: &Sessions, port: &Port<'_>, quiet: bool, stdout: &mut Stdout
         let mut parameters = args.filters.parameters();
         parameters.push(("limit", PAGE.to_string()));
         parameters.extend(last_id.map(|id: u64| ("after", id.to_string())));
-        let body = port.call(Method::GET, &query(&parameters)).await?;
+        let body = port.call(Method::GET, &sessions(&parameters), &[]).await?;
         let page: Page<'_> = serde_json::from_slice(&body).map_err(invalid)?;
         let parsed = page.sessions.iter().map(|session| serde_json::from_str(session.get()));
         let sessions: Vec<Session> = parsed.collect::<Result<_, _>>().map_err(invalid)?;
@@ -81,6 +82,10 @@ async fn list(args: &Sessions, port: &Port<'_>, quiet: bool, stdout: &mut Stdout
             return Err(AdminError::Answer { detail }.into());
         }
     }
+}
+
+fn sessions(parameters: &[(&str, String)]) -> String {
+    format!("/sessions?{}", query(parameters))
 }
 
 fn query(parameters: &[(&str, String)]) -> String {

@@ -16,7 +16,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 use crate::stderr::{printable, say};
-pub(crate) use admin::{Admin, AdminCommand, Sessions};
+pub(crate) use admin::{Admin, AdminCommand, Explain, Right, Sessions};
 pub(crate) use produce::{Offsets, Produce};
 pub(crate) use reads::{Fetch, ListOffsets, OnLag, Output, Subscribe, Table};
 
@@ -58,6 +58,7 @@ impl Args {
             Command::Produce(produce) => produce.problem(),
             Command::Admin(_) if self.has_gateway() => Some(NOT_THE_GATEWAY),
             Command::Admin(Admin { command: AdminCommand::Sessions(sessions), .. }) => sessions.problem(),
+            Command::Admin(Admin { command: AdminCommand::Explain(explain), .. }) => explain.problem(),
             _ => None,
         };
         match problem {

@@ -34,6 +34,8 @@ pub(crate) enum Failure {
     Unacknowledged,
     /// The filter's configuration has mistakes, each with its file and key.
     InvalidRoutes(Vec<String>),
+    /// A client is refused or lacks a right, which has been explained.
+    Denied,
     /// The reader of standard output has closed it.
     ReaderGone,
     Interrupted,
@@ -88,7 +90,7 @@ impl Failure {
             Self::InvalidRoutes(mistakes) => {
                 mistakes.iter().for_each(|mistake| say(format_args!("sluicegate: {}", printable(mistake))));
             }
-            Self::ReaderGone | Self::Interrupted | Self::Unacknowledged => {}
+            Self::ReaderGone | Self::Interrupted | Self::Unacknowledged | Self::Denied => {}
         }
         ExitCode::from(self.code())
     }
@@ -107,6 +109,7 @@ impl Failure {
             | Self::Admin(AdminError::Refused { status: 400..=499, .. })
             | Self::Stalled { .. }
             | Self::InvalidRoutes(_)
+            | Self::Denied
             | Self::Unacknowledged => 1,
             Self::Connect(Url { .. } | Header { .. } | Tls { .. } | Login(_))
             | Self::Rest(RestError::Connect(Url { .. } | Header { .. } | Tls { .. } | Login(_)))

@@ -5,7 +5,7 @@
 //! 3. [`ping`], [`topics`], [`list_offsets`], [`fetch`], [`subscribe`] and [`produce`] are the commands; [`partitions`]
 //!    finds a topic's partitions, [`log`] names them and streams, [`json`] reads and writes JSON lines and
 //!    [`tally`] counts messages
-//! 4. [`admin`] lists and ends the sessions of a bridge, over its admin port
+//! 4. [`admin`] lists and ends the sessions of a bridge, and explains rights, over its admin port
 //! 5. [`check_routes`] checks the configuration of the gateway's filter, which [`routes`] reads
 //! 6. [`completion`] completes command lines for shells
 //! 7. [`stdout`] takes payload, [`stderr`] everything else, [`progress`] and the debug log included
@@ -98,6 +98,9 @@ async fn run(args: &Args, settings: Settings, url: &str) -> Result<(), Failure> 
         }
         Command::Admin(Admin { command: AdminCommand::Sessions(sessions), .. }) => {
             interrupt.unless(admin::run(sessions, &settings, gateway, &mut stdout)).await
+        }
+        Command::Admin(Admin { command: AdminCommand::Explain(explain), .. }) => {
+            interrupt.unless(admin::explain::run(explain, &settings, gateway, &mut stdout)).await
         }
         Command::CheckRoutes(check) => check_routes::run(check, gateway.quiet, &mut stdout).await,
         Command::Topics(topics) if settings.is_rest() => {

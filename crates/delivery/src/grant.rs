@@ -251,13 +251,20 @@ impl Grant {
     /// # Errors
     /// One of them cannot.
     pub fn check_write(&self, topic: &str) -> Result<(), CommandError> {
+        self.can_write(topic).inspect_err(|error| self.count_denied(Kind::Produce, error))
+    }
+
+    /// The same without counting anything.
+    ///
+    /// # Errors
+    /// The client cannot write to the topic, or the bridge to the cluster.
+    pub fn can_write(&self, topic: &str) -> Result<(), CommandError> {
         let held = self.standing.held();
-        let checked = held.writable(Some(topic)).and_then(|topics| match self.cluster.is_writable() {
+        held.writable(Some(topic)).and_then(|topics| match self.cluster.is_writable() {
             false => Err(read_only()),
             true if topics.contains(topic) => Ok(()),
             true => Err(write_denied(self.system(), topic)),
-        });
-        checked.inspect_err(|error| self.count_denied(Kind::Produce, error))
+        })
     }
 
     /// Writes records in the order of tickets. Calls `queued` once the first record is queued.

@@ -4,6 +4,7 @@
 //! 2. [`Keys`]: the keys of an issuer (RFC 7517), by id; `source` has them, from a file or a URL
 //! 3. `provider`: signatures are ring's
 //! 4. [`Revocations`]: identities that are over before they expire
+//! 5. [`Unverified`]: what a token says of itself, for an operator who asks why it is refused
 //!
 //! A token chooses a key among those of its issuer, and nothing else: addresses and keys in its header are ignored.
 
@@ -11,10 +12,12 @@ mod keys;
 mod provider;
 mod revocation;
 mod source;
+mod unverified;
 mod verifier;
 
 pub use jsonwebtoken::Algorithm;
 
 pub use self::keys::{ALGORITHMS, Keys, KeysError, RefusedKey};
 pub use self::revocation::{Identified, MAX_ENTRIES, Revocation, RevocationList, Revocations, Revoked};
+pub use self::unverified::Unverified;
 pub use self::verifier::{Issuer, KeysFrom, TokenError, Verifier};

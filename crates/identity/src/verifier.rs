@@ -113,6 +113,11 @@ impl Verifier {
         self.issuer == *issuer
     }
 
+    /// The issuer, and the tokens of it that are accepted.
+    pub fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
     /// The claims of a token.
     ///
     /// # Errors

@@ -94,6 +94,14 @@ impl Claims {
         self.time("exp")
     }
 
+    /// `nbf`, in seconds since 1970: the identity is not valid before that time.
+    ///
+    /// # Errors
+    /// It is not a time.
+    pub fn not_before(&self) -> Result<Option<i64>, NotATime> {
+        self.time("nbf")
+    }
+
     /// Whether `iss`, `sub` and `jti` are text if they are there, as RFC 7519, section 4.1, demands: others would be part
     /// of topics, and could not be revoked.
     pub fn are_named_by_text(&self) -> bool {

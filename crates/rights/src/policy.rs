@@ -13,7 +13,7 @@ use crate::placeholders::{did_you_mean, is_claim_name, meant};
 use crate::quota::Quota;
 use crate::rights::Rights;
 use crate::row::Row;
-use crate::topics::{Pattern, Topics};
+use crate::topics::Pattern;
 
 /// The rights that a route grants to each person. Its JSON is what a gateway tells the bridge.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -61,6 +61,31 @@ pub struct Mistake {
     pub member: &'static str,
     /// The expected form.
     pub reason: String,
+}
+
+/// What an entry grants to a person: topics, and the records of each; None: all of them.
+pub type Outcome = Result<Vec<(Pattern, Option<Row>)>, NotGranted>;
+
+/// Why an entry grants nothing to a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotGranted {
+    /// Its condition is not met.
+    Condition,
+    /// One of its claims has no usable value, or there are too many.
+    Claims,
+    /// The person has too many topics.
+    Room,
+}
+
+impl NotGranted {
+    /// The reason for operators.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Condition => "its `when` is not met",
+            Self::Claims => "a claim that it uses is missing, cannot stand there, or has too many values",
+            Self::Room => "the topics of this person exceed 32 KiB",
+        }
+    }
 }
 
 impl Policy {
@@ -138,36 +163,46 @@ impl Policy {
     pub fn rights(&self, claims: Option<&Claims>) -> Rights {
         let nobody = Claims::default();
         let claims = claims.unwrap_or(&nobody);
-        let topics =
-            |entries: &Option<Vec<Entry>>| entries.as_ref().map(|entries| self.topics(entries, claims));
-        let granted = Rights { read: topics(&self.read), write: topics(&self.write) };
-        match &self.capabilities {
-            None => granted,
-            Some(path) => granted.and(capabilities::rights(claims.at(path))),
-        }
+        self.granted(claims).and(self.left(claims))
     }
 
-    /// The topics of all entries that apply, as long as they fit into [`MAX_TOPICS_BYTES`].
-    fn topics(&self, entries: &[Entry], claims: &Claims) -> Topics {
+    /// The rights that the entries grant, before capabilities narrow them.
+    pub fn granted(&self, claims: &Claims) -> Rights {
+        let topics = |entries: &Option<Vec<Entry>>| {
+            let outcomes = self.outcomes(entries.as_ref()?, claims);
+            Some(outcomes.into_iter().filter_map(|(_, outcome)| outcome.ok()).flatten().collect())
+        };
+        Rights { read: topics(&self.read), write: topics(&self.write) }
+    }
+
+    /// The most that capabilities leave.
+    pub fn left(&self, claims: &Claims) -> Rights {
+        self.capabilities.as_ref().map_or_else(Rights::all, |path| capabilities::rights(claims.at(path)))
+    }
+
+    /// The topics that each entry grants, as long as all fit into [`MAX_TOPICS_BYTES`]; or why it grants none.
+    pub fn outcomes<'a>(&self, entries: &'a [Entry], claims: &Claims) -> Vec<(&'a Entry, Outcome)> {
         let value = |name: &str| match self.claims.get(name) {
             Some(path) => claims.at(path),
             None => claims.at(&[name.to_owned()]),
         };
         let mut room = MAX_TOPICS_BYTES;
-        let mut patterns = Vec::new();
-        for entry in entries.iter().filter(|entry| entry.when.as_ref().is_none_or(|when| when.is_met(value)))
-        {
+        let mut outcome = |entry: &Entry| {
+            if !entry.when.as_ref().is_none_or(|when| when.is_met(value)) {
+                return Err(NotGranted::Condition);
+            }
             let expanded = entry.expand(value);
+            if expanded.is_empty() {
+                return Err(NotGranted::Claims);
+            }
             let memory = |(pattern, row): &(Pattern, Option<Row>)| {
                 pattern.memory().saturating_add(row.as_ref().map_or(0, Row::memory))
             };
             let bytes = expanded.iter().map(memory).fold(0, usize::saturating_add);
-            if let Some(left) = room.checked_sub(bytes) {
-                room = left;
-                patterns.extend(expanded);
-            }
-        }
-        patterns.into_iter().collect()
+            room = room.checked_sub(bytes).ok_or(NotGranted::Room)?;
+            Ok(expanded)
+        };
+        entries.iter().map(|entry| (entry, outcome(entry))).collect()
     }
 }
 

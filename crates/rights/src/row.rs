@@ -1,5 +1,6 @@
 //! The records of a topic that a client can use.
 
+use std::fmt;
 use std::sync::Arc;
 
 /// Records that belong together.
@@ -117,6 +118,29 @@ impl Row {
             }
         };
         text.saturating_add(size_of::<Self>())
+    }
+}
+
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let group = |rows: &[Arc<Row>]| match rows {
+            [] => "no records".to_owned(),
+            rows => rows.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
+        };
+        match self.is_all() {
+            true => f.write_str("all records"),
+            false => f.write_str(&self.groups().map(group).collect::<Vec<_>>().join(", and ")),
+        }
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KeyPrefix(prefix) => write!(f, "keys that begin with {prefix:?}"),
+            Self::Header { name, value } => write!(f, "header {name:?} is {value:?}"),
+            Self::Subjects(subjects) => write!(f, "subjects {}", subjects.join(", ")),
+        }
     }
 }
 

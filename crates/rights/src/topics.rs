@@ -1,5 +1,6 @@
 //! The topics that a client can use: exact names, and prefixes, with the records of each.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::name::{is_prefix, is_topic};
@@ -171,6 +172,15 @@ impl Pattern {
     pub(crate) fn memory(&self) -> usize {
         let (Self::Name(text) | Self::Prefix(text)) = self;
         text.len().saturating_add(size_of::<Self>())
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
+        }
     }
 }
 

@@ -4,16 +4,18 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::Deserialize as _;
 use serde_json::Value;
 use sluicegate_protocol::metadata;
-use sluicegate_protocol::metadata::MAX_ACCESS_BYTES;
+use sluicegate_protocol::metadata::{MAX_ACCESS_BYTES, MAX_IDENTITY_BYTES};
 use sluicegate_rights::claims::Path;
 use sluicegate_rights::entry::Entry;
 use sluicegate_rights::policy::Policy;
 use sluicegate_rights::template::Template;
 use sluicegate_rights::topics::{MAX_LIST_BYTES, Pattern};
-use sluicegate_rights::{Quota, Topics};
+use sluicegate_rights::{Claims, Quota, Topics};
 
 use super::identity::{self, Source};
 use super::reader::Reader;
@@ -44,6 +46,17 @@ pub struct Personal {
     json: String,
     /// How the gateway knows who clients are.
     pub source: Option<Source>,
+}
+
+impl Personal {
+    /// The header that tells the bridge verified claims: those that the policy uses.
+    ///
+    /// # Errors
+    /// They are too long.
+    pub fn told(&self, claims: &Claims) -> Result<String, &'static str> {
+        let told = STANDARD_NO_PAD.encode(claims.only(self.policy.paths()).to_json());
+        if told.len() <= MAX_IDENTITY_BYTES { Ok(told) } else { Err(LONG_CLAIMS) }
+    }
 }
 
 /// A right as it is configured.
@@ -224,6 +237,7 @@ fn matches(pattern: &str, topic: &str) -> bool {
     Pattern::parse(pattern).is_some_and(|pattern| [pattern].into_iter().collect::<Topics>().contains(topic))
 }
 
+const LONG_CLAIMS: &str = "the claims of this identity that the route uses are more than 3072 bytes";
 const TOPICS: &str = "must be topics such as \"orders\" or prefixes such as \"public.*\"";
 const CLAIMS: &str = "must be an object of paths, such as {\"team\": [\"realm\", \"team\"]}";
 const CAPABILITIES: &str = "must be the path of a claim, such as [\"capabilities\"]";

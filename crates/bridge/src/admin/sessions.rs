@@ -22,10 +22,8 @@ impl Admin {
     /// # Cancel safety
     /// All matching sessions are ended, or none.
     pub(super) async fn sessions(&self, method: &Method, headers: &HeaderMap, query: &str) -> Response<Body> {
-        if let Err(reason) = self.check_operator(headers) {
-            let mut response = text(StatusCode::UNAUTHORIZED, reason);
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            return response;
+        if let Some(refused) = self.refuse_others(headers) {
+            return refused;
         }
         let query = match Query::parse(query) {
             Ok(query) => query,
@@ -50,7 +48,14 @@ impl Admin {
         }
     }
 
-    /// Checks that an operator asks.
+    /// The refusal of a request that is not an operator's.
+    pub(super) fn refuse_others(&self, headers: &HeaderMap) -> Option<Response<Body>> {
+        let reason = self.check_operator(headers).err()?;
+        let mut response = text(StatusCode::UNAUTHORIZED, reason);
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        Some(response)
+    }
+
     fn check_operator(&self, headers: &HeaderMap) -> Result<(), &'static str> {
         let settings = self.endpoint.settings.load();
         let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
@@ -199,8 +204,8 @@ impl Subscription {
     }
 }
 
-fn json(document: &impl Serialize) -> Response<Body> {
-    // Cannot fail: the documents have no maps.
+pub(super) fn json(document: &impl Serialize) -> Response<Body> {
+    // Cannot fail: all maps of the documents have text for keys.
     let body = serde_json::to_vec(document).unwrap_or_default();
     let mut response = Response::new(Full::new(body.into()));
     let headers = response.headers_mut();

@@ -73,13 +73,7 @@ impl Endpoint {
     ) -> Result<(), Refusal> {
         self.authenticate(request)?;
         requester.believe(request);
-        let headers = request.headers();
-        let is_known = |name: &str| metadata::ALL.contains(&name);
-        let mut sent = headers.keys().filter(|name| name.as_str().starts_with(metadata::PREFIX));
-        if let Some(unknown) = sent.find(|name| !is_known(name.as_str())) {
-            return Err(Refusal::unknown_header(unknown));
-        }
-        metadata::ALL.iter().try_for_each(|name| check_once(headers, name))
+        check_headers(request.headers())
     }
 
     /// Checks certificate and secret by one configuration: by two, a request could be admitted with neither.
@@ -155,6 +149,16 @@ impl Endpoint {
         let found = std::str::from_utf8(name).ok().and_then(|name| self.clusters.named(name));
         found.ok_or_else(|| Refusal::unknown_cluster(name))
     }
+}
+
+/// Checks that this version knows each header of a gateway, and that none is repeated.
+pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_known = |name: &str| metadata::ALL.contains(&name);
+    let mut sent = headers.keys().filter(|name| name.as_str().starts_with(metadata::PREFIX));
+    if let Some(unknown) = sent.find(|name| !is_known(name.as_str())) {
+        return Err(Refusal::unknown_header(unknown));
+    }
+    metadata::ALL.iter().try_for_each(|name| check_once(headers, name))
 }
 
 /// A hash of the cluster that `headers` name or define.

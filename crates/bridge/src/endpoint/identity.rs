@@ -10,7 +10,7 @@ use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::value::RawValue;
 use sluicegate_delivery::grant::{Holding, Person};
-use sluicegate_identity::{TokenError, Verifier};
+use sluicegate_identity::{Issuer, TokenError, Verifier};
 use sluicegate_protocol::metadata;
 use sluicegate_protocol::metadata::MAX_IDENTITY_BYTES;
 use sluicegate_rights::{Claims, policy};
@@ -68,7 +68,7 @@ impl Believed {
     /// The believed identities of a configuration. Verifiers that do not change keep the keys that they have fetched.
     pub(super) fn of(config: &Config, before: &Self) -> Self {
         let from_gateway = config.identity.from_gateway && config.knows_gateways();
-        let verifier = |(name, issuer): (&String, &sluicegate_identity::Issuer)| {
+        let verifier = |(name, issuer): (&String, &Issuer)| {
             let same = before.verifiers.get(name).filter(|verifier| verifier.is_of(issuer)).cloned();
             (name.clone(), same.unwrap_or_else(|| Arc::new(Verifier::new(issuer.clone(), tls))))
         };
@@ -108,6 +108,11 @@ impl Believed {
             (None, None) if way.anonymous => Ok(None),
             (None, None) => Err(Refusal::Identity(IdentityError::Missing)),
         }
+    }
+
+    /// The issuer of `[identity.NAME]`.
+    pub(super) fn issuer(&self, name: &str) -> Option<&Issuer> {
+        self.verifiers.get(name).map(|verifier| verifier.issuer())
     }
 
     /// The identity of a token on a route that asks for one in this `way`.
@@ -164,7 +169,7 @@ fn tls() -> ClientConfig {
     versions.expect("default versions").with_root_certificates(roots).with_no_client_auth()
 }
 
-fn claims(told: &[u8]) -> Result<Claims, Refusal> {
+pub(super) fn claims(told: &[u8]) -> Result<Claims, Refusal> {
     let bytes = (told.len() <= MAX_IDENTITY_BYTES).then(|| BASE64.decode(told).ok()).flatten();
     let claims = bytes.and_then(|bytes| Claims::parse(&bytes));
     let expected = "claims as a JSON object in base64, in at most 4096 bytes";

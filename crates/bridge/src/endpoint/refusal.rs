@@ -261,6 +261,11 @@ impl Refusal {
         }
     }
 
+    /// The status of a plain response.
+    pub(super) fn status(&self) -> StatusCode {
+        self.codes().0
+    }
+
     fn codes(&self) -> (StatusCode, Code) {
         match self {
             Self::NotFound | Self::OtherConnect => (StatusCode::NOT_FOUND, Code::Unimplemented),

@@ -45,20 +45,25 @@ impl<'a> Port<'a> {
         }
     }
 
-    /// The body of the answer to a request for the sessions that match `query`, at most [`MAX_BYTES`].
+    /// The body of the answer to a request for `target` with these headers, at most [`MAX_BYTES`].
     ///
     /// # Cancel safety
     /// A drop closes the connection. A request that was sent can still take effect.
     ///
     /// # Errors
     /// No connection, no answer in time, a status that is not 200, or a larger body.
-    pub(super) async fn call(&self, method: Method, query: &str) -> Result<Bytes, Failure> {
-        let answered = timeout(self.within, self.exchange(method, query)).await;
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Bytes, Failure> {
+        let request = self.request(method, target, headers)?;
+        let answered = timeout(self.within, self.exchange(request)).await;
         answered.map_err(|_| AdminError::Timeout { after: self.within })?
     }
 
-    async fn exchange(&self, method: Method, query: &str) -> Result<Bytes, Failure> {
-        let request = self.request(method, query)?;
+    async fn exchange(&self, request: Request<Empty<Bytes>>) -> Result<Bytes, Failure> {
         let start = Instant::now();
         let stream = self.connect().await.map_err(|cause| {
             Failure::Connect(ConnectError::Network { url: printable_url(&self.settings.url), cause })
@@ -78,15 +83,21 @@ impl<'a> Port<'a> {
         if status == StatusCode::OK { Ok(body) } else { Err(refused(status, &body).into()) }
     }
 
-    fn request(&self, method: Method, query: &str) -> Result<Request<Empty<Bytes>>, Failure> {
+    fn request(
+        &self,
+        method: Method,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Request<Empty<Bytes>>, Failure> {
         let host = self.uri.authority().map_or("", |authority| authority.as_str());
         let path = self.uri.path().trim_end_matches('/');
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{path}/sessions?{query}"))
-            .header(header::HOST, host);
+        let mut request =
+            Request::builder().method(method).uri(format!("{path}{target}")).header(header::HOST, host);
         for Header { name, value } in &self.settings.headers {
             request = request.header(name, value);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         request.body(Empty::new()).map_err(|_| {
             let name = header::AUTHORIZATION.to_string();

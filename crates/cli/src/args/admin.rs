@@ -1,12 +1,12 @@
 //! The arguments of `admin`.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Subcommand, ValueHint};
+use clap::{Subcommand, ValueEnum, ValueHint};
 
-use super::{help, topic};
+use super::{RoutesFile, help, topic};
 
 /// Operate a bridge over its admin port
 ///
@@ -32,6 +32,58 @@ pub(crate) struct Admin {
 #[derive(Debug, Subcommand)]
 pub(crate) enum AdminCommand {
     Sessions(Sessions),
+    Explain(Explain),
+}
+
+/// Say what a client may do on a route, and why not
+///
+/// Sends the bridge what the gateway would send for the client, and prints who the client is, what each rule of the
+/// route grants, and the rights to the topics of --topic. The bridge decides as for the client itself: by its own
+/// issuers, keys, revocations and clusters. The audit log gets no line.
+///
+/// Exits with 1 if the client is refused, or has no --right to a topic. The token, and the credentials of a route's own
+/// cluster, go to the admin port, which has no TLS.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    pub(crate) routes: RoutesFile,
+    /// Path of a request, such as /pubsub or /kafka/topics
+    pub(crate) path: String,
+    /// File with the client's JSON Web Token; - for standard input
+    ///
+    /// By default, the token is the value of SLUICEGATE_CLIENT_TOKEN. Without either, the client is nobody in particular.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "claims")]
+    pub(crate) client_token_file: Option<PathBuf>,
+    /// File with the client's claims as JSON, on routes whose gateway verifies them; - for standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) claims: Option<PathBuf>,
+    /// Topic or stream to explain the rights to; can be repeated, up to 20 times
+    #[arg(long, value_parser = topic)]
+    pub(crate) topic: Vec<String>,
+    /// The only right to explain; by default all
+    #[arg(long, requires = "topic")]
+    pub(crate) right: Option<Right>,
+    /// Print one JSON document, as the bridge sends it
+    #[arg(short = 'J', long)]
+    pub(crate) json: bool,
+}
+
+/// A right to a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Right {
+    Read,
+    Write,
+    Table,
+}
+
+impl Explain {
+    /// Describes options that conflict.
+    pub(super) fn problem(&self) -> Option<&'static str> {
+        let files = [Some(&self.routes.file), self.client_token_file.as_ref(), self.claims.as_ref()];
+        let is_stdin = |file: &&PathBuf| file.as_path() == Path::new("-");
+        (files.into_iter().flatten().filter(is_stdin).count() > 1)
+            .then_some("standard input is one file: name the others")
+    }
 }
 
 /// List the open sessions of a bridge, or end them

@@ -69,6 +69,67 @@ async fn matching_sessions_are_ended() {
     }
 }
 
+/// The token reaches the bridge as the gateway sends it, and is nowhere else.
+#[tokio::test]
+async fn explanation_of_the_bridge_is_shown_and_decides_the_exit_code() {
+    let routes = tempfile::NamedTempFile::new().unwrap();
+    let identity = r#""identity": {"from": "token", "name": "main"}, "read": ["${sub}"]"#;
+    let routes_json = format!(
+        r#"{{"gateway_secret": "of-the-gateway-itself", "routes": [{{"path": "/a", {identity}}}, {{"path": "/b"}}]}}"#
+    );
+    std::fs::write(&routes, routes_json).unwrap();
+    let refused = r#"{"now": "NOW", "refused": {"status": 401, "reason": "identity_invalid", "cause": "it is over"}, "entries": [], "topics": [],
+        "identity": {"name": "main", "expected": {"issuer": "i", "audience": ["a"], "algorithms": ["ES256"], "leeway_ms": 9}, "subject": "al", "audience": "b"}}"#;
+    let says = "refused with 401: it is over\nit says: subject al, audience \"b\"\n\
+        [identity.main] expects: issuer i, audience a, algorithm ES256, clocks within 9 ms\nthe bridge's clock: NOW\n";
+    let no = r#"{"allowed": false, "cause": "may not", "because": "nothing grants it"}"#;
+    let accepted = format!(
+        r#"{{"now": "NOW", "cluster": "c", "identity": {{"subject": "al"}}, "quota": {{"sessions": 9}}, "capabilities": [], "entries": [
+        {{"right": "read", "entry": {{"topic": "${{sub}}"}}, "grants": [{{"topic": "al", "rows": "keys"}}]}}], "topics": [
+        {{"topic": "x", "read": {{"allowed": true, "rows": "all records"}}, "write": {no}, "table": {no}}}]}}"#
+    );
+    let grants = "cluster c\naccepted\nit says: subject al\nread ${sub}: grants al (keys)\ncapabilities []\nquota sessions 9\n";
+    let (yes, denied) = ("read of x: yes, all records\n", "write of x: no, nothing grants it: may not\n");
+    for (answer, options, code, want) in [
+        (refused, "", 1, says.to_owned()),
+        (&accepted, "--topic x --right read", 0, format!("{grants}{yes}")),
+        (&accepted, "--topic x --right write", 1, format!("{grants}{denied}")),
+    ] {
+        let (url, heads) = server::http(vec![(200, answer.to_owned())]).await;
+        let words = format!("admin explain {} /a {options}", routes.path().display());
+        let mut command = command("ws://127.0.0.1:1/", &words.split_terminator(' ').collect::<Vec<_>>());
+        command
+            .env("SLUICEGATE_ADMIN", url)
+            .env("SLUICEGATE_ADMIN_TOKEN", "s3cret")
+            .env("SLUICEGATE_CLIENT_TOKEN", "t0.k.en");
+        finish(&mut command).await.is(code, &format!("route /a (pubsub)\n{want}"), "");
+        let head = &heads.await.unwrap()[0];
+        for line in [
+            "sluicegate-token: t0.k.en",
+            "x-sluicegate-route: /a",
+            "sluicegate-cluster: default",
+            "authorization: Bearer s3cret",
+        ] {
+            assert!(head.contains(&format!("\r\n{line}\r\n")), "{line}: {head}");
+        }
+        assert!(!head.contains("of-the-gateway") && head.starts_with("POST /explain?"), "{head}");
+    }
+    let file = routes.path().to_str().unwrap();
+    for (arguments, says) in [
+        ([file, "/c"], "no route for /c: expected one of /a, /b"),
+        (["/nowhere", "/a"], "failed to read /nowhere: "),
+        (
+            [file, "/a --claims /nowhere"],
+            "this route takes a token: use --client-token-file instead of --claims",
+        ),
+    ] {
+        let words = format!("admin explain {}", arguments.join(" "));
+        let mut command = command("ws://127.0.0.1:1/", &words.split(' ').collect::<Vec<_>>());
+        let run = finish(command.env("SLUICEGATE_ADMIN_TOKEN", "s3cret")).await;
+        assert!(run.stdout.is_empty() && run.stderr.contains(says), "{run:?}");
+    }
+}
+
 #[tokio::test]
 async fn rejected_requests_are_exit_code_1_and_invalid_answers_3() {
     let stuck = r#"{"sessions":[],"more":true,"open":1}"#;

@@ -223,7 +223,11 @@ impl Grant {
         Ok(None)
     }
 
-    fn check_table(&self, topic: &str) -> Result<(), CommandError> {
+    /// Checks that the route has the table of a topic.
+    ///
+    /// # Errors
+    /// It has not.
+    pub fn check_table(&self, topic: &str) -> Result<(), CommandError> {
         if self.tables.contains(topic) {
             return Ok(());
         }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
+use crate::topics::Topics;
 
 fn policy(json: &Value) -> Policy {
     Policy::parse(json.to_string().as_bytes()).unwrap()
@@ -37,6 +38,24 @@ fn entries_add_up_for_reading_and_writing() {
     check(&json!({"sub": ["alice"], "team": "x", "roles": ["admin"]}), &["public.a"], &["orders.alice"]);
     let nobody = policy.rights(None);
     assert!(nobody.reads("public.a") && !nobody.reads("teams..a") && !nobody.writes("orders."));
+}
+
+#[test]
+fn entries_that_grant_nothing_say_why() {
+    let policy = policy(&json!({
+        "identity": {"from_gateway": true}, "claims": {"roles": ["roles"], "many": ["many"]},
+        "read": [
+            {"topic": "a.${sub}", "only": {"key_prefix": "${sub}:"}}, {"topic": "*", "when": {"roles": ["admin"]}},
+            {"topic": "x.${roles}"}, {"topic": "${many}"},
+        ],
+    }));
+    let many: Vec<_> = (0..200).map(|number| format!("{number:0>200}")).collect();
+    let alice = claims(&json!({"sub": "alice", "many": many}));
+    let outcomes = policy.outcomes(policy.read.as_deref().unwrap(), &alice);
+    let row = Row::KeyPrefix("alice:".into());
+    let granted = Ok(vec![(Pattern::Name("a.alice".into()), Some(row))]);
+    let want = [granted, Err(NotGranted::Condition), Err(NotGranted::Claims), Err(NotGranted::Room)];
+    assert_eq!(outcomes.into_iter().map(|(_, outcome)| outcome).collect::<Vec<_>>(), want);
 }
 
 #[test]

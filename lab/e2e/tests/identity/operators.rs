@@ -5,6 +5,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sluicegate_stack::folder::Folder;
 use sluicegate_stack::http::client::{Request, ask};
 use sluicegate_stack::kafka::{Kafka, Record, Write};
 use sluicegate_stack::stack::Stack;
@@ -23,7 +24,7 @@ const TOKEN: &str = "of-operators-only";
 
 async fn admin(stack: &Stack, token: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(tools::cli().unwrap());
-    command.args(["admin", "sessions", "--admin", &format!("http://{}", admin_of(stack))]).args(arguments);
+    command.args(["admin", "--admin", &format!("http://{}", admin_of(stack))]).args(arguments);
     command.env("SLUICEGATE_ADMIN_TOKEN", token).env_remove("SLUICEGATE_CONFIG");
     timeout(Duration::from_secs(20), command.output()).await.unwrap().unwrap()
 }
@@ -34,7 +35,7 @@ fn admin_of(stack: &Stack) -> SocketAddr {
 
 /// The sessions that match these arguments.
 async fn listed(stack: &Stack, arguments: &[&str]) -> Vec<Value> {
-    let output = admin(stack, TOKEN, &[&["--json"], arguments].concat()).await;
+    let output = admin(stack, TOKEN, &[&["sessions", "--json"], arguments].concat()).await;
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -78,14 +79,32 @@ async fn operators_find_and_end_the_sessions_of_a_person() {
         listed(&stack, &["--topic", topic]).await.iter().map(|session| session["kind"].clone()).collect();
     assert_eq!(kinds, ["session", "events"]);
 
-    let strangers = admin(&stack, "another-token-of-nobody", &[]).await;
+    let (routes, claims) = (Folder::new("explain").unwrap(), json!({"iss": ISSUER, "sub": "alice"}));
+    let mut route = keys.clone();
+    route["path"] = json!("/pubsub");
+    let [routes, claims] = [("routes", json!([route])), ("claims", claims)].map(|(name, text)| {
+        routes.write(name, &text.to_string()).unwrap();
+        routes.path().join(name).to_str().unwrap().to_owned()
+    });
+    for (right, code, decides) in
+        [("read", 0, "yes, all records"), ("write", 1, "no, the route grants it to nobody: ")]
+    {
+        let arguments =
+            ["explain", &routes, "/pubsub", "--claims", &claims, "--topic", topic, "--right", right];
+        let explained = admin(&stack, TOKEN, &arguments).await;
+        let text = String::from_utf8_lossy(&explained.stdout);
+        assert!(explained.status.code() == Some(code) && text.contains("subject alice"), "{explained:?}");
+        assert!(text.contains(&format!("{right} of {topic}: {decides}")), "{text}");
+    }
+
+    let strangers = admin(&stack, "another-token-of-nobody", &["sessions"]).await;
     assert_eq!(strangers.status.code(), Some(1), "{strangers:?}");
     for method in ["GET", "DELETE"] {
         let response = ask(admin_of(&stack), Request::new(method, "/sessions?subject=alice")).await;
         assert_eq!((response.status, response.header("www-authenticate")), (401, Some("Bearer")));
     }
 
-    let ended = admin(&stack, TOKEN, &["--subject", "alice", "--end"]).await;
+    let ended = admin(&stack, TOKEN, &["sessions", "--subject", "alice", "--end"]).await;
     assert!(String::from_utf8_lossy(&ended.stdout).contains("2 sessions ended"), "{ended:?}");
     assert_eq!(close(&mut hers).await, (1008, "ended by an operator".to_owned()));
     command(&mut his, 1, "session", json!({})).await;
