@@ -70,12 +70,12 @@ impl Failure {
                 say(format_args!("sluicegate: failed to {}", printable(&why.to_string())));
             }
             Self::Rest(why) => {
-                let cause = match why {
-                    RestError::Refused { status, body } => refusal::cause(*status, body, url),
+                let hint = match why {
+                    RestError::Refused { status, body } => refusal::hint(*status, body, url),
                     RestError::Lost { .. } => refusal::other_scheme(url),
                     _ => String::new(),
                 };
-                say(format_args!("sluicegate: {url}: {}", printable(&format!("failed to {why}{cause}"))));
+                say(format_args!("sluicegate: {url}: {}", printable(&format!("failed to {why}{hint}"))));
             }
             Self::Admin(why) => {
                 say(format_args!("sluicegate: {url}: {}", printable(&format!("failed to {why}"))));
@@ -133,7 +133,7 @@ fn report_connect(why: &ConnectError, url: &str) {
         }
         why => {
             let hint = match why {
-                ConnectError::Refused { status, body, .. } => refusal::cause(*status, body, url),
+                ConnectError::Refused { status, body, .. } => refusal::hint(*status, body, url),
                 why if why.suspects_scheme() => refusal::other_scheme(url),
                 why if why.suspects_authority() => "; to trust a private CA, use --cacert".to_owned(),
                 _ => String::new(),

@@ -7,6 +7,7 @@ use sluicegate_protocol::{ErrorResp, Reason};
 use tokio_tungstenite::tungstenite;
 
 use crate::LoginError;
+use crate::refusal::after_status;
 
 /// Why a connection was not established.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +39,7 @@ pub enum ConnectError {
     #[error("log in: {0}")]
     Login(LoginError),
     /// The server answered the upgrade with another status than 101.
-    #[error("open a WebSocket at {url}: the server answered HTTP {status}")]
+    #[error("open a WebSocket at {url}: the server answered HTTP {status}{}", after_status(.body))]
     Refused {
         /// As given, without user, password and query.
         url: String,

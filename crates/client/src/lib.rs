@@ -64,6 +64,7 @@ mod many;
 pub mod nats;
 mod pending;
 mod produce;
+mod refusal;
 #[cfg(feature = "rest")]
 mod rest;
 mod retry;
@@ -84,6 +85,7 @@ pub use fetch::{FetchOptions, Fetched};
 pub use login::LoginError;
 pub use many::{ListedOffset, OffsetQuery, Partition, Replica, Topic};
 pub use produce::{RecordError, Written};
+pub use refusal::refusal_text;
 #[cfg(feature = "rest")]
 pub use rest::{Rest, RestError};
 pub use sluicegate_protocol::kafka_subscription_event::skipped::Cause as SkipCause;

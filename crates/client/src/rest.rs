@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, join, split};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
+use crate::refusal::after_status;
 use crate::{Builder, ConnectError, Partition, Replica, transport};
 
 /// A client of a `rest` route. Made by [`Builder::rest`].
@@ -44,7 +45,7 @@ pub enum RestError {
         message: String,
     },
     /// The server answered with an error, and not with one of the bridge's.
-    #[error("read the topics: the server answered HTTP {status}")]
+    #[error("read the topics: the server answered HTTP {status}{}", after_status(.body))]
     Refused {
         /// The HTTP status.
         status: u16,

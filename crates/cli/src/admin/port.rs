@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::client::conn::http1::handshake;
 use hyper::http::{Method, Request, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
-use sluicegate_client::{ConnectError, printable_url};
+use sluicegate_client::{ConnectError, printable_url, refusal_text};
 use tokio::io::{AsyncReadExt as _, join};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -17,7 +17,6 @@ use tracing::debug;
 use crate::admin_error::AdminError;
 use crate::failure::Failure;
 use crate::header::Header;
-use crate::refusal;
 use crate::settings::Settings;
 
 /// An admin port. Each request has a connection of its own, as the bridge closes it after the answer.
@@ -115,9 +114,11 @@ impl<'a> Port<'a> {
 }
 
 fn refused(status: StatusCode, body: &[u8]) -> AdminError {
-    let text = refusal::text_of(&String::from_utf8_lossy(body));
+    let text = refusal_text(&String::from_utf8_lossy(body));
+    let is_listen = text.contains("gateway_secret");
     let text = if text.is_empty() { text } else { format!(": {text}") };
     let hint = match status {
+        _ if is_listen => "; this is `listen`, not `admin_listen`",
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
             "; is this the admin port of a bridge, and the bridge new enough?"
         }

@@ -31,6 +31,7 @@ const OTHER_NAMES: &[(&[&str], &str)] = &[
     (&["-t", "--topic"], "the topic's name alone, as in fetch TOPIC"),
     (&["--from-beginning"], "--from earliest"),
     (&["check", "validate", "lint", "routes", "--check"], "check-routes"),
+    (&["--user", "--person"], "--subject, as in admin sessions --subject NAME"),
     (&["json"], "--json, or --print-offsets=json"),
     (&["version"], "--version"),
 ];
@@ -59,6 +60,7 @@ mod tests {
             ("fetch -t orders", Some("the topic's name alone, as in fetch TOPIC")),
             ("fetch orders --form 1", Some("--from")),
             ("produce t --print-offsets json", Some("--json, or --print-offsets=json")),
+            ("admin sessions --user alice", Some("--subject, as in admin sessions --subject NAME")),
             ("frobnicate", None),
         ] {
             let words = ["sluicegate"].into_iter().chain(words.split(' '));

@@ -136,12 +136,14 @@ async fn rejected_requests_are_exit_code_1_and_invalid_answers_3() {
     let long = "x".repeat((8 << 20) + 1);
     let endless = "HTTP/1.1 100 Continue\r\n\r\n".repeat(360_000) + "HTTP/1.1 503 x\r\n\r\n";
     let no_token = "the bridge has no \u{1b}admin_token\n";
+    let no_secret = "header sluicegate-gateway-secret is missing: expected the bridge's gateway_secret";
     let is_other = ": expected /livez; is this the admin port of a bridge, and the bridge new enough?";
     let no_json = "its answer is not that of an admin port: expected value at line 1 column 1";
     let [refused, unclear] = ["use the admin port: it answered HTTP", "understand the bridge:"]
         .map(|start| move |words: &str| format!("{start} {words}"));
     for (status, body, code, words) in [
         (401, no_token, 1, refused("401: the bridge has no  admin_token")),
+        (401, no_secret, 1, refused(&format!("401: {no_secret}; this is `listen`, not `admin_listen`"))),
         (404, "expected /livez", 1, refused(&format!("404{is_other}"))),
         (503, "", 3, refused("503")),
         (200, "ok", 3, unclear(no_json)),

@@ -185,14 +185,15 @@ async fn subscription_ends_where_the_gateway_refuses_it() {
     let (listener, url) = listener().await;
     let server = tokio::spawn(async move {
         drop(accept(&listener).await);
-        refuse(&listener, "401 Unauthorized").await;
+        refuse(&listener, "401 Unauthorized", r#"{"detail":"the token is for another audience"}"#).await;
     });
     let mut subscription = Client::connect(&url).await.unwrap().subscribe(of_t());
     assert!(matches!(subscription.next().await, Some(Ok(Update::Reconnecting { .. }))));
     let Some(Err(Error::Reconnect { detail, retriable: false })) = subscription.next().await else {
         panic!()
     };
-    assert_eq!(detail, format!("open a WebSocket at {url}: the server answered HTTP 401"));
+    let why = "the server answered HTTP 401: the token is for another audience";
+    assert_eq!(detail, format!("open a WebSocket at {url}: {why}"));
     assert_eq!(subscription.next().await, None);
     server.await.unwrap();
 }
@@ -355,10 +356,10 @@ fn offsets(delivery: &Delivery) -> Vec<i64> {
 }
 
 /// Answers the next upgrade with this status.
-async fn refuse(listener: &TcpListener, status: &str) {
+async fn refuse(listener: &TcpListener, status: &str, body: &str) {
     let (mut stream, _) = listener.accept().await.unwrap();
     head(&mut stream).await.unwrap();
-    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     stream.write_all(answer.as_bytes()).await.unwrap();
 }
 
@@ -373,7 +374,7 @@ async fn subscription_outlasts_temporary_errors_and_refusals() {
         // The connection is as good as before.
         assert_eq!(subscribed(&mut peer).await.1, [2, 0]);
         drop(peer);
-        refuse(&listener, "503 Service Unavailable").await;
+        refuse(&listener, "503 Service Unavailable", "").await;
         assert_eq!(subscribed(&mut accept(&listener).await).await.1, [2, 0]);
     });
     let mut subscription = Client::connect(url).await.unwrap().subscribe(of_t());
