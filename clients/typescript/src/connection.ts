@@ -22,6 +22,8 @@ export class Connection {
   heard = Date.now();
   /** Whether it was closed because the client's identity expired or was revoked. */
   isLoggedOut = false;
+  /** Why the login was not renewed, for the error of its end; empty if it was. */
+  notRenewed = "";
   readonly #socket: WebSocket;
   readonly #answers = new Map<bigint, (answer: Answer | GateError) => void>();
   #lose!: (code: number, reason: string) => void;
@@ -79,8 +81,9 @@ export class Connection {
         socket.onmessage = null;
         clearInterval(watch);
         signal.removeEventListener("abort", close);
-        const closed = `the connection was closed (${code}${reason && ` ${reason}`})`;
         this.isLoggedOut = code === UNAUTHORIZED;
+        const why = this.isLoggedOut ? this.notRenewed : "";
+        const closed = `the connection was closed (${code}${reason && ` ${reason}`})${why}`;
         const isOver = this.isLoggedOut && !expiring;
         const error = isOver ? new GateError(`${closed}: log in again`, "denied") : disconnected(closed);
         for (const answered of this.#answers.values()) answered(error);

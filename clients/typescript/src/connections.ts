@@ -246,8 +246,8 @@ export class Connections {
   }
 
   /**
-   * Renews the login on the open connection. If that fails, the server closes the connection when the login expires, and
-   * the next one has another token.
+   * Renews the login on the open connection. If that fails, the server closes the connection when the login expires, with
+   * an error that says why, and the next one has another token.
    */
   async #renew(connection: Connection): Promise<void> {
     const lost = new AbortController();
@@ -264,9 +264,14 @@ export class Connections {
           });
         });
         const answer = await answered;
-        if (!("case" in answer && answer.case === "errorResp" && answer.value.retriable)) return;
+        if ("case" in answer && answer.case === "errorResp") throw GateError.of(answer.value);
+        connection.notRenewed = "";
+        return;
       } catch (error) {
-        if (error instanceof GateError && !error.retriable) return;
+        if (error instanceof GateError) {
+          connection.notRenewed = `: ${error.message}`;
+          if (!error.retriable) return;
+        }
       }
       await pause(lost.signal, jitter(failures + 1));
     }

@@ -70,6 +70,9 @@ test("a renewal that fails is tried again, and one that is refused is not", asyn
   // The connection stays open until the login expires.
   await gate.ping();
   assert.equal(server.opened, 1);
+  server.expire();
+  await until(() => gate.status.state === "disconnected");
+  assert.equal(gate.status.error?.message, "the connection was closed (3000 identity expired): another subject");
   gate.close();
 });
 

@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
 
 use crate::Error;
 use crate::pending::Pending;
+use crate::retry::UNAUTHORIZED;
 use crate::transport::Stream;
 
 pub(crate) type Socket = WebSocketStream<Stream>;
@@ -74,7 +75,7 @@ async fn read(stream: &mut SplitStream<Socket>, pending: &Pending) -> Error {
                 let detail = format!("a text message of {} bytes where answers are binary", text.len());
                 return Error::Protocol { detail };
             }
-            Some(Ok(Message::Close(frame))) => return closed(frame),
+            Some(Ok(Message::Close(frame))) => return closed(frame, pending),
             Some(Err(why)) => return broken(why),
             None => return Error::Lost { detail: "the connection ended".into() },
         }
@@ -142,9 +143,19 @@ async fn send(
     sink.flush().await
 }
 
-fn closed(frame: Option<CloseFrame>) -> Error {
+fn closed(frame: Option<CloseFrame>, pending: &Pending) -> Error {
     match frame {
-        Some(frame) => Error::Closed { code: frame.code.into(), reason: frame.reason.as_str().to_owned() },
+        Some(frame) => {
+            let (code, reason): (u16, _) = (frame.code.into(), frame.reason.as_str());
+            let reason = match pending.not_renewed() {
+                Some(Error::Command { message, .. }) if code == UNAUTHORIZED => {
+                    format!("{reason}: {message}")
+                }
+                Some(why) if code == UNAUTHORIZED => format!("{reason}: failed to {why}"),
+                _ => reason.to_owned(),
+            };
+            Error::Closed { code, reason }
+        }
         None => Error::Closed { code: CloseCode::Status.into(), reason: String::new() },
     }
 }

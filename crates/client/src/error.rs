@@ -174,7 +174,7 @@ pub enum Error {
     Closed {
         /// The status of RFC 6455, section 7.4; 1005 if the server sent none.
         code: u16,
-        /// The server's text.
+        /// The server's text. If the identity has expired, also why it was not renewed.
         reason: String,
     },
     /// The connection ended without a WebSocket Close.

@@ -55,7 +55,7 @@ impl Login {
     }
 
     /// Shows the server of `session` another token whenever it says that the identity expires. If that fails, the
-    /// server ends the session. Each attempt can take up to `limit`.
+    /// server ends the session, whose error says why. Each attempt can take up to `limit`.
     pub(crate) async fn renew(self, session: Weak<Session>, limit: Duration) {
         // A server that does not know the command answers with an error, its last answer.
         let Some(Ok(mut expiry)) = watch(&session).await else { return };
@@ -66,6 +66,9 @@ impl Login {
             let mut failures: u32 = 0;
             loop {
                 let renewed = self.show(&session, limit).await;
+                let Some(session) = session.upgrade() else { return };
+                session.pending.note_renewal(renewed.as_ref().err().cloned());
+                drop(session);
                 let Err(why) = renewed else { break };
                 failures = failures.saturating_add(1);
                 debug!("failed to renew the identity: {why}, {failures} in a row");

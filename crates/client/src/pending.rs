@@ -15,6 +15,8 @@ use crate::inbox::{self, Inbox};
 #[derive(Debug)]
 pub(crate) struct Pending {
     state: Mutex<State>,
+    /// Why the last renewal of the identity failed.
+    not_renewed: Mutex<Option<Error>>,
 }
 
 #[derive(Debug)]
@@ -31,7 +33,7 @@ enum Waiting {
 
 impl Pending {
     pub(crate) fn new() -> Self {
-        Self { state: Mutex::new(State::Open(HashMap::new())) }
+        Self { state: Mutex::new(State::Open(HashMap::new())), not_renewed: Mutex::new(None) }
     }
 
     /// Expects an answer to `sequence` until the returned value is dropped.
@@ -87,6 +89,16 @@ impl Pending {
         if matches!(state, State::Open(_)) {
             *state = State::Ended(why);
         }
+    }
+
+    /// Notes why a renewal of the identity failed; `None` if it did not.
+    pub(crate) fn note_renewal(&self, failure: Option<Error>) {
+        *self.not_renewed.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+
+    /// Why the last renewal of the identity failed, if it did.
+    pub(crate) fn not_renewed(&self) -> Option<Error> {
+        self.not_renewed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Why the session has ended.

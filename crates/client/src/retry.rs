@@ -57,7 +57,7 @@ const MAX: Duration = Duration::from_secs(2);
 const MAX_RESUME: Duration = Duration::from_secs(20);
 
 /// The close code of an identity that expired or was revoked.
-const UNAUTHORIZED: u16 = 3000;
+pub(crate) const UNAUTHORIZED: u16 = 3000;
 /// A pause of up to 3.2 s.
 const SPREAD: u32 = 5;
 

@@ -23,7 +23,7 @@ use crate::pending::Pending;
 #[derive(Debug)]
 pub(crate) struct Session {
     requests: mpsc::Sender<Bytes>,
-    pending: Arc<Pending>,
+    pub(crate) pending: Arc<Pending>,
     closing: Arc<Notify>,
     slots: Semaphore,
     sequence: AtomicI64,

@@ -19,6 +19,8 @@ pub(crate) enum IdentityError {
     NotText,
     /// It was revoked.
     Revoked,
+    /// A renewal with the token of another person.
+    Other,
     /// Its token is not accepted.
     Token(TokenError),
 }
@@ -32,6 +34,7 @@ impl IdentityError {
             Self::Revoked => grant::REVOKED,
             Self::NotATime => "the claim `exp` of the identity is invalid: expected seconds since 1970",
             Self::NotText => "a claim of the identity is invalid: expected `iss`, `sub` and `jti` as text",
+            Self::Other => "the token is of another issuer or subject than the session",
             Self::Token(error) => error.text(),
         }
     }
@@ -41,7 +44,9 @@ impl IdentityError {
     pub(crate) fn challenge(self) -> &'static str {
         match self {
             Self::Missing => "Bearer",
-            Self::Expired | Self::Revoked | Self::NotATime | Self::NotText | Self::Token(_) => INVALID_TOKEN,
+            Self::Expired | Self::Revoked | Self::NotATime | Self::NotText | Self::Other | Self::Token(_) => {
+                INVALID_TOKEN
+            }
         }
     }
 }

@@ -254,6 +254,7 @@ impl Refusal {
             Self::Identity(IdentityError::NotATime | IdentityError::NotText | IdentityError::Token(_)) => {
                 "identity_invalid"
             }
+            Self::Identity(IdentityError::Other) => "identity_other",
             Self::UnknownIssuer { .. } => "identity_unknown",
             Self::NoKeys => "identity_keys",
             Self::NoRevocations => "identity_revocations",
@@ -451,6 +452,7 @@ mod tests {
             Refusal::Identity(IdentityError::Expired),
             Refusal::Identity(IdentityError::NotATime),
             Refusal::Identity(IdentityError::Revoked),
+            Refusal::Identity(IdentityError::Other),
             Refusal::UnknownIssuer { name: String::new() },
             Refusal::NoKeys,
             Refusal::NoRevocations,

@@ -12,6 +12,7 @@ use sluicegate_rights::{Policy, Rights};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
+use super::identity_error::IdentityError;
 use super::refusal::Refusal;
 use super::{Endpoint, rights};
 use crate::session::Renew;
@@ -59,8 +60,7 @@ impl Renewal {
         let holding = identity.holding(&settings.logged_claims);
         self.endpoint.serve(&holding).map_err(refused)?;
         if !self.grant.holding().is_some_and(|held| held.person.is_same(&holding.person)) {
-            self.grant.log_refused(OTHER);
-            return Err(denied("the token is of another issuer or subject than the session"));
+            return Err(refused(Refusal::Identity(IdentityError::Other)));
         }
         let rights = rights::rights(self.route.clone(), Some(&self.policy), Some(&identity.claims));
         self.grant.renew(settings.rights(rights, self.grant.system()), holding);
@@ -85,9 +85,6 @@ fn error(refusal: &Refusal) -> CommandError {
 fn denied(message: &str) -> CommandError {
     CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, message)
 }
-
-/// Why the token of another person renews nothing.
-const OTHER: &str = "identity_other";
 
 /// The time between two tokens of one session: a signature costs the bridge more than the client that invents it.
 const REST: Duration = Duration::from_secs(1);

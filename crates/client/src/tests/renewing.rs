@@ -77,14 +77,27 @@ async fn subscription_continues_with_another_token() {
     let connecting = tokio::spawn(builder.connect());
     let (mut peer, _) = accept(&listener).await;
     let client = connecting.await.unwrap().unwrap();
+    let asked = peer.tell_limits(Resp::SessionResp(SessionResp::default())).await;
+    peer.answer(asked, Resp::SessionExpiringResp(SessionExpiringResp::default())).await;
+    let (sequence, _) = shown(&mut peer).await;
+    peer.answer(sequence, failed(false)).await;
+    // The client has taken the refusal.
+    let pinged = async {
+        let (sequence, state) = peer.ping().await;
+        peer.pong(sequence, state).await;
+    };
+    tokio::join!(client.ping("p"), pinged).0.unwrap();
     let mut updates = client.subscribe(Subscribe::new([Source::new("t")]));
     assert!(matches!(peer.request().await.1, Req::CmdKafkaSubscribe(CmdKafkaSubscribe { .. })));
     let over = CloseFrame { code: 3000.into(), reason: "identity expired".into() };
     peer.send(Message::Close(Some(over))).await;
     let update = updates.next().await.unwrap().unwrap();
-    assert!(matches!(update, Update::Reconnecting { .. }), "{update:?}");
+    let Update::Reconnecting { error: Error::Closed { reason, .. }, .. } = update else {
+        panic!("{update:?}")
+    };
+    assert_eq!(reason, "identity expired: no", "with the reason of the refused renewal");
     let (_, login) = accept(&listener).await;
-    assert_eq!(login, ["authorization: Bearer token-2"]);
+    assert_eq!(login, ["authorization: Bearer token-3"]);
 }
 
 #[tokio::test]
