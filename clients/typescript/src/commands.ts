@@ -120,6 +120,7 @@ export function allWritten<R extends { error?: ErrorResp }, W extends Written | 
     retriable: errors.length === count && errors.every(({ retriable }) => retriable),
     retryAfter: Math.max(...errors.map(({ retryAfter }) => retryAfter)),
     unknownOutcome: errors.some(({ unknownOutcome }) => unknownOutcome),
+    traceId: first.traceId,
     results,
   });
 }

@@ -33,12 +33,14 @@ export class GateError extends Error {
    * with a `messageId`.
    */
   readonly unknownOutcome: boolean;
+  /** Finds the command in the bridge's logs and traces; empty if it has none. */
+  readonly traceId: string;
   /** If a list was written: for each record or message, in their order, where it was written or its error. */
   readonly results: readonly (Written | Published | GateError)[] | undefined;
 
   /**
-   * Creates an error, for example in `refresh`. `about` can have `code`, `retriable`, `retryAfter`, `unknownOutcome`
-   * and `results`.
+   * Creates an error, for example in `refresh`. `about` can have `code`, `retriable`, `retryAfter`, `unknownOutcome`,
+   * `traceId` and `results`.
    *
    * @example
    * ```ts
@@ -52,15 +54,24 @@ export class GateError extends Error {
     this.retriable = about.retriable ?? false;
     this.retryAfter = about.retryAfter ?? 0;
     this.unknownOutcome = about.unknownOutcome ?? false;
+    this.traceId = about.traceId ?? "";
     this.results = about.results;
   }
 
   /** @internal */
-  static of({ message, reason, code, retriable, retryAfterMs: retryAfter, unknownOutcome }: ErrorResp): GateError {
+  static of({
+    message,
+    reason,
+    code,
+    retriable,
+    retryAfterMs: retryAfter,
+    unknownOutcome,
+    traceId,
+  }: ErrorResp): GateError {
     const name = (Reasons[reason] ?? "REASON_UNSPECIFIED").toLowerCase() as Reason;
     const text = message.replace(FOREIGN, (command) => METHODS[command] ?? command);
     // `new GateError` would make the bundler rename the class, which stack traces show.
-    return new this(text, name, { code, retriable, retryAfter, unknownOutcome });
+    return new this(text, name, { code, retriable, retryAfter, unknownOutcome, traceId });
   }
 }
 
@@ -79,4 +90,4 @@ const METHODS: { readonly [command: string]: string } = {
   "GET /streams": "streams instead of topics; GET /streams of a rest route lists them",
 };
 
-type Details = "code" | "retriable" | "retryAfter" | "unknownOutcome" | "results";
+type Details = "code" | "retriable" | "retryAfter" | "unknownOutcome" | "traceId" | "results";

@@ -153,7 +153,7 @@ test("a list of records is written in one message", async () => {
 
 test("a list that is written in part fails with the result of each record", async () => {
   const server = new Server();
-  const error = { code: 10, message: "too large", reason: 6 };
+  const error = { code: 10, message: "too large", reason: 6, traceId: "4bf9" };
   const results = [
     { offset: 5n },
     { error },
@@ -163,15 +163,16 @@ test("a list that is written in part fails with the result of each record", asyn
     req.case === "cmdKafkaProduce" ? { case: "kafkaProduceResp", value: { results } } : undefined;
   const gate = connect(URL);
   await assert.rejects(gate.produce("t", [{ value: 1 }, { value: 2 }, { value: 3 }]), (error: GateError) => {
-    const { message, reason, code, retriable, unknownOutcome } = error;
+    const { message, reason, code, retriable, unknownOutcome, traceId } = error;
     assert.deepEqual(
-      { message, reason, code, retriable, unknownOutcome },
+      { message, reason, code, retriable, unknownOutcome, traceId },
       {
         message: "2 of 3 were not acknowledged: too large",
         reason: "too_large",
         code: 10,
         retriable: false,
         unknownOutcome: true,
+        traceId: "4bf9",
       },
     );
     const [first, second, third] = error.results!;

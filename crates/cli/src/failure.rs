@@ -53,18 +53,21 @@ impl Failure {
                 message,
                 earliest_offset: Some(earliest),
                 latest_offset: Some(latest),
+                trace_id,
                 ..
             }) => {
-                let message = printable(&refusal::advice(message, *reason));
-                say(format_args!("sluicegate: {message}; {earliest} to {latest} can be fetched from"));
+                let message = refusal::advice(message, *reason);
+                let message = format!("{message}; {earliest} to {latest} can be fetched from");
+                say(format_args!("sluicegate: {}", printable(&refusal::traced(&message, trace_id))));
             }
-            Self::Command(Error::Command { reason, message, .. }) => {
-                say(format_args!("sluicegate: {}", printable(&refusal::advice(message, *reason))));
+            Self::Command(Error::Command { reason, message, trace_id, .. }) => {
+                let message = refusal::advice(message, *reason);
+                say(format_args!("sluicegate: {}", printable(&refusal::traced(&message, trace_id))));
             }
-            Self::Rest(RestError::Problem { status, message, .. }) => {
+            Self::Rest(RestError::Problem { status, message, trace_id, .. }) => {
                 let message = refusal::advice(message, Reason::Unspecified);
-                let hint = refusal::longer_than_the_route(*status, url);
-                say(format_args!("sluicegate: {}", printable(&format!("{message}{hint}"))));
+                let message = format!("{message}{}", refusal::longer_than_the_route(*status, url));
+                say(format_args!("sluicegate: {}", printable(&refusal::traced(&message, trace_id))));
             }
             Self::Command(why) => {
                 say(format_args!("sluicegate: failed to {}", printable(&why.to_string())));

@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use crate::args::{Name, Produce};
 use crate::failure::{Failure, Interrupt};
 use crate::progress::Progress;
+use crate::refusal;
 use crate::stderr::{printable, say};
 use crate::stdout::Stdout;
 use pieces::Pieces;
@@ -244,7 +245,7 @@ impl Tally {
                     if !error.unknown_outcome {
                         self.failed = self.failed.saturating_add(1);
                     }
-                    self.show(number, &error.message, progress);
+                    self.show(number, &refusal::traced(&error.message, &error.trace_id), progress);
                 }
             }
         }

@@ -34,6 +34,11 @@ pub(crate) fn advice(message: &str, reason: Reason) -> Cow<'_, str> {
     message.into()
 }
 
+/// `message`, and the identifier under which the bridge's logs have it, if there is one.
+pub(crate) fn traced<'a>(message: &'a str, trace_id: &str) -> Cow<'a, str> {
+    if trace_id.is_empty() { message.into() } else { format!("{message} (trace_id {trace_id})").into() }
+}
+
 /// The hint that `url` is that of a resource of a `rest` route, and not the route's.
 pub(crate) fn longer_than_the_route(status: u16, url: &str) -> String {
     let path = url.split_once('?').map_or(url, |(url, _)| url).trim_end_matches('/');

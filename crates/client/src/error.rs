@@ -150,6 +150,8 @@ pub enum Error {
         /// For [`Reason::OffsetOutOfRange`], if the server knows it: the log end, the last offset that can be fetched
         /// from, or sequence.
         latest_offset: Option<i64>,
+        /// Finds the command in the bridge's logs and traces; empty if the server does not say so.
+        trace_id: String,
     },
     /// The fetch asked for [`Isolation::ReadCommitted`](crate::Isolation::ReadCommitted), and the server does not know
     /// isolation levels. The session stays open; no message was delivered.
@@ -228,6 +230,7 @@ impl Error {
             retry_after: retry_after(&error),
             earliest_offset: error.earliest_offset,
             latest_offset: error.latest_offset,
+            trace_id: error.trace_id,
             message: error.message,
         }
     }

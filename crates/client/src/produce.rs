@@ -39,6 +39,8 @@ pub struct RecordError {
     pub unknown_outcome: bool,
     /// The party at fault; [`Reason::Unspecified`] if the server does not say so.
     pub reason: Reason,
+    /// Finds the command in the bridge's logs and traces; empty if the server does not say so.
+    pub trace_id: String,
 }
 
 pub(crate) fn outcome(produced: Produced) -> Result<Written, RecordError> {
@@ -58,6 +60,7 @@ impl From<ErrorResp> for RecordError {
             retriable: error.retriable,
             retry_after: retry_after(&error),
             unknown_outcome: error.unknown_outcome,
+            trace_id: error.trace_id,
             message: error.message,
         }
     }

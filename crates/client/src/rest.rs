@@ -43,6 +43,8 @@ pub enum RestError {
         code: i32,
         /// The bridge's text.
         message: String,
+        /// Finds the request in the bridge's logs and traces; empty if the server does not say so.
+        trace_id: String,
     },
     /// The server answered with an error, and not with one of the bridge's.
     #[error("read the topics: the server answered HTTP {status}{}", after_status(.body))]
@@ -219,11 +221,13 @@ fn refusal(status: StatusCode, body: &[u8]) -> RestError {
         detail: String,
         #[serde(default)]
         kafka_code: i32,
+        #[serde(default)]
+        trace_id: String,
     }
     let status = status.as_u16();
     match serde_json::from_slice(body) {
-        Ok(Problem { detail, kafka_code }) => {
-            RestError::Problem { status, code: kafka_code, message: detail }
+        Ok(Problem { detail, kafka_code, trace_id }) => {
+            RestError::Problem { status, code: kafka_code, message: detail, trace_id }
         }
         Err(_) => RestError::Refused { status, body: String::from_utf8_lossy(body).into_owned() },
     }

@@ -24,6 +24,7 @@ use sluicegate_protocol::{
     ErrorResp, HttpProduce, HttpRoute, KafkaSource, NatsSource, PartitionOffset, ProduceRecord, PubSubReq,
     PubSubResp, PublishMessage, Reason, StreamTime, grpc,
 };
+use sluicegate_telemetry::traces;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use self::oracle::{KEY, Rights};
@@ -101,6 +102,7 @@ async fn answer(grant: Grant, codec: Codec, message: &[u8]) -> Bytes {
     let (mut client, server) = tokio::io::duplex(1 << 20);
     let transport = Transport::stream(server, Overload::StopReading);
     let session = async { session::run(transport, codec, grant.into(), &limits, Drain::default()).await };
+    let session = traces::current().scope(session);
     let ask = async {
         let head = grpc::head(u32::try_from(message.len()).unwrap());
         client.write_all(&[&head, message].concat()).await.unwrap();
@@ -116,10 +118,10 @@ async fn answer(grant: Grant, codec: Codec, message: &[u8]) -> Bytes {
     }
 }
 
-/// Whether an answer denies each of `topics`.
+/// Whether an answer denies each of `topics`, with the identifier that finds the denial in the logs.
 fn denied_in_protobuf(answer: &[u8], topics: &[&str]) -> Vec<bool> {
-    let denied =
-        |error: &Option<ErrorResp>| error.as_ref().is_some_and(|error| error.reason() == Reason::Denied);
+    let is_denied = |error: &ErrorResp| error.reason() == Reason::Denied && !error.trace_id.is_empty();
+    let denied = |error: &Option<ErrorResp>| error.as_ref().is_some_and(is_denied);
     let errors: Vec<_> = match PubSubResp::decode(answer).unwrap().resp.unwrap() {
         Resp::ErrorResp(error) => vec![Some(error); topics.len()],
         Resp::KafkaMultiFetchResp(resp) => resp.results.into_iter().map(|result| result.error).collect(),
@@ -162,7 +164,8 @@ fn have_records_in_json(answer: &[u8]) -> Option<Vec<bool>> {
 
 fn denied_in_json(answer: &[u8], topics: &[&str]) -> Vec<bool> {
     let answer: Value = serde_json::from_slice(answer).unwrap();
-    let denied = |value: &Value| value["error"]["reason"] == "DENIED";
+    let is_denied = |error: &Value| error["reason"] == "DENIED" && error["trace_id"].is_string();
+    let denied = |value: &Value| is_denied(&value["error"]);
     match (answer["results"].as_array(), answer["topics"].as_array()) {
         (Some(results), _) => results.iter().map(denied).collect(),
         (_, Some(described)) => {

@@ -6,6 +6,7 @@ use sluicegate_client::{Error, SkipCause};
 
 use super::update::Update;
 use crate::log::Log;
+use crate::refusal;
 use crate::stderr::printable;
 
 /// Says of each log once that its end is reached, and again after a disturbance.
@@ -57,7 +58,7 @@ impl Events {
 
 fn text(error: &Error) -> String {
     match error {
-        Error::Command { message, .. } => printable(message),
+        Error::Command { message, trace_id, .. } => printable(&refusal::traced(message, trace_id)),
         why => printable(&format!("failed to {why}")),
     }
 }

@@ -25,6 +25,7 @@ pub(crate) async fn play(mut session: Session) {
                 message: "failed to fetch message, stream: ORDERS, err: out of range".into(),
                 earliest_offset: Some(3),
                 latest_offset: Some(7),
+                trace_id: "4bf9".into(),
                 ..Default::default()
             })],
             Req::CmdNatsFetch(fetch) => {

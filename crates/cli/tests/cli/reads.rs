@@ -123,7 +123,7 @@ async fn rejected_read_has_the_servers_text() {
     older("subscribe orders", 1, "", &unsupported("subscribe")).await;
     let missing = "sluicegate: failed to list sequence, stream: GONE, err: stream not found\n";
     nats("list-offsets --stream GONE", 1, "", missing).await;
-    let stderr = "sluicegate: failed to fetch message, stream: ORDERS, err: out of range; 3 to 7 can be fetched from\n";
+    let stderr = "sluicegate: failed to fetch message, stream: ORDERS, err: out of range; 3 to 7 can be fetched from (trace_id 4bf9)\n";
     nats("fetch --stream ORDERS -o 8", 1, "", stderr).await;
     for (args, name) in [
         ("fetch --stream ORDERS --follow -o 3", "list sequences"),

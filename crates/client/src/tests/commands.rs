@@ -69,6 +69,7 @@ async fn rejected_command_keeps_the_session() {
             reason: Reason::OffsetOutOfRange.into(),
             earliest_offset: Some(0),
             latest_offset: Some(9),
+            trace_id: "4bf9".into(),
             ..Default::default()
         };
         peer.answer(sequence, Resp::ErrorResp(error)).await;
@@ -83,6 +84,7 @@ async fn rejected_command_keeps_the_session() {
         reason: Reason::OffsetOutOfRange,
         earliest_offset: Some(0),
         latest_offset: Some(9),
+        trace_id: "4bf9".into(),
     };
     assert_eq!(client.fetch("orders", 0, 99).await, Err(want));
     client.ping("").await.unwrap();
@@ -97,6 +99,7 @@ async fn each_record_has_a_place_or_an_error() {
         retriable: true,
         retry_after_ms: 100,
         message: "full".into(),
+        trace_id: "4bf9".into(),
         reason: Reason::QueueFull.into(),
         ..Default::default()
     };
@@ -116,7 +119,7 @@ async fn each_record_has_a_place_or_an_error() {
     let place = |offset| Ok(Written { partition: 1, offset, timestamp: 3 });
     assert_eq!(outcomes[..2], [place(Some(2)), place(None)]);
     let error = outcomes[2].clone().unwrap_err();
-    assert_eq!((error.retriable, error.reason), (true, Reason::QueueFull));
+    assert_eq!((error.retriable, error.reason, &*error.trace_id), (true, Reason::QueueFull, "4bf9"));
     assert_eq!(error.retry_after, Some(Duration::from_millis(100)));
 
     let whole = client.produce(vec![record("d"); 2]).await.unwrap();

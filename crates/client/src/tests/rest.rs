@@ -44,7 +44,8 @@ async fn closed_connection_is_replaced() {
 
 #[tokio::test]
 async fn problems_refusals_and_invalid_answers_differ() {
-    let problem = r#"{"type":"about:blank","status":404,"detail":"no topic","kafka_code":3}"#;
+    let problem =
+        r#"{"type":"about:blank","status":404,"detail":"no topic","kafka_code":3,"trace_id":"4bf9"}"#;
     let (mut rest, _) = serve(vec![
         answer(404, problem),
         answer(503, "no healthy upstream"),
@@ -55,7 +56,9 @@ async fn problems_refusals_and_invalid_answers_differ() {
     ])
     .await;
     match rest.partitions("t").await {
-        Err(RestError::Problem { status: 404, code: 3, message }) => assert_eq!(message, "no topic"),
+        Err(RestError::Problem { status: 404, code: 3, message, trace_id }) => {
+            assert_eq!((&*message, &*trace_id), ("no topic", "4bf9"));
+        }
         other => panic!("{other:?}"),
     }
     match rest.topics().await {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use sluicegate_backend::{CommandError, Fault, System};
 use sluicegate_protocol::ErrorResp;
+use sluicegate_telemetry::traces;
 
 /// An error in the protocol's form, with a message of at most `max_bytes`.
 pub(crate) fn error_resp(error: CommandError, system: System, max_bytes: usize) -> ErrorResp {
@@ -18,7 +19,11 @@ pub(crate) fn error_resp(error: CommandError, system: System, max_bytes: usize) 
         reason: fault.reason().into(),
         earliest_offset: ends.map(|(earliest, _)| earliest),
         latest_offset: ends.map(|(_, latest)| latest),
-        trace_id: String::new(),
+        // The audit log has denied records, partitions and topics. Their errors have room for it, as they have no offsets.
+        trace_id: match fault {
+            Fault::Forbidden | Fault::Unauthenticated => traces::current_id(),
+            _ => String::new(),
+        },
     }
 }
 
@@ -110,8 +115,8 @@ const TRACE_BYTES: usize = 48;
 mod tests {
     use super::*;
 
-    /// The size of the largest errors with messages of `character`.
-    fn sizes(character: char) -> (usize, usize) {
+    /// The size of the largest errors with messages of `character`: of a command, of a result, of one that is denied.
+    fn sizes(character: char) -> [usize; 3] {
         let of_result = ErrorResp {
             code: i32::MIN,
             message: character.to_string().repeat(5000),
@@ -124,17 +129,17 @@ mod tests {
             trace_id: String::new(),
         };
         let of_command = ErrorResp { trace_id: "f".repeat(32), ..of_result.clone() };
-        let [command, result] = [Error::of_command(&of_command), Error::of_result(&of_result)];
-        let size = |error| serde_json::to_vec(&error).unwrap().len() + r#"{"error":}"#.len();
-        (size(command), size(result))
+        let denied = ErrorResp { earliest_offset: None, latest_offset: None, ..of_command.clone() };
+        [Error::of_command(&of_command), Error::of_result(&of_result), Error::of_result(&denied)]
+            .map(|error| serde_json::to_vec(&error).unwrap().len() + r#"{"error":}"#.len())
     }
 
     #[test]
     fn errors_are_bounded_however_they_are_escaped() {
         for character in ['a', 'é', '"', '\\', '\0', '\u{1f}', '\n', '\u{7f}', '😀'] {
-            let (command, result) = sizes(character);
+            let [command, result, denied] = sizes(character);
             assert!(command <= MAX_ERROR_BYTES, "{character:?}: {command}");
-            assert!(result <= MAX_RESULT_BYTES, "{character:?}: {result}");
+            assert!(result.max(denied) <= MAX_RESULT_BYTES, "{character:?}: {result}, {denied}");
             assert!(result > MAX_RESULT_BYTES - 100, "{character:?}: cut to {result}");
         }
     }

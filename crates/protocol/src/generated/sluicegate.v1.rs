@@ -723,7 +723,7 @@ pub struct ErrorResp {
     pub earliest_offset: ::core::option::Option<i64>,
     #[prost(int64, optional, tag = "1006")]
     pub latest_offset: ::core::option::Option<i64>,
-    /// The W3C trace id of the command, in the bridge's log and traces too. Empty in errors of single records, partitions or topics.
+    /// The W3C trace id of the command, in the bridge's log and traces too. Of errors of single records, partitions and topics, only denied ones have it.
     #[prost(string, tag = "1007")]
     pub trace_id: ::prost::alloc::string::String,
 }
