@@ -3,9 +3,9 @@
 /** @internal Throws a TypeError if the value is not allowed. `at` names the argument. */
 export type Check = (value: unknown, at: string) => void;
 
-/** @internal Throws a TypeError that names the argument, its value and what is allowed. */
+/** @internal Throws a TypeError that names the argument, its value and what is allowed. Those of `connect` can have tokens. */
 export function reject(at: string, value: unknown, expected: string): never {
-  throw new TypeError(`${at}: expected ${expected}, got ${shown(value)}`);
+  throw new TypeError(`${at}: expected ${expected}, got ${at.startsWith("connect") ? typeof value : shown(value)}`);
 }
 
 /** @internal Allows what `is` says. */

@@ -82,7 +82,7 @@ export class Connections {
 
   constructor(url: string | URL, options: ConnectOptions, tell: (status: Status) => boolean) {
     checkAddress(url, "connect: url");
-    checkOptions(typeof options === "string" ? "a string" : options, "connect: options");
+    checkOptions(options, "connect: options");
     // With `refresh`, the address can be a placeholder.
     const problem = options.refresh ? undefined : addressProblem(url);
     if (problem) throw new TypeError(`connect: url: ${problem}`);
@@ -321,17 +321,15 @@ function checkToken(token: unknown): void {
   if (!isToken) throw new GateError("refresh: token: expected a JSON Web Token, at most 8192 characters", "protocol");
 }
 
-// They can have tokens: no error shows them.
 const checkAddress = allow(
   "the address of a route",
   (value) => value instanceof URL || (typeof value === "string" && value !== ""),
 );
+const protocols = allow(
+  "a list of strings",
+  (value) => Array.isArray(value) && value.every((protocol) => typeof protocol === "string"),
+);
 const checkOptions = members({ protocols, refresh: callback, ...command });
-
-function protocols(value: unknown, at: string): void {
-  const isList = Array.isArray(value) && value.every((protocol) => typeof protocol === "string");
-  if (!isList) throw new TypeError(`${at}: expected a list of strings`);
-}
 
 const REFRESH_FAILED =
   "refresh failed; its error is not shown, because it can contain a token: throw a GateError to say why";

@@ -311,8 +311,12 @@ test("a wrong argument of `connect` is a TypeError that shows no token", () => {
     [["[::1]:8080"], "connect: url: expected ws:// or wss:// before the host"],
     [["token:/pubsub"], "connect: url: expected ws: or wss:, got token:"],
     [["ws://u:token@g/?token#"], "connect: url: expected a URL without a fragment (#)"],
-    [[URL, "token"], 'connect: options: expected an object with protocols, refresh, signal, got "a string"'],
-    [[URL, { protocols: "token" }], "connect: options.protocols: expected a list of strings"],
+    [[URL, "token"], "connect: options: expected an object with protocols, refresh, signal, got string"],
+    [[{ url: URL, token: "token" }], "connect: url: expected the address of a route, got object"],
+    [[URL, ["token"]], "connect: options: expected an object with protocols, refresh, signal, got object"],
+    [[URL, { refresh: "token" }], "connect: options.refresh: expected a function, got string"],
+    [[URL, { signal: "token" }], "connect: options.signal: expected an AbortSignal, got string"],
+    [[URL, { protocols: "token" }], "connect: options.protocols: expected a list of strings, got string"],
     [[URL, { token: "token" }], "connect: options.token is unknown: expected protocols, refresh, signal"],
   ] as const) {
     assert.throws(() => untyped(...args), { name: "TypeError", message });
