@@ -238,7 +238,8 @@ export class Connections {
     this.#isStale = false;
     const late = new AbortController();
     const timer = setTimeout(() => late.abort(disconnected(REFRESH_LATE)), REFRESH_WITHIN);
-    const call = async () => (await this.#options.refresh?.()) ?? {};
+    const { refresh } = this.#options;
+    const call = async () => (refresh ? checked(await refresh()) : {});
     return unless(this.signal(late.signal), call()).finally(() => {
       clearTimeout(timer);
       this.#refreshing = undefined;
@@ -256,7 +257,6 @@ export class Connections {
       try {
         const { token } = await this.#refresh(lost.signal);
         if (token === undefined) return;
-        checkToken(token);
         const answered = new Promise<Answer | GateError>((resolve) => {
           const sequence = connection.send({ case: "cmdAuth", value: { token } }, (answer) => {
             connection.forget(sequence);
@@ -312,13 +312,22 @@ export class Connections {
 function offered({ protocols, token }: Login, usual: string[] = []): string[] {
   const all = protocols ?? usual;
   if (token === undefined) return all;
-  checkToken(token);
   return [...(all.length ? all : [PROTOBUF]), TOKEN_PREFIX + token];
 }
 
-function checkToken(token: unknown): void {
-  const isToken = typeof token === "string" && /^[\w.-]{1,8192}$/.test(token);
-  if (!isToken) throw new GateError("refresh: token: expected a JSON Web Token, at most 8192 characters", "protocol");
+/** The result of `refresh`. No error shows its values. */
+function checked(login: any): Login {
+  const type = Object.prototype.toString.call(login);
+  const names = Object.keys(Object(login));
+  if (type !== "[object Object]" || (names[0] && !names.some((name) => /^(url|protocols|token)$/.test(name))))
+    throw new GateError(`refresh: expected an object with url, protocols or token, got ${type}`, "protocol");
+  const { token } = login;
+  if ("token" in login && !(typeof token === "string" && /^[\w.-]{1,8192}$/.test(token)))
+    throw new GateError(
+      `refresh: token: expected a JSON Web Token, at most 8192 characters, got ${typeof token}`,
+      "protocol",
+    );
+  return login;
 }
 
 const checkAddress = allow(

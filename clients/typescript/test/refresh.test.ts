@@ -329,15 +329,24 @@ test("a client that is closed during a call of `refresh` makes no other call", a
   }
 });
 
-test("an invalid token is an error that does not show it", async () => {
+test("an invalid result of `refresh` is an error that shows its type alone", async () => {
   new Server();
-  for (const token of ["secret token", "", 5, "x".repeat(8193), null]) {
-    const gate = connect(URL, { refresh: async () => ({ token }) as never });
-    const failed = await gate.ping().then(
-      () => assert.fail(),
-      (error: GateError) => error,
-    );
-    assert.equal(failed.message, "refresh: token: expected a JSON Web Token, at most 8192 characters");
+  const token = "refresh: token: expected a JSON Web Token, at most 8192 characters, got ";
+  const login = "refresh: expected an object with url, protocols or token, got [object ";
+  for (const [result, message] of [
+    [{ token: "secret token" }, `${token}string`],
+    [{ token: "" }, `${token}string`],
+    [{ token: 5 }, `${token}number`],
+    [{ token: "x".repeat(8193) }, `${token}string`],
+    [{ token: undefined, url: URL }, `${token}undefined`],
+    ["secret", `${login}String]`],
+    [{ access_token: "secret" }, `${login}Object]`],
+    [["secret"], `${login}Array]`],
+    [new Response("secret"), `${login}Response]`],
+    [undefined, `${login}Undefined]`],
+  ] as const) {
+    const gate = connect(URL, { refresh: async () => result as never });
+    await assert.rejects(gate.ping(), { name: "GateError", reason: "protocol", retriable: false, message });
     gate.close();
   }
 });
