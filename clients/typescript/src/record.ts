@@ -1,6 +1,6 @@
 // Records of Kafka as applications see them.
 
-import { type Check, command, date, duration, flag, integer, list, members, name, partition, schema } from "./check.ts";
+import { command, date, duration, flag, integer, list, members, name, partition, schema } from "./check.ts";
 import { type Content, Data, encode, type Schema } from "./data.ts";
 import type { Header, KafkaMessage } from "./generated/pubsub_pb.ts";
 import type { CommandOptions, WriteOptions } from "./options.ts";
@@ -138,11 +138,16 @@ export function newRecord(topic: string, record: NewRecord, at: string) {
 /** {@link encode} checks contents. */
 const content = () => {};
 
-const [keyed, named] = ["key", "name"].map((key) => members({ [key]: name, value: content }, [key])) as [Check, Check];
+const checkHeader = members({ key: name, value: content }, ["key"]);
 
 /** @internal */
 export const headers = list(
-  (header, at) => ((header as NewHeader)?.name === undefined ? keyed : named)(header, at),
+  (header, at) => {
+    const { name, ...others } = Object(header);
+    if (name === undefined) return checkHeader(header, at);
+    if (others.key !== undefined) throw new TypeError(`${at}: has key and name, expected one of them`);
+    checkHeader({ ...others, key: name }, at);
+  },
   "{ key, value }",
   100,
 );

@@ -60,7 +60,11 @@ test("a wrong record is a TypeError, and nothing is written", async () => {
     ],
     [
       (gate) => gate.produce("t", { value: 1, headers: [{ key: "a", name: "a" }] }),
-      "produce: record.headers[0].key is unknown: expected name, value",
+      "produce: record.headers[0]: has key and name, expected one of them",
+    ],
+    [
+      (gate) => gate.produce("t", { value: 1, headers: [{ name: "a", vlaue: "b" }] }),
+      "produce: record.headers[0].vlaue is unknown: expected key, value",
     ],
     [
       (gate) => gate.produce("t", { value: 1, headers: [{ value: "a" }] }),

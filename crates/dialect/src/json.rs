@@ -25,6 +25,9 @@ pub fn parse(bytes: &[u8]) -> Result<&str, InvalidJson> {
     Ok(text)
 }
 
+/// The fault of a header whose key is there twice, in two spellings.
+pub(crate) const KEY_AND_NAME: &str = "has key and name, expected one of them";
+
 /// Not JSON.
 #[derive(Debug, thiserror::Error)]
 #[error("not valid JSON: {0}")]

@@ -64,20 +64,24 @@ pub(crate) fn publish_message(line: &[u8]) -> Result<PublishMessage, String> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct HeaderObject<'a> {
-        #[serde(alias = "name")]
-        key: String,
+        key: Option<String>,
+        name: Option<String>,
         #[serde(borrow)]
         value: Option<Given<'a>>,
     }
-    let header = |HeaderObject { key, value }| {
-        Ok::<_, String>(Header { key, value: value.as_ref().map(Given::bytes).transpose()? })
+    let header = |(index, HeaderObject { key, name, value }): (usize, HeaderObject<'_>)| {
+        if key.is_some() && name.is_some() {
+            return Err(format!("headers[{index}]: has key and name, expected one of them"));
+        }
+        let key = key.or(name).ok_or_else(|| format!("headers[{index}].key: missing, expected a string"))?;
+        Ok(Header { key, value: value.as_ref().map(Given::bytes).transpose()? })
     };
     let Line { subject, data, headers, message_id, .. } =
         serde_json::from_slice(line).map_err(|why| why.to_string())?;
     Ok(PublishMessage {
         subject,
         data: data.as_ref().map(Given::bytes).transpose()?.unwrap_or_default(),
-        headers: headers.into_iter().map(header).collect::<Result<_, _>>()?,
+        headers: headers.into_iter().enumerate().map(header).collect::<Result<_, _>>()?,
         message_id,
         ..PublishMessage::default()
     })
@@ -137,8 +141,11 @@ mod tests {
         for (line, says) in [
             (&br#"{"payload":"v"}"#[..], "unknown field `payload`"),
             (br#"{"headers":["k","v"]}"#, "invalid type"),
-            (br#"{"headers":[{"value":"v"}]}"#, "missing field `key`"),
-            (br#"{"headers":[{"key":"k","name":"n"}]}"#, "duplicate field `key`"),
+            (br#"{"headers":[{"value":"v"}]}"#, "headers[0].key: missing, expected a string"),
+            (
+                br#"{"headers":[{"key":"k","name":"n"}]}"#,
+                "headers[0]: has key and name, expected one of them",
+            ),
             (br#"{"data":{"base64":"?"}}"#, "invalid base64"),
             (br#"{"data":1}"#, "expected a string"),
             (br#"{"subject":1}"#, "invalid type"),

@@ -10,7 +10,7 @@ use sluicegate_delivery::cluster::MAX_HEADERS;
 
 use super::media_type::Format;
 use crate::json;
-use crate::json::or_null;
+use crate::json::{KEY_AND_NAME, or_null};
 
 /// Why a body has no records: where, and what was expected.
 #[derive(Debug)]
@@ -24,9 +24,11 @@ pub enum BodyError {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RecordHeader<'a> {
-    // Version 3 of the Confluent REST Proxy calls it `name`.
-    #[serde(borrow, alias = "name")]
+    #[serde(borrow)]
     key: Option<&'a RawValue>,
+    // The key in version 3 of the Confluent REST Proxy.
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
     #[serde(borrow)]
     value: Option<&'a RawValue>,
 }
@@ -37,10 +39,13 @@ pub fn headers(headers: &RawValue, place: &str) -> Result<Vec<Header>, BodyError
     let items = list(headers, &place, MAX_HEADERS)?.into_iter().enumerate();
     let header = |(index, item): (usize, &RawValue)| {
         let place = format!("{place}[{index}]");
-        let header: RecordHeader = object(item.get(), &place)?;
-        let key = header.key.and_then(|key| serde_json::from_str(key.get()).ok());
+        let RecordHeader { key, name, value } = object(item.get(), &place)?;
+        if key.is_some() && name.is_some() {
+            return Err(wrong(&place, KEY_AND_NAME));
+        }
+        let key = key.or(name).and_then(|key| serde_json::from_str(key.get()).ok());
         let key = key.ok_or_else(|| wrong(&format!("{place}.key"), "expected a string"))?;
-        let value = bytes(header.value, &format!("{place}.value"), Format::Binary)?;
+        let value = bytes(value, &format!("{place}.value"), Format::Binary)?;
         Ok(Header { key, value })
     };
     items.map(header).collect()

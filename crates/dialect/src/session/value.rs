@@ -14,7 +14,7 @@ use sluicegate_protocol as wire;
 use super::members::Object;
 use crate::json::format::Format;
 use crate::json::list::List;
-use crate::json::{compacted, or_null};
+use crate::json::{KEY_AND_NAME, compacted, or_null};
 
 /// A header in protobuf.
 pub(crate) fn header(wire::Header { key, value }: wire::Header) -> Header {
@@ -24,8 +24,8 @@ pub(crate) fn header(wire::Header { key, value }: wire::Header) -> Header {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RecordHeader<'a> {
-    #[serde(alias = "name")]
-    key: String,
+    key: Option<String>,
+    name: Option<String>,
     #[serde(borrow)]
     value: Option<&'a RawValue>,
 }
@@ -46,7 +46,11 @@ pub(crate) fn headers(
     format: Format,
 ) -> Result<Vec<Header>, String> {
     let header = |(index, Object(header)): (usize, Object<RecordHeader<'_>>)| {
-        let RecordHeader { key, value } = header;
+        let RecordHeader { key, name, value } = header;
+        if key.is_some() && name.is_some() {
+            return Err(format!("headers[{index}]: {KEY_AND_NAME}"));
+        }
+        let key = key.or(name).ok_or_else(|| format!("headers[{index}].key: missing, expected a string"))?;
         let value = text(value, format).map_err(|expected| format!("headers[{index}].value: {expected}"))?;
         Ok(Header { key, value })
     };

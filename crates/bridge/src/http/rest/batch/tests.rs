@@ -93,7 +93,7 @@ fn headers_are_a_list_of_names_and_base64() {
             422,
             "headers[0]: unknown member vlaue, expected one of key, name, value",
         ),
-        (r#"[{"key":"k","name":"k"}]"#, 422, "headers[0]: has a duplicate member"),
+        (r#"[{"key":"k","name":"k"}]"#, 422, "headers[0]: has key and name, expected one of them"),
         (r#"[{"key":"k","value":1}]"#, 422, "records[0].headers[0].value: expected a padded base64 string"),
     ] {
         check(Format::Json, &format!(r#"{{"records":[{{"value":1,"headers":{headers}}}]}}"#), status, want);

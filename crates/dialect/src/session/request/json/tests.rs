@@ -151,6 +151,8 @@ fn record_outside_the_format_is_invalid() {
     let formatted = r#"expected a string, {"base64": …} or null"#;
     let missing = "missing, expected a value or null";
     let header = r#""value":1,"headers":[{"key":"h","value":1}]"#;
+    let none = r#""value":1,"headers":[{"value":"h"}]"#;
+    let both = r#""value":1,"headers":[{"key":"h","name":"h"}]"#;
     let expected = "expected one of `topic`, `partition`, `key`";
     for (format, members, place, want) in [
         ("json", r#""key":5"#, "records[0].key: ", formatted),
@@ -161,8 +163,8 @@ fn record_outside_the_format_is_invalid() {
         ("text", r#""key":"k""#, "records[0].value: ", missing),
         ("json", r#""vlaue":1"#, "unknown field `vlaue`, ", expected),
         ("json", r#""keys":"u""#, "unknown field `keys`, ", expected),
-        ("json", r#""headers":[{"value":"h"}]"#, "", "missing field `key`"),
-        ("json", r#""headers":[{"key":"h","name":"h"}]"#, "", "duplicate field `key`"),
+        ("json", none, "records[0].headers[0].key: ", "missing, expected a string"),
+        ("json", both, "records[0].headers[0]: ", "has key and name, expected one of them"),
         ("json", r#""topic":"u""#, "", "duplicate field `topic`"),
         ("xml", r#""key":"k""#, "unknown variant `xml`, ", "expected one of `json`, `text`, `base64`"),
     ] {
