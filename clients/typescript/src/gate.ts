@@ -40,8 +40,8 @@ import { checkSubscribe, type SubscribeOptions, Topics } from "./topics.ts";
  * Creates a client of a gateway's route. It connects when it is first used. When disconnected, it reconnects after a
  * random pause of at most 20 s, or at once if the network is back or a hidden page is shown. If a WebSocket is not
  * opened, browsers hide why: the client asks the same address once in an outage with a plain `GET`, with cookies, and
- * the error of its {@link Status} says what it got. If nothing listens to `status`, the console says it. It asks again
- * after {@link Gate.reconnect}, and if address or subprotocols change.
+ * again without if it cannot read the answer. The error of its {@link Status} says what it got. If nothing listens to
+ * `status`, the console says it. It asks again after {@link Gate.reconnect}, and if address or subprotocols change.
  *
  * @param url the address of the route, as `wss://gateway.example/pubsub`. In a page of the gateway, `/pubsub` is
  * enough.

@@ -4,9 +4,10 @@
 import { absolute } from "./address.ts";
 
 /**
- * @internal Says what plain requests find out. Never the query, which can have a token. It asks at most three times: with
- * everything that the page may send, whether anything answers that this page cannot read, and whether it does with the
- * other scheme. The latter two have neither cookies nor a query, which must not travel without TLS.
+ * @internal Says what plain requests find out. Never the query, which can have a token. It asks at most four times: with
+ * everything that the page may send, without cookies, as routes that are not for WebSockets allow it, whether anything
+ * answers that this page cannot read, and whether it does with the other scheme. The latter two have neither cookies nor
+ * a query, which must not travel without TLS.
  */
 export async function explain(url: string | URL, protocols: string[], signal: AbortSignal): Promise<string> {
   const { location } = globalThis;
@@ -19,21 +20,25 @@ export async function explain(url: string | URL, protocols: string[], signal: Ab
   const within = AbortSignal.any([signal, AbortSignal.timeout(WITHIN)]);
   const ask = (url: URL, how: RequestInit) => fetch(url, { ...how, cache: "no-store", signal: within });
   let code: string | undefined;
-  try {
-    const { status, body } = await ask(address, { credentials: "include", redirect: "manual" });
-    void body?.cancel().catch(() => {});
-    return `${NOT_OPENED}${at(isTls)} answers a plain request with ${meaning(status, protocols.length > 0, origin)}`;
-  } catch (error) {
-    // Of Node.
-    code = (error as { cause?: { code?: string } }).cause?.code;
+  for (const credentials of ["include", "omit"] as const) {
+    try {
+      const { status, body } = await ask(address, { credentials, redirect: "manual" });
+      void body?.cancel().catch(() => {});
+      const says = meaning(status, protocols.length > 0, origin);
+      const more = status === 400 && !isTls ? ", or the port expects TLS" : "";
+      return `${NOT_OPENED}${at(isTls)} answers a plain request with ${says}${more}`;
+    } catch (error) {
+      // Of Node.
+      code = (error as { cause?: { code?: string } }).cause?.code;
+    }
   }
   const root = new URL("/", address);
   const answers = () => ask(root, { method: "HEAD", mode: "no-cors", credentials: "omit" }).then(YES, NO);
   // A page can read every answer of its own origin, and a program those of every origin.
   if (location && location.origin !== root.origin && (await answers())) {
     return (
-      `${NOT_OPENED}${at(isTls)} does not let ${origin} read its answer: list the origin in "origins" of the route; ` +
-      "otherwise the path may be wrong, or the gateway asks for a login"
+      `${NOT_OPENED}${at(isTls)} does not let ${origin} read its answer: the path may be wrong, the origin not in ` +
+      '"origins" of the route, or the gateway asks for a login'
     );
   }
   // Without a port, the other scheme has another one.
@@ -59,8 +64,6 @@ function meaning(status: number, hasProtocols: boolean, origin: string): string 
         : "401: log in, the login is missing or has expired";
     case 403:
       return `403: the gateway refuses this login or ${origin}`;
-    case 404:
-      return "404: there is no such route";
     case 426:
       // Of the filter itself, without the bridge, which checks tokens.
       return (

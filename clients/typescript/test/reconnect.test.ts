@@ -43,7 +43,7 @@ test("what a plain request gets says why the WebSocket was not opened", async (t
       `${answered}401, as it has no subprotocols: log in again, because a token in them may be refused; otherwise the bridge may be down`,
     ],
     [403, [], `${answered}403: the gateway refuses this login or this program`],
-    [404, [], `${answered}404: there is no such route`],
+    [404, [], `${answered}404: there is no pubsub route of Sluicegate`],
     [503, [], `${answered}503: the gateway, or what is behind it, fails`],
     [200, [], `${answered}200: there is no pubsub route of Sluicegate`],
     [0, [], `${answered}a redirect, as to a login`],
@@ -69,7 +69,7 @@ test("what a plain request gets says why the WebSocket was not opened", async (t
   }
 });
 
-test("a wrong origin, a wrong scheme and a missing server are told apart, and tokens stay in the first request", async (t) => {
+test("a wrong origin, a wrong scheme and a missing server are told apart, and tokens stay in requests for the address", async (t) => {
   const globals = globalThis as { location?: unknown };
   t.after(() => delete globals.location);
   const page = "http://app.example:3000";
@@ -80,7 +80,7 @@ test("a wrong origin, a wrong scheme and a missing server are told apart, and to
       "ws://gateway:8080/pubsub?token=secret",
       ["http://gateway:8080"],
       `the WebSocket was not opened: ws://gateway:8080/pubsub does not let the origin ${page} read its answer: ` +
-        'list the origin in "origins" of the route; otherwise the path may be wrong, or the gateway asks for a login',
+        'the path may be wrong, the origin not in "origins" of the route, or the gateway asks for a login',
       ["http://gateway:8080/"],
     ],
     [
@@ -120,7 +120,26 @@ test("a wrong origin, a wrong scheme and a missing server are told apart, and to
     );
     await gate.ping();
     assert.equal(await failed, said);
-    assert.deepEqual(server.probes.slice(1), probes, url);
+    assert.deepEqual(server.probes.slice(2), probes, url);
+    gate.close();
+  }
+});
+
+test("an answer that the page can read without cookies only is read", async (t) => {
+  const globals = globalThis as { location?: unknown };
+  t.after(() => delete globals.location);
+  globals.location = new globalThis.URL("http://app.example");
+  for (const [status, said] of [
+    [404, "404: there is no pubsub route of Sluicegate"],
+    [400, "400: there is no pubsub route of Sluicegate, or the port expects TLS"],
+  ] as const) {
+    const server = new Server();
+    server.fails = 1;
+    server.anonymous = status;
+    const gate = connect("ws://gateway:8080/kafka");
+    gate.ping().catch(() => {});
+    await reaches(gate, "waiting");
+    assert.match(gate.status.error!.message, new RegExp(`answers a plain request with ${said}$`));
     gate.close();
   }
 });
@@ -138,7 +157,7 @@ test("without a listener of `status`, the console says once why no connection is
     assert.equal(mock.callCount(), count);
   }
   const [text] = mock.calls[0]!.arguments;
-  assert.match(text, /^sluicegate: the WebSocket was not opened: .*404: there is no such route$/);
+  assert.match(text, /^sluicegate: the WebSocket was not opened: .*404: there is no pubsub route of Sluicegate$/);
   gate.addEventListener("status", () => {});
   server.fails = 3;
   await gate.ping();

@@ -43,6 +43,8 @@ export class Server implements Topic {
   isApisix = false;
   /** The status that a plain request gets, if it gets one. */
   status: number | undefined;
+  /** The status that a plain request gets if it has no cookies, and this page can read that. */
+  anonymous: number | undefined;
   /** The origins that answer plain requests with something that the client cannot read. */
   readonly unreadable = new Set<string>();
   /** Plain requests. */
@@ -60,11 +62,12 @@ export class Server implements Topic {
         super(server, url, protocols);
       }
     } as unknown as typeof WebSocket;
-    globalThis.fetch = (async (url: URL, { mode }: RequestInit) => {
+    globalThis.fetch = (async (url: URL, { mode, credentials }: RequestInit) => {
       this.probes.push(`${url}`);
-      const isAnswered = mode === "no-cors" ? this.unreadable.has(url.origin) : this.status !== undefined;
+      const status = credentials === "omit" ? (this.anonymous ?? this.status) : this.status;
+      const isAnswered = mode === "no-cors" ? this.unreadable.has(url.origin) : status !== undefined;
       if (!isAnswered) throw Object.assign(new TypeError("fetch failed"), { cause: { code: "ECONNREFUSED" } });
-      return { status: this.status };
+      return { status };
     }) as typeof fetch;
   }
 

@@ -22,7 +22,7 @@ const failure = (url: string, from = page) => from.evaluate((url) => client.fail
 const wrong = `ws://${gateway}/none`;
 assert.equal(
   await failure(`${wrong}?token=secret`),
-  `the WebSocket was not opened: ${wrong} answers a plain request with 404: there is no such route`,
+  `the WebSocket was not opened: ${wrong} answers a plain request with 404: there is no pubsub route of Sluicegate`,
 );
 await ask("kill envoy");
 assert.equal(await failure(url), `nothing answers at ${gateway}: the gateway may be stopped, or host or port wrong`);
