@@ -201,6 +201,32 @@ test("other errors end the table", async () => {
   assert.ok(events[0]?.type === "status" && (events[0].error as Error).message === "denied");
 });
 
+test("the console says why a table has ended, if nothing else does", async (t) => {
+  const { mock } = t.mock.method(console, "warn", () => {});
+  const server = new Server();
+  server.answer = () => ({ case: "errorResp", value: { message: "denied", reason: 3 } });
+  for (const [use, said] of [
+    [(table: Table) => void table.ready.catch(() => {}), []],
+    [
+      (table: Table) =>
+        void table
+          .changes()
+          .next()
+          .catch(() => {}),
+      [],
+    ],
+    [() => {}, ["sluicegate: a table has ended: GateError: denied"]],
+  ] as const) {
+    const { table } = open(server);
+    use(table);
+    await until(() => table.status === "closed");
+    assert.deepEqual(
+      mock.calls.map(({ arguments: [text] }) => text),
+      said,
+    );
+  }
+});
+
 test("a bridge without tables is named", async () => {
   const server = new Server();
   server.answer = (req) =>

@@ -26,12 +26,9 @@ import type { Source, TableInput } from "./source.ts";
  * @typeParam R {@link TopicRecord} for topics, {@link StreamMessage} for streams.
  */
 export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T> {
-  /**
-   * Resolves when the table has been complete once: with its first snapshot, or as it was stored.
-   *
-   * @throws GateError if the table ends before, or the reason of `signal` if that was aborted.
-   */
-  readonly ready: Promise<void>;
+  readonly #ready: Promise<void>;
+  /** Whether {@link Table.ready} was asked for. */
+  #isAwaited = false;
   readonly #connections: Connections;
   readonly #source: Source<T, R>;
   readonly #options: TableSettings<TableStatusEvent, T>;
@@ -83,15 +80,25 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
         if (isVisible) for (const changes of this.#changes) changes.changed(key);
       },
     );
-    this.ready = new Promise((resolve, reject) => {
+    this.#ready = new Promise((resolve, reject) => {
       this.#resolveReady = resolve;
       this.#rejectReady = reject;
     });
     // Not everybody waits for it.
-    this.ready.catch(() => {});
+    this.#ready.catch(() => {});
     this.#signal = AbortSignal.any([connections.signal(options.signal), this.#end.signal]);
     if (this.#signal.aborted) this.#finish();
     else this.#begin();
+  }
+
+  /**
+   * Resolves when the table has been complete once: with its first snapshot, or as it was stored.
+   *
+   * @throws GateError if the table ends before, or the reason of `signal` if that was aborted.
+   */
+  get ready(): Promise<void> {
+    this.#isAwaited = true;
+    return this.#ready;
   }
 
   /**
@@ -381,6 +388,8 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
     if (this.#signal.aborted) return;
     if (error instanceof GateError && error.reason === "denied") this.#saver?.erase();
     this.#error = error;
+    const isHeard = this.#options.onEvent || this.#changes.size || (this.#isAwaited && !this.#isReady);
+    if (!isHeard) console.warn(`sluicegate: a table has ended: ${error}`);
     this.#end.abort(error);
   }
 
