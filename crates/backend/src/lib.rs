@@ -74,6 +74,9 @@ pub trait Backend: Send + Sync {
     /// The records that a fetch would find without asking the messaging system; `None` if it has to be asked.
     fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Chunk>;
 
+    /// Drops the records of a log that were read before: fetches ask the messaging system for them again.
+    fn forget(&self, log: Log<'_>);
+
     /// The version of the log as far as it is known. It can be out of date: see [`Backend::ask_version`].
     fn version(&self, log: Log<'_>) -> Version;
 

@@ -310,7 +310,7 @@ impl Cursor {
             Answer::TopicId(Ok(_)) => Step::Turn,
             Answer::TopicId(Err(error)) => self.retry(error, client, now),
             Answer::TombstoneLife(life) => {
-                self.life = Some(Life::of(life, now.at));
+                self.life = Some(life.unwrap_or_else(|error| Life::untold(&error, now.at)));
                 Step::FirstTurn
             }
             Answer::Ends(error) => self.fail(error, version, client, now),

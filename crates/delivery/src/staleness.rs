@@ -15,12 +15,15 @@ pub(crate) struct Staleness {
     current: Option<Instant>,
 }
 
-/// The time for which a topic keeps removals, as it was told at a time: it can be changed at any time.
+/// The time for which a topic keeps removals, as it was told at a time: it can be changed at any time, and those that
+/// are written before count by the earlier one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Life {
-    told: Instant,
     /// None: as long as any other record.
     time: Option<Duration>,
+    told: Instant,
+    /// Since when it was told and was never shorter. None: it was not, or is assumed.
+    since: Option<Instant>,
 }
 
 /// The removals that were written while a reader was behind.
@@ -54,8 +57,9 @@ impl Staleness {
         }
         match life.filter(|life| now.saturating_duration_since(life.told) < KNOWN_FOR) {
             None => Removals::Unknown,
-            Some(Life { time, .. }) => {
-                time.filter(|life| behind > *life).map_or(Removals::Kept, Removals::Forgotten)
+            Some(Life { time, since, .. }) => {
+                let is_known = since.is_none_or(|since| self.current.is_some_and(|current| current >= since));
+                time.filter(|life| !is_known || behind > *life).map_or(Removals::Kept, Removals::Forgotten)
             }
         }
     }
@@ -66,48 +70,67 @@ impl Staleness {
 }
 
 impl Life {
-    /// The answer to the question for it, which came now. A reader that stayed counts as keeping up for a while without one.
-    pub(crate) fn of(answer: Result<Option<Duration>, CommandError>, now: Instant) -> Self {
-        Self { told: now, time: answer.unwrap_or(Some(UNKNOWN)) }
+    /// The time that was told now, after what was told before.
+    pub(crate) fn told(time: Option<Duration>, before: Option<Self>, now: Instant) -> Self {
+        let is_longer =
+            |before: &Self| before.time.is_some_and(|before| time.is_none_or(|time| time > before));
+        let since = before.filter(|before| !is_longer(before)).and_then(|before| before.since);
+        // A system in which removals stay as long as others has always been so.
+        Self { time, told: now, since: time.and(since.or(Some(now))) }
+    }
+
+    /// What counts after this error in place of an answer: nothing is known while one can still come.
+    pub(crate) fn untold(error: &CommandError, now: Instant) -> Self {
+        let time = if error.fault.is_retriable() { Duration::ZERO } else { UNTOLD };
+        Self { time: Some(time), told: now, since: None }
+    }
+
+    /// Whether a removal stays for so long.
+    pub(crate) fn is_at_least(self, time: Duration) -> bool {
+        self.time.is_none_or(|life| time <= life)
     }
 }
 
 /// No log forgets a removal sooner: a segment is closed first, compacted, and then compacted again.
 const SOONEST_FORGOTTEN: Duration = Duration::from_secs(1);
-/// The life of removals of a topic that does not tell it.
-const UNKNOWN: Duration = Duration::from_secs(60);
 /// The time after which a topic is asked again.
 const KNOWN_FOR: Duration = Duration::from_secs(10);
 
+/// The time for which removals count as kept where the cluster's user may not know it.
+const UNTOLD: Duration = Duration::from_secs(60);
+
 #[cfg(test)]
 mod tests {
-    use sluicegate_backend::Fault;
-
     use super::*;
 
     #[test]
-    fn removals_are_kept_for_as_long_as_the_topic_says_now() {
+    fn removals_are_kept_for_as_long_as_the_topic_says_now_and_said_meanwhile() {
         let began = Instant::now();
         let at = |millis| began + Duration::from_millis(millis);
-        let told = |millis| Ok(Some(Duration::from_millis(millis)));
-        let refused = Err(CommandError::new(Fault::Rejected, 29, "no right"));
-        let mut staleness = Staleness::default();
-        assert_eq!(staleness.removals(None, at(90_000)), Removals::Kept);
-        staleness.is_current_at(began);
-        for (answer, now, want) in [
-            (None, 999, Removals::Kept),
-            (None, 1_000, Removals::Unknown),
-            (Some((told(0), 0)), 999, Removals::Kept),
-            (Some((told(5_000), 0)), 5_000, Removals::Kept),
-            (Some((told(5_000), 0)), 5_001, Removals::Forgotten(Duration::from_secs(5))),
-            (Some((told(3_600_000), 0)), 9_999, Removals::Kept),
-            (Some((told(3_600_000), 0)), 10_000, Removals::Unknown),
-            (Some((Ok(None), 900_000)), 900_000, Removals::Kept),
-            (Some((refused.clone(), 60_000)), 60_000, Removals::Kept),
-            (Some((refused, 60_000)), 60_001, Removals::Forgotten(Duration::from_secs(60))),
+        let (second, forgotten) = (1_000, |millis| Removals::Forgotten(Duration::from_millis(millis)));
+        assert_eq!(Staleness::default().removals(None, at(90_000)), Removals::Kept);
+        // What is told, and when: the last of it counts, if it was known when the reader was current, 20 s after the first.
+        for (told, now, want) in [
+            (&[][..], 20_999, Removals::Kept),
+            (&[], 21_000, Removals::Unknown),
+            (&[(Some(0), 0)], 20_999, Removals::Kept),
+            (&[(Some(5), 0), (Some(5), 25 * second)], 25_000, Removals::Kept),
+            (&[(Some(5), 0), (Some(5), 25 * second)], 25_001, forgotten(5_000)),
+            (&[(Some(3_600), 0), (Some(3_600), 25 * second)], 34_999, Removals::Kept),
+            (&[(Some(3_600), 0), (Some(3_600), 25 * second)], 35_000, Removals::Unknown),
+            (&[(None, 900 * second)], 900_000, Removals::Kept),
+            (&[(Some(9), 0), (Some(6), 25 * second)], 26_000, Removals::Kept),
+            (&[(Some(9), 0), (Some(6), 25 * second)], 26_001, forgotten(6_000)),
+            // It was shorter, or is not known to have been as long.
+            (&[(Some(1), 0), (Some(3_600), 25 * second)], 25_000, forgotten(3_600_000)),
+            (&[(Some(3_600), 25 * second)], 25_000, forgotten(3_600_000)),
         ] {
-            let life = answer.clone().map(|(answer, told)| Life::of(answer, at(told)));
-            assert_eq!(staleness.removals(life, at(now)), want, "{answer:?} at {now} ms");
+            let mut staleness = Staleness::default();
+            staleness.is_current_at(at(20 * second));
+            let life = told.iter().fold(None, |before, (time, now)| {
+                Some(Life::told(time.map(Duration::from_secs), before, at(*now)))
+            });
+            assert_eq!(staleness.removals(life, at(now)), want, "{told:?} at {now} ms");
         }
     }
 }

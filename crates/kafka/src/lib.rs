@@ -127,6 +127,10 @@ impl Backend for Kafka {
         .boxed()
     }
 
+    fn forget(&self, log: Log<'_>) {
+        self.reader.forget(log);
+    }
+
     fn known_end(&self, log: Log<'_>) -> Option<i64> {
         self.reader.known_end(log)
     }

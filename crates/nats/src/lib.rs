@@ -163,6 +163,10 @@ impl Backend for Nats {
         .boxed()
     }
 
+    fn forget(&self, log: Log<'_>) {
+        self.reader.forget(log.topic);
+    }
+
     fn known_end(&self, log: Log<'_>) -> Option<i64> {
         self.reader.known_end(StreamName::of(log).ok()?)
     }

@@ -103,6 +103,11 @@ impl Reader {
         self.reads.known_end(name)
     }
 
+    /// Drops the messages of a stream that were read before.
+    pub(super) fn forget(&self, stream: &str) {
+        self.reads.forget(stream);
+    }
+
     /// Messages that were read before, without a request.
     pub(super) fn recent(&self, name: StreamName<'_>, fetch: Fetch) -> Option<Chunk> {
         self.reads.recent(name, fetch.offset, fetch.size())

@@ -53,6 +53,10 @@ impl ReadThrough {
         self.logs.end(&self.tails.current(name)?.id.key())
     }
 
+    pub(super) fn forget(&self, stream: &str) {
+        self.logs.forget(stream, 0);
+    }
+
     /// The messages from `offset` on, and their stream: of those that were read before, or else by a request that was
     /// sent after this call began.
     pub(super) async fn read(

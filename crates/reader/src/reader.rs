@@ -236,6 +236,11 @@ impl Reader {
         Some(recent)
     }
 
+    /// Drops the records of a log that were read before.
+    pub fn forget(&self, log: Log<'_>) {
+        self.inner.logs.forget(log.topic, log.partition);
+    }
+
     /// The end of a log, as far as it is known from records that were read lately.
     pub fn known_end(&self, log: Log<'_>) -> Option<i64> {
         let reads = self.reads(log, false, ClientKey::default())?;

@@ -292,6 +292,16 @@ impl ClusterLogs {
         self.inner.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// Drops the chunks of a log, of each topic of this name.
+    pub fn forget(&self, topic: &str, partition: i32) {
+        let mut state = self.inner.state.lock();
+        let Some(cluster) = state.clusters.get_mut(&self.id) else { return };
+        let is_it = |log: &&LogKey| &*log.topic == topic && log.partition == partition;
+        let logs: Vec<LogKey> = cluster.logs.keys().filter(is_it).cloned().collect();
+        let freed = logs.iter().map(|log| cluster.forget(log)).fold(0, usize::saturating_add);
+        state.bytes = state.bytes.saturating_sub(freed);
+    }
+
     /// The messaging system has no entry at `position`. Drops the chunks of a log whose known ends say otherwise,
     /// because the log is another one than before.
     pub fn invalidate(&self, log: &LogKey, position: i64) {

@@ -32,14 +32,16 @@ pub(crate) use self::log_table::{Over, Progress, UsedTable, no_room};
 pub(crate) use self::slice::Slice;
 use super::{Cluster, unanswered};
 use crate::failures::Failures;
-use crate::staleness::Staleness;
+use crate::staleness::{Life, Staleness};
 
 /// The tables of one cluster.
 pub(super) struct Tables {
     limits: TableLimits,
     tables: Mutex<HashMap<TableKey, Arc<LogTable>>>,
     /// Questions how long topics keep removals.
-    lives: SingleFlight<Arc<str>, Result<Option<Duration>, CommandError>>,
+    lives: SingleFlight<Arc<str>, Result<Life, CommandError>>,
+    /// The answers.
+    told: Mutex<HashMap<Arc<str>, Life>>,
 }
 
 /// A topic, the number of a partition, and what of its log.
@@ -47,7 +49,7 @@ type TableKey = (Arc<str>, i32, Slice);
 
 impl Tables {
     pub(super) fn new(limits: TableLimits) -> Self {
-        Self { limits, tables: Mutex::default(), lives: SingleFlight::default() }
+        Self { limits, tables: Mutex::default(), lives: SingleFlight::default(), told: Mutex::default() }
     }
 }
 
@@ -91,8 +93,6 @@ impl Cluster {
         if let Some(earlier) = earlier {
             earlier.end(Over::Outdated);
         }
-        let mut staleness = Staleness::default();
-        staleness.is_current_at(Instant::now());
         let keeper = Keeper {
             cluster: Arc::downgrade(self),
             key,
@@ -102,15 +102,15 @@ impl Cluster {
             version: Version { topic_id, leader_epoch: None },
             is_building: true,
             taking: None,
-            staleness,
+            staleness: Staleness::default(),
             failures: Failures::default(),
         };
         tokio::spawn(keeper.run());
         (used, epoch)
     }
 
-    /// The time for which a topic keeps a record that removes its key, as the system says after the call: it can be changed
-    /// at any time. None: as long as any other.
+    /// The time for which a topic keeps a record that removes its key, as the system says after the call, and since when it
+    /// has said so.
     ///
     /// # Errors
     /// It is not known within twice [`LIFE_TIME`].
@@ -121,11 +121,18 @@ impl Cluster {
         &self,
         source: ClientKey,
         topic: &Arc<str>,
-    ) -> Result<Option<Duration>, CommandError> {
+    ) -> Result<Life, CommandError> {
         let ask = || async {
             let backend = self.backend();
             let asked = timeout(LIFE_TIME, backend.tombstone_life(source, topic)).await;
-            asked.unwrap_or_else(|_| Err(unanswered()))
+            let time = asked.unwrap_or_else(|_| Err(unanswered()))?;
+            let mut told = self.tables.told.lock();
+            let life = Life::told(time, told.get(topic).copied(), Instant::now());
+            if told.len() >= MAX_TOLD {
+                told.clear();
+            }
+            told.insert(Arc::clone(topic), life);
+            Ok(life)
         };
         let asked = self.tables.lives.run_within(LIFE_TIME, Arc::clone(topic), ask);
         asked.await.unwrap_or_else(|| Err(unanswered()))
@@ -151,3 +158,6 @@ impl Cluster {
 
 /// The time for which a question how long removals are kept waits for its answer, and for the turn to be asked.
 const LIFE_TIME: Duration = Duration::from_secs(2);
+
+/// Topics of which it is remembered how long they keep removals, of some 200 bytes each. Of more, it is asked anew.
+const MAX_TOLD: usize = 10_000;

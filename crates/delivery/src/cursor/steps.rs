@@ -1,10 +1,10 @@
 //! The events of a cursor, and the steps to which they lead.
 
-use std::time::Duration;
-
 use sluicegate_backend::{Chunk, CommandError, Fetch, Version};
 use sluicegate_shared_log::SeenEnds;
 use tokio::time::Instant;
+
+use crate::staleness::Life;
 
 /// An event of one cursor.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub(crate) enum Answer {
     EndOfEpoch(Result<Option<i64>, CommandError>),
     TopicId(Result<Option<u128>, CommandError>),
     /// `Ok(None)`: as long as any other.
-    TombstoneLife(Result<Option<Duration>, CommandError>),
+    TombstoneLife(Result<Life, CommandError>),
     /// The error with the ends of the log, if they can be read.
     Ends(CommandError),
     /// The task that asked has failed.

@@ -158,8 +158,7 @@ impl Subscribe {
         let Some(away) = table.away.filter(|away| *away <= table.max_away) else { return Ok(None) };
         // They are as they are now, whatever was known when the client had its records.
         let lives = self.sources.iter().map(|source| cluster.tombstone_life(self.client, &source.topic));
-        let keeps = |life: Result<Option<_>, _>| life.is_ok_and(|life| life.is_none_or(|life| away <= life));
-        if !join_all(lives).await.into_iter().all(keeps) {
+        if !join_all(lives).await.into_iter().all(|life| life.is_ok_and(|life| life.is_at_least(away))) {
             return Ok(None);
         }
         let sources = self.sources.iter().map(|source| source.seen_through(view(self, source, held)));

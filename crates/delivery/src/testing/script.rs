@@ -77,6 +77,8 @@ pub(crate) struct State {
     pub(crate) key: Option<fn(i64) -> &'static str>,
     pub(crate) is_empty: Option<fn(i64) -> bool>,
     pub(crate) tombstone_life: Option<Duration>,
+    /// Times that records in memory were dropped.
+    pub(crate) forgotten: usize,
     /// Of questions for it.
     pub(crate) life_refusal: Option<CommandError>,
     /// Offsets, in all partitions, whose records are compacted away.
@@ -299,6 +301,10 @@ impl Backend for Script {
 
     fn known_end(&self, log: Log<'_>) -> Option<i64> {
         self.has_logs.then(|| self.state().ends(log.partition).end)
+    }
+
+    fn forget(&self, _: Log<'_>) {
+        self.state().forgotten += 1;
     }
 
     fn tombstone_life<'a>(&'a self, _: ClientKey, _: &'a str) -> CommandFuture<'a, Option<Duration>> {

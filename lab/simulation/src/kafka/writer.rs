@@ -200,6 +200,10 @@ macro_rules! by_reader {
 }
 
 impl Backend for WritableCluster {
+    fn forget(&self, log: Log<'_>) {
+        self.reads.forget(log);
+    }
+
     by_reader! {
         fn ready(&self, within: Duration) -> BoxFuture<'_, Result<String, Unready>>;
         fn fetch<'a>(

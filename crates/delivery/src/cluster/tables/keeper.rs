@@ -86,8 +86,14 @@ impl Keeper {
         self.holder.source
     }
 
-    /// Goes to the start of the log.
+    /// Goes to the start of the log, as it is now: of records that are in memory, removals can be forgotten since.
     async fn begin(&mut self, backend: &dyn Backend) -> Next {
+        let now = Instant::now();
+        self.staleness.is_current_at(now.checked_sub(LONGEST_IN_MEMORY).unwrap_or(now));
+        if self.removals().await != Removals::Kept {
+            backend.forget(self.log());
+            self.staleness.is_current_at(Instant::now());
+        }
         match self.start(backend).await {
             Err(error) => self.fail(error),
             Ok(start) => self.kept(self.trim(Ends { start, ..Ends::UNKNOWN })),
@@ -193,25 +199,30 @@ impl Keeper {
         self.staleness.exceeds(parts.reads.table_away, Instant::now())
     }
 
-    /// The end of the table if the log can have forgotten removals that it does not have. A topic is asked each time, for
-    /// all clients.
+    /// The end of the table if the log can have forgotten removals that it does not have.
     async fn forgotten(&self) -> Option<Over> {
-        let mut removals = self.staleness.removals(None, Instant::now());
-        let Some(cluster) = self.cluster.upgrade() else { return Some(Over::Outdated) };
-        if removals == Removals::Unknown {
-            let life = cluster.tombstone_life(self.source(), &self.key.0).await;
-            if life.is_err() && self.is_building {
-                return None;
-            }
-            let now = Instant::now();
-            removals = self.staleness.removals(Some(Life::of(life, now)), now);
-        }
-        match removals {
-            Removals::Kept | Removals::Unknown => None,
+        match self.removals().await {
             Removals::Forgotten(life) if self.is_building => {
-                Some(Over::Failed(forgets_too_soon(cluster.system, &self.key, life)))
+                let system = self.cluster.upgrade()?.system;
+                Some(Over::Failed(forgets_too_soon(system, &self.key, life)))
             }
             Removals::Forgotten(_) => Some(Over::Outdated),
+            Removals::Kept | Removals::Unknown => None,
+        }
+    }
+
+    /// The removals that it can have missed. A topic is asked each time, for all clients.
+    async fn removals(&self) -> Removals {
+        let removals = self.staleness.removals(None, Instant::now());
+        let (Removals::Unknown, Some(cluster)) = (removals, self.cluster.upgrade()) else { return removals };
+        let life = cluster.tombstone_life(self.source(), &self.key.0).await;
+        let now = Instant::now();
+        match life {
+            // A table that begins anew each time instead of being built is never there.
+            Err(error) if self.is_building && error.fault.is_retriable() => Removals::Unknown,
+            life => {
+                self.staleness.removals(Some(life.unwrap_or_else(|error| Life::untold(&error, now))), now)
+            }
         }
     }
 
@@ -304,8 +315,8 @@ impl Keeper {
 fn forgets_too_soon(system: System, (topic, partition, _): &TableKey, life: Duration) -> CommandError {
     let (log, life) = (escaped_log(system, topic, *partition), life.as_millis());
     let message = format!(
-        "removals are kept for {life} ms, and reading the log into a table takes longer: ask for a longer time, or \
-         subscribe without snapshot, {log}"
+        "removals are kept for {life} ms, as far as is known, and reading the log into a table takes longer: ask for a \
+         longer time, or subscribe without snapshot, {log}"
     );
     CommandError::new(Fault::Rejected, 0, message)
 }
@@ -328,3 +339,6 @@ const CHECK: Duration = Duration::from_secs(10);
 
 /// The pause after an answer that says nothing.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest time for which records are served from memory.
+const LONGEST_IN_MEMORY: Duration = Duration::from_secs(900);

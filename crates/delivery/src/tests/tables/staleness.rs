@@ -69,7 +69,14 @@ async fn write_and_compact(logs: &Logs, seconds: u64, keeps: bool) {
 
 #[tokio::test(start_paused = true)]
 async fn client_that_was_behind_goes_on_only_if_its_log_has_each_removal() {
-    for (settles, seconds, keeps) in [(true, 4, true), (true, 7, false), (false, 7, false)] {
+    let (passing, refused) = ((Fault::Transient, 7, "no answer"), (Fault::Rejected, 29, "no right"));
+    for (settles, seconds, keeps, error, snapshots) in [
+        (true, 4, true, None, 1),
+        (true, 7, false, None, 2),
+        (false, 7, false, None, 2),
+        (true, 4, true, Some(passing), 2),
+        (true, 59, true, Some(refused), 1),
+    ] {
         let logs = forgetful();
         let mut holder = Holder::open(&logs.cluster()).await;
         while holder.snapshots == 0 {
@@ -79,9 +86,11 @@ async fn client_that_was_behind_goes_on_only_if_its_log_has_each_removal() {
         if settles {
             holder.settle().await;
         }
+        let refusal = error.map(|(fault, code, message)| CommandError::new(fault, code, message));
+        logs.change(|state| state.life_refusal = refusal);
         // It takes nothing for a while.
         write_and_compact(&logs, seconds, keeps).await;
-        holder.settle_as_replay(&logs, 1, if keeps { 1 } else { 2 }).await;
+        holder.settle_as_replay(&logs, 1, snapshots).await;
     }
 }
 
@@ -96,6 +105,41 @@ async fn absence_counts_to_the_time_behind() {
     write_and_compact(&logs, 3, false).await;
     assert!(matches!(holder.soon().await, Some(Item::Subscribed(_))));
     holder.settle_as_replay(&logs, 1, 1).await;
+}
+
+/// Removals are forgotten by the time that was set when they were written.
+#[tokio::test(start_paused = true)]
+async fn client_that_was_away_while_removals_were_kept_for_less_begins_anew() {
+    for (is_raised, snapshots) in [(false, 0), (true, 1)] {
+        let logs = forgetful();
+        let cluster = logs.cluster();
+        Holder::open(&cluster).await.settle().await;
+        let held = replay(&logs, 1);
+        let mut command = command();
+        (command.sources[0].next, command.sources[0].topic_id) = (vec![(0, logs.end(0))], Some(1));
+        command.table = Some(TableCommand { away: Some(Duration::from_secs(3)) });
+        write_and_compact(&logs, 3, !is_raised).await;
+        if is_raised {
+            logs.change(|state| state.tombstone_life = Some(Duration::from_secs(3600)));
+        }
+        let opened = subscribe_in(&cluster, &Arc::default(), System::Kafka, command).await;
+        Holder { held, ..Holder::new(opened.unwrap()) }.settle_as_replay(&logs, 1, snapshots).await;
+    }
+}
+
+/// What is in memory can be older than the log, which has forgotten removals since.
+#[tokio::test(start_paused = true)]
+async fn table_begins_with_records_from_memory_only_if_their_removals_are_kept() {
+    let logs = logs(20);
+    let cluster = logs.cluster();
+    for (minutes, life, forgotten) in [(0, 60, 4), (14, 60, 8), (16, 60, 8), (0, 14, 12)] {
+        advance(Duration::from_secs(60 * minutes)).await;
+        logs.change(|state| state.tombstone_life = Some(Duration::from_secs(60 * life)));
+        cluster.bound_tables(0);
+        cluster.bound_tables(1 << 20);
+        Holder::open(&cluster).await.settle().await;
+        logs.change(|state| assert_eq!(state.forgotten, forgotten, "{minutes} {life}"));
+    }
 }
 
 #[tokio::test(start_paused = true)]
