@@ -255,4 +255,4 @@ impl Partition {
 }
 
 /// The default of `delete.retention.ms`.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);

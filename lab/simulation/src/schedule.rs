@@ -15,8 +15,8 @@ use crate::bridge::{Bridge, Settings};
 use crate::client::LastEvent;
 use crate::identity::{Identity, People, Role};
 use crate::jetstream::{FIRST_STREAM, JetStream};
-use crate::kafka::log::Log;
-use crate::kafka::{Broker, Kafka};
+use crate::kafka::log::{Log, PASS};
+use crate::kafka::{Broker, DAY, Kafka};
 use crate::network::{FaultState, Faults};
 use crate::producer::Producer;
 use crate::subscriber::{Limits, Subscriber};
@@ -133,6 +133,9 @@ impl Schedule {
         producers.iter().cloned().for_each(|each| drop(clients.spawn(each.run(Arc::clone(&world)))));
         let identities = people.identities;
         identities.iter().for_each(|identity| drop(clients.spawn(Arc::clone(identity).run())));
+        if seed % 5 == 3 && !is_nats {
+            clients.spawn(clean(Arc::clone(&world), fastrand::Rng::with_seed(seed)));
+        }
         Self {
             world,
             random,
@@ -210,7 +213,6 @@ impl Schedule {
                 self.world.kafka.create(&topic, partitions);
             }
             96 => self.throttle(),
-            98 => self.configure(),
             97 => self.world.bridges.lock().iter().for_each(Bridge::expire),
             _ => {}
         }
@@ -337,20 +339,7 @@ impl Schedule {
     fn compact(&mut self) {
         let (topic, partition) = self.place();
         let share = self.random.i64(0..10);
-        let life =
-            self.world.kafka.state().topics.get(&topic).map_or(Duration::ZERO, |topic| topic.tombstone_life);
-        self.shorten(&topic, partition, |log| log.compact(log.committed - share, life));
-    }
-
-    /// Changes how long a topic keeps removals.
-    fn configure(&mut self) {
-        // Not by chance, so that seeds keep their schedules.
-        let number = usize::try_from(self.records).unwrap_or_default();
-        let (topic, millis) = (self.topics[number % self.topics.len()].clone(), self.records * 7_919 % 4_000);
-        self.world.kafka.change(|kafka| {
-            let topic = kafka.topics.get_mut(&topic);
-            topic.into_iter().for_each(|topic| topic.tombstone_life = Duration::from_millis(millis));
-        });
+        self.shorten(&topic, partition, |log| log.compact(log.committed - share, DAY));
     }
 
     /// Removes records from a log. A stream of NATS begins with its first message.
@@ -458,6 +447,19 @@ impl Kinds {
         }
         let length = Duration::from_micros((1_000 << random.u32(..18)) + random.u64(..1_000));
         Some((length, random.bool()))
+    }
+}
+
+/// Compacts all logs again and again, which keep removals for a shorter time from then on.
+async fn clean(world: Arc<World>, mut random: fastrand::Rng) {
+    sleep(Duration::from_millis(random.u64(..6_000))).await;
+    let life = Duration::from_millis(random.u64(..2_000));
+    loop {
+        world.kafka.change(|kafka| {
+            kafka.topics.values_mut().for_each(|topic| topic.tombstone_life = life);
+            end::logs(kafka).for_each(|(_, log)| log.compact(log.committed, life));
+        });
+        sleep(PASS).await;
     }
 }
 

@@ -11,7 +11,7 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     CmdKafkaSubscribe, KafkaDeliveryResp, KafkaMessage, KafkaSource, KafkaSubscribedResp, PartitionNext,
-    Snapshot,
+    Reason, Snapshot,
 };
 use tokio::time::{Instant, sleep};
 
@@ -19,7 +19,7 @@ use crate::client::{Caller, Client, Kind, describe};
 use crate::history::is_same;
 use crate::identity::Role;
 use crate::kafka::log::{Log, Outcome, Written};
-use crate::kafka::{Partition, State, Topic};
+use crate::kafka::{DAY, Partition, State, Topic};
 use crate::world::World;
 
 /// Keys of a partition, with the offset and the value of their newest record.
@@ -93,7 +93,8 @@ impl TableClient {
                 self.caller.cut.unless_cut(self.visit(&world, client)).await;
             }
             // Long enough for removals to be forgotten meanwhile, now and then.
-            let away = if visit.is_multiple_of(3) { 3_000 } else { 100 };
+            let life = world.kafka.state().topics.get(&self.caller.topic).map(|topic| topic.tombstone_life);
+            let away = if life < Some(DAY) || visit.is_multiple_of(3) { 3_000 } else { 100 };
             sleep(Duration::from_millis(away)).await;
         }
     }
@@ -174,7 +175,10 @@ impl TableClient {
                 Some(Event::CaughtUp(_) | Event::Retrying(_) | Event::Building(_)) => {}
                 other => return Err(format!("event {other:?}")),
             },
-            Resp::ErrorResp(error) if error.retriable => return Ok(false),
+            // Rejected: reading the log took longer than it keeps removals.
+            Resp::ErrorResp(error) if error.retriable || error.reason() == Reason::Rejected => {
+                return Ok(false);
+            }
             other => return Err(format!("unexpected {other:?}")),
         }
         Ok(true)

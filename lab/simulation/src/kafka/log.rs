@@ -99,17 +99,10 @@ impl Log {
         let mut records = Vec::new();
         for (key, value) in entries {
             let record = Record { offset: self.end, key, value };
-            let (is_compacted, is_reopened) = (false, false);
-            let written = Written {
-                record: record.clone(),
-                outcome,
-                is_compacted,
-                stays_until: None,
-                is_reopened,
-                producer,
-            };
+            let (is_compacted, is_reopened, stays_until) = (false, false, None);
+            records.push(record.clone());
+            let written = Written { record, outcome, is_compacted, stays_until, is_reopened, producer };
             self.written.insert((self.epoch, self.end), written);
-            records.push(record);
             self.end += 1;
         }
         if let Some(producer) = producer {
@@ -341,4 +334,4 @@ impl Log {
 const FRAME: usize = 64;
 
 /// The least time between two passes of the cleaner over a log.
-const PASS: Duration = Duration::from_secs(1);
+pub(crate) const PASS: Duration = Duration::from_secs(1);

@@ -160,7 +160,7 @@ impl Schedule {
 }
 
 /// The logs of all topics.
-fn logs(kafka: &mut State) -> impl Iterator<Item = (&String, &mut Log)> {
+pub(super) fn logs(kafka: &mut State) -> impl Iterator<Item = (&String, &mut Log)> {
     kafka.topics.iter_mut().flat_map(|(name, topic)| {
         topic.partitions.iter_mut().map(move |partition| (name, &mut partition.log))
     })
