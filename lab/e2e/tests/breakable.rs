@@ -1,7 +1,5 @@
 //! The Kafkas that tests break, one test at a time: one of a single node, and one of three.
 
-use std::time::Duration;
-
 use sluicegate_soak::live;
 use sluicegate_stack::kafka::{Kafka, Partition, Setup};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
@@ -53,21 +51,11 @@ pub(crate) async fn lose(kafka: &mut Kafka, topic: &str, (leader, follower): (us
     kafka.partitions_become("lose a replica", topic, is_alone).await.unwrap();
 }
 
-/// Limit for a broker's answer: the default of `socket.timeout.ms`, the 100 ms that a fetch waits for records, and the
-/// delays of a busy machine.
-pub(crate) const ANSWERED_WITHIN: Duration = Duration::from_millis(5_000 + 100 + 3_000);
-
 /// Nodes of the cluster, and replicas of each partition.
-pub(crate) const NODES: usize = 3;
+const NODES: usize = 3;
 
 const PROPERTIES: &str = "
-# KIP-392: a client of a rack is sent to the replica there.
-replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector
-
 # A node that was away leads again what it should as soon as it has what it missed.
 leader.imbalance.check.interval.seconds=1
 leader.imbalance.per.broker.percentage=0
-
-# A quota over two seconds: clients may be ahead of it by one.
-quota.window.num=2
 ";

@@ -1,13 +1,12 @@
 //! Outages during open sessions: each part killed, frozen or silently gone, on Envoy in both profiles and, if the
 //! bridge itself serves the client, through nginx or directly.
 //!
-//! [`bridge`] and [`kafka`] are the servers, [`brokers`] and [`failover`] are about a Kafka of three nodes, [`clients`] leave
+//! [`bridge`] and [`kafka`] are the servers, [`brokers`] is about a Kafka of three nodes, [`clients`] leave
 //! or fall silent.
 
 mod bridge;
 mod brokers;
 mod clients;
-mod failover;
 mod kafka;
 
 use std::fs;
