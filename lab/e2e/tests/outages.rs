@@ -1,11 +1,9 @@
 //! Outages during open sessions: each part killed, frozen or silently gone, on Envoy in both profiles and, if the
 //! bridge itself serves the client, through nginx or directly.
 //!
-//! [`bridge`] and [`kafka`] are the servers, [`brokers`] is about a Kafka of three nodes, [`clients`] leave
-//! or fall silent.
+//! [`bridge`] and [`kafka`] are the servers, [`clients`] leave or fall silent.
 
 mod bridge;
-mod brokers;
 mod clients;
 mod kafka;
 

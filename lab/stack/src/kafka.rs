@@ -43,7 +43,6 @@ pub struct Kafka {
 
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// The number of nodes. Their racks are `rack-1`, `rack-2`, …
     pub nodes: usize,
     /// Further listeners of each node. The tests themselves use the plain one.
     pub listeners: Vec<Listener>,

@@ -4,13 +4,16 @@ use std::time::{Duration, Instant};
 
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, PartitionNext, kafka_source};
+use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, PartitionNext, Reason, kafka_source};
 use sluicegate_stack::socket::{self, Socket};
+use sluicegate_stack::tools::scale;
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_ways;
+use tokio::time::timeout;
 
+use crate::breakable;
 use crate::live::subscriber::{Subscriber, Told, from_end, from_start, numbered, write};
-use crate::pool::standard;
+use crate::pool::{Config, standard};
 
 in_ways! {
     [relay]
@@ -87,6 +90,35 @@ async fn each_partition_begins_where_it_should() {
         let records = want.iter().map(|(_, offset)| 5 - offset).sum::<i64>();
         assert_eq!(subscriber.count() as i64, records, "{source:?}");
     }
+}
+
+/// Its broker creates so many partitions for a while.
+#[tokio::test]
+async fn large_topic_is_subscribed_to_as_soon_as_it_exists() {
+    let (created, subscribed) = (scale(900, 9_000), 100);
+    let kafka = breakable::kafka().await;
+    let stack = Config::on(Way::Tunnel, &kafka.bootstrap()).own().await;
+    let topic = &kafka.topic("small", 1, &[]).await.unwrap().replace("small", "large");
+    // It is there, without the leaders that this waits for.
+    let _ = kafka.make_topic(topic, created, &[]).await;
+    let partitions = (created - subscribed..created).collect();
+    let sources = vec![KafkaSource { topic: topic.clone(), partitions, ..Default::default() }];
+    let command = CmdKafkaSubscribe { sources, ..Default::default() };
+    let mut socket = Socket::open(&stack).await;
+    // On a slow machine.
+    let found = timeout(Duration::from_secs(180), async {
+        loop {
+            match socket.ask(Req::CmdKafkaSubscribe(command.clone())).await {
+                Resp::KafkaSubscribedResp(subscribed) => return subscribed,
+                // The broker has created some of them only. A missing partition would not be `Transient`.
+                Resp::ErrorResp(error) if error.reason() == Reason::Transient && error.retriable => {}
+                other => panic!("{other:?} of a subscription"),
+            }
+        }
+    });
+    let found = found.await.expect("a subscription while the broker creates the partitions");
+    assert_eq!(found.topics[0].partitions.len(), subscribed as usize);
+    kafka.delete_topic(topic).await.unwrap();
 }
 
 /// A client that reads nothing for a while gets everything afterwards.

@@ -11,14 +11,6 @@ use super::node::java;
 use crate::Error;
 
 impl Kafka {
-    /// Limits the bytes per second that clients of this id can read from each node. Takes effect shortly after.
-    pub async fn limit_reads(&self, client_id: &str, bytes_per_second: u32) -> Result<(), Error> {
-        let limit = format!("consumer_byte_rate={bytes_per_second}");
-        let client = ["--entity-type", "clients", "--entity-name", client_id];
-        let args = [&["--alter", "--add-config", &limit], &client[..]].concat();
-        self.console("kafka.admin.ConfigCommand", &args, b"").await.map(drop)
-    }
-
     /// Runs one of Kafka's tools, by its class, on this cluster with `input` on its standard input, and returns its standard output.
     pub async fn console(&self, class: &'static str, args: &[&str], input: &[u8]) -> Result<Vec<u8>, Error> {
         let mut command = tokio::process::Command::from(java(class, &[])?);

@@ -65,7 +65,6 @@ impl Ports {
         format!(
             "process.roles=broker,controller
 node.id={id}
-broker.rack=rack-{id}
 controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://{client},CONTROLLER://{controller}{addresses}
