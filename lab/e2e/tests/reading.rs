@@ -2,11 +2,10 @@
 //! the largest answers.
 //!
 //! [`sluicegate_stack::socket`] is the client. [`reference`] compares what it reads with what was written or what
-//! librdkafka reads, [`cli`] with Kafka's own tools.
+//! librdkafka reads.
 
 mod reference;
 
-mod cli;
 mod committed;
 mod compaction;
 mod differential;

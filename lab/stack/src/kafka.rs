@@ -4,7 +4,6 @@
 //! one plain node, starts its own with [`Kafka::start`] or [`Kafka::start_with`]. [`secured`] has a listener for each
 //! security protocol.
 
-mod command;
 mod leaders;
 mod node;
 mod produce;
@@ -17,12 +16,12 @@ use std::sync::atomic::AtomicU32;
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
+use tokio::process::Command;
 use tokio::sync::OnceCell;
 
-pub use command::CONSOLE_CONSUMER;
 pub use leaders::Partition;
 pub use node::Node;
-use node::Ports;
+use node::{Ports, java};
 use produce::Producers;
 pub use produce::{Codec, Outcome, Record, Transaction, Write};
 
@@ -152,5 +151,15 @@ impl Kafka {
             node.up(&self.admin).await?;
         }
         Ok(())
+    }
+
+    /// Runs one of Kafka's tools, by its class, on this cluster.
+    async fn run(&self, class: &'static str, args: &[&str]) -> Result<(), Error> {
+        let mut command = Command::from(java(class, &[])?);
+        command.args(["--bootstrap-server", &self.bootstrap()]).args(args).kill_on_drop(true);
+        let output = command.output().await.map_err(Error::failed(format!("start {class}")))?;
+        let tail = String::from_utf8_lossy(&output.stderr).into_owned();
+        let failed = || Error::Ended { part: class, status: output.status, tail };
+        if output.status.success() { Ok(()) } else { Err(failed()) }
     }
 }

@@ -67,8 +67,7 @@ impl Kafka {
         let partitions: Vec<_> = replicas.iter().enumerate().map(partition).collect();
         let plan = serde_json::json!({ "version": 1, "partitions": partitions }).to_string();
         let plan = self.folder.write("reassignment.json", &plan)?;
-        let plan = plan.to_string_lossy();
-        self.console(REASSIGN, &["--reassignment-json-file", &plan, "--execute"], b"").await?;
+        self.run(REASSIGN, &["--execute", "--reassignment-json-file", &plan.to_string_lossy()]).await?;
         let moved = |partitions: &[Partition]| {
             let moved = |(partition, want): (&Partition, &&[usize])| {
                 partition.replicas == *want && partition.leader == want.first().copied()

@@ -168,7 +168,7 @@ async fn allow_reader_and_writer(kafka: &Kafka) -> Result<(), Error> {
     let pattern = ["--add", "--topic", WRITABLE, "--resource-pattern-type", "prefixed"];
     let writes = [&pattern[..], &["--operation", "Write", "--allow-principal", &writer]].concat();
     for rights in [reads, writes] {
-        kafka.console("org.apache.kafka.tools.AclCommand", &rights, b"").await?;
+        kafka.run("org.apache.kafka.tools.AclCommand", &rights).await?;
     }
     Ok(())
 }
