@@ -66,7 +66,7 @@ async fn session_tells_the_smaller_limit_of_gateway_and_bridge() {
 }
 
 #[tokio::test]
-async fn commands_fail_in_time_while_kafka_is_down() {
+async fn commands_fail_at_once_while_kafka_is_down() {
     let bridge = start("").await;
     let gateway = Gateway::connect(&bridge).await;
     for endpoint in ENDPOINTS {
@@ -84,7 +84,7 @@ async fn commands_fail_in_time_while_kafka_is_down() {
             let Some(Resp::ErrorResp(error)) = resp else { panic!("{resp:?}") };
             assert!(error.message.starts_with(expected) && error.retriable, "{error:?}");
         }
-        assert!(asked.elapsed() < Duration::from_secs(10));
+        assert!(asked.elapsed() < Duration::from_secs(2));
     }
 }
 
