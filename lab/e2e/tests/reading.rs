@@ -1,20 +1,18 @@
 //! Reading through a gateway: real Envoy, real bridge, real Kafka. Every gateway serves the same records, and passes
 //! the largest answers.
 //!
-//! [`sluicegate_stack::socket`] is the client. [`reference`] compares what it reads with what was written or what
-//! librdkafka reads.
-
-mod reference;
+//! [`sluicegate_stack::socket`] is the client. What it reads is compared with what was written or what librdkafka reads.
 
 mod committed;
-mod compaction;
 mod differential;
 mod large;
 mod shared_log;
 
 use std::fs;
 
-use sluicegate_stack::kafka::Kafka;
+use bytes::Bytes;
+use sluicegate_protocol::{Header, KafkaMessage};
+use sluicegate_stack::kafka::{Kafka, Record};
 use sluicegate_stack::stack::{Lent, Stack};
 use sluicegate_stack::tools;
 use sluicegate_stack::way::Way;
@@ -43,3 +41,48 @@ fn assert_version(kafka: &Kafka) {
     let jar = open.find(|file| file.contains("/kafka_2.13-")).expect("a broker that has its jar open");
     assert!(jar.contains(&format!("/kafka_2.13-{want}.")), "{jar} instead of Kafka {want}");
 }
+
+/// Records that were given timestamps, as messages at these offsets.
+fn messages(offsets: &[i64], records: &[Record]) -> Vec<KafkaMessage> {
+    let message = |(offset, record): (&i64, &Record)| KafkaMessage {
+        offset: *offset,
+        timestamp: record.timestamp.expect("a timestamp of the test's own"),
+        key: record.key.clone().map(Bytes::from),
+        value: record.value.clone().map(Bytes::from),
+        headers: record.headers.iter().map(header).collect(),
+        ..Default::default()
+    };
+    offsets.iter().zip(records).map(message).collect()
+}
+
+fn header((key, value): &(String, Option<Vec<u8>>)) -> Header {
+    Header { key: key.clone(), value: value.clone().map(Bytes::from) }
+}
+
+/// Says where two logs differ, and not all that is in them.
+#[track_caller]
+fn assert_same(read: &[KafkaMessage], want: &[KafkaMessage], what: &str) {
+    if let Some(at) = read.iter().zip(want).position(|(read, want)| read != want) {
+        panic!("{what}: at {at}: {} where {} was expected", brief(&read[at]), brief(&want[at]));
+    }
+    let last = |messages: &[KafkaMessage]| messages.last().map(brief);
+    assert_eq!(read.len(), want.len(), "{what}: last {:?}, expected {:?}", last(read), last(want));
+}
+
+fn brief(message: &KafkaMessage) -> String {
+    let KafkaMessage { offset, timestamp, key, value, headers, .. } = message;
+    let start = |bytes: &Option<Bytes>| match bytes {
+        Some(bytes) => format!("{} B {:?}", bytes.len(), bytes.slice(..bytes.len().min(32))),
+        None => "null".to_owned(),
+    };
+    format!(
+        "offset {offset}, time {timestamp}, key {}, value {}, headers {headers:?}",
+        start(key),
+        start(value)
+    )
+}
+
+/// The first of the times that tests give their records; [`FOREVER`] keeps them.
+const START: i64 = 1_700_000_000_000;
+/// For topics whose records are older than Kafka's default retention.
+const FOREVER: (&str, &str) = ("retention.ms", "-1");

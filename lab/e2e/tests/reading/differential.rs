@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 
 use futures_util::StreamExt;
 use futures_util::stream;
-use sluicegate_protocol::Isolation;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{CmdKafkaListOffset, CmdKafkaListOffsets, Isolation};
 use sluicegate_stack::kafka::{Kafka, Outcome};
 use sluicegate_stack::random::Random;
 use sluicegate_stack::socket::Socket;
@@ -22,9 +24,7 @@ use tokio::task::spawn_blocking;
 use self::log::{FEATURES, Log};
 use self::walk::check;
 use crate::pool::Config;
-use crate::reading::committed::list_offsets;
-use crate::reading::reference::START;
-use crate::reading::{shared, with};
+use crate::reading::{START, shared, with};
 
 /// Seeds of logs that together have all [`FEATURES`], and of logs that were read wrongly once.
 const KEPT: [u64; 8] = [1, 5, 10, 12, 13, 14, 25, 26];
@@ -108,8 +108,11 @@ async fn compare(
         let what = format!("{name}, {}", log.topic);
         assert_eq!(socket.list_offset(&log.topic, 0, -2).await, Ok(log.start), "{what}");
         assert_eq!(socket.list_offset(&log.topic, 0, -1).await, Ok(log.end), "{what}");
-        let stable = list_offsets(socket, &log.topic, &[(0, -1)], Isolation::ReadCommitted).await;
-        assert_eq!(stable[0].as_ref().map(|listed| listed.offset), Ok(log.stable), "{what}");
+        let end = CmdKafkaListOffset { topic: log.topic.clone(), partition: 0, timestamp: -1 };
+        let isolation = Isolation::ReadCommitted.into();
+        let ends = Req::CmdKafkaListOffsets(CmdKafkaListOffsets { offsets: vec![end], isolation });
+        let Resp::KafkaListOffsetsResp(stable) = socket.ask(ends).await else { panic!("{what}: no offsets") };
+        assert_eq!(stable.results[0].offset, log.stable, "{what}: {stable:?}");
         for (time, want) in times.iter().zip(&found) {
             assert_eq!(socket.list_offset(&log.topic, 0, *time).await, Ok(*want), "{what} at {time}");
         }

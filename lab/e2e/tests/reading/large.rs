@@ -1,13 +1,13 @@
 //! Large answers pass every way in, and a client that does not read them holds few.
 
 use sluicegate_stack::kafka::{Codec, Record, Write};
+use sluicegate_stack::random::Random;
 use sluicegate_stack::socket::{self, Socket};
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_ways;
 
-use crate::reading::reference::{FOREVER, START, assert_same, messages, noise};
-use crate::reading::{shared, with};
+use crate::reading::{FOREVER, START, assert_same, messages, shared, with};
 
 in_ways! {
     [tunnel relay direct nginx]
@@ -19,9 +19,9 @@ async fn values_of_megabytes_arrive_whole(way: Way) {
     let mut socket = Socket::open(&stack).await;
     let topic = kafka.topic("large", 1, &[FOREVER, ("max.message.bytes", "8388608")]).await.unwrap();
     let large = |(seed, len): (u64, usize)| Record {
-        key: Some(noise(len / 4, seed)),
+        key: Some(Random::new(seed).bytes(len / 4)),
         timestamp: Some(START),
-        ..Record::of(noise(len, seed + 100))
+        ..Record::of(Random::new(seed + 100).bytes(len))
     };
     let records: Vec<Record> = (1..).zip([65_500, 65_536, 262_144, 4 << 20]).map(large).collect();
     let how = Write { codec: Codec::Zstd, ..Write::default() };

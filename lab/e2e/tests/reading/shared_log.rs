@@ -3,11 +3,10 @@
 use sluicegate_stack::kafka::{Record, Write};
 use sluicegate_stack::socket::Socket;
 
-use crate::reading::reference::{FOREVER, assert_same, messages, varied};
-use crate::reading::with;
+use crate::reading::{FOREVER, with};
 
 /// Age drops no record during a test: only what Kafka answers does.
-pub(crate) const KEEPS: &str = "[read]\nwait_ms = 0\ncache_ms = 900000";
+const KEEPS: &str = "[read]\nwait_ms = 0\ncache_ms = 900000";
 
 #[tokio::test]
 async fn acknowledged_record_is_read_while_others_read_the_log_end() {
@@ -40,33 +39,3 @@ async fn acknowledged_record_is_read_while_others_read_the_log_end() {
         assert!(reader.await.unwrap_err().is_cancelled(), "a reader of the crowd failed");
     }
 }
-
-#[tokio::test]
-async fn answer_with_a_later_log_start_ends_deleted_records() {
-    let (kafka, stack) = with(KEEPS).await;
-    let topic = kafka.topic("before", 1, &[FOREVER]).await.unwrap();
-    let records = varied(5);
-    // One batch: the log start is in the middle of it.
-    let offsets = kafka.produce(&topic, 0, &records, Write::default()).await.unwrap();
-    let written = messages(&offsets, &records);
-    let mut socket = Socket::open(&stack).await;
-    for (start, offset) in [(3, 0), (5, 4)] {
-        let kept = &written[offset..];
-        let offset = i64::try_from(offset).unwrap();
-        assert_same(&socket.fetch(&topic, 0, offset).await.unwrap(), kept, "before records are deleted");
-        kafka.delete_records_before(&topic, 0, start).await.unwrap();
-        assert_same(&socket.fetch(&topic, 0, offset).await.unwrap(), kept, "from memory");
-        // No record is in memory there. One answer of Kafka is enough for all offsets.
-        assert_eq!(socket.fetch(&topic, 0, 5).await, Ok(Vec::new()));
-        for deleted in offset..start {
-            assert_eq!(socket.fetch(&topic, 0, deleted).await.unwrap_err().code, OFFSET_OUT_OF_RANGE);
-        }
-        for left in start..5 {
-            let read = socket.fetch(&topic, 0, left).await.unwrap();
-            assert_same(&read, &written[usize::try_from(left).unwrap()..], "from the log start on");
-        }
-    }
-}
-
-/// Kafka's error code.
-const OFFSET_OUT_OF_RANGE: i32 = 1;

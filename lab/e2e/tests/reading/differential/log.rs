@@ -8,8 +8,7 @@ use sluicegate_stack::kafka::{Codec, Kafka, Outcome, Record, Transaction, Write}
 use sluicegate_stack::random::Random;
 use sluicegate_stack::waiting::becomes;
 
-use crate::reading::compaction::compacted;
-use crate::reading::reference::{FOREVER, START};
+use crate::reading::{FOREVER, START};
 
 /// A log, as it was written and as librdkafka reads it.
 pub(super) struct Log {
@@ -235,7 +234,7 @@ impl Writer<'_> {
             Record { key: Some(b"last".to_vec()), timestamp: Some(START + 10_000), ..Record::of("last") };
         self.kafka.produce(self.topic, 0, &[last], Write::default()).await.unwrap();
         self.end += 1;
-        compacted(self.kafka, self.topic, keys.len() + 1).await;
+        is_compacted(self.kafka, self.topic, keys.len() + 1).await;
     }
 
     fn how(&mut self) -> Write {
@@ -288,6 +287,12 @@ fn part(random: &mut Random) -> Option<Vec<u8>> {
 /// Every second time, they compress well.
 fn bytes(random: &mut Random, len: usize) -> Vec<u8> {
     if random.below(2) == 0 { random.bytes(len) } else { vec![b'z'; len] }
+}
+
+/// Waits until compaction has left so many records.
+async fn is_compacted(kafka: &Kafka, topic: &str, left: usize) {
+    let records = async || kafka.read(topic, 0).len();
+    becomes(format!("the records of {topic}"), left, Duration::from_secs(60), records).await;
 }
 
 /// Compacted as soon as a segment is full, and a segment is full at the next record.

@@ -7,7 +7,7 @@ use sluicegate_stack::random::Random;
 use sluicegate_stack::socket::Socket;
 
 use super::log::Log;
-use crate::reading::reference::assert_same;
+use crate::reading::assert_same;
 
 /// Reads on at `next_offset`, with random bounds and waits. An offset that the log does not have is out of range.
 pub(super) async fn check(
