@@ -2,7 +2,6 @@
 //!
 //! [`sluicegate_stack::socket`] is the client. [`told`] writes, and knows what it was told.
 
-mod brokers;
 mod cli;
 mod ends;
 mod order;
