@@ -4,7 +4,6 @@
 
 pub(crate) mod subscriber;
 
-mod changes;
 mod checker;
 mod delivery;
 mod reload;

@@ -121,26 +121,6 @@ async fn large_topic_is_subscribed_to_as_soon_as_it_exists() {
     kafka.delete_topic(topic).await.unwrap();
 }
 
-/// A client that reads nothing for a while gets everything afterwards.
-#[tokio::test]
-async fn slow_client_loses_nothing() {
-    let (kafka, stack) = standard(Way::Tunnel).await;
-    let topic = &kafka.topic("slow", 1, &[]).await.unwrap();
-    let socket = Socket::open_narrow(&stack).await;
-    let mut subscriber = Subscriber::over(socket, from_end(topic)).await;
-    assert!(matches!(subscriber.told().await, Told::Subscribed(_)));
-    let mut reader = Subscriber::open(&stack, from_end(topic)).await;
-    let value = "v".repeat(1000);
-    let rounds = 20;
-    for round in 0..rounds {
-        write(kafka, topic, 0, &numbered(&format!("{value} {round}"), 1000)).await;
-    }
-    // More than all buffers between bridge and client have room for.
-    reader.collect(rounds * 1000).await;
-    subscriber.collect(rounds * 1000).await;
-    assert_eq!(subscriber.messages, reader.messages);
-}
-
 /// Records of the flood that arrive before the trickle's record and the pong are those for which gateway and kernel
 /// have room.
 async fn flood_delays_neither_a_trickle_nor_a_ping(way: Way) {
