@@ -200,12 +200,12 @@ _static: wasm
     PATH={{ quote(justfile_directory() / "deploy/release/bin") }}:$PATH CC=musl-cc CXX=musl-c++ HOST_CC=cc HOST_CXX=c++ PKG_CONFIG=pkg-config PKG_CONFIG_LIBDIR=/none CC_x86_64_unknown_linux_musl=musl-cc SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) SLUICEGATE_REVISION=$(git rev-parse HEAD) \
         RUSTFLAGS={{ quote(remap) }} cargo zigbuild --locked --profile dist --target x86_64-unknown-linux-musl -p sluicegate-bridge -p sluicegate-cli
 
-# 500 sockets that read, idle, vanish and get stuck; with --live, outages of everything; with --page, the live page's memory; with --everything, each way in and up to six kinds of clients, for hours
+# each way in and up to six kinds of clients, for hours; with --live, outages of everything; with --page, the live page's memory
 soak *args: wasm web _browser _servers
     cargo build {{ dev }} -p sluicegate-soak -p sluicegate-bridge -p sluicegate-cli --bins
     @exec target/debug/soak "$@"
 
-# rounds of 1,000 clients that come and go: no memory or session may stay
+# rounds of 1,000 clients that come and go: no memory, session or descriptor may stay
 churn rounds="100":
     SLUICEGATE_FULL=1 SLUICEGATE_CHURN_ROUNDS={{rounds}} just alone come_and_go --nocapture
 

@@ -1,10 +1,9 @@
 //! Runs everything under load for minutes or hours, and watches that nothing grows and no record is lost.
 //!
-//! 1. [`sockets`]: 500 sockets which use and abandon their sessions in different ways
-//! 2. [`live`]: subscribers while everything is killed, also as tests of a minute
-//! 3. [`page`]: the live page's memory
-//! 4. [`everything`]: many ways in and kinds of clients for hours
-//! 5. `clients`: subscribe in each format; `processes`: memory, descriptors and threads of gateways and bridges
+//! 1. [`live`]: subscribers while everything is killed, also as tests of a minute
+//! 2. [`page`]: the live page's memory
+//! 3. [`everything`]: many ways in and kinds of clients for hours
+//! 4. `clients`: subscribe in each format; `processes`: memory, descriptors and threads of gateways and bridges
 
 #![expect(missing_docs, reason = "a tool of tests: a sentence only where a name does not say it")]
 
@@ -13,7 +12,6 @@ pub mod everything;
 pub mod live;
 pub mod page;
 mod processes;
-pub mod sockets;
 
 use std::error::Error;
 

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Parser, value_parser};
-use sluicegate_soak::{Failure, everything, live, page, say, sockets};
+use sluicegate_soak::{Failure, everything, live, page, say};
 use sluicegate_stack::arguments;
 use sluicegate_stack::kafka::{self, Kafka};
 use sluicegate_stack::process::allow_many_files;
 use sluicegate_stack::way::Way;
 
-/// Watches memory, descriptors and threads of Envoy and bridge while 500 sockets read, idle, vanish and get stuck
+/// Tries each way in with up to six kinds of clients, whose identities expire: each must get each record in five seconds, and
+/// no process may grow. Takes at least 900 seconds
 #[derive(Debug, Parser)]
 #[command(name = "soak", bin_name = "./dev soak")]
 struct Args {
@@ -21,15 +22,11 @@ struct Args {
     /// Watch the memory of the live page in a browser instead, at 1,000 records a second
     #[arg(long, conflicts_with = "live")]
     page: bool,
-    /// Try each way in with up to six kinds of clients instead, whose identities expire: each must get each record in five seconds.
-    /// At least 900 seconds
+    /// Write a report to this file, as Markdown
     #[arg(long, conflicts_with_all = ["live", "page"])]
-    everything: bool,
-    /// Write the report of `--everything` to this file, as Markdown
-    #[arg(long, requires = "everything")]
     report: Option<PathBuf>,
-    /// Duration, in steps of 30 s, or of 300 s with `--everything`
-    #[arg(long, default_value_t = 600, value_parser = value_parser!(u64).range(90..))]
+    /// Duration, in steps of 300 s unless another check is chosen
+    #[arg(long, default_value_t = 1800, value_parser = value_parser!(u64).range(90..))]
     seconds: u64,
 }
 
@@ -42,8 +39,7 @@ fn main() -> ExitCode {
     let soaked = match args {
         Args { live: true, .. } => check_live(duration),
         Args { page: true, .. } => page::soak(duration),
-        Args { everything: true, report, .. } => everything::soak(duration, report.as_deref()),
-        _ => sockets::soak(duration),
+        Args { report, .. } => everything::soak(duration, report.as_deref()),
     };
     arguments::ended("soak", soaked)
 }

@@ -110,7 +110,7 @@ impl Processes {
 
 impl Limits {
     /// Fails if a process uses too much more than before.
-    pub(crate) fn check(&self, name: &str, before: &Usage, after: &Usage) -> Result<(), Failure> {
+    fn check(&self, name: &str, before: &Usage, after: &Usage) -> Result<(), Failure> {
         let memory = self.bytes.saturating_add(before.resident_bytes / 100 * self.percent);
         for (what, before, after, more) in [
             ("bytes of memory", before.resident_bytes, after.resident_bytes, memory),
@@ -127,7 +127,7 @@ impl Limits {
 
 /// The resources that all processes on the ways in take now, by their names. APISIX's emulated host is a thread of this
 /// one: the memory of its filter stands for it.
-pub(crate) fn usages(stacks: &[Stack]) -> Result<Vec<(String, Usage)>, Failure> {
+fn usages(stacks: &[Stack]) -> Result<Vec<(String, Usage)>, Failure> {
     let mut usages = Vec::new();
     for stack in stacks {
         let way = stack.way().name();
