@@ -109,17 +109,6 @@ async fn client_mistakes_are_problem_documents() {
 }
 
 #[tokio::test]
-async fn options_names_the_methods() {
-    let bridge = start("").await;
-    let gateway = Gateway::connect(&bridge).await;
-    for (headers, allow) in [(&[WRITE][..], "GET, HEAD, POST, OPTIONS"), (&[], "GET, HEAD, OPTIONS")] {
-        let response = send(&gateway, with(rest("OPTIONS", "/topics/t"), headers)).await;
-        assert_eq!((response.status, response.header("allow")), (204, Some(allow)));
-        assert!(response.body.is_empty() && !response.headers.contains_key("content-length"));
-    }
-}
-
-#[tokio::test]
 async fn clients_are_told_to_come_back_while_kafka_is_down() {
     let bridge = start(WRITES).await;
     let gateway = Gateway::connect(&bridge).await;

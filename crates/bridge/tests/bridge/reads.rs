@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use serde_json::{Value, json};
@@ -43,9 +42,7 @@ impl Stack {
             .create()
             .unwrap();
         for value in values {
-            let headers = OwnedHeaders::new().insert(Header { key: "h", value: Some("v") });
-            let mut record: BaseRecord<'_, [u8], [u8]> =
-                BaseRecord::to("t").partition(0).timestamp(1_700_000_000_000).headers(headers);
+            let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to("t").partition(0);
             record.payload = *value;
             producer.send(record).map_err(|(error, _)| error).unwrap();
         }
@@ -76,30 +73,6 @@ impl Stack {
         let message = document["message"].as_str().unwrap();
         assert!(message.contains(says), "{path}: {message}");
     }
-}
-
-#[tokio::test]
-async fn records_are_read_in_the_format_that_is_accepted() {
-    let stack = Stack::start().await;
-    stack.produce(&[Some(b"{ \"n\": 1.10 }"), None, Some(b"\xFF"), Some(b"4")]);
-    let path = "/topics/t/partitions/0/records?offset=0";
-    let record = |offset: i64, value: Value| {
-        json!({"topic": "t", "key": null, "value": value, "partition": 0, "offset": offset,
-            "timestamp": 1_700_000_000_000_i64, "headers": [{"key": "h", "value": "dg=="}]})
-    };
-
-    for (accept, values) in [
-        (BINARY, [json!("eyAibiI6IDEuMTAgfQ=="), Value::Null, json!("/w=="), json!("NA==")]),
-        (JSON, [json!({"n": 1.10}), Value::Null, json!({"base64": "/w=="}), json!(4)]),
-    ] {
-        let records = Stack::check(&stack.get(path, accept).await, 200, accept);
-        let want: Vec<Value> = (0..).zip(values).map(|(offset, value)| record(offset, value)).collect();
-        assert_eq!(records, json!(want));
-    }
-    assert!(stack.get(path, JSON).await.text().contains("{ \"n\": 1.10 }"));
-    let limited = stack.get("/topics/t/partitions/0/records?offset=1&max_bytes=1", "*/*").await;
-    let records = Stack::check(&limited, 200, BINARY);
-    assert_eq!((records, positions(&limited)), (json!([record(1, Value::Null)]), ["2", "0", "4", "4"]));
 }
 
 const BINARY: &str = "application/vnd.kafka.binary.v2+json";
@@ -195,21 +168,6 @@ async fn drain_does_not_wait_for_waiting_reads() {
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     let response = waiting.await.unwrap();
     assert_eq!(Stack::check(&response, 200, BINARY), json!([]));
-}
-
-#[tokio::test]
-async fn topics_are_listed_and_described() {
-    let stack = Stack::start().await;
-    stack.mock.create_topic("a", 1, 1).unwrap();
-    let response = stack.get("/topics", "application/json").await;
-    assert_eq!(Stack::check(&response, 200, "application/json"), json!(["a", "t"]));
-    let response = stack.get("/topics/t/", "*/*").await;
-    let partition = |number: i32| {
-        json!({"partition": number, "leader": 1,
-            "replicas": [{"broker": 1, "leader": true, "in_sync": true}]})
-    };
-    let want = json!({"name": "t", "configs": {}, "partitions": [partition(0), partition(1)]});
-    assert_eq!(Stack::check(&response, 200, "application/vnd.kafka.v2+json"), want);
 }
 
 #[tokio::test]
