@@ -128,8 +128,8 @@ fn suggestion(command: Known, system: System) -> Option<String> {
 mod tests {
     use sluicegate_backend::command::{Header, LogName, ReadBounds, Record};
     use sluicegate_protocol::{
-        CmdEmpty, CmdKafkaFetch, CmdKafkaProduce, CmdKafkaSubscribe, CmdNatsFetch, CmdNatsPublish, CmdPing,
-        CmdSession, KafkaSource, ProduceRecord, PublishMessage,
+        CmdEmpty, CmdKafkaFetch, CmdKafkaMultiFetch, CmdKafkaProduce, CmdKafkaSubscribe, CmdNatsFetch,
+        CmdNatsPublish, CmdPing, CmdSession, Isolation, KafkaSource, ProduceRecord, PublishMessage,
     };
 
     use super::*;
@@ -159,6 +159,12 @@ mod tests {
         let command = Command::Fetch { log, offset: 2, bounds };
         let want = Request::Command { sequence: 8, command, encoding: Encoding::Protobuf };
         check(&request(8, Req::CmdKafkaFetch(fetch)), want);
+        let isolation = Isolation::ReadCommitted.into();
+        let fetches = CmdKafkaMultiFetch { isolation, ..Default::default() };
+        let bounds = ReadBounds { committed: true, ..ReadBounds::default() };
+        let command = Command::MultiFetch { places: Vec::new(), bounds };
+        let want = Request::Command { sequence: 8, command, encoding: Encoding::Protobuf };
+        check(&request(8, Req::CmdKafkaMultiFetch(fetches)), want);
         check(&request(9, Req::CmdEmpty(CmdEmpty {})), Request::Unknown { sequence: 9 });
         for system in [System::Kafka, System::Nats] {
             check_of(system, &request(6, Req::CmdSession(CmdSession {})), Request::Limits { sequence: 6 });

@@ -1,21 +1,25 @@
 //! Our encodings and decodings against those of `kafka-protocol`, in every version.
 
-mod epoch_end;
 mod fetch;
 mod list_offsets;
 mod metadata;
-mod sasl;
-mod topic_config;
-mod versions;
 
 use bytes::{Buf, BytesMut};
-use kafka_protocol::messages::offset_for_leader_epoch_response::EpochEndOffset;
+use kafka_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
+use kafka_protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use kafka_protocol::messages::offset_for_leader_epoch_response::{
+    EpochEndOffset, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
+};
 use kafka_protocol::messages::{self, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, HeaderVersion, decode_request_header_from_buffer};
 use proptest::prelude::*;
 
 pub(super) use self::fetch::{fetch_partition, fetch_request};
 pub(super) use self::list_offsets::list_offsets_request;
+use self::metadata::metadata_request;
+use super::sasl::SaslHandshakeAnswer;
 use super::*;
 use crate::error_code::ErrorCode;
 use crate::testing;
@@ -85,7 +89,7 @@ fn throttle_time_is_decoded_since_kip_219() {
     check(&list_offsets_request(), 3, |_, time| {
         list_offsets::response(Default::default()).with_throttle_time_ms(time)
     });
-    check(&metadata::metadata_request(), 6, |_, time| {
+    check(&metadata_request(), 6, |_, time| {
         messages::MetadataResponse::default().with_throttle_time_ms(time)
     });
 }
@@ -94,13 +98,148 @@ fn throttle_time_is_decoded_since_kip_219() {
 fn answer_for_another_partition_is_rejected() {
     let offsets = sent(&messages::ListOffsetsResponse::default(), 7);
     assert_eq!(read(&list_offsets_request(), 7, offsets), Err(WireError::Partition));
-    let other = epoch_end::response(EpochEndOffset::default().with_partition(4));
-    assert_eq!(read(&epoch_end::epoch_end_request(), 4, sent(&other, 4)), Err(WireError::Partition));
+    let other = epoch_end_response(EpochEndOffset::default().with_partition(4));
+    assert_eq!(read(&epoch_end_request(), 4, sent(&other, 4)), Err(WireError::Partition));
     for (topic, partition) in [("u", 3), ("t", 4)] {
         for version in FetchRequest::VERSIONS {
             let bytes = sent(&fetch::fetch_response(version, topic, partition), version);
             assert_eq!(read(&fetch_request(), version, bytes), Err(WireError::Partition));
         }
+    }
+}
+
+fn epoch_end_request() -> EpochEndRequest<'static> {
+    EpochEndRequest { topic: "t", partition: 3, leader_epoch: 7, epoch: 5 }
+}
+
+fn epoch_end_response(partition: EpochEndOffset) -> OffsetForLeaderEpochResponse {
+    let topic =
+        OffsetForLeaderTopicResult::default().with_topic(topic_name("t")).with_partitions(vec![partition]);
+    OffsetForLeaderEpochResponse::default().with_topics(vec![topic])
+}
+
+#[test]
+fn epoch_end_is_asked_for_and_decoded() {
+    let partition = || EpochEndOffset::default().with_partition(3);
+    for (partition, error, offset) in [
+        (partition().with_leader_epoch(4).with_end_offset(42), None, 42),
+        (partition().with_error_code(74), ErrorCode::of(74), -1),
+    ] {
+        let response = epoch_end_response(partition);
+        check(&epoch_end_request(), |_| response.clone(), |_| EpochEndAnswer { error, offset });
+    }
+    for version in EpochEndRequest::VERSIONS {
+        let request: messages::OffsetForLeaderEpochRequest = received(&epoch_end_request(), version);
+        let partition = &request.topics[0].partitions[0];
+        assert_eq!((request.replica_id.0, &request.topics[0].topic.0[..]), (-1, "t"));
+        assert_eq!((partition.partition, partition.current_leader_epoch, partition.leader_epoch), (3, 7, 5));
+    }
+}
+
+fn authenticate_request() -> SaslAuthenticateRequest {
+    SaslAuthenticateRequest { message: Bytes::from_static(b"message") }
+}
+
+#[test]
+fn mechanisms_are_decoded() {
+    let mechanisms = ["PLAIN", "OAUTHBEARER"];
+    let response = |_| {
+        messages::SaslHandshakeResponse::default()
+            .with_error_code(33)
+            .with_mechanisms(mechanisms.map(StrBytes::from_static_str).to_vec())
+    };
+    let want = |_| SaslHandshakeAnswer {
+        error: ErrorCode::of(33),
+        mechanisms: mechanisms.map(str::to_owned).to_vec(),
+    };
+    check(&SaslHandshakeRequest { mechanism: "PLAIN" }, response, want);
+}
+
+#[test]
+fn authentication_is_asked_for_and_its_result_decoded() {
+    let response = |version| {
+        messages::SaslAuthenticateResponse::default()
+            .with_error_code(58)
+            .with_error_message(Some(StrBytes::from_static_str("no")))
+            .with_auth_bytes(Bytes::from_static(b"answer"))
+            .with_session_lifetime_ms(if version >= 1 { 5_000 } else { 0 })
+    };
+    let want = |version| SaslAuthenticateAnswer {
+        error: ErrorCode::of(58),
+        message: "no".to_owned(),
+        bytes: Bytes::from_static(b"answer"),
+        lifetime: (version >= 1).then_some(Duration::from_secs(5)),
+    };
+    check(&authenticate_request(), response, want);
+    let request: messages::SaslHandshakeRequest = received(&SaslHandshakeRequest { mechanism: "PLAIN" }, 1);
+    assert_eq!(&request.mechanism[..], "PLAIN");
+    for version in SaslAuthenticateRequest::VERSIONS {
+        let request: messages::SaslAuthenticateRequest = received(&authenticate_request(), version);
+        assert_eq!(request.auth_bytes, "message");
+    }
+}
+
+fn topic_config_request() -> TopicConfigRequest<'static> {
+    TopicConfigRequest { topic: "t", name: "delete.retention.ms" }
+}
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+fn config_response(error: i16, configs: Vec<DescribeConfigsResourceResult>) -> DescribeConfigsResponse {
+    let result = DescribeConfigsResult::default()
+        .with_error_code(error)
+        .with_resource_type(2)
+        .with_resource_name(text("t"))
+        .with_configs(configs);
+    DescribeConfigsResponse::default().with_results(vec![result])
+}
+
+#[test]
+fn property_is_asked_for_and_decoded() {
+    let config = |name: &str, value: Option<&str>| {
+        let synonym = DescribeConfigsSynonym::default().with_name(text("log.cleaner")).with_source(5);
+        DescribeConfigsResourceResult::default()
+            .with_name(text(name))
+            .with_value(value.map(text))
+            .with_synonyms(vec![synonym])
+    };
+    let found = vec![config("other", None), config("delete.retention.ms", Some("86400000"))];
+    for (code, configs, value) in [(0, found, Some("86400000".to_owned())), (29, Vec::new(), None)] {
+        let response = config_response(code, configs);
+        let want = |_| TopicConfigAnswer { error: ErrorCode::of(code), value: value.clone() };
+        check(&topic_config_request(), |_| response.clone(), want);
+    }
+    for version in TopicConfigRequest::VERSIONS {
+        let request: messages::DescribeConfigsRequest = received(&topic_config_request(), version);
+        let resource = &request.resources[0];
+        assert_eq!((resource.resource_type, &resource.resource_name[..]), (2, "t"));
+        assert_eq!(resource.configuration_keys, Some(vec![text("delete.retention.ms")]));
+    }
+}
+
+#[test]
+fn broker_decodes_api_versions() {
+    for version in VersionsRequest::VERSIONS {
+        let request: messages::ApiVersionsRequest = received(&VersionsRequest, version);
+        let name = if version >= VersionsRequest::FLEXIBLE { "sluicegate" } else { "" };
+        assert_eq!(request.client_software_name.as_str(), name, "version {version}");
+    }
+}
+
+#[test]
+fn versions_are_decoded() {
+    let fetch = ApiVersion::default().with_api_key(1).with_min_version(4).with_max_version(11);
+    let response = ApiVersionsResponse::default().with_api_keys(vec![fetch]);
+    let refused = ApiVersionsResponse::default().with_error_code(35);
+    for version in VersionsRequest::VERSIONS {
+        let versions = read(&VersionsRequest, version, sent(&response, version)).expect("versions");
+        assert_eq!((versions.error, versions.pick(&fetch_request())), (None, Ok(11)));
+        assert!(versions.pick(&metadata_request()).is_err());
+        // In version 0, whichever was asked for.
+        let versions = read(&VersionsRequest, version, sent(&refused, 0)).expect("versions");
+        assert_eq!(versions.error, ErrorCode::of(35));
     }
 }
 

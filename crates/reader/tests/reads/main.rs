@@ -13,7 +13,6 @@ mod cold;
 mod crowd;
 mod failover;
 mod faults;
-mod news;
 mod outages;
 mod places;
 mod quotas;
