@@ -1,10 +1,4 @@
-//! Users, permissions and encrypted connections.
-
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
-use sluicegate_stack::certificates::Authority;
-use sluicegate_stack::folder::Folder;
+//! Users and permissions.
 
 use super::*;
 
@@ -40,31 +34,4 @@ async fn denied_request_fails_at_once() {
     let error = fetch(&nats, "S", at(1)).await.unwrap_err();
     assert_eq!(error.fault, Fault::NotAuthorized);
     assert!(!error.message.contains("STREAM"), "{}", error.message);
-}
-
-#[tokio::test]
-async fn connections_are_encrypted_if_that_is_configured() {
-    let (ours, other) = (Authority::new("ours").unwrap(), Authority::new("other").unwrap());
-    let certificate = ours.server("127.0.0.1").unwrap();
-    let folder = Folder::new("nats-tls").unwrap();
-    let cert = folder.write("cert.pem", &certificate.certificate).unwrap();
-    let key = folder.write("key.pem", &certificate.key).unwrap();
-    for handshake_first in [false, true] {
-        let tls = format!("cert_file: {cert:?}, key_file: {key:?}, handshake_first: {handshake_first}");
-        let server = Server::jetstream(&format!("tls {{ {tls} }}")).await.unwrap();
-        for (authority, is_trusted) in [(&ours, true), (&other, false)] {
-            let (nats, _shared) = nats(&server, |config| {
-                config.tls = Some(Tls { client: client(authority), handshake_first });
-                config.request_timeout = Duration::from_secs(2);
-            });
-            let is_ready = nats.ready(Duration::from_secs(2)).await.is_ok();
-            assert_eq!(is_ready, is_trusted, "handshake first: {handshake_first}");
-        }
-    }
-}
-
-fn client(authority: &Authority) -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
-    ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
 }
