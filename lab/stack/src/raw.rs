@@ -8,23 +8,19 @@
     reason = "test code: a failure is a panic"
 )]
 
-mod frame;
-mod upgrade;
-
 use std::fmt::Display;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::BytesMut;
-pub use frame::{BINARY, CLOSE, FIN, Frame, PING, PONG, TEXT, close, head, masked, request};
 use http::HeaderMap;
 use prost::Message as _;
-use sluicegate_protocol::PubSubResp;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::{PubSubReq, PubSubResp};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
-pub use upgrade::Upgrade;
 
 use crate::http::client::Response;
 
@@ -253,3 +249,101 @@ const READ: usize = 64 * 1024;
 const ENDS: [ErrorKind; 2] = [ErrorKind::ConnectionReset, ErrorKind::UnexpectedEof];
 /// Far longer than any step takes on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The request for an upgrade: a handshake, valid by default. Header values can be any bytes.
+#[derive(Clone, Debug)]
+pub struct Upgrade {
+    target: Vec<u8>,
+    headers: Vec<(String, Vec<u8>)>,
+}
+
+impl Default for Upgrade {
+    fn default() -> Self {
+        Self::to("/pubsub")
+    }
+}
+
+impl Upgrade {
+    pub fn to(target: impl Into<Vec<u8>>) -> Self {
+        let headers = [
+            ("host", "gateway.example"),
+            ("upgrade", "websocket"),
+            ("connection", "Upgrade"),
+            // RFC 6455, section 1.3, has this key and its answer.
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("sec-websocket-version", "13"),
+        ];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).to_vec();
+        Self { target: target.into(), headers }
+    }
+
+    /// Sets a header, and replaces others of its name.
+    pub fn with(self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+        self.without(name).and(name, value)
+    }
+
+    /// Adds a header, even if the name repeats.
+    pub fn and(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    pub fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(other, _)| other != name);
+        self
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut out = [b"GET ", self.target.as_slice(), b" HTTP/1.1\r\n"].concat();
+        for (name, value) in &self.headers {
+            out.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
+        }
+        out.extend_from_slice(b"\r\n");
+        out
+    }
+}
+
+/// RFC 6455, section 5.2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// FIN, reserved bits and opcode.
+    pub first: u8,
+    /// Without a mask.
+    pub payload: Vec<u8>,
+}
+
+/// A client's frame with `first` as its first byte.
+pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut out = head(first, 0x80, payload.len() as u64);
+    let mask = [0x37, 0xFA, 0x21, 0x3D];
+    out.extend_from_slice(&mask);
+    out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+    out
+}
+
+/// A client's frame with a request.
+pub fn request(sequence: i64, req: Req) -> Vec<u8> {
+    masked(BINARY, &PubSubReq { sequence, req: Some(req) }.encode_to_vec())
+}
+
+/// A frame's header up to its mask, in the shortest form that holds `len`.
+pub fn head(first: u8, mask_bit: u8, len: u64) -> Vec<u8> {
+    match len {
+        0..=125 => vec![first, mask_bit | len as u8],
+        126..=0xFFFF => [&[first, mask_bit | 126][..], &(len as u16).to_be_bytes()].concat(),
+        _ => [&[first, mask_bit | 127][..], &len.to_be_bytes()].concat(),
+    }
+}
+
+/// A close frame as the server sends it.
+pub fn close(code: u16, reason: &str) -> Frame {
+    Frame { first: CLOSE, payload: [&code.to_be_bytes(), reason.as_bytes()].concat() }
+}
+
+pub const TEXT: u8 = 0x81;
+pub const BINARY: u8 = 0x82;
+pub const CLOSE: u8 = 0x88;
+pub const PING: u8 = 0x89;
+pub const PONG: u8 = 0x8A;
+/// The FIN bit: a frame without it is not the last of its message.
+pub const FIN: u8 = 0x80;

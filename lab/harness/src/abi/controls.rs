@@ -3,11 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::faults::When;
 use super::host_call::{HostCall, Status};
 use super::log::LogLine;
 use super::module::Instance;
-use super::system::{Host, System};
+use super::system::{Host, System, When};
 
 /// The log and the memory of a running module, and the faults of its host.
 pub struct Controls(Rc<RefCell<dyn Controlled>>);
