@@ -5,19 +5,41 @@
 
 mod committed;
 mod differential;
-mod large;
 mod shared_log;
 
 use std::fs;
 
 use bytes::Bytes;
 use sluicegate_protocol::{Header, KafkaMessage};
-use sluicegate_stack::kafka::{Kafka, Record};
+use sluicegate_stack::kafka::{Codec, Kafka, Record, Write};
+use sluicegate_stack::random::Random;
+use sluicegate_stack::socket::Socket;
 use sluicegate_stack::stack::{Lent, Stack};
 use sluicegate_stack::tools;
 use sluicegate_stack::way::Way;
+use sluicegate_tests::in_ways;
 
 use crate::pool::{Config, standard};
+
+in_ways! {
+    [tunnel relay direct nginx]
+    values_of_megabytes_arrive_whole
+}
+
+async fn values_of_megabytes_arrive_whole(way: Way) {
+    let (kafka, stack) = shared(way).await;
+    let mut socket = Socket::open(&stack).await;
+    let topic = kafka.topic("large", 1, &[FOREVER, ("max.message.bytes", "8388608")]).await.unwrap();
+    let large = |(seed, len): (u64, usize)| Record {
+        key: Some(Random::new(seed).bytes(len / 4)),
+        timestamp: Some(START),
+        ..Record::of(Random::new(seed + 100).bytes(len))
+    };
+    let records: Vec<Record> = (1..).zip([65_500, 65_536, 262_144, 4 << 20]).map(large).collect();
+    let how = Write { codec: Codec::Zstd, ..Write::default() };
+    let offsets = kafka.produce(&topic, 0, &records, how).await.unwrap();
+    assert_same(&socket.walk(&topic, 0, 0).await, &messages(&offsets, &records), "a walk");
+}
 
 /// The Kafka of all tests, and the stack of all tests of a way in.
 async fn shared(way: Way) -> (&'static Kafka, Lent<&'static Stack>) {

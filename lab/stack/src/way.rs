@@ -29,14 +29,6 @@ impl Way {
         }
     }
 
-    /// Whether the filter drives the session.
-    pub fn filter_runs_sessions(self) -> bool {
-        match self {
-            Self::Tunnel => true,
-            Self::Relay | Self::Nginx | Self::Apisix | Self::Direct => false,
-        }
-    }
-
     /// Its name, for folders and messages.
     pub fn name(self) -> &'static str {
         match self {

@@ -8,7 +8,7 @@ use sluicegate_stack::kafka::secured::{OUTSIDER, READER, Secured, listener, pass
 use sluicegate_stack::secrets::{secret, shown_in};
 
 use crate::secured::gateway::{carrying, cause, open};
-use crate::secured::records::log;
+use crate::secured::log;
 
 const TOPIC_AUTHORIZATION_FAILED: i32 = 29;
 

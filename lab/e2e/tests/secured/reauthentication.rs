@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::secured::gateway::{open, with};
-use crate::secured::records::log;
+use crate::secured::log;
 use crate::secured::section::Section;
 
 #[tokio::test]

@@ -43,8 +43,6 @@ pub mod listener {
     pub const UNSECURED: &str = "UNSECURED";
     /// OAUTHBEARER with TLS, for tokens of [`super::Secured::signer`]. A session ends with its token.
     pub const OIDC: &str = "OIDC";
-    /// TLS with a certificate that has expired.
-    pub const EXPIRED: &str = "EXPIRED";
     /// TLS with a certificate for another host.
     pub const MISNAMED: &str = "MISNAMED";
     /// TLS with a certificate that another authority signed.
@@ -68,7 +66,6 @@ impl Secured {
         folder.write("keys.json", &signer.key_set())?;
         for (name, Certificate { certificate, key }) in [
             ("good", authority.server(HOST)?),
-            ("expired", authority.expired_server(HOST)?),
             ("misnamed", authority.server("kafka.example")?),
             ("foreign", other.server(HOST)?),
         ] {
@@ -111,8 +108,6 @@ ssl.keystore.location={folder_of}/good.pem
 ssl.truststore.type=PEM
 ssl.truststore.location={folder_of}/authority.pem
 listener.name.mtls.ssl.client.auth=required
-listener.name.expired.ssl.keystore.type=PEM
-listener.name.expired.ssl.keystore.location={folder_of}/expired.pem
 listener.name.misnamed.ssl.keystore.type=PEM
 listener.name.misnamed.ssl.keystore.location={folder_of}/misnamed.pem
 listener.name.foreign.ssl.keystore.type=PEM
@@ -182,7 +177,7 @@ pub const OUTSIDER: &str = "outsider";
 /// The lifetime of a session at [`listener::SHORT`].
 pub const SESSION: Duration = Duration::from_secs(5);
 
-const LISTENERS: [(&str, &str); 10] = [
+const LISTENERS: [(&str, &str); 9] = [
     (listener::SSL, "SSL"),
     (listener::MTLS, "SSL"),
     (listener::SASL, "SASL_PLAINTEXT"),
@@ -190,7 +185,6 @@ const LISTENERS: [(&str, &str); 10] = [
     (listener::SHORT, "SASL_PLAINTEXT"),
     (listener::UNSECURED, "SASL_PLAINTEXT"),
     (listener::OIDC, "SASL_SSL"),
-    (listener::EXPIRED, "SSL"),
     (listener::MISNAMED, "SSL"),
     (listener::FOREIGN, "SSL"),
 ];
