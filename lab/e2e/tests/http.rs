@@ -2,7 +2,7 @@
 //! emulated host.
 //!
 //! 1. [`answers`]: checks of answers; [`openapi`]: sends requests, and compares each answer with the documented API
-//! 2. [`routes`], [`produce`], [`rest`], [`events`], [`sizes`]: each gateway carries requests and answers
+//! 2. [`routes`], [`produce`], [`rest`], [`events`]: each gateway carries requests and answers
 //! 3. the rest: what only a real Envoy, Kafka or NATS does
 
 pub(crate) mod answers;
@@ -17,5 +17,3 @@ mod neighbours;
 mod produce;
 mod rest;
 mod routes;
-mod sizes;
-mod streams;

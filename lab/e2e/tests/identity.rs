@@ -1,7 +1,7 @@
 //! Rights of people: real Envoy with its own filters for authentication, real bridge, real Kafka.
 //!
 //! 1. [`stacks`]: a gateway that verifies tokens, and people who have some
-//! 2. [`people`]: each sees and writes only what is theirs, through every way in; [`rows`]: tenants who share a stream
+//! 2. [`people`]: each sees and writes only what is theirs, through every way in
 //! 3. [`quotas`]: how much one person can have and do
 //! 4. [`strangers`]: clients without an identity, or with a forged one
 //! 5. [`certificates`], [`authorizer`]: people whom the gateway knows by other means than a token
@@ -20,7 +20,6 @@ mod people;
 mod quotas;
 mod renewing;
 mod revoking;
-mod rows;
 mod stacks;
 mod strangers;
 mod tokens;

@@ -6,5 +6,4 @@ pub(crate) mod subscriber;
 
 mod checker;
 mod delivery;
-mod reload;
 mod unclean;

@@ -17,7 +17,7 @@ use sluicegate_stack::{apisix, envoy, nginx};
 use tokio::sync::{self, MutexGuard, OnceCell};
 
 pub(crate) use self::standard::{
-    ANY, HOME, NATS_REST, NATS_SESSION, ORIGINS, PUBLISH, RED_REST, REST, routed, standard,
+    ANY, HOME, NATS_REST, NATS_SESSION, ORIGINS, RED_REST, REST, routed, standard,
 };
 
 /// The configuration of gateway and bridge.
@@ -57,11 +57,6 @@ impl Config {
             concurrency: 2,
             knows_secret: matches!(way, Way::Relay | Way::Nginx | Way::Apisix),
         }
-    }
-
-    /// The same in front of NATS.
-    pub(crate) fn on_nats(way: impl Into<Way>, server: &Nats) -> Self {
-        Self { default_cluster: nats(server), ..Self::on(way, "") }
     }
 
     /// TOML above the bridge's clusters: keys, then tables.

@@ -10,7 +10,6 @@ mod configuration;
 mod grpc;
 mod json;
 mod paths;
-mod pressure;
 mod ways;
 
 use bytes::Bytes;

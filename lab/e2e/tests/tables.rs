@@ -2,7 +2,6 @@
 
 mod cli;
 mod http;
-mod nats;
 mod snapshots;
 
 use sluicegate_stack::kafka::{Kafka, Record, Write};

@@ -3,7 +3,6 @@
 //! [`sluicegate_stack::socket`] is the client. [`told`] writes, and knows what it was told.
 
 mod cli;
-mod ends;
 mod order;
 mod outage;
 mod records;

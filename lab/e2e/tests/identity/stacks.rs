@@ -52,11 +52,6 @@ pub(crate) fn by_bridge() -> Value {
 /// A gateway with `/pubsub` and `/kafka`, whose routes have these keys, and the same below `/unverified`, where Envoy
 /// verifies no token.
 pub(crate) async fn config(way: Way, keys: &Value, tables: &str) -> Config {
-    with_routes(Config::new(way).await, way, keys, tables)
-}
-
-/// The same with these routes in front of any cluster.
-pub(crate) fn with_routes(config: Config, way: Way, keys: &Value, tables: &str) -> Config {
     let route = |(path, kind): (&str, &str)| {
         let mut route = json!({"path": path, "type": kind});
         route.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
@@ -64,7 +59,8 @@ pub(crate) fn with_routes(config: Config, way: Way, keys: &Value, tables: &str) 
     };
     let all =
         [("/pubsub", "pubsub"), ("/kafka", "rest"), ("/unverified", "pubsub"), ("/unverified-kafka", "rest")];
-    let config = config.with_secret().settings(tables).settings("[write]\nclusters = [\"default\"]");
+    let config =
+        Config::new(way).await.with_secret().settings(tables).settings("[write]\nclusters = [\"default\"]");
     let config = config.routes(all.map(route));
     match way.is_envoy() && keys["identity"]["from"] == "jwt_authn" {
         true => config.edit(verifying(ISSUER, &SIGNER.key_set(), &["/pubsub", "/kafka"])),

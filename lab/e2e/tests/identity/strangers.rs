@@ -5,19 +5,15 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sluicegate_client::Client;
 use sluicegate_stack::http::client::{Request, ask};
-use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_ways;
 
-use crate::identity::stacks::{
-    BELIEVED, by_gateway, config, http, offsets, session, status, token, topics_of_people,
-};
+use crate::identity::stacks::{BELIEVED, by_gateway, config, http, session, status, token};
 
 in_ways! {
     [tunnel relay]
     client_without_an_identity_is_told_to_log_in
     headers_of_clients_are_no_identity
-    anonymous_clients_have_no_claims
     identity_needs_a_bridge_that_believes_gateways
 }
 
@@ -67,23 +63,6 @@ async fn headers_of_clients_are_no_identity(way: Way) {
     let good = token("alice", &json!({}), 600);
     assert_eq!(http(&stack, Some(&good), Request::get("/unverified-kafka/topics")).await.status, 401);
     assert_eq!(http(&stack, Some(&good), Request::get("/kafka/topics")).await.status, 200);
-}
-
-async fn anonymous_clients_have_no_claims(way: Way) {
-    let shared = topics_of_people(Kafka::shared().await.unwrap(), "anonymous").await;
-    let own = format!("{shared}.alice");
-    let mut identity = by_gateway();
-    identity["anonymous"] = true.into();
-    let keys = json!({"identity": identity, "topics": [shared, format!("{shared}.${{sub}}")]});
-    let stack = config(way, &keys, BELIEVED).await.own().await;
-    let alice = token("alice", &json!({}), 600);
-    for (token, topic, want) in
-        [(None, &shared, 200), (None, &own, 403), (Some(&*alice), &shared, 200), (Some(&alice), &own, 200)]
-    {
-        assert_eq!(http(&stack, token, offsets(topic)).await.status, want, "{token:?} {topic}");
-    }
-    let client = session(&stack, None).await.unwrap();
-    assert!(client.fetch(&shared, 0, 0).await.is_ok() && client.fetch(&own, 0, 0).await.is_err());
 }
 
 async fn identity_needs_a_bridge_that_believes_gateways(way: Way) {

@@ -6,8 +6,8 @@ use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdKafkaSubscribe, CmdUnsubscribe, ErrorResp, KafkaDeliveryResp, KafkaMessage, KafkaSource,
-    KafkaSubscribedResp, kafka_source,
+    CmdKafkaSubscribe, CmdUnsubscribe, KafkaDeliveryResp, KafkaMessage, KafkaSource, KafkaSubscribedResp,
+    kafka_source,
 };
 use sluicegate_stack::kafka::{Kafka, Record, Write};
 use sluicegate_stack::socket::Socket;
@@ -34,7 +34,6 @@ pub(crate) enum Told {
     /// Messages, which the subscriber has.
     Delivery,
     Event(Event),
-    Ended(ErrorResp),
 }
 
 impl Subscriber {
@@ -86,7 +85,6 @@ impl Subscriber {
                 }
                 Told::Event(event)
             }
-            Resp::ErrorResp(error) => Told::Ended(error),
             other => panic!("{other:?} of a subscription"),
         }
     }

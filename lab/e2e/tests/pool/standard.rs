@@ -58,7 +58,6 @@ fn plain(home: &str) -> Vec<Value> {
         json!({"path": NATS_REST, "type": "rest", "write": true, "cluster": "nats", "tables": ["*"]}),
         json!({"path": "/nats-readonly/", "type": "rest", "cluster": "nats"}),
         json!({"path": "/nats-web", "type": "rest", "cluster": "nats", "origins": ORIGINS}),
-        json!({"path": PUBLISH, "type": "produce", "cluster": "nats", "headerprefix": "x-nats-", "overrides": all}),
     ]
 }
 
@@ -76,8 +75,6 @@ pub(crate) const REST: &str = "/kafka";
 pub(crate) const NATS_REST: &str = "/nats";
 /// Sessions on NATS, which can write.
 pub(crate) const NATS_SESSION: &str = "/nats-pubsub";
-/// The route on which request headers name stream and subject: `x-nats-topic` and `x-nats-key`.
-pub(crate) const PUBLISH: &str = "/publish";
 /// The route that shows the rows of a tenant: those with the header `tenant: red`.
 pub(crate) const RED_REST: &str = "/red-kafka";
 /// Origins of pages that can use `/web` and `/nats-web`.

@@ -11,7 +11,7 @@ use sluicegate_stack::way::Way;
 use sluicegate_tests::in_ways;
 
 use crate::pool::{Config, standard};
-use crate::tables::{record, write};
+use crate::tables::write;
 
 in_ways! {
     [tunnel relay]
@@ -120,20 +120,4 @@ async fn only_listed_topics_have_tables() {
     let (reason, message) = fails(&mut open(&stack, topic).await).await;
     assert_eq!(reason, Reason::Denied, "{message}");
     assert!(message.contains("this route has no table of topic"), "{message}");
-}
-
-#[tokio::test]
-async fn table_without_room_is_an_error_that_says_what_to_do() {
-    let kafka = Kafka::shared().await.unwrap();
-    let config = Config::new(Way::Tunnel).await.settings("read.table_bytes = 100000");
-    let stack = config.writing(&["default"]).shared().await;
-    let topic = &kafka.topic("large", 1, &[]).await.unwrap();
-    let large = "x".repeat(100);
-    let records: Vec<Record> = (0..2000).map(|key| record(&key.to_string(), Some(&large))).collect();
-    write(kafka, topic, &records).await;
-    for _ in 0..2 {
-        let (reason, message) = fails(&mut open(&stack, topic).await).await;
-        assert_eq!(reason, Reason::Transient, "{message}");
-        assert!(message.contains("read.table_bytes"), "{message}");
-    }
 }
