@@ -3,7 +3,6 @@
 //!
 //! [`sluicegate_stack::socket`] is the client. What it reads is compared with what was written or what librdkafka reads.
 
-mod committed;
 mod differential;
 mod shared_log;
 

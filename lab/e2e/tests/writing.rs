@@ -3,10 +3,8 @@
 //! [`sluicegate_stack::socket`] is the client. [`told`] writes, and knows what it was told.
 
 mod cli;
-mod order;
 mod outage;
 mod records;
-mod rejected;
 pub(crate) mod told;
 
 use std::time::Duration;

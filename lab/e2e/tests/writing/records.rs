@@ -1,11 +1,15 @@
-//! `cmd_kafka_produce`: records are written as sent, each independent of the others.
+//! `cmd_kafka_produce`: records are written as sent and in order, each independent of the others.
 
+use std::collections::BTreeMap;
+
+use futures_util::future::{Either, select};
 use sluicegate_protocol::{Header, KafkaMessage, ProduceRecord};
 use sluicegate_stack::kafka::Kafka;
-use sluicegate_stack::socket::Socket;
+use sluicegate_stack::socket::{Socket, produce, results};
 use sluicegate_stack::way::Way;
 
 use crate::pool::{Config, standard};
+use crate::writing::told::numbers;
 use crate::writing::{error, offset, record};
 
 const START: i64 = 1_700_000_000_000;
@@ -132,4 +136,101 @@ fn read(kafka: &Kafka, topic: &str, partition: i32) -> Vec<ProduceRecord> {
         timestamp: Some(message.timestamp),
     };
     messages.into_iter().map(record).collect()
+}
+
+/// 6 MB in all: more than the windows on the way hold.
+#[tokio::test]
+async fn commands_keep_their_order_in_every_partition() {
+    const PARTITIONS: i32 = 4;
+    const COMMANDS: u64 = 400;
+    const RECORDS: u64 = 10;
+    let (kafka, stack) = standard(Way::Tunnel).await;
+    let topic = &kafka.topic("order", PARTITIONS, &[]).await.unwrap();
+    let mut socket = Socket::open(&stack).await;
+    // A topic in between that takes its time to be missed.
+    let missing =
+        |command: u64| (command % 50 == 7).then(|| record(&format!("missing-order-{command}"), "x"));
+    let mut open = BTreeMap::new();
+    for command in 0..COMMANDS {
+        let one = |at: u64| {
+            let number = command * RECORDS + at;
+            let partition = (!number.is_multiple_of(3)).then(|| i32::try_from(number).unwrap() % PARTITIONS);
+            // Without a partition a key chooses it, the same one each time.
+            ProduceRecord {
+                key: Some("key".into()),
+                partition,
+                ..record(topic, format!("{number} {}", "x".repeat(1500)))
+            }
+        };
+        let records: Vec<_> = missing(command).into_iter().chain((0..RECORDS).map(one)).collect();
+        open.insert(socket.send(produce(records)).await, command);
+    }
+    while !open.is_empty() {
+        let (sequence, resp) = socket.receive().await;
+        let command = open.remove(&sequence).expect("an open sequence");
+        let produced = results(resp).unwrap();
+        let written = produced.iter().skip(missing(command).iter().len());
+        assert_eq!(written.inspect(|one| _ = offset(one)).count() as u64, RECORDS);
+    }
+    let mut all = Vec::new();
+    for partition in 0..PARTITIONS {
+        let numbers = numbers(kafka, topic, partition);
+        assert!(numbers.is_sorted_by(|a, b| a < b), "partition {partition}: {numbers:?}");
+        all.extend(numbers);
+    }
+    all.sort_unstable();
+    assert_eq!(all, (0..COMMANDS * RECORDS).collect::<Vec<_>>());
+}
+
+/// An attacker without pause makes few writes of a bystander fail, even if both come from one address.
+async fn bystander_writes_beside(property: (&str, &str), bad: impl Fn(&str) -> ProduceRecord, code: i32) {
+    const WRITES: usize = 100;
+    const IN_FLIGHT: usize = 8;
+    let kafka = Kafka::shared().await.unwrap();
+    let stack = Config::new(Way::Tunnel).await.writing(&["default"]).alone().await;
+    let topic = kafka.topic("rejected", 1, &[property]).await.unwrap();
+    let (mut attacker, mut bystander) = (Socket::open(&stack).await, Socket::open(&stack).await);
+    let attack = async {
+        for _ in 0..IN_FLIGHT {
+            attacker.send(produce(vec![bad(&topic)])).await;
+        }
+        loop {
+            attacker.receive().await;
+            attacker.send(produce(vec![bad(&topic)])).await;
+        }
+    };
+    let writes = async {
+        let mut failed = 0_usize;
+        for number in 0..WRITES {
+            let good =
+                || vec![ProduceRecord { key: Some("key".into()), ..record(&topic, format!("{number}")) }];
+            let first = bystander.produce(good()).await.unwrap();
+            if first[0].error.is_none() {
+                continue;
+            }
+            let rejected = error(&first[0]);
+            // 87, too, is the code of a good record in a batch with a bad one.
+            assert!([code, 87].contains(&rejected.code) && rejected.retriable, "{rejected:?}");
+            failed += 1;
+            let again = bystander.produce(good()).await.unwrap();
+            assert_eq!(again[0].error, None, "after {failed} failures");
+        }
+        failed
+    };
+    let failed = match select(Box::pin(attack), Box::pin(writes)).await {
+        Either::Left(((), _)) => panic!("an endless attack ended"),
+        Either::Right((failed, _)) => failed,
+    };
+    assert!(failed <= 2, "{failed} of {WRITES} failed");
+}
+
+#[tokio::test]
+async fn records_without_a_key_do_not_fail_those_of_others() {
+    bystander_writes_beside(("cleanup.policy", "compact"), |topic| record(topic, "x"), 87).await;
+}
+
+#[tokio::test]
+async fn bad_timestamps_do_not_fail_records_of_others() {
+    let far = |topic: &str| ProduceRecord { timestamp: Some(8_204_889_600_000), ..record(topic, "x") };
+    bystander_writes_beside(("cleanup.policy", "delete"), far, 32).await;
 }
