@@ -69,6 +69,7 @@ impl Cluster {
         let Tables { limits, tables, .. } = &self.tables;
         let (mut tables, holder) = (tables.lock(), self.holder(source));
         let is_current = |table: &&Arc<LogTable>| !table.is_past() && table.is_of(topic_id);
+        let user = (!matches!(slice, Some(Slice::Key(_)))).then_some(source);
         let mut permit = None;
         if let Some(slice) = slice
             && tables.get(&key).is_some_and(|table| table.has_no_room())
@@ -82,12 +83,12 @@ impl Cluster {
         }
         if let Some(known) = tables.get(&key).filter(is_current) {
             known.doubt(epoch);
-            return (UsedTable::new(known, source), epoch);
+            return (UsedTable::new(known, user), epoch);
         }
         tables.retain(|_, table| !table.is_past());
         let part = (key.2.clone(), permit);
         let table = LogTable::new(limits, (holder, &key.0), part, topic_id, self.system.first_entry);
-        let used = UsedTable::new(&table, source);
+        let used = UsedTable::new(&table, user);
         let earlier = tables.insert(key.clone(), Arc::clone(&table));
         drop(tables);
         if let Some(earlier) = earlier {

@@ -403,6 +403,12 @@ async fn tenant_that_fills_a_topic_takes_no_table_from_others() {
     let mut holder = Holder::new(all.subscribe(command()).await.unwrap());
     holder.settle().await;
     assert_eq!(holder.held.len(), 81 + 1);
+    // Nor does a look-up in another topic end the table that is in use.
+    cluster.bound_tables(200_000);
+    assert!(all.look_up("another", b"mine:a").await.unwrap().is_some());
+    logs.change(|state| state.forgotten = 0);
+    Holder::new(all.subscribe(command()).await.unwrap()).settle().await;
+    logs.change(|state| assert_eq!(state.forgotten, 0, "the table is there"));
 }
 
 #[tokio::test(start_paused = true)]

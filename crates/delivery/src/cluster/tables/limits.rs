@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 /// The limits of the tables of all clusters. Clones share them.
 ///
-/// When their memory is full, a table goes that nobody uses, before those that clients use. Of these, it is one of the
+/// When their memory is full, a table goes that nobody uses, or that single keys are looked up in, before those that clients
+/// use. Of these, it is one of the
 /// cluster that keeps most without the topic, and there of the client that does so: a client with one topic loses it to
 /// none that asks for many. A table is kept by each client that uses it, and goes as one of the client that keeps least; if
 /// nobody uses it, it is kept by the client that asked for it first. While logs are read into new tables, the clients that
@@ -149,10 +150,11 @@ impl Share {
         });
     }
 
-    /// One use that a client began is over.
-    pub(super) fn end_use(&self, client: ClientKey) {
+    /// One use that a client began, or a look into the table, is over.
+    pub(super) fn end_use(&self, client: Option<ClientKey>) {
         self.limits.memory.lock().change(self.number, |kept| {
             kept.used = Instant::now();
+            let Some(client) = client else { return };
             let Some(uses) = kept.users.get_mut(&client.site()) else { return };
             *uses = uses.saturating_sub(1);
             if *uses == 0 {
@@ -419,12 +421,12 @@ mod tests {
         for user in [2, 1, 1] {
             a.begin_use(client(user));
         }
-        a.end_use(client(1));
+        a.end_use(Some(client(1)));
         attacker[2].1.set(400);
         assert_eq!(is_dropped(), [false, false, true]);
         assert!(a.may_have(300) && !a.may_have(301));
         for user in [1, 2] {
-            a.end_use(client(user));
+            a.end_use(Some(client(user)));
         }
         assert!(a.may_have(800) && !a.may_have(801));
         attacker[1].1.set(501);

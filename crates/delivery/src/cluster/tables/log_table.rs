@@ -218,12 +218,13 @@ impl LogTable {
 /// A table that a client uses. A drop ends the use.
 pub(crate) struct UsedTable {
     table: Arc<LogTable>,
-    client: ClientKey,
+    client: Option<ClientKey>,
 }
 
 impl UsedTable {
-    pub(super) fn new(table: &Arc<LogTable>, client: ClientKey) -> Self {
-        table.share.begin_use(client);
+    /// The table as a client uses it. None: it is looked into, and the log is there for that, too.
+    pub(super) fn new(table: &Arc<LogTable>, client: Option<ClientKey>) -> Self {
+        client.into_iter().for_each(|client| table.share.begin_use(client));
         Self { table: Arc::clone(table), client }
     }
 }
