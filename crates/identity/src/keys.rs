@@ -4,7 +4,7 @@ mod public_key;
 
 use std::fmt;
 
-use jsonwebtoken::jwk::{Jwk, KeyOperations, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 use thiserror::Error;
@@ -26,7 +26,7 @@ struct Key {
     key: DecodingKey,
 }
 
-/// A key that is weak or absurd.
+/// A key that is malformed, weak or absurd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedKey {
     id: Option<String>,
@@ -57,8 +57,8 @@ pub enum KeysError {
 }
 
 impl Keys {
-    /// Parses a JWK Set. Keys of unknown kinds, for other uses, and secrets are left out. Weak and absurd ones are
-    /// [`refused`](Self::refused).
+    /// Parses a JWK Set. Keys of unknown kinds, for other uses, and secrets are left out. Malformed, weak and
+    /// absurd ones are [`refused`](Self::refused).
     ///
     /// # Errors
     /// It has none that is left.
@@ -85,7 +85,7 @@ impl Keys {
         }
     }
 
-    /// The keys of the set that are weak or absurd.
+    /// The keys of the set that are malformed, weak or absurd.
     pub fn refused(&self) -> &[RefusedKey] {
         &self.refused
     }
@@ -137,7 +137,14 @@ impl fmt::Debug for Keys {
 impl Key {
     /// None: of a kind that this version does not know, or for another use.
     fn parse(value: &Value) -> Result<Option<Self>, RefusedKey> {
-        let Ok(jwk) = serde_json::from_value::<Jwk>(value.clone()) else { return Ok(None) };
+        let parsed = serde_json::from_value::<Jwk>(value.clone());
+        let Some(jwk) = parsed.ok().filter(|jwk| !matches!(jwk.algorithm, AlgorithmParameters::Other(_)))
+        else {
+            let id = value.get("kid").and_then(Value::as_str).map(str::to_owned);
+            let malformed =
+                || RefusedKey { id, problem: "a member is missing, or of the wrong type".to_owned() };
+            return if is_known(value) { Err(malformed()) } else { Ok(None) };
+        };
         let verifies = match &jwk.common.key_operations {
             Some(operations) => operations.contains(&KeyOperations::Verify),
             None => matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature)),
@@ -166,6 +173,15 @@ impl fmt::Display for RefusedKey {
             None => write!(f, "key without an id: {problem}"),
         }
     }
+}
+
+/// Whether a key is of a kind that verifies signatures here, as far as it says.
+fn is_known(key: &Value) -> bool {
+    let is_among = |member, known: &[&str]| {
+        key.get(member).and_then(Value::as_str).is_none_or(|value| known.contains(&value))
+    };
+    is_among("kty", &["RSA"])
+        || is_among("kty", &["EC", "OKP"]) && is_among("crv", &["P-256", "P-384", "Ed25519"])
 }
 
 fn listed(keys: &[RefusedKey]) -> String {

@@ -156,10 +156,18 @@ mod tests {
     }
 
     #[test]
-    fn weak_and_absurd_keys_are_refused_by_their_ids() {
+    fn malformed_weak_and_absurd_keys_are_refused_by_their_ids() {
         let exponent: &[u8] = &[1, 0, 1];
         let (bits, number) = ("bits: expected 2048 to 8192", "an odd number from 3 to 8589934591");
         let zeros = "with zeros before it";
+        let malformed = "a member is missing, or of the wrong type";
+        let good = ed25519(&[9; 32]);
+        assert!(parse(&good).is_ok());
+        let with = |member: &str, value: Value| {
+            let mut key = good.clone();
+            key[member] = value;
+            key
+        };
         for (key, problem) in [
             (rsa(exponent, exponent), "a modulus of 17 bits: expected 2048 to 8192"),
             (rsa(&modulus(1024), exponent), bits),
@@ -185,6 +193,16 @@ mod tests {
             (ed25519(&[0; 32]), "a point of small order"),
             (ed25519(&[&[0xEC][..], &[0xFF; 31]].concat()), "a point of small order"),
             (json!({"kty": "RSA", "kid": "k\n", "n": "AQ==", "e": "AQAB"}), "in base64url"),
+            (json!({"kty": "RSA", "kid": "k\n", "n": 65537, "e": 1}), malformed),
+            (json!({"kty": "EC", "kid": "k\n", "crv": "P-256", "x": "AAAA"}), malformed),
+            (json!({"kid": "k\n"}), malformed),
+            (with("x", Value::Null), malformed),
+            (with("crv", json!(["Ed25519"])), malformed),
+            (with("kty", json!(1)), malformed),
+            (with("use", json!(1)), malformed),
+            (with("key_ops", json!("verify")), malformed),
+            (with("alg", json!(["EdDSA"])), malformed),
+            (with("x5c", json!("AAAA")), malformed),
         ] {
             let Err(KeysError::Refused(refused)) = parse(&key) else { panic!("{key} is accepted") };
             let [refused] = &refused[..] else { panic!("{refused:?}") };
@@ -199,6 +217,8 @@ mod tests {
             curve("P-521", &[1; 66], &[1; 66]),
             curve("Ed25519", &[1; 32], &[1; 32]),
             json!({"kty": "OKP", "crv": "X25519", "x": BASE64.encode([9; 32])}),
+            json!({"kty": "EC", "crv": "secp256k1", "x": 1, "y": 1}),
+            json!({"kty": "AKP", "alg": "ML-DSA-44"}),
             json!({"kty": "oct", "k": "c2VjcmV0"}),
         ] {
             assert_eq!(parse(&key).err(), Some(KeysError::NoKeys { count: 1 }), "{key}");
