@@ -12,6 +12,7 @@ use sluicegate_delivery::grant::Person;
 use sluicegate_identity::{Identified, MAX_ENTRIES, Revocation, RevocationList, Revocations};
 use sluicegate_telemetry::metrics::RevocationMetrics;
 use sluicegate_telemetry::rate_limit::RateLimit;
+use sluicegate_telemetry::shown;
 use tokio::sync::watch;
 
 pub(crate) use self::topic::follow;
@@ -170,12 +171,12 @@ impl People {
     }
 }
 
+/// Whether an entry has the person's names, or their forms in lists and in the audit log.
 fn has(revoked: &Revocations, person: &Person) -> bool {
-    revoked.has(Identified {
-        issuer: person.issuer.as_deref(),
-        subject: person.subject.as_deref(),
-        token_id: person.token_id.as_deref(),
-        issued_at: person.issued_at,
+    let names = [&person.issuer, &person.subject, &person.token_id].map(Option::as_deref);
+    let shown = names.map(|name| name.map(shown::name));
+    [names, shown.each_ref().map(Option::as_deref)].into_iter().any(|[issuer, subject, token_id]| {
+        revoked.has(Identified { issuer, subject, token_id, issued_at: person.issued_at })
     })
 }
 
@@ -219,6 +220,23 @@ mod tests {
         revoked.put(b"k", None);
         revoked.list(&list(&[], 0));
         assert_eq!(["alice", "bob"].map(|name| revoked.serve(&person(name))), [Ok(()), Ok(())]);
+    }
+
+    #[test]
+    fn long_names_are_revoked_as_lists_show_them() {
+        let long = ["a", "b"].map(|end| "x".repeat(5000) + end);
+        let shown = shown::name(&long[0]);
+        for names in
+            [format!(r#""jti":"{shown}""#), format!(r#""iss":"{shown}","sub":"{shown}","issued_until":5"#)]
+        {
+            let revoked = revoked(false);
+            revoked.list(&list(&[entry(&format!(r#"{{{names},"until":9999999999}}"#))], 0));
+            let served = long.each_ref().map(|name| {
+                let name = Some(name.clone());
+                revoked.serve(&Arc::new(Person::new(name.clone(), name.clone(), name, Some(5))))
+            });
+            assert_eq!(served, [Err(NotServed::Revoked), Ok(())], "{names}");
+        }
     }
 
     #[test]

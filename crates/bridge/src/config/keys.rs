@@ -188,7 +188,7 @@ keys! {
         "up to 32 MiB";
     REVOCATION_TOPIC: Other = "revocation.topic", other("string", "none"),
         "A topic with revoked identities, which no client can use",
-        "up to 100 MiB";
+        "up to 125 MiB";
     REVOCATION_CLUSTER: Other = "revocation.cluster", other("string", "`default`"),
         "The topic's cluster, a `clusters.NAME` of Kafka",
         "";

@@ -12,6 +12,7 @@ use sluicegate_delivery::quota::Account;
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::metadata;
 use sluicegate_rights::{Policy, Rights};
+use sluicegate_telemetry::shown;
 use tokio::time::Instant;
 
 use super::identity::{Believed, Identity};
@@ -49,19 +50,16 @@ impl Admission {
     /// The account that quotas count a person's use to; None: nobody in particular, whom shares by source bound.
     fn account(&self, headers: &HeaderMap, route: Option<&[u8]>) -> Option<Account> {
         let (policy, claims) = (self.policy.as_ref()?, &self.identity.as_ref()?.claims);
-        let cut = |text: &str| text.get(..text.floor_char_boundary(MAX_ACCOUNT_BYTES)).map(str::to_owned);
+        let named = |name: &str| shown::name(name).into_owned();
         Some(Account {
             cluster: cluster_hash(headers),
-            route: route.map(|route| route.get(..MAX_ACCOUNT_BYTES).unwrap_or(route).to_owned()),
+            route: route.map(|route| named(&String::from_utf8_lossy(route))),
             quota: policy.quota,
-            issuer: claims.issuer().and_then(cut),
-            subject: claims.subject().and_then(cut),
+            issuer: claims.issuer().map(named),
+            subject: claims.subject().map(named),
         })
     }
 }
-
-/// The longest part of a name that tells accounts apart. OpenID Connect's subjects have at most 255 bytes.
-const MAX_ACCOUNT_BYTES: usize = 512;
 
 impl Endpoint {
     /// Checks that a gateway sent the request, and that this version knows each of its headers. `requester` becomes the
@@ -220,6 +218,8 @@ mod tests {
         assert!(one == account(a, "/r", r#"{"iss":"i","sub":"alice","jti":"2"}"#));
         for other in [
             account(a, "/r", r#"{"iss":"i","sub":"bob"}"#),
+        let long = |end: char| account(a, "/r", &format!(r#"{{"sub":"{}{end}"}}"#, "x".repeat(5000)));
+        assert!(long('a') == long('a') && long('a') != long('b'));
             account(a, "/r", r#"{"iss":"j","sub":"alice"}"#),
             account(a, "/s", alice),
             account((metadata::CLUSTER, "b"), "/r", alice),

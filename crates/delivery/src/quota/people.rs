@@ -39,7 +39,7 @@ pub struct Account {
     /// A hash of the cluster that the route uses, which is the same when the cluster was closed and is used again.
     pub cluster: u64,
     /// The gateway's name of the route.
-    pub route: Option<Vec<u8>>,
+    pub route: Option<String>,
     /// The route's quota. A new one counts anew.
     pub quota: Quota,
     /// `iss`: who issued the identity.
