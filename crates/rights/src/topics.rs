@@ -20,6 +20,8 @@ pub struct Topics {
 /// Names and prefixes, each sorted. No prefix begins with another one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Patterns {
+    /// Whether `*` is among them. Beside it, the others list internal topics.
+    all: bool,
     names: Vec<Box<str>>,
     prefixes: Vec<Box<str>>,
     /// More of both, of which not all records can be used.
@@ -52,24 +54,31 @@ impl Topics {
 
     /// Whether `topic` is among them, with some of its records at least. Does not check that the topic exists.
     pub fn contains(&self, topic: &str) -> bool {
-        let has = |patterns: &Patterns| patterns.match_any(topic) || patterns.limited(topic).next().is_some();
+        let has = |patterns: &Patterns| {
+            patterns.match_any(topic, true) || patterns.limited(topic, true).next().is_some()
+        };
         self.among.iter().all(has) && !self.is_hidden(topic)
     }
 
     /// Whether a topic is left out although it is among those that are listed.
     fn is_hidden(&self, topic: &str) -> bool {
-        let lists = |patterns: &Patterns| {
-            let mut limited = patterns.limited.iter().map(|(pattern, _)| pattern);
-            patterns.match_any(topic) || limited.any(|pattern| !pattern.is_any() && pattern.matches(topic))
-        };
-        let is_internal = self.internal.iter().any(|prefix| topic.starts_with(prefix));
-        self.except.as_deref() == Some(topic) || is_internal && !self.among.iter().any(lists)
+        self.except.as_deref() == Some(topic)
+            || self.is_internal(topic) && !self.among.iter().any(|patterns| patterns.list(topic))
+    }
+
+    fn is_internal(&self, topic: &str) -> bool {
+        self.internal.iter().any(|prefix| topic.starts_with(prefix))
     }
 
     /// The records of `topic` that can be used; None: it is not among them.
     pub fn rows(&self, topic: &str) -> Option<Rows> {
-        let limited = self.among.iter().filter(|patterns| !patterns.match_any(topic));
-        let groups: Vec<Vec<_>> = limited.map(|it| it.limited(topic).map(Arc::clone).collect()).collect();
+        // `*` adds no records of an internal topic to those that its list grants.
+        let is_internal = self.is_internal(topic);
+        let among = self.among.iter().map(|patterns| (patterns, !(is_internal && patterns.list(topic))));
+        let limited = among.filter(|(patterns, with_all)| !patterns.match_any(topic, *with_all));
+        let groups: Vec<Vec<_>> = limited
+            .map(|(patterns, with_all)| patterns.limited(topic, with_all).map(Arc::clone).collect())
+            .collect();
         let is_among = groups.iter().all(|rows| !rows.is_empty()) && !self.is_hidden(topic);
         is_among.then(|| Rows::of(groups))
     }
@@ -120,20 +129,26 @@ impl FromIterator<(Pattern, Option<Row>)> for Topics {
                 (Pattern::Prefix(prefix), None) => prefixes.push(prefix),
             }
         }
+        let all = prefixes.iter().any(|prefix| prefix.is_empty());
+        prefixes.retain(|prefix| !prefix.is_empty());
         names.sort_unstable();
         names.dedup();
         prefixes.sort_unstable();
         // The first of those that begin alike is the shortest.
         prefixes.dedup_by(|longer, shorter| longer.starts_with(&**shorter));
-        match prefixes.first() {
-            Some(all) if all.is_empty() => Self::default(),
-            _ => Self::among(Patterns { names, prefixes, limited }),
+        match all && names.is_empty() && prefixes.is_empty() && limited.is_empty() {
+            true => Self::default(),
+            false => Self::among(Patterns { all, names, prefixes, limited }),
         }
     }
 }
 
 impl Patterns {
-    fn match_any(&self, topic: &str) -> bool {
+    /// Whether all records of a topic can be used, by `*` only `with_all`.
+    fn match_any(&self, topic: &str, with_all: bool) -> bool {
+        if with_all && self.all {
+            return true;
+        }
         // A text that sorts between a prefix and `topic`, which begins with it, begins with it too.
         let after = self.prefixes.partition_point(|prefix| **prefix <= *topic);
         let last = after.checked_sub(1).and_then(|at| self.prefixes.get(at));
@@ -141,9 +156,15 @@ impl Patterns {
             || self.names.binary_search_by(|name| (**name).cmp(topic)).is_ok()
     }
 
-    /// The rows of a topic of which not all records can be used.
-    fn limited(&self, topic: &str) -> impl Iterator<Item = &Arc<Row>> {
-        self.limited.iter().filter(|(pattern, _)| pattern.matches(topic)).map(|(_, row)| row)
+    /// The rows of a topic of which not all records can be used, those of `*` only `with_all`.
+    fn limited(&self, topic: &str, with_all: bool) -> impl Iterator<Item = &Arc<Row>> {
+        let is_of = move |pattern: &Pattern| pattern.matches(topic) && (with_all || !pattern.is_any());
+        self.limited.iter().filter(move |(pattern, _)| is_of(pattern)).map(|(_, row)| row)
+    }
+
+    /// Whether a pattern other than `*` matches a topic.
+    fn list(&self, topic: &str) -> bool {
+        self.match_any(topic, false) || self.limited(topic, false).next().is_some()
     }
 }
 
@@ -210,7 +231,16 @@ mod tests {
     #[test]
     fn internal_topics_have_to_be_listed() {
         let internal = &["KV_"][..];
-        for (listed, has) in [("*", false), ("a, KV_a", true), ("KV_*", true), ("K*", true), ("a*", false)] {
+        for (listed, has) in [
+            ("*", false),
+            ("a, KV_a", true),
+            ("KV_*", true),
+            ("K*", true),
+            ("a*", false),
+            ("*, KV_a", true),
+            ("KV_*, *", true),
+            ("*, a*", false),
+        ] {
             let topics = Topics::parse(listed.as_bytes()).unwrap().without_internal(internal);
             assert_eq!(topics.contains("KV_a"), has, "{listed}");
             assert_eq!(topics.rows("KV_a").is_some(), has, "{listed}");
@@ -220,14 +250,22 @@ mod tests {
                 "{listed}"
             );
         }
-        let row = Row::KeyPrefix("k".into());
-        let limited = |pattern: &str| {
-            let pattern = Pattern::parse(pattern).unwrap();
-            [(pattern, Some(row.clone()))].into_iter().collect::<Topics>().without_internal(internal)
+        let row = || Some(Row::KeyPrefix("k".into()));
+        let of = |patterns: Vec<(&str, Option<Row>)>| {
+            let patterns = patterns.into_iter().map(|(pattern, row)| (Pattern::parse(pattern).unwrap(), row));
+            patterns.collect::<Topics>().without_internal(internal)
         };
+        let limited = |pattern: &str| of(vec![(pattern, row())]);
         assert!(
             !limited("*").contains("KV_a") && limited("*").contains("a") && limited("KV_a").contains("KV_a")
         );
+        // The topic's own rows, whatever `*` has.
+        let other = Some(Row::KeyPrefix("l".into()));
+        for star in [None, other] {
+            let topics = of(vec![("*", star), ("KV_a", row())]);
+            assert_eq!(topics.rows("KV_a"), limited("KV_a").rows("KV_a"));
+            assert_ne!(topics.rows("a"), topics.rows("KV_a"));
+        }
     }
 
     #[test]
