@@ -122,17 +122,17 @@ impl Endpoint {
             Ok(()) => match kind {
                 RequestKind::Tunnel => {
                     let grant = self.grant(&request, &mut requester).await;
-                    self.tunnel(request, grant)
+                    self.tunnel(request, grant).await
                 }
                 RequestKind::Session => {
                     let grant = self.grant(&request, &mut requester).await;
-                    self.session(request, grant)
+                    self.session(request, grant).await
                 }
                 RequestKind::WebSocket => match self.check_upgrade(&request) {
                     Err(refusal) => Err(self.or_login(&request, refusal).await),
                     Ok(accepted) => {
                         let grant = self.grant(&request, &mut requester).await;
-                        self.websocket(request, grant, &accepted)
+                        self.websocket(request, grant, &accepted).await
                     }
                 },
                 RequestKind::Health => Ok(self.health(request).await),

@@ -21,6 +21,8 @@ pub struct Activity {
     /// The client's number, if it stays.
     client_id: OnceLock<(u64, ClientKind)>,
     audit_log: Option<Arc<AuditLog>>,
+    /// Whether the client is served only if its line is in the audit log.
+    needs_audit: bool,
 }
 
 /// The counts of one client since it came.
@@ -38,8 +40,13 @@ pub struct Counts {
 
 impl Activity {
     /// Nothing yet, of a client in an audit log.
-    pub(crate) fn audited(audit_log: Option<Arc<AuditLog>>) -> Self {
-        Self { audit_log, ..Self::default() }
+    pub(crate) fn audited(audit_log: Option<Arc<AuditLog>>, needs_audit: bool) -> Self {
+        Self { audit_log, needs_audit, ..Self::default() }
+    }
+
+    /// The audit log that must have the client's line.
+    pub(crate) fn needed_audit_log(&self) -> Option<&AuditLog> {
+        self.audit_log().filter(|_| self.needs_audit)
     }
 
     pub(crate) fn audit_log(&self) -> Option<&AuditLog> {

@@ -155,8 +155,8 @@ enum Message {
     Line(Box<[u8]>, Permit),
     /// The file is opened anew.
     Reopen,
-    /// All lines before it are written.
-    Flush(oneshot::Sender<()>),
+    /// Tells, after all lines before it, whether the last one was written.
+    Flush(oneshot::Sender<bool>),
 }
 
 impl AuditLog {
@@ -236,16 +236,15 @@ impl AuditLog {
         let _ = self.lines.send(Message::Reopen);
     }
 
-    /// Waits until all lines are written, for at most half a second.
+    /// Waits until all lines are written, for at most half a second: a file that takes no lines does not keep the bridge
+    /// from its end. Returns whether the last line was written by then.
     ///
     /// # Cancel safety
     /// A drop ends the wait.
-    pub async fn flush(&self) {
+    pub async fn flush(&self) -> bool {
         let (done, flushed) = oneshot::channel();
-        if self.lines.send(Message::Flush(done)).is_ok() {
-            // A file that takes no lines does not keep the bridge from its end.
-            let _ = timeout(FLUSH_TIMEOUT, flushed).await;
-        }
+        let sent = self.lines.send(Message::Flush(done)).is_ok();
+        sent && matches!(timeout(FLUSH_TIMEOUT, flushed).await, Ok(Ok(true)))
     }
 }
 

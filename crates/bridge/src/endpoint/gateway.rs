@@ -115,7 +115,10 @@ impl Endpoint {
         let usage = admission
             .account(headers, route)
             .map(|account| self.people.usage(account, &grant.metrics().quotas));
-        let grant = grant.held(holding, admission.aged).counted_to(usage).audited(self.audit.clone());
+        let grant = grant
+            .held(holding, admission.aged)
+            .counted_to(usage)
+            .audited(self.audit.clone(), settings.needs_audit);
         let renewal = Renewal::of(self, &grant, admission.route, admission.policy);
         Ok(Granted { grant, renewal })
     }
@@ -215,11 +218,11 @@ mod tests {
     fn people_of_other_issuers_routes_and_clusters_have_their_own_accounts() {
         let (a, alice) = ((metadata::CLUSTER, "a"), r#"{"iss":"i","sub":"alice"}"#);
         let one = account(a, "/r", alice);
+        let long = |end: char| account(a, "/r", &format!(r#"{{"sub":"{}{end}"}}"#, "x".repeat(5000)));
+        assert!(long('a') == long('a') && long('a') != long('b'));
         assert!(one == account(a, "/r", r#"{"iss":"i","sub":"alice","jti":"2"}"#));
         for other in [
             account(a, "/r", r#"{"iss":"i","sub":"bob"}"#),
-        let long = |end: char| account(a, "/r", &format!(r#"{{"sub":"{}{end}"}}"#, "x".repeat(5000)));
-        assert!(long('a') == long('a') && long('a') != long('b'));
             account(a, "/r", r#"{"iss":"j","sub":"alice"}"#),
             account(a, "/s", alice),
             account((metadata::CLUSTER, "b"), "/r", alice),

@@ -36,12 +36,15 @@ pub(super) struct AdmittedSession {
 
 impl Endpoint {
     /// A session over the stream of an extended CONNECT.
-    pub(super) fn tunnel(
+    ///
+    /// # Cancel safety
+    /// A drop before the response ends the session.
+    pub(super) async fn tunnel(
         self: &Arc<Self>,
         request: Request<Incoming>,
         granted: Result<Granted, Refusal>,
     ) -> Result<Response<Body>, Refusal> {
-        let admitted = self.admit(granted?)?;
+        let admitted = self.admit(granted?).await?;
         let (codec, overload) = (codec(request.headers()), overload(request.headers()));
         let gateway_max_bytes = max_message_bytes(request.headers());
         let upgrade = hyper::upgrade::on(request);
@@ -57,12 +60,15 @@ impl Endpoint {
     }
 
     /// A session over the bodies of a request and its response.
-    pub(super) fn session(
+    ///
+    /// # Cancel safety
+    /// A drop before the response ends the session.
+    pub(super) async fn session(
         self: &Arc<Self>,
         request: Request<Incoming>,
         granted: Result<Granted, Refusal>,
     ) -> Result<Response<Body>, Refusal> {
-        let admitted = self.admit(granted?)?;
+        let admitted = self.admit(granted?).await?;
         let (codec, overload) = (codec(request.headers()), overload(request.headers()));
         let gateway_max_bytes = max_message_bytes(request.headers());
         let (transport, body) = Transport::bodies(request.into_body(), overload);
@@ -73,14 +79,22 @@ impl Endpoint {
     }
 
     /// Admits a session on the current task's stream.
-    pub(super) fn admit(&self, Granted { grant, renewal }: Granted) -> Result<AdmittedSession, Refusal> {
+    ///
+    /// # Cancel safety
+    /// A drop admits none.
+    pub(super) async fn admit(
+        &self,
+        Granted { grant, renewal }: Granted,
+    ) -> Result<AdmittedSession, Refusal> {
         let full = || Refusal::Full { max_sessions: self.sessions.max() };
         let slot = self.sessions.try_acquire(grant.holder(), 1).ok_or_else(full)?;
         let (grant, place) = grant.into_session().map_err(|max_sessions| Refusal::Quota { max_sessions })?;
         grant.metrics().sessions.inc();
         let listed = grant.list(ClientKind::Session);
         let (context, stream) = (traces::current(), executor::current().unwrap_or_default());
-        Ok(AdmittedSession { grant, renewal, context, stream, _slot: slot, _place: place, listed })
+        let admitted =
+            AdmittedSession { grant, renewal, context, stream, _slot: slot, _place: place, listed };
+        if admitted.grant.is_logged().await { Ok(admitted) } else { Err(Refusal::NoAudit) }
     }
 
     pub(super) async fn run(&self, mut admitted: AdmittedSession, codec: Codec, transport: Transport) {

@@ -45,7 +45,10 @@ impl Endpoint {
     }
 
     /// A session over the connection itself, which it owns from the 101 response on.
-    pub(super) fn websocket(
+    ///
+    /// # Cancel safety
+    /// A drop before the response ends the session.
+    pub(super) async fn websocket(
         self: &Arc<Self>,
         request: Request<Incoming>,
         granted: Result<Granted, Refusal>,
@@ -55,7 +58,7 @@ impl Endpoint {
         let codec = accepted.codec();
         let source = granted.grant.client();
         let session = Session::new(self.settings.load().messages, codec, &self.assembly, source);
-        let admitted = self.admit(granted)?;
+        let admitted = self.admit(granted).await?;
         let upgrade = hyper::upgrade::on(request);
         let endpoint = Arc::clone(self);
         self.open.spawn(async move {

@@ -10,10 +10,22 @@ use super::{Grant, Person};
 use crate::{Activity, ClientKind};
 
 impl Grant {
-    /// This grant, whose client is in the audit log, if there is one.
+    /// This grant, whose client is in the audit log, if there is one. If it `needs` to be, see [`Grant::is_logged`].
     #[must_use]
-    pub fn audited(self, log: Option<Arc<AuditLog>>) -> Self {
-        Self { activity: Arc::new(Activity::audited(log)), ..self }
+    pub fn audited(self, log: Option<Arc<AuditLog>>, needs: bool) -> Self {
+        Self { activity: Arc::new(Activity::audited(log, needs)), ..self }
+    }
+
+    /// Waits until the lines about the client are written, for at most half a second, if it is not to be served without
+    /// them. False: they are not.
+    ///
+    /// # Cancel safety
+    /// A drop ends the wait.
+    pub async fn is_logged(&self) -> bool {
+        match self.activity.needed_audit_log() {
+            None => true,
+            Some(log) => log.flush().await,
+        }
     }
 
     /// Logs that a request, a command or a renewal is refused, for one of a few reasons. Denied commands are counted

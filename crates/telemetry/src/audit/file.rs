@@ -57,7 +57,7 @@ impl File {
                 }
                 Message::Reopen => self.reopen(),
                 // Nobody waits any more.
-                Message::Flush(done) => _ = done.send(()),
+                Message::Flush(done) => _ = done.send(!self.fails.load(Ordering::Relaxed)),
             }
         }
     }

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, header};
 use sluicegate_backend::{CommandError, Fault, System};
+use sluicegate_delivery::ClientKind;
 use sluicegate_delivery::cluster::{self, escape_for_message};
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect::http::media_type::EVENT_STREAM;
@@ -101,8 +102,13 @@ pub(super) async fn get(
                       (limits.max_sessions, over HTTP/1.1 limits.max_connections), try again";
         return Err(Problem::new(ProblemKind::Unavailable, detail));
     }
+    let listed = grant.list(ClientKind::Events);
+    if !grant.is_logged().await {
+        grant.log_refused("audit");
+        return Err(Problem::new(ProblemKind::Unavailable, "the audit log cannot be written, try again"));
+    }
     let events = Events::new(system, format, Positions::new(partition), is_table);
-    tokio::spawn(stream::run(subscription, events, grant.clone(), running.drain().clone(), frames));
+    tokio::spawn(stream::run(subscription, events, grant.clone(), listed, running.drain().clone(), frames));
     Ok(response)
 }
 

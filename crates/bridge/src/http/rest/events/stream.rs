@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
-use sluicegate_delivery::{ClientKind, Subscription};
+use sluicegate_delivery::{Listed, Subscription};
 use sluicegate_telemetry::metrics::SessionEnd;
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
@@ -22,10 +22,10 @@ pub(super) async fn run(
     subscription: Subscription,
     events: Events,
     grant: Grant,
+    mut listed: Listed,
     drain: Drain,
     frames: Sender<Bytes>,
 ) {
-    let mut listed = grant.list(ClientKind::Events);
     let end = tokio::select! {
         end = send(subscription, events, &grant, &frames) => end,
         () = frames.closed() => SessionEnd::Left.label(),

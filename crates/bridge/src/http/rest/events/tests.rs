@@ -11,7 +11,7 @@ use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::testing::logs::Logs;
 use sluicegate_delivery::testing::script::PARTITIONS;
-use sluicegate_delivery::{Item, Place};
+use sluicegate_delivery::{ClientKind, Item, Place};
 use sluicegate_dialect::json::format::Format;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 use tokio::sync::mpsc::{self, Receiver};
@@ -63,7 +63,8 @@ async fn open_of(
     let events = Events::new(system, format, Positions::new(partition), false);
     let (sender, frames) = mpsc::channel(1);
     let drain = Drain::default();
-    let run = tokio::spawn(stream::run(subscription, events, grant, drain.clone(), sender));
+    let listed = grant.list(ClientKind::Events);
+    let run = tokio::spawn(stream::run(subscription, events, grant, listed, drain.clone(), sender));
     Stream { frames, drain, run }
 }
 
