@@ -175,6 +175,7 @@ fn refusal(route: &HttpRoute, problem: Problem, headers: &HeaderMap) -> Response
 }
 
 async fn answer(admitted: &AdmittedRequest<'_>, parts: &Parts, body: Incoming) -> http::Response<Body> {
+    let before = commands(&admitted.grant);
     let response = match &admitted.running {
         Ok(running) => run(admitted, parts, body, running).await,
         Err(max_calls) => {
@@ -185,11 +186,23 @@ async fn answer(admitted: &AdmittedRequest<'_>, parts: &Parts, body: Incoming) -
             Err(Problem::new(ProblemKind::Unavailable, detail))
         }
     };
-    let response = response.unwrap_or_else(|problem| {
+    let response = counted(&admitted.grant, before, response).unwrap_or_else(|problem| {
         problem.log(&admitted.grant, route(admitted.route, admitted.grant.system()));
         refusal(admitted.route, problem, &parts.headers)
     });
     response.into_http(&parts.method, admitted.running.clone().ok())
+}
+
+/// Counts a request that ran no command as one: each is in the person's quota. `before` are the commands before it.
+fn counted(grant: &Grant, before: u64, answered: Result<Response, Problem>) -> Result<Response, Problem> {
+    if commands(grant) == before {
+        grant.count_request().map_err(|error| Problem::failed(error, grant.system()))?;
+    }
+    answered
+}
+
+fn commands(grant: &Grant) -> u64 {
+    grant.activity().counts().commands
 }
 
 async fn run(
@@ -246,7 +259,9 @@ pub(crate) async fn ask(
     let running = RequestPermits::begin(&calls, grant.holder(), &waiting, grant.drain(), open.token());
     let body = Bytes::copy_from_slice(body.as_bytes());
     let request = Request { grant, method: &method, headers: Headers(headers), body: &body };
-    dispatch(&request, route, &running.expect("a permit")).await.unwrap_or_else(Problem::plain)
+    let (running, before) = (running.expect("a permit"), commands(grant));
+    let answered = dispatch(&request, route, &running).await;
+    counted(grant, before, answered).unwrap_or_else(Problem::plain)
 }
 
 #[cfg(test)]

@@ -309,6 +309,15 @@ impl Grant {
         }
     }
 
+    /// Counts a request that ran no command to the person who asks.
+    ///
+    /// # Errors
+    /// There were too many, or too much was read.
+    pub fn count_request(&self) -> Result<(), CommandError> {
+        let counted = self.usage.as_ref().map_or(Ok(()), |usage| usage.read());
+        counted.inspect_err(|_| self.log_refused(QUOTA))
+    }
+
     fn count_delivered<'a>(&self, read: impl Iterator<Item = &'a Chunk>) {
         if let Some(usage) = &self.usage {
             usage.delivered(read.map(|fetched| fetched.messages.len()).fold(0, usize::saturating_add));

@@ -1,7 +1,11 @@
 //! The resources of a cluster, mostly of NATS.
 
+use std::num::NonZeroU32;
+
 use sluicegate_delivery::grant::{Grant, Holding, Person};
+use sluicegate_delivery::quota::{Account, People};
 use sluicegate_delivery::testing::script::Script;
+use sluicegate_rights::Quota;
 
 use super::super::tests::{headers, rest, told};
 use super::*;
@@ -62,6 +66,28 @@ async fn refusals_have_the_words_of_the_system() {
     ] {
         let (found, body) = told(ask(system, method, target).await);
         assert!(found == status && body.contains(want), "{target}: {found} {body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_request_is_in_a_quota() {
+    let quota = Quota { commands_per_second: NonZeroU32::MIN, ..Quota::default() };
+    for (method, target) in [
+        (Method::GET, "/topics"),
+        (Method::GET, "/topics?x=1"),
+        (Method::GET, "/unknown"),
+        (Method::HEAD, "/topics/0/events"),
+        (Method::DELETE, "/topics"),
+        (Method::OPTIONS, "/topics"),
+    ] {
+        let account = Account { cluster: 0, route: None, quota, issuer: None, subject: None };
+        let usage = People::default().usage(account, &Arc::default());
+        let grant = Grant::all(&Script::cluster_of(System::Kafka, 1 << 20).0).counted_to(Some(usage));
+        let mut served = 0;
+        while ask_with(&grant, method.clone(), target).await.status != 429 && served < 100 {
+            served += 1;
+        }
+        assert_eq!(served, 6, "{method} {target}");
     }
 }
 
