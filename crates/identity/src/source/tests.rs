@@ -210,19 +210,22 @@ async fn answer_without_an_end_is_not_read_to_it() {
 
 #[tokio::test(start_paused = true)]
 async fn slow_answer_is_not_waited_for() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-    tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut part: &[u8] = b"HTTP/1.1 200 OK\r\n";
-        while stream.write_all(part).await.is_ok() {
-            part = b"x: y\r\n";
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-    });
-    let server = Server { url, answer: Arc::default(), asked: Arc::default() };
-    let began = Instant::now();
-    let error = server.source().keys_of(Algorithm::EdDSA, None).await.unwrap_err();
-    assert_eq!(error, FetchError::Request("no answer within 5s".to_owned()));
-    assert_eq!(began.elapsed(), WITHIN);
+    let interim = "HTTP/1.1 100 Continue\r\n\r\n";
+    for (first, more) in [("HTTP/1.1 200 OK\r\n", "x: y\r\n"), (interim, interim)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut part = first;
+            while stream.write_all(part.as_bytes()).await.is_ok() {
+                part = more;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let server = Server { url, answer: Arc::default(), asked: Arc::default() };
+        let began = Instant::now();
+        let error = server.source().keys_of(Algorithm::EdDSA, None).await.unwrap_err();
+        assert_eq!(error, FetchError::Request("no answer within 5s".to_owned()), "{first}");
+        assert_eq!(began.elapsed(), WITHIN, "{first}");
+    }
 }
