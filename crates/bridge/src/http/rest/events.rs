@@ -14,7 +14,6 @@ mod query;
 mod stream;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Method, StatusCode, header};
 use sluicegate_backend::{CommandError, Fault, System};
@@ -83,9 +82,8 @@ pub(super) async fn get(
             Refused::Failed(error) => failed(error).await,
         });
     }
-    if let (Some(table), Some(at)) = (&mut command.table, last.as_ref().and_then(|last| last.positions.at)) {
-        // Both are cut to seconds.
-        table.away = Some(Duration::from_secs(now().saturating_sub(at).saturating_add(1)));
+    if let Some(table) = &mut command.table {
+        table.away = last.as_ref().and_then(|last| last.positions.away(now()));
     }
     if let (Some(Id { positions, .. }), Some(source)) = (&last, command.sources.first_mut()) {
         source.next = positions.next();

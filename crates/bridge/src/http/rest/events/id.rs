@@ -6,7 +6,7 @@
 //! `.PARTITION.OFFSET`. This is exact: a delivery has records of one partition only, in order, and other partitions do
 //! not move during it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -111,6 +111,14 @@ impl Positions {
                 next.get_mut(index).map(|next| *next = offset).is_some()
             }
         }
+    }
+
+    /// The time since a table was there, rounded up. None: unknown, because it is no table, or because the time is ahead of
+    /// this bridge's clock.
+    pub(super) fn away(&self, now: u64) -> Option<Duration> {
+        let at = self.at.filter(|at| *at <= now.saturating_add(1))?;
+        // Both are cut to seconds.
+        Some(Duration::from_secs(now.saturating_sub(at).saturating_add(1)))
     }
 
     pub(super) fn partitions(&self) -> impl Iterator<Item = i32> {
@@ -288,6 +296,20 @@ mod tests {
         let usual: Vec<i64> = (0..256).map(|number| 1_000_000_000 + number * 619_937 % 1_000_000).collect();
         for (partitions, want) in [(1, 30), (16, 90), (256, 1050)] {
             assert_eq!(of_topic(&usual[..partitions]).encode().len(), want, "{partitions} partitions");
+        }
+    }
+
+    #[test]
+    fn absence_is_unknown_if_the_time_is_ahead() {
+        for (at, want) in [
+            (None, None),
+            (Some(90), Some(11)),
+            (Some(100), Some(1)),
+            (Some(101), Some(1)),
+            (Some(102), None),
+        ] {
+            let away = Positions { at, ..Positions::new(None) }.away(100);
+            assert_eq!(away, want.map(Duration::from_secs), "{at:?}");
         }
     }
 
