@@ -113,6 +113,11 @@ impl Cursors {
         self.cursors.iter_mut().for_each(|cursor| cursor.staleness.is_current_at(time));
     }
 
+    /// When the client had all that was in the logs last. None: nothing was read yet.
+    pub(super) fn current_at(&self) -> Option<Instant> {
+        self.cursors.iter().filter_map(|cursor| cursor.staleness.current_at()).min()
+    }
+
     /// Lets cursors know the epoch of the leader that has all records before their place, and before the offset.
     pub(super) fn know(&mut self, known: impl Iterator<Item = (Place, Option<i32>, i64)>) {
         let mut known: BTreeMap<(Arc<str>, i32), (Option<i32>, i64)> =

@@ -43,6 +43,11 @@ impl Staleness {
         self.current = Some(time);
     }
 
+    /// When the reader had all that was in the log last. None: it has not read anything yet.
+    pub(crate) fn current_at(self) -> Option<Instant> {
+        self.current
+    }
+
     /// Whether the reader has been behind for longer than `max`. It is behind from its first read on.
     pub(crate) fn exceeds(&mut self, max: Duration, now: Instant) -> bool {
         self.current.get_or_insert(now);

@@ -4,7 +4,7 @@ mod begin;
 mod requests;
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -114,6 +114,11 @@ impl Subscription {
     /// The number of partitions.
     pub fn partitions(&self) -> usize {
         self.cursors.all().len()
+    }
+
+    /// The time since the client of a table had all that was in the logs, as far as the bridge has asked.
+    pub fn behind(&self) -> Duration {
+        self.cursors.current_at().map_or(Duration::ZERO, |current| current.elapsed())
     }
 
     /// Waits for something to tell: at most `max_bytes` of records, but at least one, of the partition whose turn it

@@ -14,6 +14,7 @@ mod query;
 mod stream;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, StatusCode, header};
 use sluicegate_backend::{CommandError, Fault, System};
@@ -24,7 +25,7 @@ use sluicegate_dialect::http::media_type::EVENT_STREAM;
 use tokio::sync::mpsc;
 
 use self::event::Events;
-use self::id::{Id, MAX_PARTITIONS, Positions, now};
+use self::id::{Id, MAX_PARTITIONS, Positions, ago};
 use self::query::EventsQuery;
 use super::super::Request;
 use super::super::problem::{Problem, ProblemKind};
@@ -83,7 +84,7 @@ pub(super) async fn get(
         });
     }
     if let Some(table) = &mut command.table {
-        table.away = last.as_ref().and_then(|last| last.positions.away(now()));
+        table.away = last.as_ref().and_then(|last| last.positions.away(ago(Duration::ZERO)));
     }
     if let (Some(Id { positions, .. }), Some(source)) = (&last, command.sources.first_mut()) {
         source.next = positions.next();

@@ -13,7 +13,7 @@ use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILE
 use sluicegate_shared_log::Ends;
 
 use super::super::super::response::FRAME_BYTES;
-use super::id::{self, MAX_PARTITIONS, Positions, now};
+use super::id::{self, MAX_PARTITIONS, Positions};
 
 /// Writes the events of one stream.
 pub(super) struct Events {
@@ -25,6 +25,8 @@ pub(super) struct Events {
     /// Records that are left to write, and their partition.
     delivery: Option<(i32, Chunk)>,
     is_table: bool,
+    /// When the client of a table had all that was in its logs last, in seconds since 1970.
+    pub(super) current_at: u64,
     /// Whether a snapshot is not complete: a client that comes back begins anew.
     is_in_snapshot: bool,
     /// Whether the stream has ended.
@@ -40,6 +42,7 @@ impl Events {
             base: String::new(),
             delivery: None,
             is_table,
+            current_at: 0,
             is_in_snapshot: false,
             is_over: false,
         }
@@ -124,7 +127,7 @@ impl Events {
         true
     }
 
-    /// Writes that nothing happens. The client of a table learns when it was there.
+    /// Writes that nothing happens. The client of a table learns when it had all that was in its logs.
     pub(super) fn put_comment(&mut self, text: &mut Vec<u8>) {
         if self.is_table && !self.is_in_snapshot {
             self.encode();
@@ -136,7 +139,7 @@ impl Events {
     }
 
     fn encode(&mut self) {
-        self.positions.at = self.is_table.then(now);
+        self.positions.at = self.is_table.then_some(self.current_at);
         self.base = self.positions.encode();
     }
 

@@ -27,7 +27,7 @@ pub(super) struct Id {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Positions {
     pub(super) topic_id: Option<u128>,
-    /// When a table was there, in seconds since 1970; None: the stream is no table.
+    /// When a table had all that was in its logs last, in seconds since 1970; None: the stream is no table.
     pub(super) at: Option<u64>,
     of: Of,
 }
@@ -113,8 +113,8 @@ impl Positions {
         }
     }
 
-    /// The time since a table was there, rounded up. None: unknown, because it is no table, or because the time is ahead of
-    /// this bridge's clock.
+    /// The time since `at`, rounded up. None: unknown, because it is no table, or because `at` is ahead of this
+    /// bridge's clock.
     pub(super) fn away(&self, now: u64) -> Option<Duration> {
         let at = self.at.filter(|at| *at <= now.saturating_add(1))?;
         // Both are cut to seconds.
@@ -211,9 +211,9 @@ impl Positions {
     }
 }
 
-/// Seconds since 1970.
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+/// The time so long ago, in seconds since 1970.
+pub(super) fn ago(time: Duration) -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.saturating_sub(time).as_secs())
 }
 
 /// The `id` of a stream that has ended with an error that a retry does not help.

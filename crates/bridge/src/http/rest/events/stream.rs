@@ -12,6 +12,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 
 use super::event::Events;
+use super::id::ago;
 
 /// Sends what the subscription has, until it ends, the client leaves, its grant ends or the bridge drains. Every frame
 /// has whole events. The last one says if the client's identity has expired or was revoked.
@@ -75,18 +76,18 @@ async fn next(subscription: &mut Subscription, events: &mut Events, grant: &Gran
     if events.has_records() {
         return events.put_records(text);
     }
-    tokio::select! {
+    let ready = tokio::select! {
         // Records without a pause must not delay the end.
         biased;
-        cause = grant.ended() => events.end(text, cause),
-        ready = timeout(QUIET, subscription.ready(usize::MAX)) => match ready {
-            Ok(()) => {
-                if let Some(item) = subscription.take() {
-                    events.put(text, item);
-                }
-            }
-            Err(_) => events.put_comment(text),
-        },
+        cause = grant.ended() => return events.end(text, cause),
+        ready = timeout(QUIET, subscription.ready(usize::MAX)) => ready,
+    };
+    let item = ready.map(|()| subscription.take());
+    events.current_at = ago(subscription.behind());
+    match item {
+        Ok(Some(item)) => events.put(text, item),
+        Ok(None) => {}
+        Err(_) => events.put_comment(text),
     }
 }
 

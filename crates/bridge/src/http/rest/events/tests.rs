@@ -14,12 +14,13 @@ use sluicegate_delivery::testing::script::PARTITIONS;
 use sluicegate_delivery::{ClientKind, Item, Place};
 use sluicegate_dialect::json::format::Format;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
+use sluicegate_rights::Topics;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::event::Events;
-use super::id::{Id, MAX_PARTITIONS, Positions, over};
+use super::id::{Id, MAX_PARTITIONS, Positions, ago, over};
 use super::query::EventsQuery;
 use super::{Refused, check_partitions, query, stream};
 use crate::http::tests::{headers, rest};
@@ -58,9 +59,10 @@ async fn open_of(
     if let Some(last) = last {
         command.sources[0].next = Id::parse(last, partition).unwrap().positions.next();
     }
-    let grant = Grant::all(&logs.cluster_of(system));
+    let grant = Grant::all(&logs.cluster_of(system)).with_tables(Topics::default());
+    let is_table = command.table.is_some();
     let subscription = grant.subscribe(command).await.unwrap();
-    let events = Events::new(system, format, Positions::new(partition), false);
+    let events = Events::new(system, format, Positions::new(partition), is_table);
     let (sender, frames) = mpsc::channel(1);
     let drain = Drain::default();
     let listed = grant.list(ClientKind::Events);
@@ -218,6 +220,30 @@ async fn events_say_what_happens_besides_records() {
     assert_eq!(told(&rest), [want]);
     assert_eq!(stream.frames.recv().await, None);
     assert!(Id::parse(rest[0].id.as_ref().unwrap(), Some(0)).unwrap().is_over);
+}
+
+/// Its client can go on at another bridge, with what was in the logs when this one could read them.
+#[tokio::test(start_paused = true)]
+async fn id_of_a_table_has_the_time_when_its_logs_were_read_to_their_ends() {
+    let logs = filled(0);
+    logs.set_keys(|_| "k");
+    let mut stream = open(&logs, "snapshot=latest_per_key", None, None).await;
+    let unreachable = CommandError::new(Fault::Unreachable { retriable: true }, 8, "no broker");
+    for (is_broken, want) in [(false, 0..=30), (true, 75..=105), (false, 0..=30)] {
+        match is_broken {
+            true => logs.break_with(0, unreachable.clone()),
+            false => logs.mend(),
+        }
+        stream.all().await;
+        let mut last = None;
+        // Six times 15 s.
+        for _ in 0..6 {
+            last = parsed(&stream.frames.recv().await.unwrap()).remove(0).id;
+        }
+        let at = Id::parse(&last.unwrap(), None).unwrap().positions.at.unwrap();
+        let behind = ago(Duration::ZERO) - at;
+        assert!(want.contains(&behind), "{behind} s, broken: {is_broken}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
