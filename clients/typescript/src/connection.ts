@@ -4,7 +4,7 @@ import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/p
 import { addressProblem, protocolProblem } from "./address.ts";
 import { GateError } from "./errors.ts";
 import { PubSubReqSchema, type PubSubResp, PubSubRespSchema } from "./generated/pubsub_pb.ts";
-import { unless } from "./pause.ts";
+import { clock, unless } from "./pause.ts";
 
 /** @internal A command, as the contract names it. */
 export type Command = NonNullable<MessageInitShape<typeof PubSubReqSchema>["req"]>;
@@ -19,7 +19,7 @@ export class Connection {
   /** Resolves when the server has told its limit, or does not know the question, or the connection is gone. */
   readonly asked: Promise<void>;
   /** When the last message came. */
-  heard = Date.now();
+  heard = clock();
   /** Whether it was closed because the client's identity expired or was revoked. */
   isLoggedOut = false;
   /** Why the login was not renewed, for the error of its end; empty if it was. */
@@ -145,7 +145,7 @@ export class Connection {
   }
 
   #take(data: unknown): void {
-    this.heard = Date.now();
+    this.heard = clock();
     this.#isAsked = false;
     let message: PubSubResp;
     try {
@@ -159,7 +159,7 @@ export class Connection {
 
   /** A connection that broke silently looks like topics without records. In hidden pages, this runs once a minute. */
   #watch(): void {
-    if (Date.now() - this.heard < SILENCE) return;
+    if (clock() - this.heard < SILENCE) return;
     if (this.#isAsked) return this.close(4000, "no answer to a ping");
     this.#isAsked = true;
     this.send({ case: "cmdPing", value: {} });

@@ -27,6 +27,11 @@ export function pause(signal: AbortSignal, milliseconds: number): Promise<void> 
   return unless(signal, over).finally(() => clearTimeout(timer));
 }
 
+/** @internal Milliseconds since 1970: neither stands still while the machine sleeps, nor goes back when `Date` is set back. */
+export function clock(): number {
+  return Math.max(Date.now(), Math.floor(performance.timeOrigin + performance.now()));
+}
+
 /** Milliseconds. */
 const FIRST = 500;
 const LONGEST = 20_000;

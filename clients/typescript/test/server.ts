@@ -25,6 +25,7 @@ export const PARTITIONS = 2;
 export class Server implements Topic {
   topicId = new Uint8Array([1, 2, 3]);
   holdsSnapshots = false;
+  holdsRecords = false;
   readonly logs: KafkaMessage[][] = Array.from({ length: PARTITIONS }, () => []);
   /** The cluster is of NATS if there is a stream. */
   readonly stream: Stream | undefined;

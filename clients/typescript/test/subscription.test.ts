@@ -364,7 +364,8 @@ test("a connection that only fails to open, without being closed, is tried again
 
 test("a silent connection is given up once a ping has not been answered, however late timers are", async (t) => {
   t.mock.method(Math, "random", () => 0.001);
-  t.mock.timers.enable({ apis: ["Date"] });
+  let now = Date.now();
+  t.mock.timers.enable({ apis: ["Date"], now });
   let watch = () => {};
   t.mock.method(globalThis, "setInterval", (callback: () => void) => {
     watch = callback;
@@ -372,7 +373,6 @@ test("a silent connection is given up once a ping has not been answered, however
   const server = new Server();
   const gate = connect(URL);
   await gate.ping();
-  let now = 0;
   const later = async (milliseconds: number) => {
     now += milliseconds;
     t.mock.timers.setTime(now);

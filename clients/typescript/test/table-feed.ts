@@ -9,6 +9,8 @@ export interface Topic {
   topicId: Uint8Array<ArrayBuffer>;
   /** Snapshots do not end. */
   holdsSnapshots: boolean;
+  /** Nothing comes after `subscribed`. */
+  holdsRecords: boolean;
 }
 
 type Sent = { resp: Resp; cost: number };
@@ -43,7 +45,7 @@ export class TableFeed {
   poll(): Sent | undefined {
     if (this.#next.size === 0) this.begin();
     if (this.#topic.holdsSnapshots && this.#first.length === 1) return undefined;
-    return this.#first.shift() ?? this.#follow();
+    return this.#first.shift() ?? (this.#topic.holdsRecords ? undefined : this.#follow());
   }
 
   #follow(): Sent | undefined {

@@ -6,7 +6,7 @@ import { recordCost } from "../src/cost.ts";
 import type { CmdKafkaSubscribe } from "../src/generated/pubsub_pb.ts";
 import { connect, type Gate, type Table, type TableEvent, type TableOptions } from "../src/tables.ts";
 import { Server } from "./server.ts";
-import { Stream } from "./stream.ts";
+import { type Resp, Stream } from "./stream.ts";
 
 const URL = "ws://gateway/";
 const AT = { topic: "t", partition: 0 };
@@ -102,6 +102,49 @@ test("after a lost connection, a table goes on where it was, and says how long i
   server.put(0, "a", "3");
   await until(() => table.get("a") === 3);
   assert.equal(table.size, 2);
+});
+
+test("a table is away since it had all of its log, however often it is connected and whatever it hears", async (t) => {
+  t.mock.method(Math, "random", () => 0);
+  const { server, table } = open(new Server());
+  await until(() => table.status === "current");
+  let now = Date.now() + 60_000;
+  t.mock.method(Date, "now", () => now);
+  const hears = async () => {
+    server.put(1, "b", `${now}`);
+    await until(() => table.get("b") === now);
+  };
+  await hears();
+  server.holdsRecords = true;
+  for (let cuts = 1; cuts <= 3; cuts++) {
+    now += 6_000;
+    server.cut();
+    await until(() => subscribed(server).length > cuts);
+    for (let turn = 0; turn < 10; turn++) await setImmediate();
+    assert.equal(subscribed(server).at(-1)!.awayMs, BigInt(cuts * 6_000));
+  }
+  server.holdsRecords = false;
+  const error = { message: "no leader" };
+  const behind: Resp[] = [
+    { case: "kafkaSubscriptionEvent", value: { event: { case: "retrying", value: { ...AT, error } } } },
+    { case: "kafkaDeliveryResp", value: { ...AT, messages: [], nextOffset: 0n, highWatermark: 1n } },
+  ];
+  for (const resp of behind) {
+    await reconnected(server, table);
+    await hears();
+    server.tell(resp);
+    await setImmediate();
+    now += 1_000;
+    await hears();
+    now += 1_000;
+    assert.equal((await reconnected(server, table)).awayMs, 2_000n, resp.case);
+  }
+  await hears();
+  // Meanwhile the clock is set back by four seconds.
+  const passed = now + 6_000 - performance.timeOrigin;
+  t.mock.method(performance, "now", () => passed);
+  now += 2_000;
+  assert.ok((await reconnected(server, table)).awayMs! > 5_000n);
 });
 
 test("a connection that is lost before the snapshot ends begins anew", async (t) => {

@@ -1,6 +1,6 @@
 //! A client that keeps a table of a topic: the newest record of each key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +39,10 @@ struct Table {
     snapshot: Option<Rows>,
     /// The offset to go on from in each partition.
     next: BTreeMap<i32, i64>,
-    heard: Option<Instant>,
+    /// Partitions that have not caught up since the subscription began, were behind, or failed.
+    behind: BTreeSet<i32>,
+    /// When it had all that was in the logs last.
+    current: Option<Instant>,
     /// Whether it has gone on after an end of its session since its last snapshot.
     has_gone_on: bool,
     /// Whether it has left out the topic's id, or how long it was away, so that it must get a snapshot.
@@ -123,7 +126,7 @@ impl TableClient {
             *table = Table::default();
         }
         table.has_gone_on = !table.next.is_empty();
-        let away = table.heard.map(|heard| heard.elapsed());
+        let away = table.current.map(|current| current.elapsed());
         // Not by chance, so that seeds keep their schedules.
         let forgets = away.map_or(0, |away| away.as_micros() % 8);
         table.is_forgetful = table.has_gone_on && matches!(forgets, 1 | 2);
@@ -147,7 +150,6 @@ impl TableClient {
     /// Takes a message. False if the subscription has ended.
     fn take(&self, kafka: &State, resp: &Resp) -> Result<bool, String> {
         let mut table = self.state.lock();
-        table.heard = Some(Instant::now());
         match resp {
             Resp::KafkaSubscribedResp(subscribed) => table.begin(subscribed)?,
             Resp::KafkaDeliveryResp(delivery) => {
@@ -172,7 +174,9 @@ impl TableClient {
                     table.rows.retain(is_kept);
                     table.snapshot.iter_mut().for_each(|rows| rows.retain(is_kept));
                 }
-                Some(Event::CaughtUp(_) | Event::Retrying(_) | Event::Building(_)) => {}
+                Some(Event::CaughtUp(caught_up)) => drop(table.behind.remove(&caught_up.partition)),
+                Some(Event::Retrying(retrying)) => drop(table.behind.insert(retrying.partition)),
+                Some(Event::Building(_)) => {}
                 other => return Err(format!("event {other:?}")),
             },
             // Rejected: reading the log took longer than it keeps removals.
@@ -180,6 +184,9 @@ impl TableClient {
                 return Ok(false);
             }
             other => return Err(format!("unexpected {other:?}")),
+        }
+        if table.behind.is_empty() {
+            table.current = Some(Instant::now());
         }
         Ok(true)
     }
@@ -208,9 +215,16 @@ impl Table {
     fn begin(&mut self, subscribed: &KafkaSubscribedResp) -> Result<(), String> {
         let [topic] = &subscribed.topics[..] else { return Err("not one topic".to_owned()) };
         let next = topic.partitions.iter().map(|next| (next.partition, next.offset));
+        let partitions = topic.partitions.iter().map(|next| next.partition);
         if subscribed.snapshot {
-            let topic_id = topic.topic_id.clone();
-            *self = Self { topic_id, snapshot: Some(Rows::new()), next: next.collect(), ..Self::default() };
+            *self = Self {
+                topic_id: topic.topic_id.clone(),
+                snapshot: Some(Rows::new()),
+                next: next.collect(),
+                behind: partitions.collect(),
+                current: Some(Instant::now()),
+                ..Self::default()
+            };
             return Ok(());
         }
         if self.is_forgetful {
@@ -219,6 +233,7 @@ impl Table {
         if self.topic_id != topic.topic_id {
             return Err("the table goes on with another topic".to_owned());
         }
+        self.behind.extend(partitions);
         for (partition, offset) in next {
             let known = *self.next.entry(partition).or_insert(offset);
             if known != offset {
@@ -233,6 +248,9 @@ impl Table {
         let next = self.next.get_mut(&delivery.partition).ok_or("an unknown partition")?;
         if !is_snapshot && delivery.next_offset < *next {
             return Err(format!("the place goes back from {next} to {}", delivery.next_offset));
+        }
+        if delivery.next_offset < delivery.high_watermark {
+            self.behind.insert(delivery.partition);
         }
         let from = if is_snapshot { 0 } else { std::mem::replace(next, delivery.next_offset) };
         let rows = self.snapshot.as_mut().unwrap_or(&mut self.rows);

@@ -7,7 +7,7 @@ import type { SourceEntry } from "./source.ts";
 /** @internal A stored table. */
 export interface Stored<M> {
   places: PlacesOfLog;
-  /** When the subscription was last known to be alive. */
+  /** When the table was last known to have all that was in its logs. */
   alive: number;
   rows: StoredRow<M>[];
 }

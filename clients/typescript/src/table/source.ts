@@ -26,7 +26,7 @@ export interface Source<T, R, M = any> {
 /** @internal An answer of a table's subscription. Offsets are sequences on NATS. */
 export type TableInput<M> =
   | ({ case: "subscribed"; snapshot: boolean } & Omit<SubscribedLog, "log">)
-  | { case: "delivery"; partition: number; entries: SourceEntry<M>[]; next: bigint; cost: number }
+  | { case: "delivery"; partition: number; entries: SourceEntry<M>[]; next: bigint; end: bigint; cost: number }
   | { case: "building"; partition: number; event: TableLogEvent }
   | { case: "logStart"; partition: number; offset: bigint }
   | { case: "snapshotEnd"; skipped: number }

@@ -38,9 +38,9 @@ export class StreamSource<T> implements Source<T, StreamMessage<T>, MessageField
         return begins && { case: "subscribed", snapshot, id: stream.streamId, begins };
       }
       case "natsDeliveryResp": {
-        const { messages, nextSequence: next } = answer.value;
+        const { messages, nextSequence: next, end } = answer.value;
         const cost = messages.reduce((sum, message) => sum + messageCost(message), 0);
-        return { case: "delivery", partition: 0, entries: messages.map(entry), next, cost };
+        return { case: "delivery", partition: 0, entries: messages.map(entry), next, end, cost };
       }
       case "natsSubscriptionEvent":
         return tableEvent(answer.value.event);

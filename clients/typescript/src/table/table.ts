@@ -6,7 +6,7 @@ import { type Data, toBase64 } from "../data.ts";
 import { GateError, type Reason } from "../errors.ts";
 import { listen, persist } from "../feed.ts";
 import { loopFields } from "../loop.ts";
-import { unless } from "../pause.ts";
+import { clock, unless } from "../pause.ts";
 import type { PlacesOfLog } from "../positions.ts";
 import type { TopicRecord } from "../record.ts";
 import { Changes, type TableChange } from "./changes.ts";
@@ -52,7 +52,9 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
   #connection: Connection | undefined;
   /** Partitions of this subscription that have not caught up. */
   readonly #behind = new Set<number>();
-  /** When the last subscription was last known to be alive. */
+  /** Other partitions with records in their logs that the table does not have. */
+  readonly #late = new Set<number>();
+  /** When the table was last known to have all that was in its logs. */
   #alive = 0;
   /** Whose rows these are. A number stands for an unknown user. */
   #identity: string | number | undefined;
@@ -214,7 +216,7 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
     this.#signal.throwIfAborted();
     const places = this.#isComplete ? this.#places : undefined;
     this.#places = places;
-    const away = Date.now() - this.#alive;
+    const away = clock() - this.#alive;
     // A clock that was set back does not say how long it was.
     const known = places && away >= 0 ? away : undefined;
     let taken = 0;
@@ -229,7 +231,7 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
       taken = 0;
     });
     const error = await ended;
-    if (this.#connection) this.#alive = connection.heard;
+    this.#keptUp();
     this.#connection = undefined;
     if (!this.#signal.aborted) this.#update();
     const beginsAnew = BEGINS_ANEW.has(error.reason);
@@ -241,6 +243,7 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
 
   /** Returns the credit that the answer has used. */
   #take(answer: Answer, connection: Connection, progress: () => void): number {
+    this.#keptUp();
     const input = this.#source.input(answer);
     switch (input?.case) {
       case "subscribed":
@@ -251,6 +254,7 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
         progress();
         for (const entry of input.entries) this.#rows.apply(input.partition, entry);
         this.#places?.next.set(input.partition, Number(input.next));
+        if (input.next < input.end) this.#late.add(input.partition);
         return input.cost;
       case "snapshotEnd":
         this.#rows.end();
@@ -266,7 +270,7 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
       case "event": {
         const { at, event, next } = input;
         if (next !== undefined) this.#places?.next.set(at.partition, Number(next));
-        if (event.type === "caughtUp") this.#behind.delete(at.partition);
+        if (event.type === "caughtUp") for (const set of [this.#behind, this.#late]) set.delete(at.partition);
         if (event.type === "retrying") this.#behind.add(at.partition);
         this.#source.tell(at.partition, event);
       }
@@ -281,7 +285,9 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
       this.#rows.begin(id);
       this.#isComplete = false;
       this.#places = { id, next: new Map() };
+      this.#alive = clock();
       this.#behind.clear();
+      this.#late.clear();
     } else if (!this.#places) {
       throw new GateError("the bridge has no tables: expected a newer version", "protocol");
     }
@@ -363,7 +369,14 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
       const row = this.#rows.row(key, partition);
       return row && { key, message: row.message, offset: row.offset, timestamp: row.timestamp };
     };
-    return { places: this.#places, alive: this.#connection?.heard ?? this.#alive, entry };
+    return { places: this.#places, alive: this.#keptUp(), entry };
+  }
+
+  /** Returns when the table was last known to have all that was in its logs. */
+  #keptUp(): number {
+    const isCurrent = this.#isComplete && this.#behind.size + this.#late.size === 0;
+    if (this.#connection && isCurrent) this.#alive = this.#connection.heard;
+    return this.#alive;
   }
 
   #update(): void {

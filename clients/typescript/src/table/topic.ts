@@ -37,9 +37,9 @@ export class TopicSource<T> implements Source<T, TopicRecord<T>, RecordFields> {
         return topic && { case: "subscribed", snapshot, id: topic.topicId, begins: topic.partitions };
       }
       case "kafkaDeliveryResp": {
-        const { partition, messages, nextOffset: next } = answer.value;
+        const { partition, messages, nextOffset: next, highWatermark: end } = answer.value;
         const cost = messages.reduce((sum, message) => sum + recordCost(message), 0);
-        return { case: "delivery", partition, entries: messages.map(entry), next, cost };
+        return { case: "delivery", partition, entries: messages.map(entry), next, end, cost };
       }
       case "kafkaSubscriptionEvent":
         return tableEvent(answer.value.event);

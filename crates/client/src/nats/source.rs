@@ -1,16 +1,16 @@
 //! The streams of a subscription, and how far each has come.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sluicegate_protocol::nats_source::From;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdNatsSubscribe, NatsSource, Snapshot};
+use sluicegate_protocol::{CmdNatsSubscribe, NatsSource};
 
 use super::update::{Delivery, SubscribedStream, Update};
 use crate::subscribe::before_end;
-use crate::subscription::{Away, Resume, cost};
+use crate::subscription::{Away, Resume, behind, cost};
 use crate::{At, Error, Subscribe};
 
 /// A stream to read, by default from its end on.
@@ -105,10 +105,8 @@ impl Resume for Streams {
         Req::CmdNatsSubscribe(command)
     }
 
-    fn lose(&mut self, heard: Instant) {
-        if self.wanted.snapshot() != Snapshot::NoSnapshot {
-            self.away.lose(heard);
-        }
+    fn hear(&mut self) {
+        self.away.hear();
     }
 
     fn read(answer: Resp) -> Result<Option<Update>, Error> {
@@ -118,11 +116,11 @@ impl Resume for Streams {
     fn advance(&mut self, update: &Update) -> Option<u64> {
         match update {
             Update::Subscribed(streams) | Update::Snapshot(streams) => {
-                match update {
-                    Update::Snapshot(_) => self.away.begin(),
-                    _ => self.away.go_on(),
+                if matches!(update, Update::Snapshot(_)) {
+                    self.away.begin();
                 }
                 for SubscribedStream { stream, stream_id, next_sequence } in streams {
+                    self.away.is_behind(stream, 0);
                     if let Some(source) = self.source(stream) {
                         source.stream_id.clone_from(stream_id);
                         source.from = Some(From::Sequence(*next_sequence));
@@ -130,11 +128,15 @@ impl Resume for Streams {
                 }
                 None
             }
-            Update::Delivery(Delivery { stream, messages, next_sequence, .. }) => {
+            Update::Delivery(Delivery { stream, messages, next_sequence, end }) => {
+                if behind(*next_sequence, *end) > 0 {
+                    self.away.is_behind(stream, 0);
+                }
                 self.continue_at(stream, *next_sequence);
                 Some(cost(messages))
             }
             Update::CaughtUp { stream, next_sequence } => {
+                self.away.caught_up(stream, 0);
                 self.continue_at(stream, *next_sequence);
                 Some(0)
             }
@@ -143,13 +145,14 @@ impl Resume for Streams {
                 None
             }
             Update::SnapshotEnd => {
-                self.away.go_on();
+                self.away.end_snapshot();
                 Some(0)
             }
-            Update::Retrying { .. }
-            | Update::Reconnecting { .. }
-            | Update::Building { .. }
-            | Update::FirstSequence { .. } => None,
+            Update::Retrying { stream, .. } => {
+                self.away.is_behind(stream, 0);
+                None
+            }
+            Update::Reconnecting { .. } | Update::Building { .. } | Update::FirstSequence { .. } => None,
         }
     }
 
@@ -172,7 +175,6 @@ mod tests {
         };
         let stream = SubscribedStream { stream: "s".into(), stream_id: "id".into(), next_sequence: 5 };
         resume.advance(&Update::Snapshot(vec![stream]));
-        resume.lose(Instant::now());
         assert_eq!(sources(&resume), wanted.sources);
         resume.advance(&Update::SnapshotEnd);
         assert_eq!(sources(&resume), [Source::new("s").sequence(5).stream_id("id").0]);

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
@@ -23,8 +23,8 @@ pub(crate) trait Resume: Send + Sync + 'static {
     /// The command that continues after what was taken.
     fn command(&self) -> Req;
 
-    /// Notes that the connection is lost, on which something was heard at this time last.
-    fn lose(&mut self, heard: Instant);
+    /// Notes that the server was heard, after what has come was counted as taken.
+    fn hear(&mut self);
 
     /// An answer of the server; none for an event that this client does not know.
     ///
@@ -49,8 +49,6 @@ pub(super) struct Feed<R: Resume> {
     updates: mpsc::Sender<Result<R::Update, Error>>,
     /// In a row, without progress between them.
     failures: u32,
-    /// When something came from the server last.
-    heard: Instant,
 }
 
 /// Why a command of the subscription is over.
@@ -76,14 +74,13 @@ impl<R: Resume> Feed<R> {
         window: u64,
         updates: mpsc::Sender<Result<R::Update, Error>>,
     ) -> Self {
-        Self { session: Some(session), builder, resume, window, updates, failures: 0, heard: Instant::now() }
+        Self { session: Some(session), builder, resume, window, updates, failures: 0 }
     }
 
     /// Runs until the subscription is dropped, or fails for good.
     pub(super) async fn run(mut self) {
         loop {
             let Err(end) = self.subscribe().await;
-            self.resume.lose(self.heard);
             let error = match end {
                 End::Dropped => return,
                 End::Overrun => continue,
@@ -143,14 +140,15 @@ impl<R: Resume> Feed<R> {
                     // A connection that broke silently looks like topics without records.
                     let ping = Req::CmdPing(CmdPing::default());
                     self.unless_dropped(session.command(ping, limit)).await??;
-                    self.heard = Instant::now();
+                    self.resume.hear();
                     continue;
                 }
                 Err(_) => return Err(Error::Timeout { after: limit }.into()),
             };
-            (is_subscribed, self.heard) = (true, Instant::now());
+            is_subscribed = true;
             let Some(update) = R::read(answer)? else { continue };
             let taken = self.resume.advance(&update);
+            self.resume.hear();
             if taken.is_some() {
                 self.failures = 0;
             }

@@ -1,12 +1,12 @@
 //! Where a subscription continues: a function of what it asked for and what it got.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, PartitionNext, Snapshot};
+use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, PartitionNext};
 
 use super::credit::cost;
 use super::feed::Resume;
@@ -62,10 +62,8 @@ impl Resume for Topics {
         Req::CmdKafkaSubscribe(CmdKafkaSubscribe { sources, away_ms, ..self.wanted.clone() })
     }
 
-    fn lose(&mut self, heard: Instant) {
-        if self.wanted.snapshot() != Snapshot::NoSnapshot {
-            self.away.lose(heard);
-        }
+    fn hear(&mut self) {
+        self.away.hear();
     }
 
     fn read(answer: Resp) -> Result<Option<Update>, Error> {
@@ -75,27 +73,30 @@ impl Resume for Topics {
     fn advance(&mut self, update: &Update) -> Option<u64> {
         match update {
             Update::Subscribed(topics) | Update::Snapshot(topics) => {
-                match update {
-                    Update::Snapshot(_) => {
-                        self.away.begin();
-                        self.topics.clear();
-                    }
-                    // Also of new partitions, before the snapshot is complete.
-                    _ if self.away.is_in_snapshot() => {}
-                    _ => self.away.go_on(),
+                if matches!(update, Update::Snapshot(_)) {
+                    self.away.begin();
+                    self.topics.clear();
                 }
                 for subscribed in topics {
+                    for (partition, _) in &subscribed.partitions {
+                        self.away.is_behind(&subscribed.topic, *partition);
+                    }
                     let topic = self.topics.entry(subscribed.topic.clone()).or_default();
                     topic.id.clone_from(&subscribed.topic_id);
                     topic.next.extend(subscribed.partitions.iter().copied());
                 }
                 None
             }
-            Update::Delivery(Delivery { topic, partition, messages, next_offset, .. }) => {
+            Update::Delivery(delivery) => {
+                let Delivery { topic, partition, messages, next_offset, .. } = delivery;
+                if delivery.behind() > 0 {
+                    self.away.is_behind(topic, *partition);
+                }
                 self.continue_at(topic, *partition, *next_offset);
                 Some(cost(messages))
             }
             Update::CaughtUp { topic, partition, next_offset, .. } => {
+                self.away.caught_up(topic, *partition);
                 self.continue_at(topic, *partition, *next_offset);
                 Some(0)
             }
@@ -104,13 +105,14 @@ impl Resume for Topics {
                 None
             }
             Update::SnapshotEnd { .. } => {
-                self.away.go_on();
+                self.away.end_snapshot();
                 Some(0)
             }
-            Update::Retrying { .. }
-            | Update::Reconnecting { .. }
-            | Update::Building { .. }
-            | Update::LogStart { .. } => None,
+            Update::Retrying { topic, partition, .. } => {
+                self.away.is_behind(topic, *partition);
+                None
+            }
+            Update::Reconnecting { .. } | Update::Building { .. } | Update::LogStart { .. } => None,
         }
     }
 
@@ -124,33 +126,50 @@ impl Resume for Topics {
 pub(crate) struct Away {
     /// A snapshot that is not complete begins anew.
     is_in_snapshot: bool,
-    lost: Option<Instant>,
+    /// Logs that have not caught up since the subscription began, were behind, or failed.
+    behind: BTreeSet<(String, i32)>,
+    /// When the client had all that was in its logs last. None: it has no table.
+    current: Option<(Instant, SystemTime)>,
 }
 
 impl Away {
-    /// A snapshot begins.
+    /// A snapshot begins: it has all that is in the logs.
     pub(crate) fn begin(&mut self) {
-        *self = Self { is_in_snapshot: true, lost: None };
+        let current = Some((Instant::now(), SystemTime::now()));
+        *self = Self { is_in_snapshot: true, behind: BTreeSet::new(), current };
     }
 
-    /// The snapshot is complete, or the subscription goes on.
-    pub(crate) fn go_on(&mut self) {
-        *self = Self::default();
+    /// The snapshot is complete.
+    pub(crate) fn end_snapshot(&mut self) {
+        self.is_in_snapshot = false;
     }
 
-    /// The connection is lost, if it was not lost already: the server was heard at this time last.
-    pub(crate) fn lose(&mut self, heard: Instant) {
-        self.lost.get_or_insert(heard);
+    /// The client may lack what is in this log.
+    pub(crate) fn is_behind(&mut self, log: &str, partition: i32) {
+        self.behind.insert((log.to_owned(), partition));
+    }
+
+    pub(crate) fn caught_up(&mut self, log: &str, partition: i32) {
+        self.behind.remove(&(log.to_owned(), partition));
+    }
+
+    /// The server was heard.
+    pub(crate) fn hear(&mut self) {
+        if self.current.is_some() && self.behind.is_empty() && !self.is_in_snapshot {
+            self.current = Some((Instant::now(), SystemTime::now()));
+        }
     }
 
     pub(crate) fn is_in_snapshot(&self) -> bool {
         self.is_in_snapshot
     }
 
-    /// The time since something was heard on a connection that is lost, in milliseconds, rounded up.
+    /// The time since the client had all that was in its logs, in milliseconds, rounded up.
     pub(crate) fn millis(&self) -> Option<u64> {
-        let millis = u64::try_from(self.lost?.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Some(millis.saturating_add(1))
+        let (at, date) = self.current?;
+        // An `Instant` can stand still while the machine is suspended, and a `SystemTime` can be set back.
+        let away = at.elapsed().max(date.elapsed().unwrap_or_default());
+        Some(u64::try_from(away.as_millis()).unwrap_or(u64::MAX).saturating_add(1))
     }
 }
 
@@ -195,23 +214,64 @@ mod tests {
         resume.advance(&Update::Snapshot(vec![topic]));
         // Also if the topic gets a partition meanwhile.
         resume.advance(&subscribed("a", "id-a", &[(1, 0)]));
-        resume.lose(Instant::now());
         assert_eq!(command(&resume).sources, wanted.sources);
         resume.advance(&Update::SnapshotEnd { skipped: 0 });
         let next = [(0, 5), (1, 0)].map(|(partition, offset)| PartitionNext { partition, offset });
         assert_eq!(command(&resume).sources[0].next, next);
     }
 
+    /// A log forgets removals that the client has not seen, however often it was heard.
     #[test]
-    fn client_is_away_from_the_first_loss_on() {
-        let mut away = Away::default();
-        let first = Instant::now() - Duration::from_secs(60);
-        away.lose(first);
-        away.lose(Instant::now());
-        assert_eq!(away.lost, Some(first));
-        assert!(away.millis() > Some(60_000), "since something was heard: {:?}", away.millis());
-        away.go_on();
-        assert_eq!(away.millis(), None);
+    fn client_is_away_since_it_had_all_of_its_logs() {
+        let wanted = Subscribe::new([Source::new("a")]).latest_per_key().into_command();
+        let mut resume = Topics::new(wanted);
+        let caught_up = |partition| {
+            let (topic, next_offset, blocked_until) = ("a".to_owned(), 5, None);
+            Update::CaughtUp { topic, partition, next_offset, blocked_until }
+        };
+        let retrying = || Update::Retrying {
+            topic: "a".to_owned(),
+            partition: 1,
+            error: Error::Timeout { after: Duration::ZERO },
+            since: 0,
+        };
+        let delivery = |high_watermark| match update("a", 1, 9) {
+            Update::Delivery(delivery) => Update::Delivery(Delivery { high_watermark, ..delivery }),
+            other => other,
+        };
+        let both = || subscribed("a", "id", &[(0, 5), (1, 5)]);
+        let Update::Subscribed(snapshot) = both() else { panic!("another update") };
+        assert_eq!(command(&resume).away_ms, None);
+        for (update, is_current) in [
+            (Update::Snapshot(snapshot), false),
+            (Update::SnapshotEnd { skipped: 0 }, false),
+            (caught_up(0), false),
+            (caught_up(1), true),
+            (delivery(Some(9)), true),
+            (delivery(Some(10)), false),
+            (caught_up(1), true),
+            (retrying(), false),
+            (caught_up(1), true),
+            // Connections that are lost before it has caught up.
+            (both(), false),
+            (caught_up(1), false),
+            (both(), false),
+            (caught_up(0), false),
+            (caught_up(1), true),
+            (subscribed("a", "id", &[(2, 0)]), false),
+        ] {
+            let long_ago = Duration::from_secs(60);
+            resume.advance(&update);
+            resume.away.current = Some((Instant::now() - long_ago, SystemTime::now() - long_ago));
+            resume.hear();
+            let away = command(&resume).away_ms.unwrap();
+            assert_eq!(away < 60_000, is_current, "{away} ms after {update:?}");
+        }
+        for (at, date) in [(60, 0), (0, 60)] {
+            let [at, date] = [at, date].map(Duration::from_secs);
+            resume.away.current = Some((Instant::now() - at, SystemTime::now() - date));
+            assert!(resume.away.millis() > Some(60_000), "{at:?}, {date:?}");
+        }
     }
 
     #[test]

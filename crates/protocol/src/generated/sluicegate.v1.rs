@@ -388,7 +388,9 @@ pub struct CmdKafkaSubscribe {
     /// With LATEST_PER_KEY, sources have no `from`, `on_lag` is WAIT and `isolation` READ_COMMITTED, whatever it says.
     #[prost(enumeration = "Snapshot", tag = "9")]
     pub snapshot: i32,
-    /// With LATEST_PER_KEY and `next`: how long ago the client last got something from this subscription, in milliseconds. After
+    /// With LATEST_PER_KEY and `next`: how long ago the client last had all that was in its logs, in milliseconds: when it last heard
+    /// the server while each partition had caught up since `subscribed`, none was `retrying` since, and no delivery since ended before
+    /// the log's end. Until then, the earlier time counts, or that of the snapshot's beginning. After
     /// the bridge's `read.table_away_ms`, or the topic's `delete.retention.ms` if that is shorter, the subscription begins with a
     /// snapshot instead of going on. So it does without this time, and without the ids of its topics.
     #[prost(uint64, optional, tag = "10")]
