@@ -73,7 +73,7 @@ impl Filter {
         if is_grpc || (UNREACHABLE.contains(&status) && !says_when) {
             self.gateway.replace_unreachable()?;
         } else if status == b"404" {
-            self.gateway.replace_unrouted()?;
+            self.gateway.replace_unrouted(&[])?;
         }
         Ok(())
     }

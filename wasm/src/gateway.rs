@@ -31,8 +31,9 @@ pub(crate) trait Gateway {
     /// Replaces the gateway's own answer to an upgrade for which it did not reach the bridge.
     fn replace_unreachable(&self) -> Result<(), Status>;
 
-    /// Replaces the gateway's own answer to an upgrade for which it has no route. Another answer passes.
-    fn replace_unrouted(&self) -> Result<(), Status>;
+    /// Replaces the gateway's own answer to a request for which it has no route, with these headers too. Another answer
+    /// passes.
+    fn replace_unrouted(&self, headers: &[(&str, &str)]) -> Result<(), Status>;
 
     /// Forwards the current request, a plain HTTP request with all headers set, to the bridge.
     fn forward(&self, is_write: bool) -> Result<(), Status>;

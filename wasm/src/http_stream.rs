@@ -68,12 +68,16 @@ impl HttpStream {
         }))
     }
 
-    /// Passes the bridge's answer. The gateway's own errors are replaced by a document that says whether to retry.
+    /// Passes the bridge's answer. The gateway's own errors are replaced by a document that says whether to retry, or
+    /// that the gateway has no route.
     pub(crate) fn response(&self, filter: &Filter) -> Result<(), Status> {
         if filter.take_mark()? {
             return Ok(());
         }
         let status = host::header(Map::Response, ":status")?.unwrap_or_default();
+        if status == b"404" {
+            return filter.gateway.replace_unrouted(&self.page_headers());
+        }
         if !status.starts_with(b"5") {
             return Ok(());
         }
@@ -86,11 +90,16 @@ impl HttpStream {
         };
         let mut headers = vec![("content-type", "application/problem+json")];
         headers.extend(unanswered.retry_after().map(|seconds| ("retry-after", seconds)));
-        if let Some((origin, credentials)) = &self.page {
-            headers.extend([("access-control-allow-origin", origin.as_str()), ("vary", "origin")]);
-            headers.extend(credentials.then_some(("access-control-allow-credentials", "true")));
-        }
+        headers.extend(self.page_headers());
         filter.gateway.replace_answer(unanswered, &headers)
+    }
+
+    /// The headers with which the page can read an answer.
+    fn page_headers(&self) -> Vec<(&str, &str)> {
+        let Some((origin, credentials)) = &self.page else { return Vec::new() };
+        let mut headers = vec![("access-control-allow-origin", origin.as_str()), ("vary", "origin")];
+        headers.extend(credentials.then_some(("access-control-allow-credentials", "true")));
+        headers
     }
 }
 

@@ -52,7 +52,7 @@ impl Gateway for Apisix {
     }
 
     /// Nothing to do: the filter runs on routes of the gateway only.
-    fn replace_unrouted(&self) -> Result<(), Status> {
+    fn replace_unrouted(&self, _: &[(&str, &str)]) -> Result<(), Status> {
         Ok(())
     }
 

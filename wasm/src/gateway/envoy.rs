@@ -50,11 +50,11 @@ impl Gateway for Envoy {
         host::respond(503, &headers, b"the pub/sub bridge cannot be reached, try again\n")
     }
 
-    fn replace_unrouted(&self) -> Result<(), Status> {
+    fn replace_unrouted(&self, headers: &[(&str, &str)]) -> Result<(), Status> {
         if host::property(&["response", "code_details"]).unwrap_or_default() != b"route_not_found" {
             return Ok(());
         }
-        let headers = [("content-type", "text/plain; charset=utf-8")];
+        let headers = [&[("content-type", "text/plain; charset=utf-8")], headers].concat();
         host::respond(
             404,
             &headers,

@@ -3,6 +3,7 @@
 use sluicegate_harness::Headers;
 use sluicegate_harness::envoy::Stream;
 
+use crate::gateway::{PAGE, post, request};
 use crate::socket::{PROFILES, Profile, Socket, accepted, answered, sorted, start, upgrade};
 use crate::wire;
 
@@ -26,16 +27,22 @@ fn gateways_own_error_is_replaced() {
 
 /// The filter has a route that Envoy does not have.
 #[test]
-fn upgrade_without_a_route_of_the_gateway_is_answered_with_a_sentence() {
+fn request_without_a_route_of_the_gateway_is_answered_with_a_sentence() {
     let vm = start();
-    let mut stream = vm.request(upgrade());
-    stream.upstream_fails(404, "route_not_found");
-    let response = answered(&stream);
     let words = "the filter has this route, but the gateway has none to the bridge for it\n";
-    assert_eq!((response.status(), response.text().as_str()), (404, words));
-    let mut stream = vm.request(upgrade());
-    stream.upstream_fails(404, "via_upstream");
-    assert_ne!(stream.response().expect("an answer").text(), words);
+    let get = request("GET", "/kafka/topics");
+    for (headers, page) in
+        [(upgrade(), None), (post("/orders").with("origin", PAGE), Some(PAGE)), (get, None)]
+    {
+        let mut stream = vm.request(headers.clone());
+        stream.upstream_fails(404, "route_not_found");
+        let response = stream.response().expect("an answer");
+        assert_eq!((response.status(), response.text().as_str()), (404, words), "{headers:?}");
+        assert_eq!(response.headers.text("access-control-allow-origin"), page, "{headers:?}");
+        let mut stream = vm.request(headers);
+        stream.upstream_fails(404, "via_upstream");
+        assert_ne!(stream.response().expect("an answer").text(), words);
+    }
 }
 
 #[track_caller]
