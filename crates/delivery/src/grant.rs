@@ -20,7 +20,7 @@ use sluicegate_telemetry::metrics::{ClusterMetrics, Kind, Outcome, RouteMetrics}
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::cluster::{Cluster, Reads, WriteTicket, read_denied, read_only, unanswered, write_denied};
+use crate::cluster::{Cluster, Reads, WriteTicket, read_denied, unanswered, write_denied};
 use crate::drain::Drain;
 use crate::quota::Usage;
 use crate::{Activity, ClientKind, Listed, ListedSubscription, OpenClients};
@@ -261,7 +261,7 @@ impl Grant {
     pub fn can_write(&self, topic: &str) -> Result<(), CommandError> {
         let held = self.standing.held();
         held.writable(Some(topic)).and_then(|topics| match self.cluster.is_writable() {
-            false => Err(read_only()),
+            false => Err(self.cluster.read_only(Some(topic))),
             true if topics.contains(topic) => Ok(()),
             true => Err(write_denied(self.system(), topic)),
         })

@@ -31,6 +31,14 @@ impl Cluster {
         self.parts.load().writes.is_some()
     }
 
+    /// The error of a write if it does not. `topic` is the first one of the command.
+    pub(crate) fn read_only(&self, topic: Option<&str>) -> CommandError {
+        let name = self.metrics.name();
+        let message =
+            format!("the bridge does not write to cluster {name} (write.clusters, or route_clusters.write)");
+        CommandError::forbidden(0, message).lacking(WRITE, topic)
+    }
+
     /// Writes records of `source` in the order of tickets, and refuses those whose topic is not in `topics`, or which are
     /// not among its rows. Calls `queued` once the first record is queued.
     ///
@@ -58,7 +66,8 @@ impl Cluster {
         mut ticket: WriteTicket,
         queued: impl FnOnce(),
     ) -> Result<Vec<DeliveryReport>, CommandError> {
-        let Writes { max_records, due } = self.parts.load().writes.clone().ok_or_else(read_only)?;
+        let writes = self.parts.load().writes.clone();
+        let Writes { max_records, due } = writes.ok_or_else(|| self.read_only(first_topic(&records)))?;
         // Commands are checked concurrently, and only enqueued in order. A refused command also waits for its
         // turn, so that the next command cannot overtake the one before.
         let checked = async {
@@ -75,7 +84,7 @@ impl Cluster {
         // The cluster can have become read-only meanwhile.
         let parts = self.parts.load_full();
         if parts.writes.is_none() {
-            return Err(read_only());
+            return Err(self.read_only(first_topic(&records)));
         }
         let enqueued = due.run_until_cancelled(parts.backend.enqueue(source, records, errors, &due)).await;
         let enqueued = enqueued.ok_or_else(CommandError::shutting_down)??;
@@ -140,9 +149,8 @@ impl Cluster {
     }
 }
 
-/// The error of a write to a read-only cluster.
-pub(crate) fn read_only() -> CommandError {
-    CommandError::forbidden(0, "the bridge does not write to this cluster")
+fn first_topic(records: &[Record]) -> Option<&str> {
+    records.first().map(|record| record.topic.as_str())
 }
 
 /// The error of a command that is refused as a whole.

@@ -3,6 +3,7 @@
 use sluicegate_backend::command::TopicNames;
 
 use super::*;
+use crate::cluster::Parts;
 use crate::testing::script::Script;
 
 /// The right to read these topics.
@@ -22,8 +23,8 @@ fn reload_makes_answers_smaller_but_not_larger() {
     }
 }
 
-#[test]
-fn denial_names_the_right_and_the_topic() {
+#[tokio::test]
+async fn denial_names_the_right_and_the_topic() {
     let (cluster, _) = Script::cluster(1);
     let list = |topics: &str| Topics::parse(topics.as_bytes());
     let check = |rights: Rights, denied: [(&str, &str); 2]| {
@@ -39,6 +40,9 @@ fn denial_names_the_right_and_the_topic() {
     let write = "the client may not write to topic 0 on this route";
     check(Rights { read: list("1"), write: list("1") }, [(read, "0"), (write, "0")]);
     check(Rights { read: None, write: None }, [(NOT_READABLE, "0"), (NOT_WRITABLE, "0")]);
+    cluster.replace(Parts::new(cluster.backend(), 9, cluster.reads(), None), Instant::now()).await;
+    let read_only = "the bridge does not write to cluster test (write.clusters, or route_clusters.write)";
+    check(Rights { read: list("1"), write: list("0") }, [(read, "0"), (read_only, "0")]);
 }
 
 fn alice(expires: Option<Instant>) -> Holding {

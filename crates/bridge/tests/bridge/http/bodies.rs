@@ -22,7 +22,8 @@ async fn bridge() -> Bridge {
 }
 
 /// The answer to a body that was read.
-const READ: (u16, &str) = (403, "the bridge does not write to this cluster");
+const READ: (u16, &str) =
+    (403, "the bridge does not write to cluster default (write.clusters, or route_clusters.write)");
 const TOO_LARGE: (u16, &str) = (413, "body too large (limits.max_request_bytes = 1024)");
 
 fn body(len: usize) -> Request<Bytes> {
