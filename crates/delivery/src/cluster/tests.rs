@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sluicegate_backend::command::{self, RecordFilter, Start, SubscribeCommand};
 use sluicegate_rights::Rows;
+use sluicegate_telemetry::metrics::RouteMetrics;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -42,7 +43,9 @@ fn one(cluster: &Cluster, source: ClientKey, max_bytes: usize) -> Fetch {
 
 fn fetch(cluster: Arc<Cluster>, source: ClientKey) -> BoxFuture<'static, ()> {
     async move {
-        let fetched = cluster.fetch(LOG, one(&cluster, source, 1_000), false, ALL, &mut ()).await;
+        let fetched = cluster
+            .fetch(LOG, one(&cluster, source, 1_000), false, ALL, &RouteMetrics::default(), &mut ())
+            .await;
         assert_eq!(fetched.unwrap().count, 1);
     }
     .boxed()
@@ -51,7 +54,7 @@ fn fetch(cluster: Arc<Cluster>, source: ClientKey) -> BoxFuture<'static, ()> {
 fn multi_fetch(cluster: Arc<Cluster>, source: ClientKey) -> BoxFuture<'static, ()> {
     async move {
         let fetch = MultiFetch::of(one(&cluster, source, 1));
-        let fetched = cluster.fetch_each(&[(LOG, 0)], fetch, ALL, &mut ()).await;
+        let fetched = cluster.fetch_each(&[(LOG, 0)], fetch, ALL, &RouteMetrics::default(), &mut ()).await;
         assert_eq!(fetched[0].as_ref().unwrap().count, 1);
     }
     .boxed()

@@ -7,7 +7,7 @@ use sluicegate_backend::{AnswerReservation, Chunk, CommandError, Fault, Fetch, L
 use sluicegate_protocol::wire::Fields;
 use sluicegate_rights::Rows;
 use sluicegate_shared_log::Ends;
-use sluicegate_telemetry::metrics::Kind;
+use sluicegate_telemetry::metrics::{Kind, RouteMetrics};
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
@@ -22,8 +22,8 @@ use crate::selections::Selections;
 pub(crate) type RowsOf<'a> = dyn Fn(&str) -> Result<Rows, CommandError> + Sync + 'a;
 
 impl Cluster {
-    /// Reads records that the client sees. At the end of the log it waits until `reservation` ends the wait. Without
-    /// `reads_on`, it answers after [`SEARCH_TIME`] if it has found none.
+    /// Reads records that the client sees, and counts the others to `route`. At the end of the log it waits until
+    /// `reservation` ends the wait. Without `reads_on`, it answers after [`SEARCH_TIME`] if it has found none.
     ///
     /// # Cancel safety
     /// A drop abandons the read.
@@ -33,9 +33,10 @@ impl Cluster {
         fetch: Fetch,
         reads_on: bool,
         rows: &RowsOf<'_>,
+        route: &RouteMetrics,
         reservation: &mut dyn AnswerReservation,
     ) -> Result<Chunk, CommandError> {
-        self.measured(Kind::Fetch, self.find(log, fetch, reads_on, rows, reservation)).await
+        self.measured(Kind::Fetch, self.find(log, fetch, reads_on, rows, route, reservation)).await
     }
 
     async fn find(
@@ -44,6 +45,7 @@ impl Cluster {
         fetch: Fetch,
         reads_on: bool,
         rows: &RowsOf<'_>,
+        route: &RouteMetrics,
         reservation: &mut dyn AnswerReservation,
     ) -> Result<Chunk, CommandError> {
         let (mut search, mut next) = (Search::new(fetch.wait), fetch);
@@ -76,14 +78,15 @@ impl Cluster {
             if granted.is_all() && still.is_all() {
                 return Ok(read);
             }
-            let (selected, work) = self.selections.select(read.clone(), &still);
-            let mut selected = cut(selected, fetch);
+            let (mut selected, work) = self.selections.select(read.clone(), &still);
             self.scans().take(fetch.source, work).await;
             // A renewal can have changed them meanwhile.
             let now = rows(log.topic)?;
             if now != still {
-                selected = cut(self.selections.select(read, &now).0, fetch);
+                selected = self.selections.select(read.clone(), &now).0;
             }
+            route.hidden(read.count.saturating_sub(selected.count));
+            let selected = cut(selected, fetch);
             if now.is_all() {
                 return Ok(selected);
             }
@@ -110,9 +113,11 @@ impl Cluster {
         places: &[Place<'_>],
         fetch: MultiFetch,
         rows: &RowsOf<'_>,
+        route: &RouteMetrics,
         reservation: &mut dyn AnswerReservation,
     ) -> Vec<Result<Chunk, CommandError>> {
-        self.measured_each(Kind::MultiFetch, self.find_in_each(places, fetch, rows, reservation)).await
+        let find = self.find_in_each(places, fetch, rows, route, reservation);
+        self.measured_each(Kind::MultiFetch, find).await
     }
 
     async fn find_in_each(
@@ -120,6 +125,7 @@ impl Cluster {
         places: &[Place<'_>],
         mut fetch: MultiFetch,
         rows: &RowsOf<'_>,
+        route: &RouteMetrics,
         reservation: &mut dyn AnswerReservation,
     ) -> Vec<Result<Chunk, CommandError>> {
         let search = Search::new(fetch.wait);
@@ -147,6 +153,11 @@ impl Cluster {
                 let now = rows_of_each(&places, rows);
                 if now != granted {
                     (selected, _) = select_each(&self.selections, &read, &now);
+                }
+            }
+            for (read, selected) in read.iter().zip(&selected) {
+                if let (Ok(read), Ok(selected)) = (read, selected) {
+                    route.hidden(read.count.saturating_sub(selected.count));
                 }
             }
             let is_found = |read: &Result<Chunk, _>| read.as_ref().map_or(true, |read| read.count > 0);

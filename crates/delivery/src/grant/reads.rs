@@ -40,6 +40,7 @@ impl Grant {
                 fetch,
                 bounds.reads_on,
                 &|topic| self.rows(topic),
+                &self.route,
                 reservation,
             ))
             .await?
@@ -79,9 +80,9 @@ impl Grant {
             // An error ends the wait.
             fetch.wait = Duration::ZERO;
         }
-        let read = self
-            .unless_revoked(self.cluster.fetch_each(&granted, fetch, &|topic| self.rows(topic), reservation))
-            .await?;
+        let rows = |topic: &str| self.rows(topic);
+        let read = self.cluster.fetch_each(&granted, fetch, &rows, &self.route, reservation);
+        let read = self.unless_revoked(read).await?;
         self.count_delivered(read.iter().flatten());
         Ok(self.with_denied(Kind::MultiFetch, &held.rights, places, read))
     }
@@ -219,6 +220,7 @@ impl Grant {
                 self.count_delivered([&granted].into_iter());
                 return Ok(Some((partition, granted.messages)));
             }
+            self.route.hidden(1);
         }
         Ok(None)
     }

@@ -49,8 +49,8 @@ impl Deliveries {
         registry.register("delivered_records", records, self.records.clone());
         let bytes = "Bytes of these records in protobuf, with keys, headers and offsets";
         registry.register("delivered_bytes", bytes, self.bytes.clone());
-        let hidden = "Records that subscriptions leave out by rows and filters, by the gateway's route";
-        registry.register("subscription_hidden_records", hidden, self.hidden.clone());
+        let hidden = "Records that were read and left out by rows and filters, by the gateway's route";
+        registry.register("hidden_records", hidden, self.hidden.clone());
         let lag = "Records that subscriptions are behind, of each one every 15 s";
         registry.register("subscription_lag_records", lag, self.lag.clone());
     }
@@ -94,15 +94,15 @@ impl RouteMetrics {
         self.bytes.inc_by(bytes as u64);
     }
 
-    /// A subscription left so many records out.
+    /// So many records were left out.
     pub fn hidden(&self, records: usize) {
         self.hidden.inc_by(records as u64);
     }
 
-    /// The records and bytes so far.
+    /// The records, their bytes, and the hidden records so far.
     #[cfg(any(test, feature = "testing"))]
-    pub fn counts(&self) -> (u64, u64) {
-        (self.records.get(), self.bytes.get())
+    pub fn counts(&self) -> [u64; 3] {
+        [&self.records, &self.bytes, &self.hidden].map(|counter| counter.get())
     }
 }
 

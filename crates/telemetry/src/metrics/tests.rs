@@ -104,7 +104,7 @@ fn events_are_counted_under_their_labels() {
         r#"sluicegate_write_queue_records{cluster="default"} 0"#,
         r#"sluicegate_delivered_records_total{cluster="default",gateway_route="/pubsub"} 3"#,
         r#"sluicegate_delivered_bytes_total{cluster="default",gateway_route="/pubsub"} 500"#,
-        r#"sluicegate_subscription_hidden_records_total{cluster="default",gateway_route="/pubsub"} 2"#,
+        r#"sluicegate_hidden_records_total{cluster="default",gateway_route="/pubsub"} 2"#,
         r#"sluicegate_subscription_lag_records_bucket{le="10.0",cluster="default"} 0"#,
         r#"sluicegate_subscription_lag_records_bucket{le="100.0",cluster="default"} 1"#,
     ] {

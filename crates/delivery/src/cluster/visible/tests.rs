@@ -31,7 +31,7 @@ fn at(offset: i64, wait: Duration) -> Fetch {
 }
 
 async fn fetch(cluster: &Arc<Cluster>, fetch: Fetch, reads_on: bool) -> Chunk {
-    cluster.fetch(LOG, fetch, reads_on, &mine, &mut ()).await.unwrap()
+    cluster.fetch(LOG, fetch, reads_on, &mine, &RouteMetrics::default(), &mut ()).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -44,7 +44,10 @@ async fn fetch_reads_on_to_the_first_visible_record() {
     let end = fetch(&cluster, at(3000, Duration::ZERO), false).await;
     assert_eq!((end.count, end.messages.len(), end.next_offset), (0, 0, 3500));
     let nobody = |_: &str| Ok(Rows::none());
-    let read = cluster.fetch(LOG, at(0, Duration::ZERO), false, &nobody, &mut ()).await.unwrap();
+    let read = cluster
+        .fetch(LOG, at(0, Duration::ZERO), false, &nobody, &RouteMetrics::default(), &mut ())
+        .await
+        .unwrap();
     assert_eq!((read.count, read.next_offset), (0, 3500));
 }
 
@@ -114,8 +117,10 @@ async fn read(
 ) -> Vec<Chunk> {
     let fetch = at(places[0].1, Duration::ZERO);
     let read = match is_multi {
-        false => vec![cluster.fetch(LOG, fetch, false, rows, &mut ()).await],
-        true => cluster.fetch_each(places, MultiFetch::of(fetch), rows, &mut ()).await,
+        false => vec![cluster.fetch(LOG, fetch, false, rows, &RouteMetrics::default(), &mut ()).await],
+        true => {
+            cluster.fetch_each(places, MultiFetch::of(fetch), rows, &RouteMetrics::default(), &mut ()).await
+        }
     };
     read.into_iter().map(Result::unwrap).collect()
 }
@@ -219,11 +224,13 @@ async fn logs_of_one_fetch_advance_to_the_first_visible_record() {
         topic => mine(topic),
     };
     let cluster = logs.cluster();
-    let read = cluster.fetch_each(&[(LOG, 0), (other, 0)], fetch, &rows, &mut ()).await;
+    let read =
+        cluster.fetch_each(&[(LOG, 0), (other, 0)], fetch, &rows, &RouteMetrics::default(), &mut ()).await;
     let counts: Vec<_> = read.iter().map(|read| read.as_ref().map(|read| read.count)).collect();
     assert_eq!(counts, [Ok(1), Ok(0)]);
     assert_eq!(read[1].as_ref().unwrap().next_offset, 10);
-    let read = cluster.fetch_each(&[(LOG, 0), (denied, 0)], fetch, &rows, &mut ()).await;
+    let read =
+        cluster.fetch_each(&[(LOG, 0), (denied, 0)], fetch, &rows, &RouteMetrics::default(), &mut ()).await;
     assert!(read[0].as_ref().is_ok_and(|read| read.count == 0 && read.next_offset > 0), "{read:?}");
     assert_eq!(read[1].as_ref().unwrap_err().message, "denied");
 }
