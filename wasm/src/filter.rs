@@ -8,7 +8,7 @@ use sluicegate_protocol::metadata;
 use sluicegate_ws_session::Limits;
 use sluicegate_ws_session::budget::Budget;
 
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::frame_rate::FrameRate;
 use crate::gateway::{self, Gateway};
 use crate::host::{self, Buffer, Map, Status};
@@ -24,8 +24,9 @@ pub(crate) struct Filter {
     /// Frames of the clients of all sessions.
     pub(crate) frames: FrameRate,
     pub(crate) gateway: Box<dyn Gateway>,
-    /// The bridge's refusals, which mean that the configurations of gateway and bridge do not match.
-    refusals: RepeatLimit,
+    /// Warnings of configurations that do not match, which clients trigger: those of gateway and bridge, or of the gateway's
+    /// filters.
+    warnings: RepeatLimit,
 }
 
 impl Filter {
@@ -43,7 +44,7 @@ impl Filter {
             limits: Limits { max_message_bytes: config.max_message_bytes },
             unfinished: Budget::new(config.max_assembly_bytes, config.max_message_bytes),
             frames: FrameRate::default(),
-            refusals: RepeatLimit::new(),
+            warnings: RepeatLimit::new(),
             config,
         })
     }
@@ -80,8 +81,17 @@ impl Filter {
 
     fn log_refusal(&self, reason: &[u8]) {
         let reason = String::from_utf8_lossy(reason);
-        if let Some(count) = self.refusals.due(&reason) {
+        if let Some(count) = self.warnings.due(&reason) {
             host::log_warning(&format!("the bridge refused a request ({count} so far): {reason}"));
+        }
+    }
+
+    /// Logs that a client of a route shows a token, and its source of claims has none.
+    pub(crate) fn log_doubt(&self, route: &str, source: &Source) {
+        let Some(doubt) = source.doubt() else { return };
+        let line = format!("{route}: {doubt}");
+        if let Some(count) = self.warnings.due(&line) {
+            host::log_warning(&format!("a request with a token has no identity ({count} so far): {line}"));
         }
     }
 }

@@ -12,7 +12,8 @@ use crate::host::{self, Action, Map, Status};
 use crate::http_stream::HttpStream;
 use crate::pairs::{self, Header};
 use crate::session_stream::{RelayedSession, SessionStream, handshake};
-use crate::{token, url};
+use crate::token::{self, Places};
+use crate::url;
 
 /// A stream and its state.
 pub(crate) struct Stream {
@@ -123,7 +124,7 @@ impl Stream {
         }
         let mut shown = Shown::default();
         if let Some(personal) = &route.grant.policy {
-            shown = match identify(filter, personal, &headers)? {
+            shown = match identify(filter, route.name(), personal, &headers)? {
                 Ok(shown) => shown,
                 Err(refused) => {
                     return answer(&match &route.kind {
@@ -212,6 +213,7 @@ struct Shown {
 /// Tells the bridge who the client is: its verified claims, or its token, which nobody else sees any more.
 fn identify(
     filter: &Filter,
+    route: &str,
     personal: &Personal,
     headers: &[Header],
 ) -> Result<Result<Shown, Refused>, Status> {
@@ -224,6 +226,8 @@ fn identify(
                 Ok(told) => host::set_header(Map::Request, metadata::IDENTITY, told.as_bytes())?,
                 Err(reason) => return Ok(Err(Refused::new(431, reason))),
             }
+        } else if token::find(headers, &Places::default()).token.is_some() {
+            filter.log_doubt(route, source);
         }
         return Ok(Ok(Shown { is_nobody: needs_login && claims.is_none(), path: None }));
     };

@@ -49,6 +49,23 @@ impl Source {
             Self::Metadata { .. } | Self::Certificate(_) => Ok(()),
         }
     }
+
+    /// The question for the operator if a client shows a token, and this source has no claims.
+    pub fn doubt(&self) -> Option<String> {
+        let Self::Metadata { namespace, payload } = self else { return None };
+        let filter = namespace.rsplit('.').next().unwrap_or_default();
+        Some(match payload {
+            Some(payload) if *namespace == JWT_AUTHN => {
+                format!(
+                    "no payload {payload:?} of {filter}: is it before this filter, with payload_in_metadata?"
+                )
+            }
+            Some(payload) => {
+                format!("no member {payload:?} in the metadata of {filter}: is it before this filter?")
+            }
+            None => format!("no metadata of {filter}: is it before this filter?"),
+        })
+    }
 }
 
 /// Reads a route's `identity`: where the gateway has it, and what the bridge is told.

@@ -108,14 +108,21 @@ fn page_can_ask_whether_it_must_log_in() {
         // The bridge decides, and its log has the client.
         assert_eq!(gateway.request(upgrade()).forwarded().text("sluicegate-token"), None, "{gateway:?}");
     }
-    for (identity, status) in [
-        (r#"{"from": "jwt_authn", "payload": "claims"}"#, 401),
-        (r#"{"from": "certificate", "subject": "dns_san"}"#, 401),
-        (r#"{"from": "token", "name": "main", "anonymous": true}"#, 426),
+    let no_payload = "sluicegate: a request with a token has no identity (1 so far): /pubsub: no payload \"claims\" of jwt_authn: \
+                      is it before this filter, with payload_in_metadata?";
+    for (identity, status, warning) in [
+        (r#"{"from": "jwt_authn", "payload": "claims"}"#, 401, Some(no_payload)),
+        (r#"{"from": "certificate", "subject": "dns_san"}"#, 401, None),
+        (r#"{"from": "token", "name": "main", "anonymous": true}"#, 426, None),
     ] {
         let vm = start_configured(&configuration("", &format!(r#""identity": {identity}"#)));
-        let response = Gateway::Envoy(PROFILES[0], vm).request(plain(PAGE)).answered();
-        assert_eq!(response.status(), status, "{identity}");
+        let gateway = Gateway::Envoy(PROFILES[0], vm);
+        let before = gateway.texts().len();
+        for token in ["", "Bearer a.b.c"] {
+            let response = gateway.request(plain(PAGE).and("authorization", token)).answered();
+            assert_eq!(response.status(), status, "{identity}");
+        }
+        assert_eq!(gateway.texts().get(before).map(String::as_str), warning, "{identity}");
     }
 }
 
