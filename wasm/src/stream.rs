@@ -250,7 +250,12 @@ fn identify(
         }
         host::set_header(Map::Request, metadata::TOKEN, token)?;
     }
-    Ok(Ok(Shown { is_nobody: needs_login && found.token.is_none(), path: found.path }))
+    let is_nobody = needs_login && found.token.is_none();
+    if is_nobody && pairs::last(headers, "authorization").is_some() {
+        let challenge = Some(("www-authenticate", "Bearer"));
+        return Ok(Err(Refused { header: challenge, ..Refused::new(401, NOT_BEARER) }));
+    }
+    Ok(Ok(Shown { is_nobody, path: found.path }))
 }
 
 /// Refuses the request with a problem document.
@@ -265,6 +270,9 @@ fn refuse(status: u16, reason: &str) -> Result<Action, Status> {
     host::respond(status, &headers, format!("{reason}\n").as_bytes())?;
     Ok(Action::Pause)
 }
+
+/// The reason for clients whose `Authorization` is of another scheme, or has none.
+const NOT_BEARER: &str = "expected Authorization: Bearer TOKEN";
 
 /// Removes the headers by which only the gateway may speak to the bridge.
 fn strip_metadata(headers: &[Header]) -> Result<(), Status> {

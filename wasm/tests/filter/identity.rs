@@ -90,6 +90,7 @@ fn page_can_ask_whether_it_must_log_in() {
                 malformed,
                 "the token is not a JSON Web Token of at most 8192 bytes",
             ),
+            (plain(PAGE).and("authorization", "a.b.c"), 401, log_in, "expected Authorization: Bearer TOKEN"),
             (plain(PAGE).and("cookie", "sid=a.b.c"), 426, None, "a WebSocket upgrade is expected here"),
         ] {
             let response = gateway.request(request).answered();
