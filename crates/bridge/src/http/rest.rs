@@ -62,7 +62,12 @@ pub(super) async fn answer(
         (&Method::GET | &Method::HEAD, Some(get)) => read(request, &target, get, query, running).await,
         (&Method::POST, _) if target.resource.posts => write(request, &target, query).await,
         _ => {
-            let detail = format!("method not allowed for {}: expected {allow}", target.resource.name);
+            let mut detail = format!("method not allowed for {}: expected {allow}", target.resource.name);
+            if [&Method::GET, &Method::HEAD].contains(&request.method) {
+                detail.extend(
+                    path::instead(path, request.grant.system()).map(|instead| format!("; {instead}")),
+                );
+            }
             Err(Problem::new(ProblemKind::MethodNotAllowed(allow), detail))
         }
     }
@@ -131,12 +136,19 @@ fn kind(get: Get) -> Kind {
 }
 
 async fn write(request: &Request<'_>, target: &Target, query: &str) -> Result<Response, Problem> {
+    if query.split('&').any(|parameter| parameter.split('=').next() == Some("async")) {
+        return Err(Problem::new(ProblemKind::Malformed, ASYNC));
+    }
     Query::none(query)?;
     let content_type = Accept::of(request.headers).metadata(request.grant.system())?;
     // A row without a topic takes no records.
     let topic = target.topic.as_deref().unwrap_or_default();
     produce::post(request, topic, target.partition, content_type).await
 }
+
+/// The error of Strimzi's parameter.
+const ASYNC: &str = "query parameter async is not served: leave it out, or write through a produce route with the header \
+                     Prefer: respond-async";
 
 /// The route of requests to paths that do not exist.
 pub(super) const NO_ROUTE: &str = "other";

@@ -76,6 +76,13 @@ fn unknown(path: &str, system: System) -> Problem {
     Problem::new(ProblemKind::NoResource, detail)
 }
 
+/// The way to the same result as reading an item of a list that other services have.
+pub(super) fn instead(path: &str, system: System) -> Option<&'static str> {
+    let (list, _) = path.strip_suffix('/').unwrap_or(path).rsplit_once('/')?;
+    let unserved = dialect::of(system).words().unserved;
+    unserved.iter().find(|unserved| unserved.has(list)).map(|unserved| unserved.instead)
+}
+
 fn log_name(segment: &str, system: System) -> Result<String, Problem> {
     percent_decoded(segment).filter(|name| !name.is_empty()).ok_or_else(|| {
         let detail = format!("expected a {} name in the path, in percent-encoded UTF-8", system.topic);

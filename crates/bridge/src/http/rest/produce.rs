@@ -37,7 +37,8 @@ pub(super) async fn post(
     let types = &dialect.words().media_types;
     let format = types.format_of(&given).ok_or_else(|| {
         let types: Vec<&str> = types.bodies.iter().map(|(name, _)| *name).collect();
-        let detail = format!("expected Content-Type to be one of {}", types.join(", "));
+        let schemas = if has_schema(&given) { SCHEMAS } else { "" };
+        let detail = format!("{schemas}expected Content-Type to be one of {}", types.join(", "));
         Problem::new(ProblemKind::UnsupportedMediaType, detail)
     })?;
     let mut records = batch::parse(request.body, system, format, topic, partition)?;
@@ -50,6 +51,12 @@ pub(super) async fn post(
     }
     grant.log_reports(&reports);
     Ok(Response::with_body(StatusCode::OK, content_type, dialect.results(reports).into()))
+}
+
+/// Whether a body has values for the REST proxies to encode.
+fn has_schema(content_type: &str) -> bool {
+    let format = content_type.strip_prefix("application/vnd.kafka.").unwrap_or_default();
+    ["avro.", "jsonschema.", "protobuf."].iter().any(|schema| format.starts_with(schema))
 }
 
 /// Gives the only record of a request the id in its header.
@@ -84,6 +91,8 @@ fn common_error(reports: &[DeliveryReport]) -> Option<&CommandError> {
     let kind = ProblemKind::of(first);
     errors.all(|error| error.is_some_and(|error| ProblemKind::of(error) == kind)).then_some(first)
 }
+
+const SCHEMAS: &str = "schemas are not served: send encoded values as binary: ";
 
 #[cfg(test)]
 mod tests;

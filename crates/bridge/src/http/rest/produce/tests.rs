@@ -115,7 +115,9 @@ async fn refused_request_writes_nothing() {
         (V2_JSON, true, r#"{"records":[{"value":1},{}]}"#, 422),
     ] {
         let (response, script) = ask(content_type, write, body).await;
-        assert_eq!(response.status.as_u16(), status, "{content_type} {body}");
+        let (found, text) = told(response);
+        assert_eq!(found, status, "{content_type} {body}");
+        assert_eq!(text.contains("send encoded values as binary"), content_type.contains("avro"), "{text}");
         assert!(script.taken().is_empty());
     }
 }
