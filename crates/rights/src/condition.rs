@@ -9,7 +9,7 @@ use crate::claims::integer;
 
 /// Claims and the values of which each has to have one, such as `{"roles": ["admin", "ops"]}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "BTreeMap<String, Vec<Value>>", into = "BTreeMap<String, Vec<Value>>")]
+#[serde(try_from = "BTreeMap<String, Value>", into = "BTreeMap<String, Vec<Value>>")]
 pub struct Condition(BTreeMap<String, Vec<Value>>);
 
 impl Condition {
@@ -31,22 +31,25 @@ impl Condition {
     }
 }
 
-impl TryFrom<BTreeMap<String, Vec<Value>>> for Condition {
-    type Error = &'static str;
+impl TryFrom<BTreeMap<String, Value>> for Condition {
+    type Error = String;
 
-    fn try_from(wanted: BTreeMap<String, Vec<Value>>) -> Result<Self, Self::Error> {
+    fn try_from(wanted: BTreeMap<String, Value>) -> Result<Self, Self::Error> {
         let can_be = |value: &Value| match value {
             Value::String(_) | Value::Bool(_) => true,
             Value::Number(number) => integer(number).is_some(),
             Value::Null | Value::Array(_) | Value::Object(_) => false,
         };
-        if wanted.is_empty() || wanted.values().any(Vec::is_empty) {
-            return Err("a condition names claims, and at least one value of each");
+        if wanted.is_empty() {
+            return Err("a condition names claims, and at least one value of each".to_owned());
         }
-        if !wanted.values().flatten().all(can_be) {
-            return Err("a value of a claim is a string, true, false, or an integer below 2^53");
-        }
-        Ok(Self(wanted))
+        let values = |(claim, values): (String, Value)| match values {
+            Value::Array(values) if !values.is_empty() && values.iter().all(can_be) => Ok((claim, values)),
+            _ => {
+                Err(format!("when.{claim}: must be an array of strings, true, false, or integers below 2^53"))
+            }
+        };
+        wanted.into_iter().map(values).collect::<Result<_, _>>().map(Self)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The policy of a route: which claims a person needs for which topics.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -58,7 +59,7 @@ pub struct Identity {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     /// The member at fault.
-    pub member: &'static str,
+    pub member: Cow<'static, str>,
     /// The expected form.
     pub reason: String,
 }
@@ -112,7 +113,7 @@ impl Policy {
     /// # Errors
     /// They do not: the reason.
     pub fn check(&self) -> Result<(), Mistake> {
-        let mistake = |member, reason: String| Err(Mistake { member, reason });
+        let mistake = |member: &'static str, reason: String| Err(Mistake { member: member.into(), reason });
         for (name, path) in &self.claims {
             if REGISTERED.contains(&name.as_str()) {
                 return mistake("claims", format!("{name} is the identity's own claim, choose another name"));
@@ -133,9 +134,14 @@ impl Policy {
         }
         let is_known = |name: &str| REGISTERED.contains(&name) || self.claims.contains_key(name);
         // Keys, headers and subjects can have these characters, but hardly the name of a claim between them.
-        let mut literals = entries().filter_map(|entry| entry.only.as_ref()).flat_map(Only::literals);
-        if let Some(claim) = literals.find_map(|literal| meant(literal, is_known)) {
-            return mistake("only", did_you_mean(claim));
+        for (right, entries) in [("read", &self.read), ("write", &self.write)] {
+            for (index, entry) in entries.iter().flatten().enumerate() {
+                let mut literals = entry.only.iter().flat_map(Only::literals);
+                if let Some(claim) = literals.find_map(|literal| meant(literal, is_known)) {
+                    let member = format!("{right}[{index}].only").into();
+                    return Err(Mistake { member, reason: did_you_mean(claim) });
+                }
+            }
         }
         for name in entries().flat_map(Entry::claims) {
             if self.identity.is_none() {

@@ -12,7 +12,7 @@ use sluicegate_protocol::metadata;
 use sluicegate_protocol::metadata::{MAX_ACCESS_BYTES, MAX_IDENTITY_BYTES};
 use sluicegate_rights::claims::Path;
 use sluicegate_rights::entry::Entry;
-use sluicegate_rights::policy::Policy;
+use sluicegate_rights::policy::{Mistake, Policy};
 use sluicegate_rights::template::Template;
 use sluicegate_rights::topics::{MAX_LIST_BYTES, Pattern};
 use sluicegate_rights::{Claims, Quota, Topics};
@@ -75,7 +75,13 @@ impl Grant {
         if let (Some(_), Right::Own(_), Right::Own(_) | Right::Shared(false)) = (&topics, &read, &write) {
             reader.mistake("topics", "has no use, because each right names its own topics");
         }
-        Self { tables: tables(reader), ..Self::of(reader, topics, read, write) }
+        let readable = match &read {
+            Right::Own(entries) => Some(&**entries),
+            Right::Shared(true) => topics.as_deref(),
+            Right::Shared(false) => Some(&[][..]),
+        };
+        let tables = tables(reader, readable);
+        Self { tables, ..Self::of(reader, topics, read, write) }
     }
 
     /// The grant of a route that only writes: to `topic`, or to any of its topics if requests can name one.
@@ -115,10 +121,16 @@ impl Grant {
             Right::Shared(true) => Some(topics.clone()),
             Right::Own(entries) => Some(entries),
         };
+        let own = [("read", &read), ("write", &write)];
+        let own = own.map(|(key, right)| matches!(right, Right::Own(_)).then_some(key));
         let (read, write) = (granted(read), granted(write));
         let policy = Policy { identity, claims, read, write, capabilities, quota };
-        if let Err(mistake) = policy.check() {
-            reader.mistake(mistake.member, &mistake.reason);
+        if let Err(Mistake { member, reason }) = policy.check() {
+            let member = match member.split_once('[') {
+                Some((right, rest)) if !own.contains(&Some(right)) => format!("topics[{rest}").into(),
+                _ => member,
+            };
+            reader.mistake(&member, &reason);
         }
         let json = policy.to_json();
         if json.len() > MAX_ACCESS_BYTES {
@@ -204,15 +216,28 @@ fn parse(reader: &mut Reader, key: &'static str, value: Value) -> Vec<Entry> {
         };
         match entry {
             Ok(entry) => entries.push(entry),
-            Err(reason) => reader.mistake(&format!("{key}[{index}]"), &reason),
+            Err(reason) => {
+                let (member, reason) = match reason.split_once(": ") {
+                    Some((member, reason)) if member.starts_with("when.") => (format!(".{member}"), reason),
+                    _ => (String::new(), &*reason),
+                };
+                reader.mistake(&format!("{key}[{index}]{member}"), reason);
+            }
         }
     }
     entries
 }
 
-/// The topics with tables, which are the same for everybody: what a person can read of them is the right's to say.
-fn tables(reader: &mut Reader) -> Option<String> {
+/// The topics with tables, which are the same for everybody: what a person can read of them is the right's to say. None of
+/// the readable topics: all.
+fn tables(reader: &mut Reader, readable: Option<&[Entry]>) -> Option<String> {
     let tables = entries(reader, "tables")?;
+    let text = |entry: &Entry| String::from(entry.topic.clone());
+    for (index, table) in tables.iter().map(text).enumerate() {
+        if readable.is_some_and(|readable| !readable.iter().any(|entry| can_share(&table, &text(entry)))) {
+            reader.mistake(&format!("tables[{index}]"), "must be a topic that clients of the route can read");
+        }
+    }
     if !tables.iter().all(Entry::is_plain) {
         reader.mistake("tables", "must be the same for everybody, without placeholders and conditions");
     }
@@ -231,6 +256,17 @@ fn joined(reader: &mut Reader, key: &'static str, topics: Vec<Entry>) -> String 
         reader.mistake(key, &format!("must be at most {MAX_LIST_BYTES} bytes in all"));
     }
     joined
+}
+
+/// Whether a topic can be among those of both entries, whatever the values of claims are.
+fn can_share(a: &str, b: &str) -> bool {
+    let fixed = |text: &str| text.find(['$', '*']).and_then(|end| text.get(..end)).map(str::to_owned);
+    match (fixed(a), fixed(b)) {
+        (None, None) => a == b,
+        (Some(a), None) => b.starts_with(&a),
+        (None, Some(b)) => a.starts_with(&b),
+        (Some(a), Some(b)) => a.starts_with(&b) || b.starts_with(&a),
+    }
 }
 
 fn matches(pattern: &str, topic: &str) -> bool {

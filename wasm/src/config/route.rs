@@ -79,6 +79,11 @@ impl Route {
         if !path.is_empty() && !is_path(&path) {
             reader.mistake("path", "must begin with \"/\" and be visible ASCII, without a query");
         }
+        if path.contains('*') {
+            let expected =
+                "must not have \"*\": a route takes its own path, and with the type \"rest\" all below it";
+            reader.mistake("path", expected);
+        }
         if path.starts_with(SERVICE_PATH_PREFIX) {
             reader.mistake(
                 "path",

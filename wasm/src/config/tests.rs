@@ -273,7 +273,8 @@ fn all_mistakes_are_reported_at_once_with_their_keys() {
         r#"{"profile":"sidecar","gateway_secret":"a b","max_message_bytes":0,"max_assembly_bytes":"x","colour":1,
             "routes":[{"path":"pubsub","cluster":"ü"},{"cluster":7,"origins":"*","subprotocols":[1]},
                       {"path":"/a?b","origins":["app.example","https://a/b"],"port":1},7,
-                      {"path":"/sluicegate.v1.Bridge/Session"},{"path":"/x"},{"path":"/x","subprotocols":["a b"]}]}"#,
+                      {"path":"/sluicegate.v1.Bridge/Session"},{"path":"/x"},{"path":"/x","subprotocols":["a b"]},
+                      {"path":"/a/*"}]}"#,
         &[
             "profile: must be \"tunnel\" or \"relay\"",
             "gateway_secret: must be at least 16 visible ASCII characters, as in the bridge",
@@ -292,6 +293,7 @@ fn all_mistakes_are_reported_at_once_with_their_keys() {
             "routes[4].path: must not begin with /sluicegate.v1., which is the bridge's own",
             "routes[6].subprotocols: must be HTTP tokens",
             "routes[6].path: is already the path of another route",
+            "routes[7].path: must not have \"*\": a route takes its own path, and with the type \"rest\" all below it",
             "colour: unknown key",
         ],
     );

@@ -224,8 +224,19 @@ fn mistakes_in_an_identity_are_reported_with_their_keys() {
     check(&format!(r#"{JWT},"write":[{{"topic":"orders.$sub"}}]"#), &format!("write[0]: {meant}"));
     check(
         &format!(r#"{JWT},"topics":[{{"topic":"a","only":{{"key_prefix":"{{sub}}:"}}}}]"#),
-        &format!("only: {meant}"),
+        &format!("topics[0].only: {meant}"),
     );
+    check(
+        &format!(r#"{JWT},"read":["b",{{"topic":"a","when":{{"role":"admin"}}}}]"#),
+        "read[1].when.role: must be an array of strings",
+    );
+    check(
+        &format!(r#"{JWT},"read":["b",{{"topic":"a","only":{{"key_prefix":"{{sub}}:"}}}}]"#),
+        &format!("read[1].only: {meant}"),
+    );
+    check(r#""tables":["a","x*","xy"],"topics":["a","xy"],"read":["xy.*"]"#, "tables[0]: must be a topic");
+    check(r#""tables":["xy","x*","ya"],"topics":["x*"]"#, "tables[2]: must be a topic");
+    check(r#""tables":["a"],"read":false"#, "tables[0]: must be a topic");
     check(&format!(r#"{JWT},"write":[{{"topic":"a","if":{{}}}}]"#), "write[0]: unknown field `if`");
     check(&format!(r#"{JWT},"write":[7]"#), "write[0]: must be a topic");
     check(&format!(r#"{JWT},"write":[]"#), "write: must be topics");
