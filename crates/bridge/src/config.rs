@@ -31,7 +31,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sluicegate_backend::suggestion::similar_among;
@@ -373,9 +373,9 @@ fn log_format(root: &mut Section, problems: &mut Problems) -> LogFormat {
     root.one_of(keys::LOG_FORMAT.short(), &formats, problems).unwrap_or(LogFormat::Text)
 }
 
-/// Whether each of its filters names a level. `RUST_LOG` takes any other word for the name of a target, and logs nothing
-/// else.
-fn is_log_level(text: &str) -> bool {
+/// Whether each of its filters names a level. Any other word would be the name of a target, and nothing else would be
+/// logged.
+pub(crate) fn is_log_level(text: &str) -> bool {
     let has_level = |filter: &str| {
         let level = filter.rsplit_once('=').map_or(filter, |(_, level)| level);
         !level.is_empty() && level.parse::<LevelFilter>().is_ok()
@@ -383,7 +383,7 @@ fn is_log_level(text: &str) -> bool {
     text.split(',').all(has_level) && EnvFilter::try_new(text).is_ok()
 }
 
-const LOG_LEVELS: &str =
+pub(crate) const LOG_LEVELS: &str =
     "expected error, warn, info, debug, trace or off, or filters such as \"info,sluicegate=debug\"";
 
 fn audit(mut table: Section, problems: &mut Problems) -> Audit {
@@ -393,6 +393,10 @@ fn audit(mut table: Section, problems: &mut Problems) -> Audit {
     let ways = [("drop", false), ("refuse", true)];
     let refuses = table.one_of(keys::AUDIT_ON_FULL.short(), &ways, problems).unwrap_or(false);
     table.end(problems);
+    let folder = file.as_deref().and_then(Path::parent).filter(|folder| *folder != Path::new(""));
+    if let Some((folder, Err(error))) = folder.map(|folder| (folder, std::fs::metadata(folder))) {
+        problems.add(keys::AUDIT_FILE.name, format!("{}: {error}", folder.display()));
+    }
     for (key, is_set) in [(&keys::AUDIT_CLAIMS, !claims.is_empty()), (&keys::AUDIT_ON_FULL, refuses)] {
         if is_set && !has_file {
             problems.add(key.name.to_owned(), "is set without audit.file: set both");

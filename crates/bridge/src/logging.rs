@@ -7,7 +7,7 @@ use tracing_subscriber::filter::Directive;
 use tracing_subscriber::reload::Handle;
 use tracing_subscriber::{EnvFilter, fmt};
 
-use crate::config::{Config, LogFormat, Place, Problem};
+use crate::config::{Config, LOG_LEVELS, LogFormat, Place, Problem, is_log_level};
 
 /// Selects the lines to log.
 #[derive(Debug)]
@@ -34,6 +34,9 @@ impl Filter {
             None => "info".to_owned(),
             Some(text) => text.into_string().map_err(|_| problem("is not UTF-8".to_owned()))?,
         };
+        if !text.is_empty() && !is_log_level(&text) {
+            return Err(problem(format!("is {text:?}, {LOG_LEVELS}")));
+        }
         Self::parse(&text).map_err(problem)
     }
 

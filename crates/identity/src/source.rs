@@ -103,6 +103,13 @@ impl Source {
     }
 }
 
+/// A URL for the log: a query can be a secret, as can what stands before the host.
+fn shown(url: &Uri) -> String {
+    let authority =
+        url.authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
+    format!("{}{}", authority.unwrap_or_default(), url.path())
+}
+
 impl Fetched {
     async fn keys_of(
         self: &Arc<Self>,
@@ -142,8 +149,7 @@ impl Fetched {
         let fetched =
             fetched.unwrap_or_else(|_| Err(FetchError::Request(format!("no answer within {WITHIN:?}"))));
         state.asked = Some(Instant::now());
-        // A query can be a secret.
-        let url = format!("{}{}", self.url.host().unwrap_or_default(), self.url.path());
+        let url = shown(&self.url);
         match fetched {
             Ok(mut keys) => {
                 state.fetched = state.asked;

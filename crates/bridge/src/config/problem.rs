@@ -30,9 +30,14 @@ pub(super) struct Problems {
 
 impl Problems {
     pub(super) fn add(&mut self, place: impl Into<Place>, problem: impl Into<String>) {
-        let place = place.into();
+        let (place, problem) = (place.into(), problem.into());
+        // A wrong value is not missing.
+        let is_wrong = || self.all.iter().any(|known| known.place == place);
+        if problem.starts_with("is missing") && is_wrong() {
+            return;
+        }
         if !self.unreadable || matches!(place, Place::Variable(_)) {
-            self.all.push(Problem { place, problem: problem.into() });
+            self.all.push(Problem { place, problem });
         }
     }
 

@@ -89,6 +89,8 @@ audit.claims = ["email"]
     audit.claims: is set without audit.file: set both
 audit.on_full = "refuse"
     audit.on_full: is set without audit.file: set both
+audit.file = "/nowhere/audit.log"
+    audit.file: /nowhere: No such file or directory (os error 2)
 audit.on_full = "wait"
     audit.on_full: is "wait", expected "drop" or "refuse"
 revocation.topic = "t*"

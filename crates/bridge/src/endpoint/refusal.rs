@@ -69,6 +69,8 @@ pub(crate) enum Refusal {
         header: &'static str,
         expected: &'static str,
     },
+    /// The route's policy is invalid, for this reason.
+    Policy(String),
     /// The request needs another version of HTTP.
     Version,
     /// A gateway tells an identity, and the configuration does not say that gateways can.
@@ -141,6 +143,7 @@ impl Refusal {
             | Self::UnknownHeader { .. }
             | Self::Repeated { .. }
             | Self::InvalidHeader { .. }
+            | Self::Policy(_)
             | Self::UnknownCluster { .. }
             | Self::RouteCluster(_)
             | Self::TwoClusters
@@ -232,7 +235,10 @@ impl Refusal {
             Self::NotFound | Self::OtherConnect => "path",
             Self::NotGrpc => "content_type",
             Self::SecretMissing | Self::SecretWrong => "secret",
-            Self::UnknownHeader { .. } | Self::Repeated { .. } | Self::InvalidHeader { .. } => "metadata",
+            Self::UnknownHeader { .. }
+            | Self::Repeated { .. }
+            | Self::InvalidHeader { .. }
+            | Self::Policy(_) => "metadata",
             Self::UnknownCluster { .. } => "cluster",
             Self::RouteCluster(RouteClusterError::UnknownGateway | RouteClusterError::Host(_)) => {
                 "route_cluster_forbidden"
@@ -298,9 +304,11 @@ impl Refusal {
                 let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::BAD_REQUEST);
                 (status, Code::InvalidArgument)
             }
-            Self::UnknownHeader { .. } | Self::Repeated { .. } | Self::InvalidHeader { .. } | Self::Host => {
-                (StatusCode::BAD_REQUEST, Code::InvalidArgument)
-            }
+            Self::UnknownHeader { .. }
+            | Self::Repeated { .. }
+            | Self::InvalidHeader { .. }
+            | Self::Policy(_)
+            | Self::Host => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
             Self::Origin | Self::NotLoopbackHost | Self::IdentityFromGateway => {
                 (StatusCode::FORBIDDEN, Code::PermissionDenied)
             }
@@ -314,6 +322,7 @@ impl Refusal {
             Self::RouteCluster(RouteClusterError::Host(_)) => {
                 "a broker of this route is not allowed, see the bridge's log".to_owned()
             }
+            Self::Policy(_) => format!("invalid header {}: expected {POLICY}", metadata::ACCESS),
             Self::NotFound
             | Self::OtherConnect
             | Self::NotGrpc
@@ -371,6 +380,10 @@ impl Refusal {
             Self::InvalidHeader { header, expected } => {
                 format!("invalid header {header}: expected {expected}")
             }
+            Self::Policy(reason) => {
+                let reason: String = reason.chars().filter(|letter| !letter.is_control()).take(MAX_REASON).collect();
+                format!("invalid header {}: {reason}: expected {POLICY}", metadata::ACCESS)
+            }
             Self::UnknownCluster { name } => {
                 format!("unknown cluster {name} (header {}): expected one of [clusters]", metadata::CLUSTER)
             }
@@ -415,6 +428,9 @@ fn escaped(name: &[u8]) -> String {
 
 /// The longest part of a name that a message repeats.
 const MAX_NAME_BYTES: usize = 100;
+/// The characters of an invalid policy's reason in the log.
+const MAX_REASON: usize = 200;
+const POLICY: &str = "a policy of this version as JSON, in at most 8192 bytes";
 const ORIGIN: &str =
     "Origin not allowed: without gateway_secret or tls.client_ca the bridge serves loopback origins only";
 const QUOTA: &str = "too many sessions of this identity: close one of them first";

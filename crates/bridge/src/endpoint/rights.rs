@@ -13,10 +13,11 @@ use super::refusal::Refusal;
 /// The header is invalid.
 pub(crate) fn policy(headers: &HeaderMap) -> Result<Option<Policy>, Refusal> {
     let Some(policy) = headers.get(metadata::ACCESS).map(|policy| policy.as_bytes()) else { return Ok(None) };
+    if policy.len() > MAX_ACCESS_BYTES {
+        return Err(Refusal::Policy(format!("it has {} bytes", policy.len())));
+    }
     // An unknown member can be a restriction of a newer gateway.
-    let parsed = if policy.len() <= MAX_ACCESS_BYTES { Policy::parse(policy).ok() } else { None };
-    let expected = "a policy of this version as JSON, in at most 8192 bytes";
-    parsed.map(Some).ok_or(Refusal::InvalidHeader { header: metadata::ACCESS, expected })
+    Policy::parse(policy).map(Some).map_err(Refusal::Policy)
 }
 
 /// The rights that a route grants to everybody. Without headers: to read every topic and write none.
@@ -79,8 +80,12 @@ mod tests {
     #[test]
     fn invalid_headers_grant_nothing() {
         let of = |lines: HeaderMap| Ok(rights(of_route(&lines)?, policy(&lines)?.as_ref(), None));
-        let check = |header, value| match of(headers(&[(header, value)])).err() {
+        let check = |header, value: &str| match of(headers(&[(header, value)])).err() {
             Some(Refusal::InvalidHeader { header: found, .. }) => assert_eq!(found, header),
+            Some(refusal @ Refusal::Policy(_)) => {
+                assert!(header == metadata::ACCESS && refusal.text().len() < 400, "{value}");
+                assert_eq!(refusal.text().contains("invalid type: string \"a\""), value.contains("[\"a\"]"));
+            }
             other => panic!("{header}: {value}: {other:?}"),
         };
         check(metadata::TOPICS, "a b");

@@ -120,7 +120,7 @@ fn objects(log: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn bad_configuration_names_every_problem_and_exits_with_2() {
-    let variables = [("SLUICEGATE_READ__WAIT_MS", "soon"), ("RUST_LOG", "info=loud")];
+    let variables = [("SLUICEGATE_READ__WAIT_MS", "soon"), ("RUST_LOG", "debg")];
     for check in [&[][..], &["--check"]] {
         let (code, stdout, stderr) = run("listen = 1\ncolour = 2\n", check, &variables).await;
         assert_eq!((code, &*stdout), (Some(2), ""));

@@ -136,6 +136,13 @@ async fn withdrawn_key_is_forgotten_in_time() {
     assert_eq!((has(&source, "a").await, has(&source, "b").await), (Some(false), Some(true)));
 }
 
+#[test]
+fn url_in_the_log_has_host_port_and_path_only() {
+    for url in ["http://h:1/jwks", "https://me:secret@h:1/jwks?key=secret"] {
+        assert_eq!(shown(&url.parse().unwrap()), "h:1/jwks");
+    }
+}
+
 #[tokio::test]
 async fn known_keys_stay_while_the_url_is_down() {
     let server = Server::start(DOWN.to_owned()).await;

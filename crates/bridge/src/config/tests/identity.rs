@@ -46,6 +46,9 @@ identity.a = {}
     identity.a: expected one of jwks_url, jwks_file and secret
 identity."a b" = { ISSUER, jwks_url = "https://h/keys" }
     identity.a b: expected a name of 1 to 100 letters, digits, '.', '_' and '-'
+identity.a = { issuer = 7, audience = "app", jwks_url = "https://h/keys" }
+    identity.a.issuer: is 7, expected a string that is not empty
+    identity.a.audience: is "app", expected a list of names
 identity.a = { issuer = "i", audience = [], jwks_url = "https://h/keys" }
     identity.a.audience: is missing, expected the claim aud of tokens: a token for others must not work here
 identity.a = { ISSUER, jwks_url = "https://me:hidden@h/keys" }
