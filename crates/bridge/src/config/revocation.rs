@@ -52,13 +52,16 @@ fn read(path: &Path, problems: &mut Problems) -> Result<RevocationList, String> 
     if let Some((line, expected)) = list.first_invalid {
         let invalid = list.invalid;
         let skipped = format!(
-            "{}: skipped {invalid} of its lines, the first is line {line}: {expected}",
+            "{}: skipped {invalid} of its lines, the first is line {line}: {expected}; {WHILE_INVALID}",
             path.display()
         );
         problems.warn(keys::REVOCATION_FILE.name, skipped);
     }
     Ok(list)
 }
+
+const WHILE_INVALID: &str = "until that is corrected, entries that are removed still count, and after a restart the skipped \
+                             lines do not";
 
 /// The longest file: room for all the entries that count.
 const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;

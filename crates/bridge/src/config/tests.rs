@@ -60,6 +60,10 @@ fn revocations_and_claims_have_their_files_and_topics() {
     let warning = warning.to_string();
     let told = ": skipped 2 of its lines, the first is line 2: expected {";
     assert!(warning.starts_with("revocation.list_file: ") && warning.contains(told), "{warning}");
+    assert!(
+        warning
+            .ends_with("entries that are removed still count, and after a restart the skipped lines do not")
+    );
     let topic = load(&format!("{CLUSTER}[revocation]\ntopic = \"t\"\n"), &[]).unwrap().revocation.topic;
     assert_eq!(topic, Some(RevocationTopic { name: "t".into(), cluster: "default".into() }));
 }
