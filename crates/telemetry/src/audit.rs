@@ -90,7 +90,7 @@ pub enum Event<'a> {
     Denied {
         /// The kind of command.
         command: &'static str,
-        /// The right that it needs, by the route's key; None: the client's rights are over.
+        /// The right that it needs, by the route's key; None: nobody has it.
         #[serde(skip_serializing_if = "Option::is_none")]
         right: Option<&'static str>,
         /// The topic that it needs the right at, the first of several.
