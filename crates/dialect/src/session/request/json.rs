@@ -50,11 +50,31 @@ pub(super) fn parse(message: &[u8], system: System) -> Request {
         Some((kind, asked.map(request)))
     };
     let command = shared_command(sequence, name, body.get()).or_else(own);
+    let of_system = || match is_of_another_system(name, body.get()) {
+        true => format!("the cluster is of {}: ", system.name),
+        false => String::new(),
+    };
     match command {
         Some((_, Ok(request))) => request,
-        Some((kind, Err(error))) => Request::Invalid { sequence, kind, message: format!("{name}: {error}") },
-        None => invalid(sequence, format!("unknown command {name:?}: expected one of {}", names(system))),
+        Some((kind, Err(error))) => {
+            let of_system = if has_unknown_word(&error) { of_system() } else { String::new() };
+            Request::Invalid { sequence, kind, message: format!("{of_system}{name}: {error}") }
+        }
+        None => {
+            let names = names(system);
+            invalid(sequence, format!("{}unknown command {name:?}: expected one of {names}", of_system()))
+        }
     }
+}
+
+/// Whether a command with words that the cluster's system does not know has those of another one.
+fn is_of_another_system(name: &str, json: &str) -> bool {
+    let mut asked = crate::ALL.into_iter().filter_map(|dialect| dialect.json_command(name, json));
+    asked.any(|(_, asked)| asked.err().is_none_or(|error| !has_unknown_word(&error)))
+}
+
+fn has_unknown_word(error: &Error) -> bool {
+    error.to_string().starts_with("unknown field")
 }
 
 /// The command of a name that every system has. None if there is none.

@@ -106,7 +106,11 @@ fn filters(query: &Query, words: &HttpWords) -> Result<Vec<RecordFilter>, Proble
     let mut headers: BTreeMap<&str, Vec<Bytes>> = BTreeMap::new();
     for header in query.list("header") {
         let (name, value) = header.split_once('=').unzip();
-        headers.entry(name.unwrap_or(header)).or_default().extend(value.map(bytes));
+        let name = name.unwrap_or(header);
+        if name.is_empty() {
+            return Err(invalid("header", "expected NAME, or NAME=VALUE"));
+        }
+        headers.entry(name).or_default().extend(value.map(bytes));
     }
     let of_headers = headers.into_iter().map(|(name, equals)| RecordFilter {
         header: Some(name.to_owned()),
@@ -211,6 +215,7 @@ mod tests {
             (kafka, "format=text&format=json", "query parameter format is repeated"),
             (kafka, "offset=1", "unknown query parameter offset"),
             (kafka, &"key=&".repeat(101), "parameter key: expected at most 100 keys, prefixes and headers"),
+            (kafka, "header=", "query parameter header: expected NAME, or NAME=VALUE"),
             (kafka, &headers, "query parameter header: expected at most 16 names"),
         ] {
             check_problem(parse(query, system, partition).unwrap_err(), 400, want);

@@ -306,11 +306,11 @@ fn words_of_kafka_are_refused() {
     for (text, want) in [
         (
             r#"{"id":7,"fetch":{"topic":"t","partition":0,"offset":0}}"#,
-            "fetch: unknown field `topic`, expected one of `stream`, `sequence`",
+            "the cluster is of NATS: fetch: unknown field `topic`, expected one of `stream`, `sequence`",
         ),
         (
             r#"{"id":7,"produce":{"records":[]}}"#,
-            "unknown command \"produce\": expected one of ping, fetch, list_sequences, publish, subscribe, unsubscribe, credit",
+            "the cluster is of NATS: unknown command \"produce\": expected one of ping, fetch, list_sequences, publish, subscribe, unsubscribe, credit",
         ),
         (r#"{"id":7,"subscribe":{"from":"earliest"}}"#, "missing field `stream`, or `sources`"),
         (
@@ -337,6 +337,7 @@ fn words_of_kafka_are_refused() {
         match super::parse(text.as_bytes(), System::Nats) {
             Request::Invalid { sequence: 7, message, .. } => {
                 assert!(message.contains(want), "{message}");
+                assert_eq!(message.contains("of NATS"), want.contains("of NATS"), "{message}");
             }
             other => panic!("{text}: {other:?}"),
         }
