@@ -207,7 +207,7 @@ pub(crate) async fn serves_local_pages_and_hosts_only(
         let answer = ask(gateway, request).await;
         assert_eq!((answer.status, answer.text()), (404, "no route of the gateway has this path and host\n"));
     }
-    let answer = ask(gateway, Request::get("/kafka/topics").with("host", foreign)).await;
+    let answer = ask(gateway, Request::get(topics).with("host", foreign)).await;
     let words = "the filter has this route, but the gateway has none to the bridge for it\n";
     assert_eq!((answer.status, answer.text()), (404, words));
 }
