@@ -198,8 +198,18 @@ fn quoted(line: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn quoted_texts_are_those_of_the_code() {
     let mut sources = String::new();
-    let crates =
-        ["backend", "bridge", "delivery", "dialect", "kafka", "nats", "reader", "telemetry", "ws-session"];
+    let crates = [
+        "backend",
+        "bridge",
+        "delivery",
+        "dialect",
+        "identity",
+        "kafka",
+        "nats",
+        "reader",
+        "telemetry",
+        "ws-session",
+    ];
     for folder in crates
         .map(|name| format!("crates/{name}/src"))
         .iter()
