@@ -198,24 +198,9 @@ fn quoted(line: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn quoted_texts_are_those_of_the_code() {
     let mut sources = String::new();
-    let crates = [
-        "backend",
-        "bridge",
-        "delivery",
-        "dialect",
-        "identity",
-        "kafka",
-        "nats",
-        "reader",
-        "telemetry",
-        "ws-session",
-    ];
-    for folder in crates
-        .map(|name| format!("crates/{name}/src"))
-        .iter()
-        .map(String::as_str)
-        .chain(["wasm/src", "clients/typescript/src"])
-    {
+    let crates = "backend bridge delivery dialect identity kafka nats reader telemetry ws-session";
+    let crates = crates.split(' ').map(|name| format!("crates/{name}/src"));
+    for folder in crates.chain(["wasm/src", "clients/typescript/src"].map(str::to_owned)) {
         read_sources(&tools::workspace().join(folder), &mut sources);
     }
     // A literal that goes on in the next line.
