@@ -368,8 +368,8 @@ async fn idle_table_is_dropped() {
     assert_eq!(cluster.tables_in_memory(), 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn tenant_that_fills_a_topic_takes_no_table_from_others() {
+/// A log with 200 records, a tenth of them of one key, and the others of keys of a kibibyte.
+fn flooded() -> Logs {
     fn key(offset: i64) -> &'static str {
         static FLOOD: LazyLock<Vec<String>> =
             LazyLock::new(|| (0..90).map(|key| format!("other:{key}{}", "x".repeat(1000))).collect());
@@ -378,6 +378,27 @@ async fn tenant_that_fills_a_topic_takes_no_table_from_others() {
     let logs = Logs::default();
     logs.set_keys(key);
     logs.append(0, 200);
+    logs
+}
+
+/// All of a log is looked at for the table of a part of it.
+#[tokio::test(start_paused = true)]
+async fn client_with_a_table_of_a_part_has_its_share_of_work() {
+    let logs = flooded();
+    let cluster = logs.cluster_with(System::Kafka, 100_000);
+    cluster.bound_tables(50_000);
+    let all = Grant::of(&cluster, Rights::all()).with_tables(Topics::default());
+    let began = Instant::now();
+    for _ in 0..4 {
+        assert!(all.look_up(TOPIC, b"mine:a").await.unwrap().is_some());
+        logs.append(0, 200);
+    }
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn tenant_that_fills_a_topic_takes_no_table_from_others() {
+    let logs = flooded();
     let cluster = logs.cluster();
     cluster.bound_tables(50_000);
     let of = |rights| Grant::of(&cluster, rights).with_tables(Topics::default());

@@ -136,6 +136,7 @@ impl Keeper {
             true => Some(self.limits.turn(self.holder).await),
             false => None,
         };
+        let asked = Instant::now();
         let fetched = backend.fetch(self.log(), fetch, scans, &mut ()).await;
         // A client that has had its share of bytes does not rest in a turn.
         drop(turn);
@@ -148,11 +149,18 @@ impl Keeper {
                 Err(error) => self.fail(error),
             },
             Err(error) => self.fail(error),
-            Ok(read) => self.take(backend, scans, read).await,
+            Ok(read) => self.take(backend, scans, read, asked).await,
         }
     }
 
-    async fn take(&mut self, backend: &dyn Backend, scans: &ClusterRate, read: Chunk) -> Next {
+    /// Takes what a request that was sent at this time has read.
+    async fn take(
+        &mut self,
+        backend: &dyn Backend,
+        scans: &ClusterRate,
+        read: Chunk,
+        asked: Instant,
+    ) -> Next {
         // The records are read again if another leader can have told of them.
         if self.version.leader_epoch.is_some()
             && backend.version(self.log()).leader_epoch != self.version.leader_epoch
@@ -181,7 +189,10 @@ impl Keeper {
         } else if !take() {
             return Next::End(Over::Outdated);
         }
-        if self.is_building {
+        if !self.table.is_whole() {
+            // All of the log is looked at for a few records, as long as somebody uses the table.
+            scans.take(self.source(), bytes).await;
+        } else if self.is_building {
             scans.take(self.source(), bytes / BUILT_PER_SCANNED).await;
         }
         if !is_at_end {
@@ -191,7 +202,7 @@ impl Keeper {
             return Next::End(Over::Outdated);
         }
         self.is_building = false;
-        self.staleness.is_current_at(Instant::now());
+        self.staleness.is_current_at(asked);
         if moves && count == 0 { Next::Read } else { Next::Wait }
     }
 
