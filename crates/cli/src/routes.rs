@@ -74,5 +74,5 @@ pub(crate) fn read(file: &Path) -> io::Result<String> {
     if file == Path::new("-") { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) }
 }
 
-const NOTHING: &str =
-    "expected the filter's JSON, an array of its routes, or a gateway's YAML with the filter's configuration";
+const NOTHING: &str = "expected the filter's JSON, an array of its routes, or a gateway's YAML with the filter's configuration, which \
+     Envoy takes as JSON in the `value` of a google.protobuf.StringValue";

@@ -25,6 +25,11 @@ pub fn parse(text: &str, now: i64) -> Option<Start> {
     }
 }
 
+/// The milliseconds since 1970 of a time, with or without `s@`; None: it is none, or before 1970.
+pub fn time(text: &str, now: i64) -> Option<i64> {
+    millis(text.strip_prefix("s@").unwrap_or(text), now)
+}
+
 /// The kinds of positions.
 pub const EXPECTED: &str = "a number from 0, earliest, latest, -N (N before the end) \
                             or s@TIME (milliseconds, 2026-01-31T12:00:00Z or -5m)";

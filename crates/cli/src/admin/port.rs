@@ -33,7 +33,7 @@ impl<'a> Port<'a> {
     pub(super) fn new(settings: &'a Settings, within: Duration) -> Result<Self, Failure> {
         let is_port = |uri: &Uri| {
             let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
-            uri.scheme_str() == Some("http") && !has_user && uri.query().is_none()
+            uri.scheme_str() == Some("http") && !has_user && uri.path() == "/" && uri.query().is_none()
         };
         match settings.url.parse() {
             Ok(uri) if is_port(&uri) => Ok(Self { settings, uri, within }),
@@ -119,6 +119,7 @@ fn refused(status: StatusCode, body: &[u8]) -> AdminError {
     let text = if text.is_empty() { text } else { format!(": {text}") };
     let hint = match status {
         _ if is_listen => "; this is `listen`, not `admin_listen`",
+        StatusCode::UPGRADE_REQUIRED => "; this is `listen` or a gateway, not `admin_listen`",
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
             "; is this the admin port of a bridge, and the bridge new enough?"
         }

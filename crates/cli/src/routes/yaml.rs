@@ -41,11 +41,11 @@ impl Node {
             Self::Scalar(_) => {}
             Self::List(items) => items.iter().for_each(|item| item.value.search(found)),
             Self::Map(members) => {
-                let is_wrapper = self.text("@type").is_some_and(|kind| WRAPPERS.contains(&kind));
+                let is_wrapper = self.text("@type") == Some(WRAPPER);
                 for (name, Spanned { value: node, defined, .. }) in members {
                     let json = match (name.as_str(), node) {
-                        // Envoy.
-                        ("value", _) if is_wrapper => node.object(),
+                        // Envoy, which gives the filter the bytes of any other type.
+                        ("value", Self::Scalar(_)) if is_wrapper => node.object(),
                         // Istio, and APISIX.
                         ("pluginConfig" | "conf", _) => node.object(),
                         // Envoy Gateway.
@@ -156,6 +156,5 @@ impl<'de> Visitor<'de> for AnyNode {
     }
 }
 
-/// The types in which Envoy takes a plugin's configuration.
-const WRAPPERS: [&str; 2] =
-    ["type.googleapis.com/google.protobuf.StringValue", "type.googleapis.com/google.protobuf.Struct"];
+/// The type in which Envoy takes a plugin's configuration.
+const WRAPPER: &str = "type.googleapis.com/google.protobuf.StringValue";

@@ -162,14 +162,14 @@ async fn unreachable_and_misused_ports_are_told_apart() {
     let closed = sessions("http://127.0.0.1:1", &[]).await;
     let start = "sluicegate: failed to connect to http://127.0.0.1:1: ";
     assert!(closed.code == Some(3) && closed.stderr.starts_with(start), "{closed:?}");
-    for url in ["127.0.0.1:7401", "https://g:7401", "http://u:p@g:7401"] {
+    for url in ["127.0.0.1:7401", "https://g:7401", "http://u:p@g:7401", "http://g:7401/sessions"] {
         let misused = sessions(url, &[]).await;
         let end = "expected http://HOST:PORT, a bridge's admin port\n";
         assert!(misused.code == Some(2) && misused.stderr.ends_with(end), "{misused:?}");
         assert!(!misused.stderr.contains("u:p"), "{misused:?}");
     }
     let (_listener, url) = server::listener().await;
-    let silent = sessions(&url.replace("ws:", "http:"), &["--timeout", "0.1"]).await;
+    let silent = sessions(&url.replace("ws:", "http:").replace("/pubsub", ""), &["--timeout", "0.1"]).await;
     let end = "failed to get an answer within 0.1 s\n";
     assert!(silent.code == Some(3) && silent.stderr.ends_with(end), "{silent:?}");
 }

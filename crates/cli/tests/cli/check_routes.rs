@@ -61,7 +61,7 @@ async fn routes_are_found_in_the_yaml_of_gateways() {
         (format!("configuration:\n  {string}\n  value: |\n    {route}\n"), &["-:4"][..]),
         (format!("configuration:\n  {string}\n  value: '{route}'\n"), &["-:3"]),
         (
-            format!("a:\n- configuration:\n    value: {route}\n    {object}\n- pluginConfig: {route}"),
+            format!("a:\n- configuration:\n    value: '{route}'\n    {string}\n- pluginConfig: {route}"),
             &["-:3", "-:5"],
         ),
         (
@@ -70,8 +70,8 @@ async fn routes_are_found_in_the_yaml_of_gateways() {
         ),
         (
             format!(
-                r#"{{"static_resources": {{"configuration": {{{}, "value": {route}}}}}}}"#,
-                object.replace('\'', "\"")
+                r#"{{"static_resources": {{"configuration": {{{}, "value": {route:?}}}}}}}"#,
+                string.replace('\'', "\"")
             ),
             &["-:1"],
         ),
@@ -79,6 +79,10 @@ async fn routes_are_found_in_the_yaml_of_gateways() {
     ] {
         let want: String = places.iter().map(|place| format!("{place}: 1 valid route: /a\n")).collect();
         feed("", "check-routes -", &yaml).await.is(0, &want, "");
+    }
+    for configuration in [format!("{object}\n  value: {route}"), format!("{string}\n  value: {route}")] {
+        let checked = feed("", "check-routes -", &format!("configuration:\n  {configuration}\n")).await;
+        checked.tells(1, "", &["in the `value` of a google.protobuf.StringValue"]);
     }
     for (file, routes) in [
         ("envoy/tunnel.yaml", "/pubsub"),

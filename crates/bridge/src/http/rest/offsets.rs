@@ -20,7 +20,7 @@ pub(super) async fn get(
     query: &Query,
     content_type: &'static str,
 ) -> Result<Response, Problem> {
-    let timestamp = query.number("timestamp", MAX_TIMESTAMP..=i64::MAX)?;
+    let timestamp = query.timestamp(MAX_TIMESTAMP)?;
     let committed = query.committed()?;
     let found = match timestamp {
         Some(timestamp) => {
@@ -69,6 +69,8 @@ mod tests {
             ("isolation=read_uncommitted&timestamp=5", r#"{"offset":5}"#),
             ("isolation=read_committed", r#"{"beginning_offset":-3,"end_offset":-2}"#),
             ("isolation=read_committed&timestamp=5", r#"{"offset":4}"#),
+            ("timestamp=1970-01-01T00:00:00.005Z", r#"{"offset":5}"#),
+            ("timestamp=s@5", r#"{"offset":5}"#),
         ] {
             let asked = Query::at("/topics/0/partitions/0/offsets", query, System::Kafka).unwrap();
             let found =

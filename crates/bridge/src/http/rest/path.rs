@@ -187,6 +187,22 @@ impl Query {
         })
     }
 
+    /// The parameter `timestamp` in milliseconds since 1970, or a number from `least` on.
+    ///
+    /// # Errors
+    /// The value is no time.
+    pub(super) fn timestamp(&self, least: i64) -> Result<Option<i64>, Problem> {
+        let Some(text) = self.text("timestamp") else { return Ok(None) };
+        let number = whole_number(text).filter(|number| *number >= least);
+        number.or_else(|| dialect::position::time(text, dialect::position::now())).map(Some).ok_or_else(
+            || {
+                let detail = "query parameter timestamp: expected milliseconds since 1970, a time such as \
+                          2026-01-31T12:00:00Z, or -5m";
+                Problem::new(ProblemKind::Malformed, detail)
+            },
+        )
+    }
+
     /// Whether the parameter `isolation` asks for committed records only.
     ///
     /// # Errors

@@ -52,7 +52,7 @@ async fn refusals_have_the_words_of_the_system() {
     let with_offset = "/topics/0/records?offsets=0:0&offset=0";
     let of_stream = "method not allowed for a stream: expected GET, HEAD, POST, OPTIONS";
     let of_messages = "method not allowed for messages: expected GET, HEAD, OPTIONS";
-    let timestamp = "timestamp: expected a whole number from -3";
+    let timestamp = "timestamp: expected milliseconds since 1970, a time such as";
     for (system, method, target, status, want) in [
         (nats, Method::GET, "/topics/t", 404, "the cluster is of NATS: expected /streams"),
         (nats, Method::GET, "/streams/gone/events", 404, "stream gone does not exist, create it first"),

@@ -79,7 +79,7 @@ impl EventsQuery {
 
 /// Where a stream begins, if the client says so.
 fn begin(query: &Query, partition: Option<i32>) -> Result<Option<Start>, Problem> {
-    let timestamp = query.number("timestamp", 0..=i64::MAX)?;
+    let timestamp = query.timestamp(0)?;
     match (timestamp, position(query, "from")?) {
         (Some(_), Some(_)) => Err(invalid("from", "expected it without timestamp")),
         (None, Some(Start::Offset(_))) if partition.is_none() => Err(invalid(
@@ -160,6 +160,7 @@ mod tests {
             ("from=s@5", Start::Timestamp(5)),
             ("from=earliest", Start::Timestamp(-2)),
             ("timestamp=5", Start::Timestamp(5)),
+            ("timestamp=1970-01-01T00:00:01Z", Start::Timestamp(1_000)),
             ("from=5", Start::Offset(5)),
             ("from=-7", Start::BeforeEnd(7)),
         ] {
@@ -208,7 +209,7 @@ mod tests {
             (kafka, "from=x", "query parameter from: expected a number from 0, earliest, latest, -N"),
             (kafka, "from=5", "query parameter from: expected earliest, latest, -N or s@TIME"),
             (kafka, "from=latest&timestamp=5", "query parameter from: expected it without timestamp"),
-            (kafka, "timestamp=-1", "query parameter timestamp: expected a whole number"),
+            (kafka, "timestamp=-1", "query parameter timestamp: expected milliseconds since 1970"),
             (kafka, "isolation=x", "query parameter isolation: expected"),
             (kafka, "on_lag=x", "query parameter on_lag: expected wait or skip"),
             (kafka, "format=binary", "query parameter format: expected json, text or base64"),
