@@ -60,7 +60,7 @@ function meaning(status: number, hasProtocols: boolean, origin: string): string 
       return REDIRECT;
     case 401:
       return hasProtocols
-        ? "401, as it has no subprotocols: log in again, because a token in them may be refused; otherwise the bridge may be down"
+        ? "401, as it has no subprotocols: log in again, because a token in them may be refused; otherwise the path may be of no pubsub route, or the bridge down"
         : "401: log in, the login is missing or has expired";
     case 403:
       return `403: the gateway refuses this login or ${origin}`;

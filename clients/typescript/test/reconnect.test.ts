@@ -40,7 +40,7 @@ test("what a plain request gets says why the WebSocket was not opened", async (t
     [
       401,
       ["token"],
-      `${answered}401, as it has no subprotocols: log in again, because a token in them may be refused; otherwise the bridge may be down`,
+      `${answered}401, as it has no subprotocols: log in again, because a token in them may be refused; otherwise the path may be of no pubsub route, or the bridge down`,
     ],
     [403, [], `${answered}403: the gateway refuses this login or this program`],
     [404, [], `${answered}404: there is no pubsub route of Sluicegate`],
