@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use sluicegate_backend::command::Start;
 use sluicegate_backend::number::whole_number;
 use sluicegate_backend::{LOG_END, LOG_START};
@@ -109,6 +109,51 @@ impl<'de> Visitor<'de> for From {
     }
 }
 
+/// The member `timestamp` of a question for offsets: a number, also of an end of the log, its name, or a time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Time(pub(crate) i64);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Times)
+    }
+}
+
+struct Times;
+
+impl Times {
+    fn unless<E: Error>(time: Option<i64>) -> Result<Time, E> {
+        time.map(Time).ok_or_else(|| E::custom(TIME))
+    }
+}
+
+impl Visitor<'_> for Times {
+    type Value = Time;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(TIME)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Time, E> {
+        Ok(Time(number))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Time, E> {
+        Self::unless(i64::try_from(number).ok())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Time, E> {
+        let now = now();
+        Self::unless(match parse(text, now) {
+            Some(Start::Timestamp(time)) => Some(time),
+            _ => whole_number(text).or_else(|| time(text, now)),
+        })
+    }
+}
+
+const TIME: &str = "timestamp: expected milliseconds since 1970, earliest, latest, or a time such as 2026-01-31T12:00:00Z \
+                    or -5m";
+
 impl fmt::Display for From {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.expecting(f)
@@ -120,6 +165,26 @@ mod tests {
     use super::*;
 
     const NOW: i64 = 1_700_000_000_000;
+
+    #[test]
+    fn time_of_a_question_is_a_number_a_name_or_a_time() {
+        for (json, want) in [
+            ("5", 5),
+            ("-3", -3),
+            (r#""5""#, 5),
+            (r#""-1""#, LOG_END),
+            (r#""earliest""#, LOG_START),
+            (r#""latest""#, LOG_END),
+            (r#""2023-11-14T22:13:20Z""#, NOW),
+            (r#""s@1700000000000""#, NOW),
+        ] {
+            assert_eq!(serde_json::from_str::<Time>(json).unwrap().0, want, "{json}");
+        }
+        for json in ["null", "1.5", "18446744073709551615", r#""yesterday""#, r#""1969-12-31T23:59:59Z""#] {
+            let error = serde_json::from_str::<Time>(json).unwrap_err().to_string();
+            assert!(error.contains("timestamp: "), "{json}: {error}");
+        }
+    }
 
     #[test]
     fn position_is_an_offset_a_name_a_distance_or_a_time() {

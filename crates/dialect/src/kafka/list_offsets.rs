@@ -11,10 +11,11 @@ use sluicegate_protocol::{
 use super::SYSTEM;
 use super::fetch::IsolationName;
 use crate::json::list::List;
+use crate::position::Time;
 use crate::session::answer::{Answer, Encoding};
 use crate::session::bounds::MAX_OFFSETS;
 use crate::session::error::{MAX_RECORD_ERROR_BYTES, error_resp};
-use crate::session::members::{Int64, Object};
+use crate::session::members::Object;
 use crate::session::text::results;
 
 pub(super) fn one_of_protobuf(
@@ -36,7 +37,7 @@ pub(super) fn of_protobuf(command: CmdKafkaListOffsets) -> Command {
 pub(super) struct ListOffset {
     topic: String,
     partition: i32,
-    timestamp: Int64,
+    timestamp: Time,
 }
 
 impl From<ListOffset> for Command {

@@ -9,10 +9,11 @@ use sluicegate_protocol::{CmdNatsListSequences, ListedSequence, NatsListSequence
 
 use super::SYSTEM;
 use crate::json::list::List;
+use crate::position::Time;
 use crate::session::answer::{Answer, Encoding};
 use crate::session::bounds::MAX_OFFSETS;
 use crate::session::error::{MAX_RECORD_ERROR_BYTES, error_resp};
-use crate::session::members::{Int64, Object};
+use crate::session::members::Object;
 use crate::session::text::results;
 
 pub(super) fn of_protobuf(command: CmdNatsListSequences) -> Command {
@@ -31,7 +32,7 @@ pub(super) struct ListSequences {
 #[serde(deny_unknown_fields)]
 struct StreamTime {
     stream: String,
-    timestamp: Int64,
+    timestamp: Time,
 }
 
 impl From<ListSequences> for Command {
