@@ -17,7 +17,7 @@ def programs():
 
 
 def run(program, **output):
-    """Whether it passes. Output that is caught is printed in one piece."""
+    """The name of the program if it fails. Output that is caught is printed in one piece."""
     folder, source, executable = program
     title = f"     Running {source} of {folder.relative_to(Path.cwd())}"
     if not output:

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use sluicegate_client::{Reason, refusal_text};
 
-/// What to check after the refusal of a request to `url`, if the server's own words do not say so. The title of a page is
+/// A hint after the refusal of a request to `url`, if the server's own words do not say so. The title of a page is
 /// no reason.
 pub(crate) fn hint(status: u16, body: &str, url: &str) -> String {
     let text = refusal_text(body);

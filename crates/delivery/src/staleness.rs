@@ -84,7 +84,7 @@ impl Life {
         Self { time, told: now, since: time.and(since.or(Some(now))) }
     }
 
-    /// What counts after this error in place of an answer: nothing is known while one can still come.
+    /// The stand-in for an answer after this error: nothing is known while one can still come.
     pub(crate) fn untold(error: &CommandError, now: Instant) -> Self {
         let time = if error.fault.is_retriable() { Duration::ZERO } else { UNTOLD };
         Self { time: Some(time), told: now, since: None }
@@ -114,7 +114,7 @@ mod tests {
         let at = |millis| began + Duration::from_millis(millis);
         let (second, forgotten) = (1_000, |millis| Removals::Forgotten(Duration::from_millis(millis)));
         assert_eq!(Staleness::default().removals(None, at(90_000)), Removals::Kept);
-        // What is told, and when: the last of it counts, if it was known when the reader was current, 20 s after the first.
+        // Answers in seconds, and when they came: the last one counts, if it was known when the reader was current, 20 s after the first.
         for (told, now, want) in [
             (&[][..], 20_999, Removals::Kept),
             (&[], 21_000, Removals::Unknown),

@@ -1,4 +1,4 @@
-//! What a token says of itself, whoever made it. It grants nothing.
+//! The claims of a token that nobody has verified. They grant nothing.
 
 use jsonwebtoken::Algorithm;
 use jsonwebtoken::dangerous::insecure_decode;

@@ -64,7 +64,7 @@ pub struct Mistake {
     pub reason: String,
 }
 
-/// What an entry grants to a person: topics, and the records of each; None: all of them.
+/// The grant of an entry to a person: topics, and the records of each; None: all of them.
 pub type Outcome = Result<Vec<(Pattern, Option<Row>)>, NotGranted>;
 
 /// Why an entry grants nothing to a person.

@@ -21,7 +21,7 @@ use super::requester::Requester;
 use super::{Endpoint, Settings, rights};
 use crate::session::Granted;
 
-/// What a client could do, and why not.
+/// The answer to an operator: a client's rights, and the reasons for those that it lacks.
 #[derive(Default, Serialize)]
 pub(crate) struct Explanation {
     /// The bridge's clock.
@@ -125,7 +125,7 @@ struct Decision {
 }
 
 impl Endpoint {
-    /// What the client could do for which a gateway sends these headers. No refusal is counted or logged.
+    /// The rights of the client for which a gateway sends these headers. No refusal is counted or logged.
     ///
     /// # Cancel safety
     /// A drop abandons the wait for an issuer's keys.
@@ -227,7 +227,7 @@ struct Layers {
     claims: Claims,
     /// Each with the reason if it is the first that denies a topic.
     rights: Vec<(Rights, &'static str)>,
-    /// What all of them leave.
+    /// The topics that all of them leave.
     left: Rights,
 }
 
@@ -274,7 +274,7 @@ impl Decision {
     }
 }
 
-/// What each entry of the route's policy grants to the client.
+/// The grant of each entry of the route's policy to the client.
 fn applied(admission: &Admission) -> Vec<AppliedEntry> {
     let Some(policy) = &admission.policy else { return Vec::new() };
     let nobody = Claims::default();

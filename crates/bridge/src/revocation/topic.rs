@@ -137,7 +137,7 @@ fn take(revoked: &Revoked, partition: i32, messages: Bytes) {
             (Ok(_), _) => "expected a key of at most 1024 bytes",
         };
         revoked.metrics.invalid();
-        // One line for many: whoever writes the topic must not fill the log.
+        // One line for many: writers of the topic must not fill the log.
         if revoked.warnings.is_due("revocation_invalid") {
             let offset = record.offset;
             tracing::warn!(

@@ -364,7 +364,7 @@ mod tests {
                 &[("b", 125, used), ("c", 125, used), ("d", 250, used)],
                 (&[false; 2], &[false, false, true]),
             ),
-            // Unused tables go before others, the oldest first, whoever holds most.
+            // Unused tables go before others, the oldest first, also those of a client that holds less.
             (
                 &[("a", 600, used)],
                 &[("b", 100, Some(1)), ("c", 100, Some(2)), ("d", 300, used)],

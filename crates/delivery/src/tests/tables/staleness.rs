@@ -127,7 +127,7 @@ async fn client_that_was_away_while_removals_were_kept_for_less_begins_anew() {
     }
 }
 
-/// What is in memory can be older than the log, which has forgotten removals since.
+/// Records in memory can be older than the log, which has forgotten removals since.
 #[tokio::test(start_paused = true)]
 async fn table_begins_with_records_from_memory_only_if_their_removals_are_kept() {
     let logs = logs(20);
