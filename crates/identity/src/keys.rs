@@ -101,10 +101,11 @@ impl Keys {
         self.keys.extend(kept);
     }
 
-    /// One secret, for HMAC.
+    /// One secret, for HMAC. An empty one verifies nothing.
     pub fn secret(secret: &[u8]) -> Self {
-        let key = Key { id: None, algorithm: None, key: DecodingKey::from_secret(secret) };
-        Self { keys: vec![key], refused: Vec::new(), text: secret.to_vec() }
+        let key = DecodingKey::from_secret(secret).ok();
+        let keys = key.map(|key| Key { id: None, algorithm: None, key }).into_iter().collect();
+        Self { keys, refused: Vec::new(), text: secret.to_vec() }
     }
 
     /// The keys that can have signed a token with this algorithm and key id. A token without an id can be of any.
