@@ -58,7 +58,9 @@ impl Prepared {
             if !status.success() {
                 return Err(Error::Ended { part: FORMATTER, status, tail: formatter.log_tail() });
             }
-            fs::copy(data.join(RECORDS), &new).map_err(Error::failed("copy what Kafka's formatter wrote"))?;
+            let written = [RECORDS, RECORDS_SINCE_4_4].map(|name| data.join(name));
+            let written = written.iter().find(|path| path.exists()).unwrap_or(&data);
+            fs::copy(written, &new).map_err(Error::failed("copy what Kafka's formatter wrote"))?;
             publish(&new, &self.records)?;
         }
         let classes = home.join(CLASSES);
@@ -127,6 +129,8 @@ fn lib() -> Result<PathBuf, Error> {
 const CLUSTER_ID: &str = "c2x1aWNlZ2F0ZS10ZXN0cw";
 /// The file of a data folder that has a new cluster's records.
 const RECORDS: &str = "bootstrap.checkpoint";
+/// The same where the formatter of Kafka 4.4 writes it: a snapshot of the metadata's log. Its nodes take either.
+const RECORDS_SINCE_4_4: &str = "__cluster_metadata-0/00000000000000000000-0000000000.checkpoint";
 const CLASSES: &str = "classes.jsa";
 const FORMATTER: &str = "Kafka's formatter";
 const WITHIN: Duration = Duration::from_secs(180);
