@@ -1,40 +1,90 @@
-// Embeds the contract's descriptors in src/generated as an object: `npm run generate`.
+// Embeds the contract's descriptors in src/generated: `npm run generate`.
 //
 // protobuf-es embeds the serialized file. To decode it, each page would load the descriptors of descriptors, a third of
-// the client.
+// the client. Calls of src/describe.ts are shorter than the descriptors themselves.
 
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 
-import { fromBinary } from "@bufbuild/protobuf";
+import { fromBinary, isFieldSet } from "@bufbuild/protobuf";
 import { base64Decode } from "@bufbuild/protobuf/wire";
-import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import {
+  type DescriptorProto,
+  type EnumDescriptorProto,
+  type FieldDescriptorProto,
+  FieldDescriptorProtoSchema,
+  FileDescriptorProtoSchema,
+  FieldDescriptorProto_Label as Label,
+} from "@bufbuild/protobuf/wkt";
 
 const PATH = "src/generated/pubsub_pb.ts";
-/** Parts of a descriptor that no registry reads. */
-const UNREAD = new Set([
-  "reservedRange",
-  "reservedName",
-  "extensionRange",
-  "publicDependency",
-  "weakDependency",
-  "optionDependency",
-]);
 
 const generated = readFileSync(PATH, "utf8");
-const [call, serialized] = /fileDesc\("([^"]*)"\)/.exec(generated) ?? [];
-assert(call && serialized, `expected a file without imports in ${PATH}`);
+const [fileDesc, serialized] = /fileDesc\("([^"]*)"\)/.exec(generated) ?? [];
+assert(fileDesc && serialized, `expected a file without imports in ${PATH}`);
 const file = fromBinary(FileDescriptorProtoSchema, base64Decode(serialized));
-const isUnread = (key: string, value: unknown) => UNREAD.has(key) || (key === "$typeName" && value !== file.$typeName);
-const literal = JSON.stringify(file, (key, value) => (isUnread(key, value) ? undefined : value));
+const text = (value: unknown) => JSON.stringify(value);
+
+/** A call, without arguments at its end that are undefined. */
+function call(name: string, ...args: unknown[]): string {
+  while (args.at(-1) === undefined) args.pop();
+  return `${name}(${args.map(String)})`;
+}
+
+function list<T>(items: T[], as: (item: T) => string): string | undefined {
+  return items.length ? `[${items.map(as)}]` : undefined;
+}
+
+function field(field: FieldDescriptorProto): string {
+  const { name, number, type, typeName, label, proto3Optional } = field;
+  const oneof = isFieldSet(field, FieldDescriptorProtoSchema.field.oneofIndex) ? field.oneofIndex : undefined;
+  const repeated = label === Label.REPEATED ? label : undefined;
+  return call(
+    "field",
+    text(name),
+    number,
+    type,
+    text(typeName || undefined),
+    oneof,
+    repeated,
+    proto3Optional || undefined,
+  );
+}
+
+function message({ name, field: fields, oneofDecl, nestedType }: DescriptorProto): string {
+  const oneofs = list(oneofDecl, ({ name }) => text(name));
+  return call("message", text(name), list(fields, field) ?? "[]", oneofs, list(nestedType, message));
+}
+
+function values({ name, value }: EnumDescriptorProto): string {
+  assert(
+    value.every(({ number }, index) => number === index),
+    `expected the numbers of ${name} from 0 on`,
+  );
+  return call(
+    "values",
+    text(name),
+    list(value, ({ name }) => text(name)),
+  );
+}
+
+const { $typeName, name, package: of, syntax } = file;
+const rest = text({ $typeName, name, package: of, syntax, dependency: [], extension: [], service: [] });
+const literal = `{
+  ...${rest},
+  messageType: ${list(file.messageType, message)},
+  enumType: ${list(file.enumType, values)},
+}`;
 
 const edits = [
-  [call, `createFileRegistry(${literal} as unknown as FileDescriptorProto, () => undefined).getFile("${file.name}")!`],
+  [fileDesc, `createFileRegistry(${literal} as unknown as FileDescriptorProto, () => undefined).getFile("${name}")!`],
   ["import { enumDesc, fileDesc, messageDesc }", "import { enumDesc, messageDesc }"],
   [
     'import type { Message } from "@bufbuild/protobuf";',
     `import { createFileRegistry, type Message } from "@bufbuild/protobuf";
-import type { FileDescriptorProto } from "@bufbuild/protobuf/wkt";`,
+import type { FileDescriptorProto } from "@bufbuild/protobuf/wkt";
+
+import { field, message, values } from "../describe.ts";`,
   ],
 ] as const;
 writeFileSync(
