@@ -7,7 +7,7 @@ import { GateError } from "./errors.ts";
 import type { ErrorResp } from "./generated/pubsub_pb.ts";
 import type { Published } from "./message.ts";
 import type { CommandOptions, WriteOptions } from "./options.ts";
-import { unless } from "./pause.ts";
+import { linked, unless } from "./pause.ts";
 import type { Written } from "./record.ts";
 
 type Case = NonNullable<Answer["case"]>;
@@ -23,14 +23,18 @@ export class Commands {
 
   /** A command that can be repeated, if the connection is lost before the answer. */
   async read<C extends Case>(command: Command, expected: C, options: CommandOptions): Promise<ValueOf<C>> {
-    const signal = this.#connections.signal(options.signal);
-    while (true) {
-      const connection = await this.#connections.next(signal);
-      try {
-        return await send(connection, command, expected, signal);
-      } catch (error) {
-        if (!(error instanceof GateError && error.reason === "disconnected" && error.retriable)) throw error;
+    const over = linked(this.#connections.signal, options.signal);
+    try {
+      while (true) {
+        const connection = await this.#connections.next(over.signal);
+        try {
+          return await send(connection, command, expected, over.signal);
+        } catch (error) {
+          if (!(error instanceof GateError && error.reason === "disconnected" && error.retriable)) throw error;
+        }
       }
+    } finally {
+      over.abort();
     }
   }
 
@@ -40,11 +44,11 @@ export class Commands {
     expected: C,
     { signal, timeout = WRITE_WITHIN }: WriteOptions,
   ): Promise<ValueOf<C>> {
-    const late = new AbortController();
+    const over = linked(this.#connections.signal, signal);
     let isSent = false;
     const timer = setTimeout(() => {
       const { failure } = this.#connections;
-      late.abort(
+      over.abort(
         isSent
           ? new GateError(`no answer within ${timeout} ms`, "unknown_outcome", { unknownOutcome: true })
           : new GateError(`not sent within ${timeout} ms: ${failure?.message ?? "not connected"}`, "disconnected", {
@@ -53,15 +57,14 @@ export class Commands {
       );
     }, timeout);
     try {
-      const either = AbortSignal.any([this.#connections.signal(signal), late.signal]);
       let connection: Connection;
       do {
-        connection = await this.#connections.next(either);
+        connection = await this.#connections.next(over.signal);
         // Each write waits, so that all keep their order.
-        await unless(either, connection.asked);
+        await unless(over.signal, connection.asked);
       } while (!connection.isOpen);
       isSent = true;
-      return await send(connection, command, expected, either);
+      return await send(connection, command, expected, over.signal);
     } catch (error) {
       const isUnanswered =
         error instanceof GateError && (UNANSWERED.has(error.reason) || error === this.#connections.failure);
@@ -69,6 +72,7 @@ export class Commands {
       throw new GateError(error.message, error.reason, { retriable: error.retriable, unknownOutcome: true });
     } finally {
       clearTimeout(timer);
+      over.abort();
     }
   }
 }

@@ -18,19 +18,26 @@ export class Connection {
   readonly lost: Promise<GateError>;
   /** Resolves when the server has told its limit, or does not know the question, or the connection is gone. */
   readonly asked: Promise<void>;
-  /** When the last message came. */
+  /** When the last message came, as tables store it. */
   heard = clock();
+  /** The same, for this page. */
+  #heard = performance.now();
   /** Whether it was closed because the client's identity expired or was revoked. */
   isLoggedOut = false;
   /** Why the login was not renewed, for the error of its end; empty if it was. */
   notRenewed = "";
+  /** Whether it was closed because a {@link check} had no answer. */
+  isUnanswered = false;
   readonly #socket: WebSocket;
   readonly #answers = new Map<bigint, (answer: Answer | GateError) => void>();
   #lose!: (code: number, reason: string) => void;
   #sequence = 0n;
   /** The most bytes of a message, once the server has been {@link asked}. */
   #largest: number | undefined;
+  /** Whether nothing has come since the last {@link check}, and how long it waits. */
   #isAsked = false;
+  #within = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   /**
    * Resolves with an open connection, which `signal` closes. `attempt` ends the wait for it. `expiring` is called when
@@ -53,20 +60,17 @@ export class Connection {
       throw new GateError(refusal(error as Error, url, protocols), "protocol");
     }
     socket.binaryType = "arraybuffer";
-    let timer: ReturnType<typeof setTimeout> | undefined;
     const opened = new Promise<Connection>((resolve, reject) => {
-      socket.onopen = () => resolve(new Connection(socket, signal, expiring));
+      // If the constructor throws, this rejects.
+      socket.onopen = () => resolve(new Promise((open) => open(new Connection(socket, signal, expiring))));
       // Some failures have an error, and no close.
       socket.onerror = socket.onclose = () => reject(disconnected("the connection was not opened"));
-      timer = setTimeout(reject, OPEN_WITHIN, disconnected("the connection was not opened in time"));
     });
     try {
-      return await unless(attempt, opened);
+      return await unless(attempt, opened, OPEN_WITHIN, disconnected("the connection was not opened in time"));
     } catch (error) {
       socket.close();
       throw error;
-    } finally {
-      clearTimeout(timer);
     }
   }
 
@@ -80,6 +84,7 @@ export class Connection {
       this.#lose = (code, reason) => {
         socket.onmessage = null;
         clearInterval(watch);
+        clearTimeout(this.#timer);
         signal.removeEventListener("abort", close);
         this.isLoggedOut = code === UNAUTHORIZED;
         const why = this.isLoggedOut ? this.notRenewed : "";
@@ -92,13 +97,15 @@ export class Connection {
       };
     });
     socket.onclose = ({ code, reason }) => this.#lose(code, reason);
+    let asked!: () => void;
     this.asked = new Promise((resolve) => {
-      this.send({ case: "cmdSession", value: {} }, (answer) => {
-        if ("case" in answer && answer.case === "sessionExpiringResp") return expiring?.();
-        // Older bridges and APISIX answer with an error.
-        this.#largest = ("case" in answer && answer.case === "sessionResp" && answer.value.maxMessageBytes) || Infinity;
-        resolve();
-      });
+      asked = resolve;
+    });
+    this.send({ case: "cmdSession", value: {} }, (answer) => {
+      if ("case" in answer && answer.case === "sessionExpiringResp") return expiring?.();
+      // Older bridges and APISIX answer with an error.
+      this.#largest = ("case" in answer && answer.case === "sessionResp" && answer.value.maxMessageBytes) || Infinity;
+      asked();
     });
   }
 
@@ -138,6 +145,22 @@ export class Connection {
     this.#answers.delete(sequence);
   }
 
+  /**
+   * Asks whether the server is still there, and closes the connection if nothing comes within so many milliseconds. A
+   * check that ends sooner goes on.
+   */
+  check(within = PROMPT): void {
+    if (this.#isAsked && within >= this.#within) return;
+    this.#isAsked = true;
+    this.#within = within;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.isUnanswered = this.#isAsked;
+      if (this.#isAsked) this.close(4000, "no answer to a ping");
+    }, within);
+    this.send({ case: "cmdPing", value: {} });
+  }
+
   /** Does not wait for the server, which may be out of reach. */
   close(code = 1000, reason = ""): void {
     this.#socket.close(code, reason);
@@ -145,10 +168,11 @@ export class Connection {
   }
 
   #take(data: unknown): void {
-    this.heard = clock();
-    this.#isAsked = false;
     let message: PubSubResp;
     try {
+      this.heard = clock();
+      this.#heard = performance.now();
+      this.#isAsked = false;
       message = fromBinary(PubSubRespSchema, new Uint8Array(data as ArrayBuffer));
     } catch {
       // Neither this message nor those behind it can be trusted.
@@ -159,10 +183,9 @@ export class Connection {
 
   /** A connection that broke silently looks like topics without records. In hidden pages, this runs once a minute. */
   #watch(): void {
-    if (clock() - this.heard < SILENCE) return;
-    if (this.#isAsked) return this.close(4000, "no answer to a ping");
-    this.#isAsked = true;
-    this.send({ case: "cmdPing", value: {} });
+    // The one clock stands still while the machine sleeps, the other one can be set back.
+    const silent = Math.max(performance.now() - this.#heard, clock() - this.heard);
+    if (silent >= SILENCE) this.check(SILENCE / 2);
   }
 }
 
@@ -191,6 +214,8 @@ export function disconnected(message: string): GateError {
 
 /** After so many milliseconds without a message, a ping asks whether the server is still there. */
 const SILENCE = 20_000;
+/** @internal Milliseconds for a server and a network that may be gone, when a user or the network is back. */
+export const PROMPT = 2000;
 /** The close code of an identity that expired or was revoked. */
 const UNAUTHORIZED = 3000;
 /** No gateway or bridge can be configured to accept less, in bytes. */

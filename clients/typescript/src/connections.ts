@@ -2,9 +2,9 @@
 
 import { addressProblem } from "./address.ts";
 import { allow, callback, command, members } from "./check.ts";
-import { type Answer, Connection, disconnected } from "./connection.ts";
+import { type Answer, Connection, disconnected, PROMPT } from "./connection.ts";
 import { GateError } from "./errors.ts";
-import { jitter, pause, unless } from "./pause.ts";
+import { jitter, linked, pause, unless } from "./pause.ts";
 import { explain } from "./probe.ts";
 
 /** The settings of {@link connect}. */
@@ -61,10 +61,18 @@ export class Connections {
   /** False if the application does not listen. */
   readonly #tell: (status: Status) => boolean;
   readonly #end = new AbortController();
+  /** Aborted by {@link close}. */
+  readonly signal = this.#end.signal;
   #connection: Promise<Connection> | undefined;
   #open: Connection | undefined;
   /** Gives up the attempt to connect. */
   #attempt: AbortController | undefined;
+  /** When the attempt began. */
+  #began = 0;
+  /** Ends the listeners of the page's events. */
+  #watching: AbortController | undefined;
+  /** Whether the next attempt needs no pause. */
+  #isDue = false;
   /** Ends the pause before the next attempt. */
   #resume: (() => void) | undefined;
   /** Why connections to `target` are not opened, since the last one that was. */
@@ -81,6 +89,9 @@ export class Connections {
   #warned: string | undefined;
 
   constructor(url: string | URL, options: ConnectOptions, tell: (status: Status) => boolean) {
+    // The newest part of the platform that the client uses.
+    if (!AbortSignal.prototype.throwIfAborted)
+      throw new GateError(`connect: this browser is too old: expected ${OLDEST}`, "protocol");
     checkAddress(url, "connect: url");
     checkOptions(options, "connect: options");
     // With `refresh`, the address can be a placeholder.
@@ -89,13 +100,13 @@ export class Connections {
     this.url = url;
     this.#options = options;
     this.#tell = tell;
-    options.signal?.addEventListener("abort", () => this.close(), { signal: this.#end.signal });
+    options.signal?.addEventListener("abort", () => this.close(), { signal: this.signal });
     if (options.signal?.aborted) this.close();
   }
 
   /** Ends the connection for good. */
   close(): void {
-    if (this.#end.signal.aborted) return;
+    if (this.signal.aborted) return;
     this.#end.abort(new GateError("the client is closed: expected a new one, from connect()", "closed"));
     this.#tell({ state: "closed" });
   }
@@ -109,11 +120,14 @@ export class Connections {
     if (this.#over) this.failure = this.#over = undefined;
     this.#open?.close();
     this.#attempt?.abort();
-    this.retryNow();
+    this.#resume?.();
   }
 
   retryNow(): void {
     this.#resume?.();
+    this.#open?.check();
+    // Its network may be gone.
+    if (performance.now() - this.#began > PROMPT) this.#attempt?.abort();
   }
 
   /** The open connection, or the next one. */
@@ -129,11 +143,6 @@ export class Connections {
         if (!(error instanceof GateError && error.retriable) || signal.aborted) throw error;
       }
     }
-  }
-
-  /** Aborted by {@link close}, or by another signal. */
-  signal(other?: AbortSignal): AbortSignal {
-    return other ? AbortSignal.any([this.#end.signal, other]) : this.#end.signal;
   }
 
   /** Connects. Listeners of `status` can run commands: these share the attempt. */
@@ -152,32 +161,38 @@ export class Connections {
    * together.
    */
   async #connect(): Promise<Connection> {
-    const { signal } = this.#end;
     try {
-      if (this.failure) await this.#wait(this.failure);
+      this.#watch();
+      if (this.failure && !this.#isDue) await this.#wait(this.failure);
+      this.#isDue = false;
       this.#tell({ state: "connecting" });
       let connection: Connection | undefined;
       while (!connection) connection = await this.#attemptToOpen();
-      const opened = Date.now();
-      void connection.lost.then((error) => {
+      const opened = performance.now();
+      const lost = connection.lost.then((error) => {
+        // First: otherwise `next` waits for the same one again and again if something here throws.
+        this.#connection = undefined;
         if (!error.retriable) {
           this.#over = error;
           this.offered = undefined;
         }
         // An overloaded gateway opens connections, and closes them soon.
-        if (Date.now() - opened > STABLE) this.#failures = 0;
+        if (performance.now() - opened > STABLE) this.#failures = 0;
         // People who logged in together do not come back together.
         if (connection.isLoggedOut) this.#failures = Math.max(this.#failures, 2);
+        this.#isDue = connection.isUnanswered;
         this.#lost(error);
       });
+      lost.catch(() => {});
       this.#open = connection;
       this.#explanation = this.#warned = undefined;
       this.#tell({ state: "open" });
       return connection;
     } catch (error) {
-      signal.throwIfAborted();
-      // Neither its text nor the error as a `cause`: both can have a token, and `console.error` prints causes.
-      const failure = error instanceof GateError ? error : disconnected(REFRESH_FAILED);
+      this.signal.throwIfAborted();
+      // A retry would not help against what else is thrown, and could come without a pause.
+      const failure =
+        error instanceof GateError ? error : new GateError(`this browser has failed: ${error}`, "protocol");
       const isHeard = this.#lost(failure);
       // Other errors reject commands, and end subscriptions.
       if (!isHeard && failure.retriable && failure.message !== this.#warned) {
@@ -190,12 +205,12 @@ export class Connections {
 
   /** Undefined if {@link reconnect} has given it up. */
   async #attemptToOpen(): Promise<Connection | undefined> {
-    const { signal } = this.#end;
-    const attempt = new AbortController();
+    const attempt = linked(this.signal);
+    const { signal } = attempt;
     this.#attempt = attempt;
-    const either = AbortSignal.any([signal, attempt.signal]);
+    this.#began = performance.now();
     try {
-      const login = await this.#refresh(either);
+      const login = await this.#refresh(signal);
       const { url = this.url } = login;
       const protocols = offered(login, this.#options.protocols);
       this.offered = protocols;
@@ -203,23 +218,24 @@ export class Connections {
       let opened: Connection | undefined;
       const expiring = () => void (opened && this.#renew(opened).catch(() => {}));
       try {
-        opened = await Connection.open(url, protocols, signal, either, this.#options.refresh && expiring);
+        opened = await Connection.open(url, protocols, this.signal, signal, this.#options.refresh && expiring);
         return opened;
       } catch (error) {
-        if (either.aborted || !(error instanceof GateError && error.retriable)) throw error;
+        if (signal.aborted || !(error instanceof GateError && error.retriable)) throw error;
         // The plain request has no token: another one changes nothing.
         const target = JSON.stringify([url, login.protocols]);
         if (this.#explanation?.target !== target) {
-          this.#explanation = { target, message: await unless(either, explain(url, protocols, either)) };
+          this.#explanation = { target, message: await unless(signal, explain(url, protocols, signal)) };
         }
         throw disconnected(this.#explanation.message);
       }
     } catch (error) {
-      signal.throwIfAborted();
-      if (attempt.signal.aborted) return undefined;
+      this.signal.throwIfAborted();
+      if (signal.aborted) return undefined;
       throw error;
     } finally {
       this.#attempt = undefined;
+      attempt.abort();
     }
   }
 
@@ -236,12 +252,16 @@ export class Connections {
   /** Calls `refresh`. The result of a call that takes too long is ignored. */
   #call(): Promise<Login> {
     this.#isStale = false;
-    const late = new AbortController();
-    const timer = setTimeout(() => late.abort(disconnected(REFRESH_LATE)), REFRESH_WITHIN);
     const { refresh } = this.#options;
-    const call = async () => (refresh ? checked(await refresh()) : {});
-    return unless(this.signal(late.signal), call()).finally(() => {
-      clearTimeout(timer);
+    const call = async () => {
+      try {
+        return refresh ? checked(await refresh()) : {};
+      } catch (error) {
+        // Neither its text nor the error as a `cause`: both can have a token, and `console.error` prints causes.
+        throw error instanceof GateError ? error : disconnected(REFRESH_FAILED);
+      }
+    };
+    return unless(this.signal, call(), REFRESH_WITHIN, disconnected(REFRESH_LATE)).finally(() => {
       this.#refreshing = undefined;
     });
   }
@@ -277,32 +297,33 @@ export class Connections {
     }
   }
 
-  /**
-   * Waits for the time of the next attempt, for {@link retryNow}, for a network, or for a user to look at the page
-   * again.
-   */
+  /** Calls {@link retryNow} when there is a network again, or a user looks at the page again, until {@link #lost}. */
+  #watch(): void {
+    this.#watching = linked(this.signal);
+    const { signal } = this.#watching;
+    const { document } = globalThis;
+    const back = () => this.retryNow();
+    // A worker has no document, and Node has no events.
+    for (const event of ["online", "pageshow"]) globalThis.addEventListener?.(event, back, { signal });
+    document?.addEventListener("visibilitychange", () => document.hidden || back(), { signal });
+  }
+
+  /** Waits for the time of the next attempt, or for {@link retryNow}. */
   async #wait(error: GateError): Promise<void> {
     const retryIn = jitter(this.#failures++);
-    const over = new AbortController();
-    const { document } = globalThis;
-    const resume = () => over.abort();
-    this.#resume = resume;
-    // A worker has no document, and Node has no events.
-    globalThis.addEventListener?.("online", resume, { signal: over.signal });
-    document?.addEventListener("visibilitychange", () => document.hidden || resume(), { signal: over.signal });
+    const over = pause(this.signal, retryIn, (resume) => {
+      this.#resume = resume;
+    });
     this.#tell({ state: "waiting", error, retryIn });
-    try {
-      await pause(this.signal(over.signal), retryIn).catch(() => {});
-      this.#end.signal.throwIfAborted();
-    } finally {
-      resume();
+    await over.finally(() => {
       this.#resume = undefined;
-    }
+    });
   }
 
   #lost(error: GateError): boolean {
     this.#connection = this.#open = undefined;
-    if (this.#end.signal.aborted) return true;
+    this.#watching?.abort();
+    if (this.signal.aborted) return true;
     this.failure = error;
     return this.#tell({ state: "disconnected", error });
   }
@@ -350,3 +371,5 @@ const PROTOBUF = "sluicegate.v1";
 const TOKEN_PREFIX = "sluicegate.token.";
 /** Milliseconds. */
 const STABLE = 10_000;
+/** As the README and the reference name them. */
+const OLDEST = "Chrome or Edge 100, Firefox 97, Safari 15.4, Node 22, or newer";

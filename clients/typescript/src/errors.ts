@@ -7,7 +7,7 @@ import type { Written } from "./record.ts";
 /**
  * Why something failed. Most reasons come from the bridge. The client's own are `disconnected` if the connection was
  * lost or not opened, `closed` if the client was closed, and `protocol` if the address or a subprotocol is not valid,
- * or this version does not know the answer. The client itself also reports `too_large` for a message above the
+ * this version does not know the answer, or the browser has failed. The client itself also reports `too_large` for a message above the
  * gateway's limit, and `unknown_outcome` for a write without an answer in time. A newer bridge's reasons are
  * `reason_unspecified`.
  */
@@ -69,14 +69,14 @@ export class GateError extends Error {
     traceId,
   }: ErrorResp): GateError {
     const name = (Reasons[reason] ?? "REASON_UNSPECIFIED").toLowerCase() as Reason;
-    const text = message.replace(FOREIGN, (command) => METHODS[command] ?? command);
+    const text = message.replace(FOREIGN, (_, text, command) => text + (METHODS[command] ?? command));
     // `new GateError` would make the bundler rename the class, which stack traces show.
     return new this(text, name, { code, retriable, retryAfter, unknownOutcome, traceId });
   }
 }
 
 /** The command in the bridge's error about a command of the other messaging system. */
-const FOREIGN = /(?<=the cluster is of \w+: expected ).+$/;
+const FOREIGN = /(the cluster is of \w+: expected )(.+)$/;
 /** Commands of the protocol, as calls of this client. */
 const METHODS: { readonly [command: string]: string } = {
   cmd_kafka_fetch: "gate.fetch(topic, partition, offset)",

@@ -25,7 +25,7 @@ export async function persist(signal: AbortSignal, once: (progress: () => void) 
 
 /**
  * @internal Sends a subscription's command, and passes its answers to `take`. `ended` resolves when the subscription has,
- * which `signal` ends too. `grant` adds to its credit.
+ * which `signal` ends too, and rejects if `take` throws. `grant` adds to its credit.
  */
 export function listen(
   connection: Connection,
@@ -34,11 +34,16 @@ export function listen(
   take: (answer: Answer) => void,
 ): { ended: Promise<GateError>; grant: (bytes: number) => void } {
   let subscription!: bigint;
-  const ended = new Promise<GateError>((resolve) => {
+  const ended = new Promise<GateError>((resolve, reject) => {
     subscription = connection.send(command, (answer) => {
       if (answer instanceof GateError) return end(answer);
       if (answer.case === "errorResp") return end(GateError.of(answer.value));
-      take(answer);
+      try {
+        take(answer);
+      } catch (error) {
+        reject(error);
+        unsubscribe();
+      }
     });
     const end = (error: GateError) => {
       connection.forget(subscription);
@@ -46,8 +51,8 @@ export function listen(
       resolve(error);
     };
     const unsubscribe = () => {
-      connection.send({ case: "cmdUnsubscribe", value: { subscription } });
       end(new GateError("the subscription was ended", "closed"));
+      connection.send({ case: "cmdUnsubscribe", value: { subscription } });
     };
     signal.addEventListener("abort", unsubscribe);
   });

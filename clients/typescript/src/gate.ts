@@ -38,8 +38,9 @@ import { checkSubscribe, type SubscribeOptions, Topics } from "./topics.ts";
 
 /**
  * Creates a client of a gateway's route. It connects when it is first used. When disconnected, it reconnects after a
- * random pause of at most 20 s, or at once if the network is back or a hidden page is shown. If a WebSocket is not
- * opened, browsers hide why: the client asks the same address once in an outage with a plain `GET`, with cookies, and
+ * random pause of at most 20 s, or at once if the network is back or the page is shown again. An open connection is
+ * checked then, too: {@link Gate.retryNow}. The oldest browsers are Chrome and Edge 100, Firefox 97 and Safari 15.4: an
+ * older one gets a {@link GateError} with `reason` `protocol`. If a WebSocket is not opened, browsers hide why: the client asks the same address once in an outage with a plain `GET`, with cookies, and
  * again without if it cannot read the answer. The error of its {@link Status} says what it got. If nothing listens to
  * `status`, the console says it. It asks again after {@link Gate.reconnect}, and if address or subprotocols change.
  *
@@ -143,14 +144,14 @@ export class Gate extends EventTarget {
       const settings = options ?? {};
       checkSubscribe(settings, "subscribe: options");
       checkBegin(settings);
-      this.#connections.signal().throwIfAborted();
+      this.#connections.signal.throwIfAborted();
       return new Subscription(this.#connections, new Topics(topics, settings), settings);
     }
     if (!source?.streams) reject("subscribe", source, "a topic's name, a list of names, or an object with streams");
     if (options !== undefined) reject("subscribe: options", options, "none beside an object with streams");
     checkStreams(source, "subscribe: options");
     checkBegin(source);
-    this.#connections.signal().throwIfAborted();
+    this.#connections.signal.throwIfAborted();
     return new Subscription(this.#connections, new Streams(source), source);
   }
 
@@ -434,8 +435,10 @@ export class Gate extends EventTarget {
   }
 
   /**
-   * Ends the pause before the next attempt. The client does so by itself if the browser is online again, or a hidden
-   * page is shown. Without effect in every other {@link Status} than `waiting`.
+   * Ends the pause before the next attempt, or gives up an attempt of more than 2 s. If the client is connected, it sends
+   * a ping, and connects again at once if nothing comes within 2 s: after sleep, or a change of networks, a connection can
+   * be gone without a word. The client does so by itself if the browser is online again, or the page is shown again
+   * (`online`, `pageshow`, `visibilitychange`). Without effect on a client that is idle or closed.
    *
    * @example
    * ```ts

@@ -2,12 +2,13 @@
 // same address.
 
 import { absolute } from "./address.ts";
+import { unless } from "./pause.ts";
 
 /**
  * @internal Says what plain requests find out. Never the query, which can have a token. It asks at most four times: with
  * everything that the page may send, without cookies, as routes that are not for WebSockets allow it, whether anything
  * answers that this page cannot read, and whether it does with the other scheme. The latter two have neither cookies nor
- * a query, which must not travel without TLS.
+ * a query, which must not travel without TLS. `signal` ends the requests.
  */
 export async function explain(url: string | URL, protocols: string[], signal: AbortSignal): Promise<string> {
   const { location } = globalThis;
@@ -17,8 +18,9 @@ export async function explain(url: string | URL, protocols: string[], signal: Ab
   const origin = location ? `the origin ${location.origin}` : "this program";
   address.protocol = isTls ? "https" : "http";
   address.username = address.password = address.hash = "";
-  const within = AbortSignal.any([signal, AbortSignal.timeout(WITHIN)]);
-  const ask = (url: URL, how: RequestInit) => fetch(url, { ...how, cache: "no-store", signal: within });
+  const until = performance.now() + WITHIN;
+  const ask = async (url: URL, how: RequestInit) =>
+    unless(signal, fetch(url, { ...how, cache: "no-store", signal }), until - performance.now());
   let code: string | undefined;
   for (const credentials of ["include", "omit"] as const) {
     try {

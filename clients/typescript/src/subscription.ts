@@ -6,7 +6,7 @@ import { toBase64 } from "./data.ts";
 import type { GateError } from "./errors.ts";
 import { listen, persist } from "./feed.ts";
 import type { LoopOptions } from "./loop.ts";
-import { pause } from "./pause.ts";
+import { linked, pause } from "./pause.ts";
 import type { Places, PositionStore, Positions } from "./positions.ts";
 import type { TopicRecord } from "./record.ts";
 import type { Delivery, EventInput, Place, SubscribedLog, System } from "./system.ts";
@@ -25,7 +25,7 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
   readonly #system: System<Item, P>;
   readonly #options: LoopOptions<never, P>;
   readonly #window: number;
-  readonly #end = new AbortController();
+  readonly #end: AbortController;
   readonly #signal: AbortSignal;
   readonly #waiting: Waiting<Item>[] = [];
   /** Where the server continues: behind what waits. */
@@ -52,7 +52,8 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
     this.#system = system;
     this.#options = options;
     this.#window = options.window ?? WINDOW;
-    this.#signal = AbortSignal.any([connections.signal(options.signal), this.#end.signal]);
+    this.#end = linked(connections.signal, options.signal);
+    this.#signal = this.#end.signal;
   }
 
   /** The positions behind what the loop has processed. */
@@ -198,7 +199,7 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
     const before = this.#waiting.filter(({ at }) => at.log === log && at.partition === partition);
     if (waiting.case === "event") {
       const { event } = waiting;
-      const old = before.findLast((other) => other.case === "delivery" || other.event.type === event.type);
+      const old = before.reverse().find((other) => other.case === "delivery" || other.event.type === event.type);
       if (old?.case !== "event") return false;
       if (event.type === "skipped" && old.event.type === "skipped") waiting.event = { ...event, from: old.event.from };
       this.#waiting.splice(this.#waiting.indexOf(old), 1);
@@ -230,7 +231,9 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
   /** One save at a time, soon, and not for each item. The end saves at once. */
   async #save(positions: PositionStore<P>): Promise<void> {
     while (this.#isUnsaved) {
-      await pause(this.#end.signal, SAVE_AFTER).catch(() => {});
+      await pause(this.#signal, SAVE_AFTER).catch((error: unknown) => {
+        if (!this.#signal.aborted) throw error;
+      });
       this.#isUnsaved = false;
       await positions.save(this.positions);
     }

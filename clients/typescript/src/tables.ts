@@ -12,7 +12,7 @@ import { TopicSource } from "./table/topic.ts";
 
 addTables({
   open(connections, source, options) {
-    connections.signal().throwIfAborted();
+    connections.signal.throwIfAborted();
     if (typeof source === "string") {
       const settings = options ?? {};
       name(source, "table: topic");

@@ -218,6 +218,8 @@ test("an attempt to connect is given up after 20 s", async (t) => {
   const server = new Server();
   const { WebSocket } = globalThis;
   let closed = 0;
+  let now = 0;
+  t.mock.method(performance, "now", () => now);
   globalThis.WebSocket = class {
     close() {
       closed += 1;
@@ -225,6 +227,16 @@ test("an attempt to connect is given up after 20 s", async (t) => {
   } as unknown as typeof WebSocket;
   const gate = connect(URL);
   const ping = gate.ping();
+  for (const [elapsed, given] of [
+    [2000, 0],
+    [1, 1],
+    [2000, 1],
+  ] as const) {
+    now += elapsed;
+    gate.retryNow();
+    for (let turn = 0; turn < 10; turn++) await setImmediate();
+    assert.equal(closed, given, "a user's patience is shorter, but for a new attempt");
+  }
   for (const [elapsed, state] of [
     [19_999, "connecting"],
     [1, "waiting"],
@@ -234,7 +246,7 @@ test("an attempt to connect is given up after 20 s", async (t) => {
     for (let turn = 0; turn < 10; turn++) await setImmediate();
     assert.equal(gate.status.state, state);
   }
-  assert.equal(closed, 1);
+  assert.equal(closed, 2);
   globalThis.WebSocket = WebSocket;
   gate.retryNow();
   await ping;
@@ -242,7 +254,7 @@ test("an attempt to connect is given up after 20 s", async (t) => {
   gate.close();
 });
 
-test("the pause ends if the browser is online again, or a hidden page is shown", async (t) => {
+test("a network or a user that is back ends the pause, and a connection without answers within 2 s", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const window = new EventTarget();
   const document = Object.assign(new EventTarget(), { hidden: true });
@@ -252,18 +264,45 @@ test("the pause ends if the browser is online again, or a hidden page is shown",
     delete globals.addEventListener;
     delete globals.document;
   });
-  for (const event of ["online", "visibilitychange"]) {
+  const settle = async (milliseconds = 0) => {
+    t.mock.timers.tick(milliseconds);
+    for (let turn = 0; turn < 10; turn++) await setImmediate();
+  };
+  for (const back of ["online", "pageshow", "visibilitychange", "retryNow"]) {
     const server = new Server();
     document.hidden = true;
     const gate = connect(URL);
+    const come = async () => {
+      if (back === "retryNow") gate.retryNow();
+      else (back === "visibilitychange" ? document : window).dispatchEvent(new Event(back));
+      await settle();
+    };
     const { ping } = await waiting(server, gate);
     document.dispatchEvent(new Event("visibilitychange"));
-    await setImmediate();
+    await settle();
     assert.equal(gate.status.state, "waiting", "a page that was hidden");
     document.hidden = false;
-    (event === "online" ? window : document).dispatchEvent(new Event(event));
+    await come();
     await ping;
+    await come();
+    await settle(2000);
+    assert.deepEqual([server.commands.length, server.opened], [2, 1], `${back}: an answered ping`);
+    server.answers = false;
+    const next = gate.ping();
+    await come();
+    await settle(1000);
+    // The first of two decides.
+    await come();
+    await settle(999);
+    assert.deepEqual([server.commands.length, gate.status.state], [4, "open"], back);
+    server.answers = true;
+    await settle(1);
+    await next;
+    assert.equal(server.opened, 2, `${back}: without a pause`);
     gate.close();
+    await come();
+    await settle(20_000);
+    assert.deepEqual([server.commands.length, gate.status.state], [5, "closed"], back);
   }
 });
 

@@ -483,7 +483,7 @@ test("subjects are the keys of a stream, and markers of NATS remove them", async
   server.cut();
   stream.write("kv.c");
   await until(() => table.has("kv.c"));
-  const last = server.commands.findLast((req) => req.case === "cmdNatsSubscribe");
+  const last = [...server.commands].reverse().find((req) => req.case === "cmdNatsSubscribe");
   assert(last?.case === "cmdNatsSubscribe");
   const { from, streamId } = last.value.sources[0]!;
   assert.deepEqual([from, streamId], [{ case: "sequence", value: 12n }, new Uint8Array([7, 7, 7])]);

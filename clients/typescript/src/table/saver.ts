@@ -19,7 +19,7 @@ export class Saver<M> {
   /** Claims a table, and reads it. */
   static async open<M>(name: string): Promise<Saver<M>> {
     const opening = openDatabase(VERSION);
-    const database = await unless(AbortSignal.timeout(OPEN_WITHIN), opening).catch((error) => {
+    const database = await unless(undefined, opening, OPEN_WITHIN).catch((error) => {
       opening.then((late) => late.close()).catch(() => {});
       throw error;
     });

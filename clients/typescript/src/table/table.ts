@@ -6,7 +6,7 @@ import { type Data, toBase64 } from "../data.ts";
 import { GateError, type Reason } from "../errors.ts";
 import { listen, persist } from "../feed.ts";
 import { loopFields } from "../loop.ts";
-import { clock, unless } from "../pause.ts";
+import { clock, linked, unless } from "../pause.ts";
 import type { PlacesOfLog } from "../positions.ts";
 import type { TopicRecord } from "../record.ts";
 import { Changes, type TableChange } from "./changes.ts";
@@ -36,7 +36,7 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
   readonly #filters: unknown;
   readonly #rows: Rows<T, any>;
   readonly #changes = new Set<Changes<T>>();
-  readonly #end = new AbortController();
+  readonly #end: AbortController;
   readonly #signal: AbortSignal;
   #status: Table["status"] = "loading";
   #error: unknown;
@@ -88,7 +88,8 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
     });
     // Not everybody waits for it.
     this.#ready.catch(() => {});
-    this.#signal = AbortSignal.any([connections.signal(options.signal), this.#end.signal]);
+    this.#end = linked(connections.signal, options.signal);
+    this.#signal = this.#end.signal;
     if (this.#signal.aborted) this.#finish();
     else this.#begin();
   }
@@ -221,11 +222,7 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
     const known = places && away >= 0 ? away : undefined;
     let taken = 0;
     const { ended, grant } = listen(connection, this.#signal, this.#source.command(places, known, WINDOW), (answer) => {
-      try {
-        taken += this.#take(answer, connection, progress);
-      } catch (error) {
-        this.#fail(error);
-      }
+      taken += this.#take(answer, connection, progress);
       if (taken < WINDOW / 2) return;
       grant(taken);
       taken = 0;
@@ -334,7 +331,7 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
       const { protocol, host, pathname } = new URL(this.#connections.url, globalThis.document?.baseURI);
       const url = `${protocol}//${host}${pathname}`;
       opening = Saver.open(JSON.stringify([identity, url, this.#source.name, this.#filters]));
-      const saver = await unless(AbortSignal.timeout(LOAD_WITHIN), opening);
+      const saver = await unless(undefined, opening, LOAD_WITHIN);
       if (this.#signal.aborted || load !== this.#loads) return saver.close();
       this.#saver = saver;
       if (saver.stored) this.#restore(saver.stored);
