@@ -68,10 +68,12 @@ export const end = allow('"earliest", "latest" or a valid Date', (value) => isEn
 export const from = allow(
   '"earliest", "latest", a whole number (-N: N before the end), a valid Date, or a time such as "s@-5m"',
   (value) => {
-    const number = typeof value === "string" ? millis(value) : value;
-    return isEnd(value) || isDate(value) || (Number.isSafeInteger(number) && (number === value || number >= 0));
+    if (INTEGER.test(value)) return Number.isSafeInteger(+value);
+    return isEnd(value) || isDate(value) || (typeof value === "string" && millis(value) >= 0);
   },
 );
+/** @internal A whole number, or its text. */
+export const INTEGER = /^-?\d+$/;
 /** @internal The settings of every command. */
 export const command = {
   signal: allow("an AbortSignal", (value) => typeof value?.aborted === "boolean"),

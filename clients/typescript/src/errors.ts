@@ -90,4 +90,7 @@ const METHODS: { readonly [command: string]: string } = {
   "GET /streams": "streams instead of topics; GET /streams of a rest route lists them",
 };
 
+/** @internal A second loop over the same object would end at once, as if there were nothing more. */
+export const ENDED = "this loop has ended: call subscribe or changes again";
+
 type Details = "code" | "retriable" | "retryAfter" | "unknownOutcome" | "traceId" | "results";

@@ -1,6 +1,6 @@
 // Options and events that subscriptions to topics and to streams share.
 
-import { allow, type Check, callback, command, from, integer, list, members, name, schema } from "./check.ts";
+import { allow, type Check, callback, command, from, INTEGER, integer, list, members, name, schema } from "./check.ts";
 import { timestamp } from "./commands.ts";
 import { bytes, type Content, type Schema } from "./data.ts";
 import { GateError } from "./errors.ts";
@@ -17,11 +17,11 @@ import type { EventInput, Place } from "./system.ts";
  */
 export interface LoopOptions<Event, P, T = any> {
   /**
-   * Where to begin: at the start or end of the logs, at an offset or sequence, so many of them before the end (`-10`), or
-   * with the first record or message at or after a time: a `Date`, or a text such as `s@-5m`, `s@2026-01-31T12:00:00Z` or
+   * Where to begin: at the start or end of the logs, at an offset or sequence, so many of them before the end (`-10`, or
+   * the text `"-10"`), or with the first record or message at or after a time: a `Date`, or a text such as `s@-5m`, `s@2026-01-31T12:00:00Z` or
    * `s@1700000000000`. By default `latest`.
    */
-  from?: "earliest" | "latest" | number | Date | `s@${string}`;
+  from?: "earliest" | "latest" | number | `${bigint}` | Date | `s@${string}`;
   /**
    * Begins so many offsets or sequences before the end of each partition or stream, in place of `from`. Where some of
    * them are missing, as after compaction, there are fewer records.
@@ -87,8 +87,8 @@ export function begin<Offset extends string>(
 ) {
   // Offset 0 is the start.
   const at = last ? -last : (from ?? "latest");
-  if (typeof at === "number") return { case: offset, value: BigInt(at) } as const;
-  return { case: "timestamp", value: timestamp(at) } as const;
+  if (INTEGER.test(`${at}`)) return { case: offset, value: BigInt(at as number | string) } as const;
+  return { case: "timestamp", value: timestamp(at as "latest" | Date) } as const;
 }
 
 /** @internal `last` takes the place of `from`. */

@@ -66,7 +66,8 @@ export function fromBase64(id: string): Uint8Array {
 }
 
 /**
- * Keeps the positions of a subscription. If it fails, the loop ends with its error.
+ * Keeps the positions of a subscription. If it fails, the loop ends with its error. Only {@link positionsIn} can fail
+ * without that.
  *
  * @typeParam P {@link Positions} for topics, {@link StreamPositions} for streams.
  */
@@ -85,6 +86,8 @@ export interface PositionStore<P = Positions> {
 export interface StoredPositions<P = any> extends PositionStore<P> {
   /** Forgets the positions, so that the next subscription begins at `from`. End a running one first: it saves again. */
   clear(): void;
+  /** @internal Whether the loop goes on without it. */
+  readonly isOptional: true;
 }
 
 /** The part of `Storage` that {@link positionsIn} needs. */
@@ -98,32 +101,43 @@ export interface TextStorage {
  * Creates a store that keeps positions in the browser, so that a page that is loaded again continues where it was. What
  * the page showed is not kept: a page that shows a state keeps it beside its positions, or reads the topic again. In
  * `localStorage`, all tabs of an origin share the positions, and the last one to save wins: use `sessionStorage` if
- * each tab is to continue where it was itself.
+ * each tab is to continue where it was itself. If the storage is full, or blocked, the loop goes on without, and an event
+ * of `onEvent` says so once (`storeFailed`), or the console.
  *
  * @typeParam P {@link Positions} for topics, {@link StreamPositions} for streams.
- * @param storage `localStorage` or `sessionStorage`.
+ * @param storage `() => localStorage` or `() => sessionStorage`: browsers that block storage can throw where a page names
+ * it. Or the storage itself; `null` is a blocked one.
  * @param name the key in the storage. Each subscription needs its own.
  *
  * @example
  * ```ts
- * const positions = positionsIn(sessionStorage, "orders");
+ * const positions = positionsIn(() => sessionStorage, "orders");
  * for await (const record of gate.subscribe("orders", { from: "earliest", positions })) show(record);
  * ```
  */
-export function positionsIn<P = any>(storage: TextStorage, name: string): StoredPositions<P> {
+export function positionsIn<P = any>(
+  storage: TextStorage | null | (() => TextStorage | null),
+  name: string,
+): StoredPositions<P> {
   checkStorage(storage, "positionsIn: storage");
   checkName(name, "positionsIn: name");
+  const open = () => {
+    const opened = typeof storage === "function" ? storage() : storage;
+    if (!opened) throw new Error("this browser has no storage for this page");
+    return opened;
+  };
   return {
+    isOptional: true,
     load() {
-      const text = storage.getItem(name);
+      const text = open().getItem(name);
       try {
         return text === null ? undefined : JSON.parse(text);
       } catch {
         return undefined;
       }
     },
-    save: (positions) => storage.setItem(name, JSON.stringify(positions)),
-    clear: () => storage.removeItem(name),
+    save: (positions) => open().setItem(name, JSON.stringify(positions)),
+    clear: () => open().removeItem(name),
   };
 }
 
@@ -141,4 +155,7 @@ const checkPlace = allow("an id and next, as they were saved", (place) => {
     return false;
   }
 });
-const checkStorage = allow("localStorage or sessionStorage", (value) => typeof value?.getItem === "function");
+const checkStorage = allow(
+  "localStorage, sessionStorage or a function that returns it",
+  (value) => value === null || typeof (value?.getItem ?? value) === "function",
+);

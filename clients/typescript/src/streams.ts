@@ -25,6 +25,8 @@ export type StreamEvent =
   | { readonly type: "caughtUp"; readonly stream: string }
   /** The sequences `from` up to, but not including, `to` are not delivered: they were deleted, or `onLag` is `skip`. */
   | { readonly type: "skipped"; readonly stream: string; readonly from: number; readonly to: number }
+  /** Positions in the browser's storage cannot be read or saved: {@link positionsIn}. It comes once. */
+  | { readonly type: "storeFailed"; readonly error: unknown }
   /** NATS cannot be read at the moment. The subscription continues by itself. */
   | { readonly type: "retrying"; readonly stream: string; readonly error: GateError };
 

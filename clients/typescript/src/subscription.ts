@@ -3,11 +3,11 @@
 import type { Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
 import { toBase64 } from "./data.ts";
-import type { GateError } from "./errors.ts";
+import { ENDED, GateError } from "./errors.ts";
 import { listen, persist } from "./feed.ts";
 import type { LoopOptions } from "./loop.ts";
 import { linked, pause } from "./pause.ts";
-import type { Places, PositionStore, Positions } from "./positions.ts";
+import type { Places, PositionStore, Positions, StoredPositions } from "./positions.ts";
 import type { TopicRecord } from "./record.ts";
 import type { Delivery, EventInput, Place, SubscribedLog, System } from "./system.ts";
 
@@ -15,7 +15,8 @@ import type { Delivery, EventInput, Place, SubscribedLog, System } from "./syste
 type Waiting<Item> = (Delivery<Item> & { taken: number }) | EventInput;
 
 /**
- * Records, or messages of streams, to loop over, once: `for await (const record of gate.subscribe("orders"))`.
+ * Records, or messages of streams, to loop over, once: `for await (const record of gate.subscribe("orders"))`. A second
+ * loop, after the first one has ended, is a {@link GateError} with `reason` `closed`.
  *
  * @typeParam Item {@link TopicRecord} for topics, {@link StreamMessage} for streams.
  * @typeParam P {@link Positions} for topics, {@link StreamPositions} for streams.
@@ -33,9 +34,12 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
   /** Where the loop is. */
   #taken: Places = new Map();
   #running = false;
+  #isOver = false;
   /** Whether there are positions to save, and who saves them. */
   #isUnsaved = false;
   #saving: Promise<void> | undefined;
+  /** Whether a failure of the store was told. */
+  #isTold = false;
   /** Of the last call of `next` that had to wait. */
   #turn: Promise<unknown> = Promise.resolve();
   /** Calls of `next` that wait. */
@@ -62,6 +66,7 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
   }
 
   [Symbol.asyncIterator](): this {
+    if (this.#isOver) throw new GateError(ENDED, "closed");
     return this;
   }
 
@@ -97,7 +102,7 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
    * ```
    */
   async return(): Promise<IteratorResult<Item, undefined>> {
-    this.#end.abort();
+    this.#leave();
     this.#waiting.length = 0;
     await this.#saving;
     return { done: true, value: undefined };
@@ -128,10 +133,15 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
         }
       }
     } catch (error) {
-      this.#end.abort();
+      this.#leave();
       throw error;
     }
     return this.return();
+  }
+
+  #leave(): void {
+    this.#isOver = true;
+    this.#end.abort();
   }
 
   /** The next item of a delivery; the one before it counts as processed. Undefined behind the last one. */
@@ -149,7 +159,8 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
 
   /** Subscribes, again and again, until it fails for good. */
   async #run(): Promise<never> {
-    const places = this.#system.places(await this.#options.positions?.load());
+    const { positions } = this.#options;
+    const places = this.#system.places(positions && (await this.#stored(positions, () => positions.load())));
     [this.#taken, this.#received] = [places, this.#system.places(this.#system.positions(places))];
     return persist(this.#signal, async (progress) =>
       this.#subscribe(await this.#connections.next(this.#signal), progress),
@@ -235,9 +246,23 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
         if (!this.#signal.aborted) throw error;
       });
       this.#isUnsaved = false;
-      await positions.save(this.positions);
+      await this.#stored(positions, () => positions.save(this.positions));
     }
     this.#saving = undefined;
+  }
+
+  /** Loads or saves. Records are worth more than positions in the browser, which can be full or blocked. */
+  async #stored<T>(positions: PositionStore<P>, run: () => T): Promise<Awaited<T> | undefined> {
+    try {
+      return await run();
+    } catch (error) {
+      if (!(positions as StoredPositions<P>).isOptional) throw error;
+      const { onEvent } = this.#options as { onEvent?: (event: object) => void };
+      if (this.#isTold) return undefined;
+      this.#isTold = true;
+      if (onEvent) onEvent({ type: "storeFailed", error });
+      else console.warn(`sluicegate: positions are not stored: ${error}`);
+    }
   }
 }
 

@@ -41,6 +41,8 @@ export type SubscriptionEvent =
       readonly from: number;
       readonly to: number;
     }
+  /** Positions in the browser's storage cannot be read or saved: {@link positionsIn}. It comes once. */
+  | { readonly type: "storeFailed"; readonly error: unknown }
   /** Kafka cannot be read at the moment. The subscription continues by itself. */
   | { readonly type: "retrying"; readonly topic: string; readonly partition: number; readonly error: GateError };
 

@@ -326,7 +326,7 @@ test("a wrong argument of `connect` is a TypeError that shows no token", () => {
     assert.throws(() => untyped(...args), { name: "TypeError", message });
   }
   assert.throws(() => positionsIn("p" as never, "p"), {
-    message: 'positionsIn: storage: expected localStorage or sessionStorage, got "p"',
+    message: 'positionsIn: storage: expected localStorage, sessionStorage or a function that returns it, got "p"',
   });
 });
 

@@ -14,6 +14,8 @@ test("a subscription begins where `from` or `last` says", async (t) => {
     [{ last: 3 }, ["offset", -3]],
     [{ last: 0 }, ["timestamp", -1]],
     [{ from: -10 }, ["offset", -10]],
+    [{ from: "-10" }, ["offset", -10]],
+    [{ from: "7" }, ["offset", 7]],
     [{ from: 5 }, ["offset", 5]],
     [{ from: "s@-5m" }, ["timestamp", 1_700_000_000_000]],
     [{ from: "s@1700000000000" }, ["timestamp", 1_700_000_000_000]],
@@ -69,6 +71,33 @@ test("stored positions override `last`, until they are cleared or cannot be read
     await assert.rejects(first, { name: "TypeError", message });
   }
   gate.close();
+});
+
+test("a storage that is full or blocked stops no loop, and says so once", async (t) => {
+  const { mock } = t.mock.method(console, "warn", () => {});
+  const fail = () => {
+    throw new Error("blocked");
+  };
+  const storages = [
+    { getItem: fail, setItem: fail, removeItem: fail },
+    { getItem: () => null, setItem: fail, removeItem: fail },
+    fail,
+    null,
+  ];
+  for (const [index, storage] of storages.entries()) {
+    const server = new Server();
+    server.write(0, 100);
+    const gate = connect(URL);
+    const positions = positionsIn(storage, "p");
+    const events: string[] = [];
+    const onEvent = ({ type }: { type: string }) => events.push(type);
+    for (const heard of [{ onEvent }, {}]) {
+      let count = 0;
+      for await (const _ of gate.subscribe("t", { from: "earliest", positions, ...heard })) if (++count === 100) break;
+    }
+    assert.deepEqual([events, mock.callCount()], [["storeFailed"], index + 1]);
+    gate.close();
+  }
 });
 
 test("topics that need several answers are all listed", async () => {

@@ -129,6 +129,13 @@ test("an ended loop gets nothing more, and calls of `next` have their turns", as
   );
   end.abort();
   assert.equal((await subscription.next()).done, true);
+  const over = { name: "GateError", reason: "closed", message: "this loop has ended: call subscribe or changes again" };
+  assert.throws(() => subscription[Symbol.asyncIterator](), over);
+  const ended = gate.subscribe("t", { signal: end.signal });
+  for await (const _ of ended) assert.fail("a record");
+  await assert.rejects(async () => {
+    for await (const _ of ended) assert.fail("a record");
+  }, over);
   gate.close();
 });
 

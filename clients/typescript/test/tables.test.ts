@@ -377,10 +377,12 @@ test("a slow loop gets the newest change of each key, and nothing of keys that i
 
 test("each loop has all keys first, also those of an empty table, and ends alone", async () => {
   const { server, table } = open(new Server());
-  for await (const { updated } of table.changes()) {
+  const loop = table.changes();
+  for await (const { updated } of loop) {
     assert.equal(updated.size, 0);
     break;
   }
+  assert.throws(() => loop[Symbol.asyncIterator](), { reason: "closed" });
   server.holdsSnapshots = true;
   server.renew();
   await until(() => table.status === "stale");

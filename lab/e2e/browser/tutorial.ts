@@ -105,7 +105,7 @@ const take = () =>
   page.evaluate(async (gateway) => {
     const { connect, positionsIn }: typeof import("sluicegate") = await import(`${location.origin}/sluicegate.min.js`);
     const gate = connect(gateway);
-    const positions = positionsIn(localStorage, "gates");
+    const positions = positionsIn(() => localStorage, "gates");
     const offsets = [];
     for await (const { offset } of gate.subscribe("demo", { from: "earliest", partitions: [0], positions })) {
       if (offsets.push(offset) === 5) break;

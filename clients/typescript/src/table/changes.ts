@@ -1,5 +1,7 @@
 // Changes of a table, for a loop: a slow one gets the newest change of each key.
 
+import { ENDED, GateError } from "../errors.ts";
+
 /**
  * The keys that have changed since the last {@link TableChange} of the loop. The first one has all keys.
  *
@@ -26,6 +28,8 @@ export class Changes<T> implements AsyncIterableIterator<TableChange<T>> {
   /** The same at once. */
   #isDue = false;
   #isOver = false;
+  /** The loop knows. */
+  #isLeft = false;
   #error: unknown;
   #wake = () => {};
   /** Of the last call of `next`. */
@@ -39,6 +43,7 @@ export class Changes<T> implements AsyncIterableIterator<TableChange<T>> {
   }
 
   [Symbol.asyncIterator](): this {
+    if (this.#isLeft) throw new GateError(ENDED, "closed");
     return this;
   }
 
@@ -49,6 +54,7 @@ export class Changes<T> implements AsyncIterableIterator<TableChange<T>> {
   }
 
   async return(): Promise<IteratorResult<TableChange<T>, undefined>> {
+    this.#isLeft = true;
     this.end();
     return { done: true, value: undefined };
   }
@@ -81,6 +87,7 @@ export class Changes<T> implements AsyncIterableIterator<TableChange<T>> {
         this.#wake = resolve;
       });
     }
+    this.#isLeft = true;
     const error = this.#error;
     this.#error = undefined;
     if (error !== undefined) throw error;
