@@ -81,6 +81,8 @@ export class Connections {
   #refreshing: Promise<Login> | undefined;
   /** Whether {@link reconnect} came during that call: its result can be the previous login. */
   #isStale = false;
+  /** Stale results in a row: a `refresh` that calls {@link reconnect} itself must not spin. */
+  #ignored = 0;
   /** Why no connection is opened until {@link reconnect}. */
   #over: GateError | undefined;
   /** In a row. */
@@ -254,11 +256,14 @@ export class Connections {
     this.#isStale = false;
     const { refresh } = this.#options;
     const call = async () => {
+      if (this.#ignored > IGNORED) await pause(this.signal, jitter(this.#ignored - IGNORED));
       try {
         return refresh ? checked(await refresh()) : {};
       } catch (error) {
         // Neither its text nor the error as a `cause`: both can have a token, and `console.error` prints causes.
         throw error instanceof GateError ? error : disconnected(REFRESH_FAILED);
+      } finally {
+        this.#ignored = this.#isStale ? this.#ignored + 1 : 0;
       }
     };
     return unless(this.signal, call(), REFRESH_WITHIN, disconnected(REFRESH_LATE)).finally(() => {
@@ -365,6 +370,8 @@ const REFRESH_FAILED =
   "refresh failed; its error is not shown, because it can contain a token: throw a GateError to say why";
 /** Milliseconds. The native client gives each renewal as long. */
 const REFRESH_WITHIN = 30_000;
+/** Results that are ignored without a pause. */
+const IGNORED = 5;
 const REFRESH_LATE = `refresh gave no result within ${REFRESH_WITHIN / 1000} s`;
 /** The subprotocol of this client's messages. */
 const PROTOBUF = "sluicegate.v1";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { setImmediate } from "node:timers/promises";
+import { setImmediate, setTimeout } from "node:timers/promises";
 
 import { connect, type Gate, GateError, type Login } from "../src/index.ts";
 import { Server } from "./server.ts";
@@ -311,6 +311,23 @@ test("`reconnect` during a renewal waits for its `refresh`, and calls it again",
   await again;
   assert.deepEqual([shown(server), offered(server).at(-1)], [[], "sluicegate.token.token-3"]);
   gate.close();
+});
+
+test("a `refresh` that calls `reconnect` itself is called after pauses", async () => {
+  new Server();
+  let calls = 0;
+  const gate = connect(URL, {
+    refresh: async () => {
+      if (++calls > 100) throw new GateError("no pause", "closed");
+      gate.reconnect();
+      return {};
+    },
+  });
+  const ping = gate.ping();
+  await Promise.race([ping, setTimeout(50)]);
+  assert.ok(calls > 1 && calls < 50, `${calls} calls`);
+  gate.close();
+  await assert.rejects(ping, { message: /closed/ });
 });
 
 test("a client that is closed during a call of `refresh` makes no other call", async () => {
