@@ -64,9 +64,11 @@ for (const [owner, name] of PARTS)
     const { queueMicrotask } = globalThis;
     const handle = (handler: () => void) => queueMicrotask(() => void attempt(handler));
     t.mock.method(globalThis, "queueMicrotask", handle);
+    let calls = 0;
     for (const isOpen of [false, true]) {
       const server = new Server();
-      server.write(0, 3);
+      server.put(0, "key", "1");
+      server.limit = 500;
       const gate = connect("ws://gateway/", { refresh: async () => ({ token: "a.b.c" }) });
       if (isOpen) await gate.ping();
       const broken = breakPart(owner, name);
@@ -78,7 +80,7 @@ for (const [owner, name] of PARTS)
         },
         async () => gate.table("t", { store: true, identity: "me" }).ready,
         async () => gate.ping(),
-        async () => gate.produce("t", { value: "1" }),
+        async () => gate.produce("t", { value: "too large".repeat(100) }),
       ].map((call) => call());
       server.fails = 2;
       server.cut();
@@ -86,8 +88,10 @@ for (const [owner, name] of PARTS)
       await setTimeout(50);
       broken.restore();
       assert.ok(broken.calls < 100, `${broken.calls} calls in 50 ms`);
+      calls += broken.calls;
       gate.close();
       for (const end of await ended)
-        if (end.status === "rejected") assert.match(`${end.reason}`, /is broken|closed|not valid/);
+        if (end.status === "rejected") assert.match(`${end.reason}`, /is broken|closed|not valid|at most 500/);
     }
+    assert.ok(calls > 0, "the client calls it");
   });
