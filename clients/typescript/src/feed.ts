@@ -14,7 +14,7 @@ export async function persist(signal: AbortSignal, once: (progress: () => void) 
       failures = 0;
     }).catch((error: unknown) => {
       if (error instanceof GateError) return error;
-      throw error;
+      throw Array.isArray(error) ? error[0] : error;
     });
     signal.throwIfAborted();
     if (!error.retriable) throw error;
@@ -25,7 +25,7 @@ export async function persist(signal: AbortSignal, once: (progress: () => void) 
 
 /**
  * @internal Sends a subscription's command, and passes its answers to `take`. `ended` resolves when the subscription has,
- * which `signal` ends too, and rejects if `take` throws. `grant` adds to its credit.
+ * which `signal` ends too, and rejects with `[error]` if `take` throws. `grant` adds to its credit.
  */
 export function listen(
   connection: Connection,
@@ -41,7 +41,8 @@ export function listen(
       try {
         take(answer);
       } catch (error) {
-        reject(error);
+        // In a list: whatever it is, it comes from this page, and another subscription would not help.
+        reject([error]);
         unsubscribe();
       }
     });

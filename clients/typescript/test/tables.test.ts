@@ -4,7 +4,7 @@ import { setImmediate } from "node:timers/promises";
 
 import { recordCost } from "../src/cost.ts";
 import type { CmdKafkaSubscribe } from "../src/generated/pubsub_pb.ts";
-import { connect, type Gate, type Table, type TableEvent, type TableOptions } from "../src/tables.ts";
+import { connect, type Gate, GateError, type Table, type TableEvent, type TableOptions } from "../src/tables.ts";
 import { Server } from "./server.ts";
 import { type Resp, Stream } from "./stream.ts";
 
@@ -281,7 +281,10 @@ test("a failure of the page's own code ends the table", async () => {
   const server = new Server();
   server.put(0, "a", "1");
   const fail = (): never => assert.fail("own code");
-  for (const options of [{ decode: fail }, { onEvent: fail }]) {
+  const busy = () => {
+    throw new GateError("own code", "disconnected", { retriable: true });
+  };
+  for (const options of [{ decode: fail }, { onEvent: fail }, { decode: busy }]) {
     await assert.rejects(open(server, options).table.changes().next(), /own code/);
     await until(() => server.commands.at(-1)?.case === "cmdUnsubscribe");
   }
