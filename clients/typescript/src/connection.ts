@@ -34,7 +34,7 @@ export class Connection {
   #sequence = 0n;
   /** The most bytes of a message, once the server has been {@link asked}. */
   #largest: number | undefined;
-  /** Whether nothing has come since the last {@link check}, and how long it waits. */
+  /** Whether a {@link check} has no answer yet, and how long it waits. */
   #isAsked = false;
   #within = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -146,19 +146,28 @@ export class Connection {
   }
 
   /**
-   * Asks whether the server is still there, and closes the connection if nothing comes within so many milliseconds. A
-   * check that ends sooner goes on.
+   * Asks whether the server is still there, and closes the connection if no answer comes within so many milliseconds. If
+   * other messages come before it, the check begins anew. A check that ends sooner goes on.
    */
   check(within = PROMPT): void {
     if (this.#isAsked && within >= this.#within) return;
     this.#isAsked = true;
     this.#within = within;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      this.isUnanswered = this.#isAsked;
-      if (this.#isAsked) this.close(4000, "no answer to a ping");
-    }, within);
-    this.send({ case: "cmdPing", value: {} });
+    const wait = () => {
+      this.#timer = setTimeout(() => {
+        if (!this.#isAsked) return;
+        // Messages that were on their way when the network went away come first.
+        if (performance.now() - this.#heard < within / 2) return wait();
+        this.isUnanswered = true;
+        this.close(4000, "no answer to a ping");
+      }, within);
+    };
+    wait();
+    const ping = this.send({ case: "cmdPing", value: {} }, () => {
+      this.#isAsked = false;
+      this.forget(ping);
+    });
   }
 
   /** Does not wait for the server, which may be out of reach. */
@@ -172,7 +181,6 @@ export class Connection {
     try {
       this.heard = clock();
       this.#heard = performance.now();
-      this.#isAsked = false;
       message = fromBinary(PubSubRespSchema, new Uint8Array(data as ArrayBuffer));
     } catch {
       // Neither this message nor those behind it can be trusted.

@@ -436,7 +436,7 @@ export class Gate extends EventTarget {
 
   /**
    * Ends the pause before the next attempt, or gives up an attempt of more than 2 s. If the client is connected, it sends
-   * a ping, and connects again at once if nothing comes within 2 s: after sleep, or a change of networks, a connection can
+   * a ping, and connects again at once if it is not answered within 2 s: after sleep, or a change of networks, a connection can
    * be gone without a word. The client does so by itself if the browser is online again, or the page is shown again
    * (`online`, `pageshow`, `visibilitychange`). Without effect on a client that is idle or closed.
    *

@@ -264,7 +264,10 @@ test("a network or a user that is back ends the pause, and a connection without 
     delete globals.addEventListener;
     delete globals.document;
   });
+  let now = 0;
+  t.mock.method(performance, "now", () => now);
   const settle = async (milliseconds = 0) => {
+    now += milliseconds;
     t.mock.timers.tick(milliseconds);
     for (let turn = 0; turn < 10; turn++) await setImmediate();
   };
@@ -290,6 +293,8 @@ test("a network or a user that is back ends the pause, and a connection without 
     server.answers = false;
     const next = gate.ping();
     await come();
+    // What was on its way is no answer.
+    server.expiring();
     await settle(1000);
     // The first of two decides.
     await come();

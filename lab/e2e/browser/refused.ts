@@ -1,8 +1,9 @@
-// The client says why it is not connected, and writes nothing for a wrong call: `refused.ts GATEWAY TOPIC`.
+// The client says why it is not connected, notices a network that is gone, and writes nothing for a wrong call:
+// `refused.ts GATEWAY TOPIC`.
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, connect, createServer as createRelay, type Socket } from "node:net";
 
 import { emptyPage, launch } from "./browser.ts";
 import { bundle } from "./bundle.ts";
@@ -47,6 +48,28 @@ assert.equal(
 await ask("start bridge");
 await elsewhere.close();
 server.close();
+
+// The gateway has this address, too. It closes no connection: it stops forwarding.
+const port = Number(gateway.split(":")[1]);
+const relayed: Socket[] = [];
+const relay = createRelay((socket) => {
+  const onward = connect(port, "127.0.0.1");
+  relayed.push(socket, onward);
+  socket.pipe(onward).pipe(socket);
+  for (const end of [socket, onward]) end.on("error", () => {});
+});
+await new Promise<void>((resolve) => relay.listen(port, "::1", resolve));
+const moved = await emptyPage(browser, `[::1]:${port}`);
+await moved.addScriptTag({ content });
+await moved.evaluate(([url, topic]) => client.openAll(url, topic, 1), [`ws://[::1]:${port}/pubsub`, topic] as const);
+for (const how of ["online", "retryNow"] as const) {
+  for (const socket of relayed) socket.unpipe();
+  const took = await moved.evaluate((how) => client.comeBack(how), how);
+  assert(took > 1000 && took < 3000, `connected after ${took} ms by ${how}`);
+}
+await moved.close();
+for (const socket of relayed) socket.destroy();
+relay.close();
 
 const written = await page.evaluate(([url, topic]) => client.wrongWrites(url, topic), [url, topic] as const);
 assert.deepEqual(written, {

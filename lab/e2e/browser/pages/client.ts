@@ -106,6 +106,16 @@ export function pauses(): { announced: number; waited: number }[][] {
   );
 }
 
+/** Tells all clients that the network or the user is back, and resolves with the milliseconds until all are connected anew. */
+export async function comeBack(how: "online" | "retryNow"): Promise<number> {
+  const start = performance.now();
+  if (how === "online") dispatchEvent(new Event(how));
+  else for (const { gate } of clients) gate.retryNow();
+  const isOpen = ({ at, status }: { at: number; status: Status }) => at > start && status.state === "open";
+  while (!clients.every(({ statuses }) => statuses.some(isOpen))) await pause(20);
+  return performance.now() - start;
+}
+
 /** Why a connection was not opened. */
 export function failure(url: string): Promise<string> {
   const gate = connect(url);
