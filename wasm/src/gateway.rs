@@ -5,7 +5,7 @@ mod envoy;
 
 use sluicegate_protocol::metadata;
 use sluicegate_rights::Claims;
-use sluicegate_ws_session::handshake::Accepted;
+use sluicegate_ws_session::handshake::{Accepted, Http};
 
 use self::apisix::Apisix;
 use self::envoy::Envoy;
@@ -18,6 +18,9 @@ use crate::unanswered_request::UnansweredRequest;
 pub(crate) trait Gateway {
     /// All headers of the current request.
     fn request_headers(&self) -> Result<RequestHeaders, Status>;
+
+    /// The current request's version of HTTP.
+    fn http(&self) -> Http;
 
     /// Whether requests without a route pass unchanged.
     fn passes_others(&self) -> bool;
@@ -74,6 +77,9 @@ pub(crate) trait Gateway {
 /// it.
 fn relay(config: &Config, route: &Route, accepted: &Accepted) -> Result<(), Status> {
     host::remove_header(Map::Request, b"sec-websocket-extensions")?;
+    if accepted.accept.is_none() {
+        host::set_header(Map::Request, "sec-websocket-key", KEY)?;
+    }
     tell(config, route, accepted)
 }
 
@@ -87,6 +93,10 @@ fn tell(config: &Config, route: &Route, accepted: &Accepted) -> Result<(), Statu
     }
     Ok(())
 }
+
+/// The key of relayed clients that have none. RFC 6455, section 1.3: it proves that a server read the request as an
+/// upgrade, which the bridge does.
+const KEY: &[u8] = b"c2x1aWNlZ2F0ZS1maWx0ZQ==";
 
 /// A request's headers, if the host shows all of them.
 pub(crate) enum RequestHeaders {

@@ -27,6 +27,15 @@ pub fn last<'a>(headers: &'a [Header], name: &str) -> Option<&'a [u8]> {
     last.map(|(_, value)| value.as_slice())
 }
 
+/// All values of a header in one list, in order. RFC 9110, section 5.3: "A recipient MAY combine multiple field lines
+/// within a field section that have the same field name into one field line". A header that must not be a list becomes an
+/// invalid value.
+pub fn joined(headers: &[Header], name: &str) -> Option<Vec<u8>> {
+    let lines = headers.iter().filter(|(other, _)| other == name.as_bytes());
+    let lines: Vec<&[u8]> = lines.map(|(_, value)| value.as_slice()).collect();
+    (!lines.is_empty()).then(|| lines.join(&b", "[..]))
+}
+
 /// A header map as [`read`] reads it.
 pub fn write<N: AsRef<[u8]>, V: AsRef<[u8]>>(headers: &[(N, V)]) -> Vec<u8> {
     let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
@@ -76,6 +85,8 @@ mod tests {
         let headers = [("a", "1"), ("b", "2"), ("a", "3")].map(|(name, value)| (name.into(), value.into()));
         assert_eq!(last(&headers, "a"), Some(&b"3"[..]));
         assert_eq!(last(&headers, "c"), None);
+        assert_eq!(joined(&headers, "a").as_deref(), Some(&b"1, 3"[..]));
+        assert_eq!(joined(&headers, "c"), None);
     }
 
     #[test]

@@ -3,11 +3,12 @@
 
 use sluicegate_fair_share::ClientKey;
 use sluicegate_ws_session::answer::Edit;
-use sluicegate_ws_session::handshake::{Accepted, Headers, Policy, Refused};
+use sluicegate_ws_session::handshake::{Accepted, Headers, Http, Policy, Refused};
 use sluicegate_ws_session::{Input, Output, Session, padding};
 
 use crate::filter::Filter;
 use crate::host::{self, Buffer, Map, Status};
+use crate::pairs;
 
 /// A session and its state.
 pub(crate) struct SessionStream {
@@ -47,7 +48,9 @@ impl SessionStream {
         let grpc_status = host::header(Map::Response, "grpc-status")?;
         if status == b"101" && grpc_status.is_none() {
             host::remove_header(Map::Response, b"content-type")?;
-            host::set_header(Map::Response, "sec-websocket-accept", accepted.accept.as_bytes())?;
+            if let Some(accept) = &accepted.accept {
+                host::set_header(Map::Response, "sec-websocket-accept", accept.as_bytes())?;
+            }
             if let Some(subprotocol) = &accepted.subprotocol {
                 host::set_header(Map::Response, "sec-websocket-protocol", subprotocol.as_bytes())?;
             }
@@ -141,12 +144,14 @@ impl SessionStream {
 
 /// A session that the gateway relays to the bridge: the filter sees the answer to the upgrade, and leaves all bytes alone.
 pub(crate) struct RelayedSession {
+    /// Whether the client sent a key. Otherwise the bridge answers the gateway's.
+    has_key: bool,
     is_open: bool,
 }
 
 impl RelayedSession {
-    pub(crate) fn new() -> Self {
-        Self { is_open: false }
+    pub(crate) fn new(accepted: &Accepted) -> Self {
+        Self { has_key: accepted.accept.is_some(), is_open: false }
     }
 
     pub(crate) fn response(&mut self, filter: &Filter) -> Result<(), Status> {
@@ -156,6 +161,9 @@ impl RelayedSession {
         let status = host::header(Map::Response, ":status")?.unwrap_or_default();
         if status != b"101" {
             return filter.bridge_refused(&status, false);
+        }
+        if !self.has_key {
+            host::remove_header(Map::Response, b"sec-websocket-accept")?;
         }
         filter.stats.session_opened();
         self.is_open = true;
@@ -170,23 +178,23 @@ impl RelayedSession {
 }
 
 /// Checks the current request's handshake by the route's policy.
-pub(crate) fn handshake(policy: &Policy) -> Result<Result<Accepted, Refused>, Status> {
-    let method = host::header(Map::Request, ":method")?.unwrap_or_default();
-    let upgrade = host::header(Map::Request, "upgrade")?;
-    let connection = host::header(Map::Request, "connection")?;
-    let key = host::header(Map::Request, "sec-websocket-key")?;
-    // In one line: hosts that give the first of several do not tell of the others.
+pub(crate) fn handshake(http: Http, policy: &Policy) -> Result<Result<Accepted, Refused>, Status> {
     let headers = host::headers(Map::Request)?;
-    let versions = headers.iter().filter(|(name, _)| name == b"sec-websocket-version");
-    let versions: Vec<&[u8]> = versions.map(|(_, version)| &**version).collect();
-    let version = (!versions.is_empty()).then(|| versions.join(&b", "[..]));
-    let protocol = host::header(Map::Request, "sec-websocket-protocol")?;
-    let origin = host::header(Map::Request, "origin")?;
-    let length = host::header(Map::Request, "content-length")?;
-    let encoding = host::header(Map::Request, "transfer-encoding")?;
-    let preflight = host::header(Map::Request, "access-control-request-method")?;
+    let [upgrade, connection, key, version, protocol, origin, length, encoding, preflight] = [
+        "upgrade",
+        "connection",
+        "sec-websocket-key",
+        "sec-websocket-version",
+        "sec-websocket-protocol",
+        "origin",
+        "content-length",
+        "transfer-encoding",
+        "access-control-request-method",
+    ]
+    .map(|name| pairs::joined(&headers, name));
     Ok(policy.check(&Headers {
-        method: &method,
+        http,
+        method: pairs::last(&headers, ":method").unwrap_or_default(),
         upgrade: upgrade.as_deref(),
         connection: connection.as_deref(),
         key: key.as_deref(),

@@ -88,6 +88,8 @@ metrics! {
     not_utf8: Counter "errors.not_utf8",
     /// JSON sessions closed for a binary message (1003)
     not_text: Counter "errors.not_text",
+    /// Protobuf sessions closed for a text message (1003)
+    not_binary: Counter "errors.not_binary",
     /// Sessions closed for a message over the limit (1009)
     message_too_big: Counter "errors.message_too_big",
     /// Sessions closed because their address held too many unfinished messages (1013)
@@ -170,6 +172,7 @@ impl Stats {
             Event::Error(SessionError::Protocol(_)) => self.protocol_error,
             Event::Error(SessionError::NotUtf8) => self.not_utf8,
             Event::Error(SessionError::NotText) => self.not_text,
+            Event::Error(SessionError::NotBinary) => self.not_binary,
             Event::Error(SessionError::MessageTooBig { .. }) => self.message_too_big,
             Event::Error(SessionError::Evicted) => self.evicted,
             Event::Error(SessionError::TooManyFrames) => self.too_many_frames,

@@ -140,7 +140,7 @@ impl Stream {
                 filter.stats.handshake_refused();
                 refuse(400, url::EXPECTED)
             }
-            Kind::Pubsub { policy } => match handshake(policy)? {
+            Kind::Pubsub { policy } => match handshake(filter.gateway.http(), policy)? {
                 Ok(accepted) => self.open(filter, route, accepted),
                 Err(refused) => {
                     filter.stats.handshake_refused();
@@ -166,7 +166,7 @@ impl Stream {
         self.state = if filter.gateway.runs_sessions(&filter.config) {
             State::Session(SessionStream::new(filter, self.context_id, accepted))
         } else {
-            State::Relayed(RelayedSession::new())
+            State::Relayed(RelayedSession::new(&accepted))
         };
         Ok(Action::Continue)
     }

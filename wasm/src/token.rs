@@ -1,6 +1,7 @@
 //! The token of a client, which the bridge verifies: where it is in a request, and the request without it.
 
 use sluicegate_protocol::metadata::MAX_TOKEN_BYTES;
+use sluicegate_ws_session::handshake::TOKEN_SUBPROTOCOL;
 
 use crate::pairs::{self, Header};
 
@@ -30,7 +31,8 @@ pub struct Found {
 pub fn find(headers: &[Header], places: &Places) -> Found {
     let header = |name: &str| pairs::last(headers, name);
     let authorization = header("authorization").and_then(bearer);
-    let (protocol, protocols) = header("sec-websocket-protocol").map(of_protocols).unwrap_or_default();
+    let offered = pairs::joined(headers, "sec-websocket-protocol");
+    let (protocol, protocols) = offered.as_deref().map(of_protocols).unwrap_or_default();
     let path = header(":path").unwrap_or_default();
     let (parameter, path) = match &places.query {
         Some(name) => of_query(path, name.as_bytes()),
@@ -61,7 +63,8 @@ fn bearer(authorization: &[u8]) -> Option<&[u8]> {
 fn of_protocols(protocols: &[u8]) -> (Option<&[u8]>, Option<Vec<u8>>) {
     let items = || protocols.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     let token = items().find_map(|item| item.strip_prefix(PROTOCOL));
-    let others = items().filter(|item| !item.starts_with(PROTOCOL)).collect::<Vec<_>>().join(&b", "[..]);
+    let is_other = |item: &&[u8]| !item.is_empty() && !item.starts_with(PROTOCOL);
+    let others = items().filter(is_other).collect::<Vec<_>>().join(&b", "[..]);
     (token, token.map(|_| others))
 }
 
@@ -87,14 +90,15 @@ fn of_query<'a>(path: &'a [u8], name: &[u8]) -> (Option<&'a [u8]>, Option<Vec<u8
 /// 8.2.3).
 fn of_cookies<'a>(cookies: impl Iterator<Item = &'a [u8]>, name: &[u8]) -> Option<&'a [u8]> {
     let mut pairs = cookies.flat_map(|cookies| cookies.split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
-    pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="))
+    let value = pairs.find_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="))?;
+    // RFC 6265, section 4.1.1: "cookie-value = *cookie-octet / ( DQUOTE *cookie-octet DQUOTE )"
+    Some(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
 }
 
 /// The form of a token.
 pub const EXPECTED: &str = "the token is not a JSON Web Token of at most 8192 bytes";
 const SCHEME: &[u8] = b"bearer ";
-/// The beginning of a subprotocol that is a token: browsers can send no other header with an upgrade.
-pub const PROTOCOL: &[u8] = b"sluicegate.token.";
+const PROTOCOL: &[u8] = TOKEN_SUBPROTOCOL.as_bytes();
 
 #[cfg(test)]
 mod tests {
@@ -122,9 +126,12 @@ mod tests {
         check(&[("authorization", "Bearer a.b.c")], Some("a.b.c"));
         check(&[("authorization", "bEARER  a.b.c ")], Some("a.b.c"));
         check(&[("sec-websocket-protocol", "sluicegate.v1, sluicegate.token.a.b.c")], Some("a.b.c"));
+        let lines = ["sluicegate.token.a.b.c", "sluicegate.v1"].map(|line| ("sec-websocket-protocol", line));
+        check(&lines, Some("a.b.c"));
+        assert_eq!(of(&lines).protocols.as_deref(), Some(&b"sluicegate.v1"[..]));
         check(&[(":path", "/p?x=1&access_token=a.b.c#f")], Some("a.b.c"));
         check(&[("cookie", "theme=dark; sid=a.b.c; sid=second")], Some("a.b.c"));
-        check(&[("cookie", "theme=dark"), ("cookie", "sid=a.b.c")], Some("a.b.c"));
+        check(&[("cookie", "theme=dark"), ("cookie", "sid=\"a.b.c\"")], Some("a.b.c"));
     }
 
     #[test]

@@ -368,6 +368,7 @@ impl ClusterMetrics {
             SessionError::Protocol(_) => "protocol",
             SessionError::NotUtf8 => "not_utf8",
             SessionError::NotText => "not_text",
+            SessionError::NotBinary => "not_binary",
             SessionError::MessageTooBig { .. } => "message_too_big",
             SessionError::Evicted => "evicted",
             SessionError::TooManyFrames => "too_many_frames",

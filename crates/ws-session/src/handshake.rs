@@ -1,7 +1,10 @@
-//! The opening handshake: an HTTP upgrade becomes a session, or a refusal (RFC 6455, section 4.2).
+//! The opening handshake: an HTTP upgrade becomes a session, or a refusal (RFC 6455, section 4.2; RFC 8441, section 5, for
+//! HTTP/2).
 
 use base64::Engine;
+use base64::alphabet;
 use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use sha1::{Digest, Sha1};
 use sluicegate_protocol::codec::{Codec, JSON_SUBPROTOCOL, PROTOBUF_SUBPROTOCOL};
 
@@ -9,6 +12,8 @@ use sluicegate_protocol::codec::{Codec, JSON_SUBPROTOCOL, PROTOBUF_SUBPROTOCOL};
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(missing_docs, reason = "the headers' own names")]
 pub struct Headers<'a> {
+    /// The version of HTTP between the client and the gateway.
+    pub http: Http,
     pub method: &'a [u8],
     pub upgrade: Option<&'a [u8]>,
     pub connection: Option<&'a [u8]>,
@@ -22,6 +27,18 @@ pub struct Headers<'a> {
     pub preflight: Option<&'a [u8]>,
 }
 
+/// A version of HTTP, as far as opening a WebSocket differs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Http {
+    /// HTTP/1.0, which knows no upgrades.
+    Old,
+    /// HTTP/1.1: an upgrade with a key, answered with 101.
+    #[default]
+    Upgrading,
+    /// HTTP/2 or HTTP/3: an extended CONNECT without a key, answered with 200. Gateways show it as an upgrade.
+    Multiplexed,
+}
+
 /// A route's rules for handshakes.
 #[derive(Debug, Clone, Default)]
 pub struct Policy {
@@ -32,11 +49,11 @@ pub struct Policy {
     pub subprotocols: Vec<String>,
 }
 
-/// A handshake to be answered with 101.
+/// A handshake to be answered with 101, or with 200 over HTTP/2.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Accepted {
-    /// `Sec-WebSocket-Accept` for the client's key.
-    pub accept: String,
+    /// `Sec-WebSocket-Accept` for the client's key. None over HTTP/2, which has neither.
+    pub accept: Option<String>,
     /// `Sec-WebSocket-Protocol`, if one is selected.
     pub subprotocol: Option<String>,
 }
@@ -52,6 +69,17 @@ pub struct Refused {
     pub reason: &'static str,
     /// The origin of the page that can read the answer.
     pub page: Option<String>,
+}
+
+impl Http {
+    /// The version of this name, such as `HTTP/2`, or `HTTP/2.0` as nginx writes it. Unknown ones count as HTTP/1.1.
+    pub fn parse(name: &[u8]) -> Self {
+        match name {
+            b"HTTP/0.9" | b"HTTP/1.0" => Self::Old,
+            _ if name.starts_with(b"HTTP/2") || name.starts_with(b"HTTP/3") => Self::Multiplexed,
+            _ => Self::Upgrading,
+        }
+    }
 }
 
 impl Policy {
@@ -98,6 +126,10 @@ impl Policy {
                 "a WebSocket upgrade is expected here",
             ));
         }
+        // RFC 9110, section 7.8: "A server MUST ignore an Upgrade header field that is received in an HTTP/1.0 request."
+        if headers.http == Http::Old {
+            return Err(Refused::new(426, "a WebSocket upgrade needs HTTP/1.1"));
+        }
         // RFC 6455, section 4.2.2: "the server MUST abort the WebSocket handshake [...] and send an appropriate HTTP
         // error code [...] and a |Sec-WebSocket-Version| header field". The RFC's example, 426, needs an `Upgrade`
         // header, which proxies remove from responses.
@@ -110,19 +142,30 @@ impl Policy {
         if has_length || headers.transfer_encoding.is_some() {
             return Err(bad("a WebSocket upgrade must not have a body"));
         }
-        let key = key
-            .map(str::trim)
-            .filter(|key| is_key(key))
-            .ok_or(bad("Sec-WebSocket-Key is not 16 bytes in base64"))?;
-        Ok(Accepted { accept: accept(key), subprotocol: self.select(protocol.unwrap_or_default()) })
+        let accept = match headers.http {
+            // RFC 8441, section 5: "the Sec-WebSocket-Key and Sec-WebSocket-Accept header fields" are not used.
+            Http::Multiplexed => None,
+            Http::Old | Http::Upgrading => {
+                let key = key.map(str::trim).filter(|key| is_key(key));
+                Some(accept(key.ok_or(bad("Sec-WebSocket-Key is not 16 bytes in base64"))?))
+            }
+        };
+        Ok(Accepted { accept, subprotocol: self.select(protocol.unwrap_or_default())? })
     }
 
     /// The first known subprotocol of the client's list. RFC 6455, section 4.1: "one or more comma-separated
     /// subprotocol the client wishes to speak, ordered by preference"
-    fn select(&self, offered: &str) -> Option<String> {
+    ///
+    /// None if the list is empty, apart from tokens. With unknown ones alone, the client expects another protocol, and
+    /// browsers would close the session without a word.
+    fn select(&self, offered: &str) -> Result<Option<String>, Refused> {
         let is_ours = |name: &str| [JSON_SUBPROTOCOL, PROTOBUF_SUBPROTOCOL].contains(&name);
         let is_known = |name: &&str| is_ours(name) || self.subprotocols.iter().any(|own| own == name);
-        offered.split(',').map(str::trim).find(is_known).map(str::to_owned)
+        let mut names = members(offered).filter(|name| !name.starts_with(TOKEN_SUBPROTOCOL));
+        match (names.clone().find(is_known), names.next()) {
+            (None, Some(_)) => Err(bad(UNKNOWN_SUBPROTOCOL)),
+            (known, _) => Ok(known.map(str::to_owned)),
+        }
     }
 }
 
@@ -197,17 +240,33 @@ fn bad(reason: &'static str) -> Refused {
     Refused::new(400, reason)
 }
 
-/// Whether a comma-separated header lists `token`, in any case (RFC 9110, section 5.6.1).
-fn lists(header: Option<&str>, token: &str) -> bool {
-    header.is_some_and(|header| header.split(',').any(|item| item.trim().eq_ignore_ascii_case(token)))
+/// The members of a list. RFC 9110, section 5.6.1.2: "A recipient MUST parse and ignore a reasonable number of empty list
+/// elements"
+fn members(list: &str) -> impl Iterator<Item = &str> + Clone {
+    list.split(',').map(str::trim).filter(|member| !member.is_empty())
 }
+
+/// Whether a comma-separated header lists `token`, in any case.
+fn lists(header: Option<&str>, token: &str) -> bool {
+    header.is_some_and(|header| members(header).any(|member| member.eq_ignore_ascii_case(token)))
+}
+
+/// The beginning of a subprotocol that is a token: browsers can send no other header with an upgrade.
+pub const TOKEN_SUBPROTOCOL: &str = "sluicegate.token.";
+
+const UNKNOWN_SUBPROTOCOL: &str = "no known subprotocol in Sec-WebSocket-Protocol: expected sluicegate.v1.json for JSON, sluicegate.v1 for \
+     protobuf, another of the route, or none";
 
 /// The reason for clients without an identity.
 pub const LOG_IN: &str = "log in first: this route asks who you are";
 
-/// RFC 6455, section 4.1: "a nonce consisting of a randomly selected 16-byte value that has been base64-encoded"
+/// RFC 6455, section 4.1: "a nonce consisting of a randomly selected 16-byte value that has been base64-encoded". Small
+/// devices write 22 random characters: the bits of the last one beyond the 16 bytes are ignored, and it need not be padded.
 fn is_key(key: &str) -> bool {
-    STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16)
+    const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    GeneralPurpose::new(&alphabet::STANDARD, LENIENT).decode(key).is_ok_and(|nonce| nonce.len() == 16)
 }
 
 /// RFC 6455, section 4.2.2, item 5.4.
@@ -225,6 +284,7 @@ mod tests {
 
     fn good() -> Headers<'static> {
         Headers {
+            http: Http::Upgrading,
             method: b"GET",
             upgrade: Some(b"websocket"),
             connection: Some(b"Upgrade"),
@@ -241,13 +301,36 @@ mod tests {
     #[test]
     fn accept_is_as_in_the_rfcs_example() {
         let accepted = Policy::default().check(&good()).unwrap();
-        assert_eq!(accepted, Accepted { accept: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into(), subprotocol: None });
+        let accept = Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into());
+        assert_eq!(accepted, Accepted { accept, subprotocol: None });
+    }
+
+    #[test]
+    fn versions_of_http_open_sessions_in_their_own_way() {
+        for (name, keyed, keyless) in [
+            ("HTTP/1.1", Ok(true), Err(400)),
+            ("", Ok(true), Err(400)),
+            ("HTTP/2", Ok(false), Ok(false)),
+            ("HTTP/2.0", Ok(false), Ok(false)),
+            ("HTTP/3", Ok(false), Ok(false)),
+            ("HTTP/1.0", Err(426), Err(426)),
+        ] {
+            for (key, expected) in [(good().key, keyed), (None, keyless)] {
+                let headers = Headers { http: Http::parse(name.as_bytes()), key, ..good() };
+                let checked = Policy::default().check(&headers);
+                let checked = checked.map(|accepted| accepted.accept.is_some());
+                assert_eq!(checked.map_err(|refused| refused.status), expected, "{name} {key:?}");
+            }
+        }
     }
 
     #[test]
     fn tokens_match_in_any_case_and_within_lists() {
-        let headers =
-            Headers { upgrade: Some(b"h2c, WebSocket"), connection: Some(b"keep-alive, upgrade"), ..good() };
+        let headers = Headers {
+            upgrade: Some(b"h2c,, WebSocket"),
+            connection: Some(b",\tupgrade ,keep-alive"),
+            ..good()
+        };
         assert!(Policy::default().check(&headers).is_ok());
     }
 
@@ -266,6 +349,8 @@ mod tests {
             (Headers { key: Some(b"dGhl"), ..good() }, 400),
             (Headers { key: Some(b"!!!!IHNhbXBsZSBub25jZQ=="), ..good() }, 400),
             (Headers { key: Some(&[b'A'; 9000]), ..good() }, 400),
+            (Headers { key: Some(b"dGhlIHNhbXBsZSBub25jZf=="), ..good() }, 101),
+            (Headers { key: Some(b" dGhlIHNhbXBsZSBub25jZQ "), ..good() }, 101),
             // No body.
             (Headers { content_length: Some(b"0"), ..good() }, 101),
             (Headers { content_length: Some(b"5"), ..good() }, 400),
@@ -364,25 +449,24 @@ mod tests {
     }
 
     #[test]
-    fn subprotocol_is_selected_only_if_configured() {
-        let headers = Headers { protocol: Some(b"graphql-ws, pubsub.v2 ,pubsub.v1"), ..good() };
-        assert_eq!(Policy::default().check(&headers).unwrap().subprotocol, None);
-        let policy =
-            Policy { subprotocols: vec!["pubsub.v1".into(), "pubsub.v2".into()], ..Policy::default() };
-        assert_eq!(policy.check(&headers).unwrap().subprotocol.as_deref(), Some("pubsub.v2"));
-    }
-
-    #[test]
-    fn json_is_always_on_offer_and_the_clients_order_counts() {
-        let policy = Policy { subprotocols: vec!["pubsub.v1".into()], ..Policy::default() };
-        for (offered, selected, codec) in [
-            ("sluicegate.v1.json", Some("sluicegate.v1.json"), Codec::Json),
-            ("key.secret, sluicegate.v1.json, pubsub.v1", Some("sluicegate.v1.json"), Codec::Json),
-            ("pubsub.v1, sluicegate.v1.json", Some("pubsub.v1"), Codec::Protobuf),
-            ("sluicegate.v1.JSON, sluicegate.v2.json", None, Codec::Protobuf),
+    fn first_known_subprotocol_of_the_client_is_selected() {
+        let own = Policy { subprotocols: vec!["pubsub.v1".into(), "pubsub.v2".into()], ..Policy::default() };
+        let token = "sluicegate.token.a.b.c";
+        for (policy, offered, selected) in [
+            (&own, "graphql-ws, pubsub.v2 ,pubsub.v1", Ok(Some("pubsub.v2"))),
+            (&own, "pubsub.v1, sluicegate.v1.json", Ok(Some("pubsub.v1"))),
+            (&own, "key.secret,, sluicegate.v1.json, pubsub.v1", Ok(Some("sluicegate.v1.json"))),
+            (&Policy::default(), "sluicegate.v1", Ok(Some("sluicegate.v1"))),
+            (&Policy::default(), token, Ok(None)),
+            (&Policy::default(), " ,", Ok(None)),
+            (&Policy::default(), "graphql-ws, pubsub.v2 ,pubsub.v1", Err(UNKNOWN_SUBPROTOCOL)),
+            (&own, "sluicegate.v1.JSON, sluicegate.token.a", Err(UNKNOWN_SUBPROTOCOL)),
         ] {
-            let accepted = policy.check(&Headers { protocol: Some(offered.as_bytes()), ..good() }).unwrap();
-            assert_eq!((accepted.subprotocol.as_deref(), accepted.codec()), (selected, codec), "{offered}");
+            let checked = policy.check(&Headers { protocol: Some(offered.as_bytes()), ..good() });
+            let is_json = checked.as_ref().is_ok_and(|accepted| accepted.codec() == Codec::Json);
+            assert_eq!(is_json, selected == Ok(Some(JSON_SUBPROTOCOL)), "{offered}");
+            let checked = checked.map(|accepted| accepted.subprotocol).map_err(|refused| refused.reason);
+            assert_eq!(checked, selected.map(|name| name.map(str::to_owned)), "{offered}");
         }
     }
 }

@@ -249,8 +249,8 @@ impl Session {
                 // begins as a control message does.
                 std::str::from_utf8(&text).map_err(|_| SessionError::NotUtf8)?;
                 match self.codec {
-                    // Ignored, as in APISIX.
-                    Codec::Protobuf => {}
+                    // APISIX ignores it, and the client waits for an answer.
+                    Codec::Protobuf => return Err(SessionError::NotBinary),
                     Codec::Json => {
                         send(&text, to_bridge)?;
                         counts.add(Event::Json);

@@ -11,6 +11,8 @@ pub enum SessionError {
     NotUtf8,
     /// The client of a JSON session sent a binary message.
     NotText,
+    /// The client of a protobuf session sent text.
+    NotBinary,
     /// A message is longer than the route allows.
     MessageTooBig {
         /// Bytes allowed.
@@ -29,7 +31,7 @@ impl SessionError {
     pub fn code(self) -> u16 {
         match self {
             Self::Protocol(_) => 1002,
-            Self::NotText => 1003,
+            Self::NotText | Self::NotBinary => 1003,
             Self::NotUtf8 => 1007,
             Self::MessageTooBig { .. } => 1009,
             Self::Evicted | Self::TooManyFrames | Self::OutOfMemory => 1013,
@@ -48,6 +50,9 @@ impl std::fmt::Display for SessionError {
             Self::Protocol(what) => f.write_str(what),
             Self::NotUtf8 => f.write_str("text that is not UTF-8"),
             Self::NotText => f.write_str("binary message in a session of JSON: send text messages"),
+            Self::NotBinary => f.write_str(
+                "text message in a session of protobuf: send binary messages, or offer the subprotocol sluicegate.v1.json",
+            ),
             Self::MessageTooBig { max } => write!(f, "message over the limit of {max} bytes"),
             Self::Evicted => {
                 f.write_str("unfinished message dropped: too many from this address, try again later")
@@ -70,6 +75,7 @@ mod tests {
         let errors = [
             SessionError::NotUtf8,
             SessionError::NotText,
+            SessionError::NotBinary,
             SessionError::MessageTooBig { max: usize::MAX },
             SessionError::Evicted,
             SessionError::TooManyFrames,

@@ -136,7 +136,7 @@ impl Route {
 }
 
 fn pubsub(reader: &mut Reader) -> Kind {
-    let origins = reader.strings("origins");
+    let origins = origins(reader);
     if origins.iter().flatten().any(|origin| !is_origin(origin)) {
         reader.mistake("origins", ORIGINS);
     }
@@ -202,7 +202,7 @@ fn jsonkey(reader: &mut Reader) -> Option<String> {
 }
 
 fn cors(reader: &mut Reader) -> Option<HttpCors> {
-    let origins = reader.strings("origins");
+    let origins = origins(reader);
     let credentials = reader.flag("credentials");
     let Some(origins) = origins else {
         if credentials {
@@ -221,6 +221,20 @@ fn cors(reader: &mut Reader) -> Option<HttpCors> {
         reader.mistake("origins", ORIGINS);
     }
     Some(HttpCors { origins, credentials })
+}
+
+/// Origins as browsers send them, who leave out the scheme's default port (RFC 6454, section 6.2).
+fn origins(reader: &mut Reader) -> Option<Vec<String>> {
+    let with_default_port = |origin: &String| match origin.split_once("://") {
+        Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => origin.ends_with(":443"),
+        Some((scheme, _)) if scheme.eq_ignore_ascii_case("http") => origin.ends_with(":80"),
+        _ => false,
+    };
+    let mut origins = reader.strings("origins")?;
+    for origin in origins.iter_mut().filter(|origin| with_default_port(origin)) {
+        origin.truncate(origin.rfind(':').unwrap_or(origin.len()));
+    }
+    Some(origins)
 }
 
 /// A path as requests have it after normalization (RFC 3986, section 3.3).

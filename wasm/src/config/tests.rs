@@ -180,7 +180,7 @@ pub(super) fn only(route: &str) -> Route {
 fn every_setting_of_a_produce_route_is_read() {
     let route = only(
         r#""type":"produce","topic":"orders","partition":3,"key":"k","jsonkey":"a.b","headerprefix":"X-Kafka-",
-           "overrides":["key","topic"],"recordheaderprefix":"X-Record-","origins":["https://a.example"],
+           "overrides":["key","topic"],"recordheaderprefix":"X-Record-","origins":["https://a.example:443"],
            "credentials":true"#,
     );
     assert_eq!(route.path, "/p/");

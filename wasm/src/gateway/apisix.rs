@@ -6,7 +6,7 @@
 
 use sluicegate_protocol::metadata;
 use sluicegate_rights::Claims;
-use sluicegate_ws_session::handshake::Accepted;
+use sluicegate_ws_session::handshake::{Accepted, Http};
 
 use super::{Gateway, RequestHeaders};
 use crate::config::{Config, Route, Source};
@@ -28,6 +28,10 @@ impl Gateway for Apisix {
         } else {
             RequestHeaders::All(headers)
         })
+    }
+
+    fn http(&self) -> Http {
+        host::property(&["server_protocol"]).map_or(Http::default(), |name| Http::parse(&name))
     }
 
     /// APISIX finds its route by a normalized path, and the upstream may be the bridge. Requests without a route of the

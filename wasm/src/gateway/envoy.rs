@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use sluicegate_protocol::metadata;
 use sluicegate_rights::Claims;
-use sluicegate_ws_session::handshake::Accepted;
+use sluicegate_ws_session::handshake::{Accepted, Http};
 
 use super::{Gateway, RequestHeaders};
 use crate::config::{CertificateName, Config, Profile, Route, Source};
@@ -20,6 +20,10 @@ pub(crate) struct Envoy {
 impl Gateway for Envoy {
     fn request_headers(&self) -> Result<RequestHeaders, Status> {
         host::headers(Map::Request).map(RequestHeaders::All)
+    }
+
+    fn http(&self) -> Http {
+        host::property(&["request", "protocol"]).map_or(Http::default(), |name| Http::parse(&name))
     }
 
     fn passes_others(&self) -> bool {

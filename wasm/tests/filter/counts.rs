@@ -62,6 +62,7 @@ fn errors_are_counted_by_kind() {
     one(from_client(BINARY, b"hello"), "errors.wrong_command");
     one(wire::to_client(BINARY, b"unmasked"), "errors.protocol");
     one(from_client(TEXT, b"\xff"), "errors.not_utf8");
+    one(from_client(TEXT, b"{}"), "errors.not_binary");
     one(from_client(BINARY, &[0; 2049]), "errors.message_too_big");
 }
 

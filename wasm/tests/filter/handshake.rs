@@ -1,9 +1,10 @@
 //! The opening handshake: the request to the bridge and the answer to the client.
 
+use sluicegate_harness::envoy::Outcome;
 use sluicegate_harness::{Headers, Response};
 
 use crate::gateway::{Gateway, PAGE, Sent, request, says};
-use crate::socket::{Profile, Socket, accepted, sorted, start, upgrade, upgrade_with};
+use crate::socket::{PROFILES, Profile, Socket, accepted, sorted, start, upgrade, upgrade_with};
 use crate::wire;
 
 #[test]
@@ -11,7 +12,7 @@ fn read_only_route_sends_its_cluster_without_write() {
     for gateway in Gateway::all() {
         let forged = upgrade_with(":path", "/open?topic=t")
             .with("origin", "https://evil.example")
-            .with("sec-websocket-protocol", "pubsub")
+            .with("sec-websocket-protocol", "sluicegate.token.a")
             .with("sluicegate-write", "true")
             .with("sluicegate-subprotocol", "pubsub");
         let headers = gateway.request(forged).forwarded();
@@ -49,7 +50,32 @@ fn failed_handshake_is_answered_with_its_reason() {
         refused(&gateway, upgrade_with("origin", b"\xff\xfe"), 400, "Origin is not UTF-8");
         let path = upgrade_with(":path", b"/pubsub?\xff\xfe");
         gateway.request(path).told(400, "the path has a character that is not allowed in URLs");
-        gateway.counts("handshakes_refused", 6);
+        if let Gateway::Envoy(_, vm) = &gateway {
+            vm.set_property("request\0protocol", "HTTP/1.0");
+        }
+        let older = upgrade().with(":version", "HTTP/1.0");
+        refused(&gateway, older, 426, "a WebSocket upgrade needs HTTP/1.1");
+        gateway.counts("handshakes_refused", 7);
+    }
+}
+
+/// RFC 8441: Envoy shows an extended CONNECT as an upgrade without a key, and makes a 200 of the 101 for the client.
+#[test]
+fn upgrade_over_http2_has_no_key_and_gets_no_proof_of_one() {
+    for profile in PROFILES {
+        let vm = profile.start();
+        vm.set_property("request\0protocol", "HTTP/2");
+        let mut stream = vm.request(upgrade().without("sec-websocket-key"));
+        let Outcome::Forwarded(told) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
+        // The bridge takes a relayed upgrade as any other.
+        assert_eq!(told.get("sec-websocket-key").is_some(), profile == Profile::Relay);
+        stream.upstream_headers(profile.accepted(), false);
+        let response = stream.response().expect("an answer");
+        assert_eq!(
+            sorted(&response.headers),
+            [":status: 101", "connection: upgrade", "upgrade: websocket"],
+            "{profile:?}"
+        );
     }
 }
 
@@ -80,7 +106,7 @@ fn page_of_an_allowed_origin_can_ask_with_a_plain_request() {
 fn known_subprotocol_is_told_to_the_bridge_and_echoed_to_the_client() {
     for gateway in Gateway::all() {
         for (offered, chosen) in [
-            ("mqtt", None),
+            ("sluicegate.token.a", None),
             ("mqtt, pubsub, pubsub.v2, sluicegate.v1.json", Some("pubsub")),
             ("mqtt, sluicegate.v1.json, pubsub", Some("sluicegate.v1.json")),
         ] {

@@ -38,7 +38,7 @@ fn token_reaches_the_bridge_and_leaves_its_place() {
         for (name, value, query) in [
             ("authorization", "bEARER a.b.c", "?x=1"),
             ("sec-websocket-protocol", "sluicegate.token.a.b.c", "?x=1"),
-            ("sec-websocket-protocol", "mqtt, sluicegate.token.a.b.c,amqp", "?x=1"),
+            ("sec-websocket-protocol", "sluicegate.v1, sluicegate.token.a.b.c,amqp", "?x=1"),
             ("x-none", "-", "?access_token=a.b.c&x=1&access_token=a.b.c"),
             // Pages send it with each request.
             ("cookie", "sid=a.b.c", "?x=1"),

@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use sluicegate_protocol::metadata;
 use sluicegate_ws_session::Session;
-use sluicegate_ws_session::handshake::{Accepted, Headers, Policy, Refused};
+use sluicegate_ws_session::handshake::{Accepted, Headers, Http, Policy, Refused};
 use tonic::body::Body;
 
 use super::Endpoint;
@@ -99,6 +99,7 @@ fn check_handshake<B: http_body::Body>(request: &Request<B>) -> Result<Accepted,
     // The gateway has checked the origin, or `check_origin` has.
     let policy = Policy { origins: None, subprotocols: subprotocol.map(str::to_owned).into_iter().collect() };
     let accepted = policy.check(&Headers {
+        http: Http::Upgrading,
         method: request.method().as_str().as_bytes(),
         upgrade: upgrade.as_deref(),
         connection: connection.as_deref(),
@@ -129,7 +130,7 @@ fn switch(accepted: &Accepted) -> Response<Body> {
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     let fields = [
-        (header::SEC_WEBSOCKET_ACCEPT, Some(&accepted.accept)),
+        (header::SEC_WEBSOCKET_ACCEPT, accepted.accept.as_ref()),
         (header::SEC_WEBSOCKET_PROTOCOL, accepted.subprotocol.as_ref()),
     ];
     for (name, value) in fields {

@@ -177,11 +177,9 @@ fn message_of_the_largest_size_needs_no_memory_if_it_comes_at_once() {
 }
 
 #[test]
-fn text_and_empty_requests_get_no_answer() {
+fn empty_requests_get_no_answer() {
     let sequence_only = PubSubReq { sequence: 5, req: None }.encode_to_vec();
-    let cut = "sp\u{e4}t".as_bytes().split_at(3);
-    check(&[frame(0x01, cut.0), frame(0x80, cut.1)], &[], &[], false);
-    check(&[frame(0x81, b"text"), frame(0x82, b""), frame(0x82, &sequence_only)], &[], &[], false);
+    check(&[frame(0x82, b""), frame(0x82, &sequence_only)], &[], &[], false);
 }
 
 #[test]
@@ -211,7 +209,7 @@ fn error_closes_the_session_and_nothing_more_is_forwarded() {
         check(&[bad, after.clone()], &[close], &[Event::Error(error)], true);
     };
     check_error(SessionError::Protocol("frame without a mask"), vec![0x82, 0x01, 0x00]);
-    let [first, alone, whole] = [0x01, 0x80, 0x81].map(|first| frame(first, b"x"));
+    let [first, alone, whole] = [0x02, 0x80, 0x82].map(|first| frame(first, b""));
     check_error(SessionError::Protocol("continuation without a first frame"), alone.clone());
     check_error(SessionError::Protocol("continuation without a first frame"), [&whole[..], &alone].concat());
     for second in [&first, &whole] {
@@ -225,6 +223,9 @@ fn error_closes_the_session_and_nothing_more_is_forwarded() {
         check_error(SessionError::NotUtf8, frame(0x88, &[b"\x03\xe8", text].concat()));
     }
     check_error(SessionError::NotUtf8, [frame(0x01, b"\xC3"), frame(0x80, b"\x28")].concat());
+    // Text that is cut within a character is still text.
+    let (head, tail) = "sp\u{e4}t".as_bytes().split_at(3);
+    check_error(SessionError::NotBinary, [frame(0x01, head), frame(0x80, tail)].concat());
     check_error(SessionError::MessageTooBig { max: 4096 }, vec![0x82, 0xFE, 0x10, 0x01, 0, 0, 0, 0]);
 }
 
@@ -289,9 +290,9 @@ fn bridge_is_told_when_messages_begin_and_end() {
     assert_eq!(unfinished(&[&message[..], &message[..1]].concat()), [0; 0]);
     assert_eq!(unfinished(&message[1..]), [0; 0]);
     // Fragments, with a ping inside; then one message ends and another begins.
-    assert_eq!(unfinished(&frame(0x01, b"a")), [4]);
+    assert_eq!(unfinished(&frame(0x02, b"a")), [4]);
     assert_eq!(unfinished(&frame(0x89, b"p")), [0; 0]);
-    assert_eq!(unfinished(&[frame(0x80, b"b"), frame(0x01, b"c")].concat()), [5]);
+    assert_eq!(unfinished(&[frame(0x80, b"b"), frame(0x02, b"c")].concat()), [5]);
     assert_eq!(unfinished(&frame(0x80, b"d")), [0]);
 }
 

@@ -39,7 +39,7 @@ async fn routes_and_filter_in_files_of_their_own_work_too() {
 fn document_shows_parts_of_the_file() {
     let (merged, _) = PAGE.split_once(DISCOVERY).unwrap();
     let blocks = blocks(merged, "yaml");
-    assert_eq!(blocks.len(), 4);
+    assert_eq!(blocks.len(), 5);
     let lines: Vec<&str> = FILE.lines().collect();
     for block in blocks {
         let part: Vec<&str> = block.lines().collect();

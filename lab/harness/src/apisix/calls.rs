@@ -105,7 +105,8 @@ fn set_property(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refu
     guest.host().exchange().ok_or(Status::BAD_ARGUMENT)?;
     let path = guest.read(args.u32(0), args.u32(1))?.to_ascii_lowercase();
     let value = guest.read(args.u32(2), args.u32(3))?;
-    if [&b"remote_addr"[..], b"upstream_bytes_sent", b"upstream_bytes_received"].contains(&path.as_slice()) {
+    let own = [&b"remote_addr"[..], b"server_protocol", b"upstream_bytes_sent", b"upstream_bytes_received"];
+    if own.contains(&path.as_slice()) {
         return Err(Status::INTERNAL_FAILURE.into());
     }
     if !VARIABLES.iter().any(|name| name.as_bytes() == path) {

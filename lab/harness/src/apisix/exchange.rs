@@ -43,6 +43,8 @@ pub(crate) struct Exchange {
     /// `unparsed_uri`.
     pub(crate) path: Vec<u8>,
     pub(crate) scheme: Vec<u8>,
+    /// The test's `:version`, or `HTTP/1.1`.
+    version: Vec<u8>,
     pub(crate) request: Headers,
     /// Bytes of the request's body.
     pub(crate) length: usize,
@@ -75,6 +77,7 @@ impl Exchange {
             method: pseudo(":method"),
             path: pseudo(":path"),
             scheme,
+            version: headers.get(":version").unwrap_or(b"HTTP/1.1").to_vec(),
             request,
             length,
             client: client.to_owned(),
@@ -91,6 +94,7 @@ impl Exchange {
     pub(crate) fn variable(&self, name: &[u8]) -> Option<Vec<u8>> {
         match name {
             b"remote_addr" => Some(self.client.clone().into_bytes()),
+            b"server_protocol" => Some(self.version.clone()),
             b"upstream_bytes_sent" => self.bytes.clone().map(|[sent, _]| sent.into_bytes()),
             b"upstream_bytes_received" => self.bytes.clone().map(|[_, received]| received.into_bytes()),
             _ => {

@@ -114,7 +114,7 @@ pub struct Route {
 
 impl Route {
     /// A client's request with its whole body. `:authority` becomes the `Host` line; nginx accepts requests without it
-    /// over HTTP/1.0 only. The client's address is 10.0.0.9.
+    /// over HTTP/1.0 only. `:version` is the request's, by default `HTTP/1.1`. The client's address is 10.0.0.9.
     pub fn request(&self, headers: impl Into<Headers>, body: impl AsRef<[u8]>) -> Stream {
         self.request_from("10.0.0.9", headers, body)
     }

@@ -30,7 +30,7 @@ fn token_leaves_the_offered_subprotocols() {
             "sluicegate.v1.json, sluicegate",
             Some("sluicegate.v1.json"),
         ),
-        ("tokens.abc", None, "tokens.abc", None),
+        ("tokens.abc, sluicegate", None, "tokens.abc, sluicegate", Some("sluicegate")),
     ] {
         let headers = rewritten(offered);
         let header = |name: &str| headers.get(name).map(String::as_str);
