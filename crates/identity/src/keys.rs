@@ -4,7 +4,6 @@ mod public_key;
 
 use std::fmt;
 
-use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 use thiserror::Error;
@@ -21,15 +20,18 @@ pub struct Keys {
 #[derive(Clone)]
 struct Key {
     id: Option<String>,
-    /// The only algorithm that it is for, if the issuer says so.
-    algorithm: Option<String>,
+    /// Those of its kind.
+    algorithms: &'static [Algorithm],
+    /// The only one that it is for, if the issuer says so.
+    only: Option<Algorithm>,
     key: DecodingKey,
 }
 
-/// A key that is malformed, weak or absurd.
+/// A key that is malformed, weak, absurd, or of an unknown kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedKey {
     id: Option<String>,
+    /// It begins with the member.
     problem: String,
 }
 
@@ -57,13 +59,15 @@ pub enum KeysError {
 }
 
 impl Keys {
-    /// Parses a JWK Set. Keys of unknown kinds, for other uses, and secrets are left out. Malformed, weak and
-    /// absurd ones are [`refused`](Self::refused).
+    /// Parses a JWK Set. Keys for other uses are left out. Malformed, weak and absurd ones, and those of unknown kinds, are
+    /// [`refused`](Self::refused). Spellings that issuers have beside the standard's are taken if their meaning is clear.
     ///
     /// # Errors
     /// It has none that is left.
     pub fn parse(json: &[u8]) -> Result<Self, KeysError> {
-        let set: Value = serde_json::from_slice(json).map_err(|_| KeysError::NoSet)?;
+        // RFC 8259, section 8.1: parsers "MAY ignore the presence of a byte order mark".
+        let text = json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json);
+        let set: Value = serde_json::from_slice(text).map_err(|_| KeysError::NoSet)?;
         let listed = set.get("keys").and_then(Value::as_array).ok_or(KeysError::NoSet)?;
         if listed.len() > MAX_KEYS {
             return Err(KeysError::TooMany { count: listed.len() });
@@ -85,7 +89,12 @@ impl Keys {
         }
     }
 
-    /// The keys of the set that are malformed, weak or absurd.
+    /// The number of keys that verify signatures.
+    pub fn count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The keys of the set that are malformed, weak, absurd, or of unknown kinds.
     pub fn refused(&self) -> &[RefusedKey] {
         &self.refused
     }
@@ -104,7 +113,7 @@ impl Keys {
     /// One secret, for HMAC. An empty one verifies nothing.
     pub fn secret(secret: &[u8]) -> Self {
         let key = DecodingKey::from_secret(secret).ok();
-        let keys = key.map(|key| Key { id: None, algorithm: None, key }).into_iter().collect();
+        let keys = key.map(|key| Key { id: None, algorithms: HMAC, only: None, key }).into_iter().collect();
         Self { keys, refused: Vec::new(), text: secret.to_vec() }
     }
 
@@ -115,9 +124,9 @@ impl Keys {
         id: Option<&'a str>,
     ) -> impl Iterator<Item = &'a DecodingKey> {
         let is_meant = move |key: &&Key| {
-            key.key.family() == algorithm.family()
+            key.algorithms.contains(&algorithm)
                 && (id.is_none() || key.id.is_none() || key.id.as_deref() == id)
-                && key.algorithm.as_deref().is_none_or(|only| has_name(algorithm, only))
+                && key.only.is_none_or(|only| only == algorithm)
         };
         self.keys.iter().filter(is_meant).map(|key| &key.key)
     }
@@ -136,28 +145,16 @@ impl fmt::Debug for Keys {
 }
 
 impl Key {
-    /// None: of a kind that this version does not know, or for another use.
+    /// None: for another use.
     fn parse(value: &Value) -> Result<Option<Self>, RefusedKey> {
-        let parsed = serde_json::from_value::<Jwk>(value.clone());
-        let Some(jwk) = parsed.ok().filter(|jwk| !matches!(jwk.algorithm, AlgorithmParameters::Other(_)))
-        else {
-            let id = value.get("kid").and_then(Value::as_str).map(str::to_owned);
-            let malformed =
-                || RefusedKey { id, problem: "a member is missing, or of the wrong type".to_owned() };
-            return if is_known(value) { Err(malformed()) } else { Ok(None) };
+        // A number is what some issuers write in place of a text.
+        let id = match value.get("kid") {
+            Some(Value::String(id)) if !id.is_empty() => Some(id.clone()),
+            Some(Value::Number(id)) => Some(id.to_string()),
+            _ => None,
         };
-        let verifies = match &jwk.common.key_operations {
-            Some(operations) => operations.contains(&KeyOperations::Verify),
-            None => matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature)),
-        };
-        if !verifies {
-            return Ok(None);
-        }
-        let key = public_key::of(&jwk);
-        let id = jwk.common.key_id;
-        let algorithm = value.get("alg").and_then(Value::as_str).map(str::to_owned);
-        match key {
-            Ok(key) => Ok(key.map(|key| Self { id, algorithm, key })),
+        match public_key::parse(value) {
+            Ok(key) => Ok(key.map(|(key, algorithms, only)| Self { id, algorithms, only, key })),
             Err(problem) => Err(RefusedKey { id, problem }),
         }
     }
@@ -174,15 +171,6 @@ impl fmt::Display for RefusedKey {
             None => write!(f, "key without an id: {problem}"),
         }
     }
-}
-
-/// Whether a key is of a kind that verifies signatures here, as far as it says.
-fn is_known(key: &Value) -> bool {
-    let is_among = |member, known: &[&str]| {
-        key.get(member).and_then(Value::as_str).is_none_or(|value| known.contains(&value))
-    };
-    is_among("kty", &["RSA"])
-        || is_among("kty", &["EC", "OKP"]) && is_among("crv", &["P-256", "P-384", "Ed25519"])
 }
 
 fn listed(keys: &[RefusedKey]) -> String {
@@ -202,10 +190,7 @@ pub const ALGORITHMS: [(&str, Algorithm); 9] = [
     ("EdDSA", Algorithm::EdDSA),
 ];
 
-fn has_name(algorithm: Algorithm, name: &str) -> bool {
-    ALGORITHMS.contains(&(name, algorithm))
-}
-
+const HMAC: &[Algorithm] = &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
 /// Keys in a set, at most: each of them may have to be tried for a token without a key id.
 const MAX_KEYS: usize = 32;
 /// Characters of a key's id in the log.

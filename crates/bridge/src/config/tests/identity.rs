@@ -24,7 +24,7 @@ fn refused_keys_of_a_file_are_warnings_unless_no_others_are_there() {
         std::fs::write(&file, format!(r#"{{"keys":[{keys}]}}"#)).unwrap();
         load(&text, &[])
     };
-    let told = r#"key "weak": 3 bytes: expected 32"#;
+    let told = r#"key "weak": x: 3 bytes: expected 32"#;
     let warnings = load_with(&format!("{weak},{good}")).unwrap().warnings;
     let warnings: Vec<String> = warnings.iter().map(Problem::to_string).collect();
     assert_eq!(warnings, [format!("identity.a.jwks_file: {path}: skipped {told}")]);
