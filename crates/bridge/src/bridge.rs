@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use parking_lot::Mutex;
 use sluicegate_backend::{Backend, Unready};
 use sluicegate_delivery::drain::Drain;
@@ -33,6 +33,7 @@ use tonic_health::server::HealthReporter;
 use crate::admin::Admin;
 use crate::clusters::Clusters;
 use crate::config::{self, ClusterConfig, Config, Fingerprint, LogFormat, Place, Problem};
+use crate::endpoint::identity::verifier;
 use crate::endpoint::{Endpoint, Settings};
 use crate::revocation::{self, Revoked};
 use crate::server::{Connections, Server};
@@ -313,8 +314,8 @@ impl Endpoint {
     }
 }
 
-/// Asks each cluster of a configuration once, for at most `within`. Gives, by name, what answered in words, or why
-/// nothing did.
+/// Asks each cluster of a configuration once, for at most `within`, and each URL with the keys of an issuer. Gives, by key,
+/// what answered in words, or why nothing did.
 ///
 /// # Cancel safety
 /// A drop has no effect.
@@ -326,9 +327,22 @@ pub async fn connect(config: &Config, within: Duration) -> Vec<(String, Result<S
             place: Place::Key(format!("clusters.{name}.{key}")),
             problem: cause,
         };
-        (name.clone(), ready.map_err(problem))
+        let connected = ready.map(|answered| format!("connected to {answered}"));
+        (format!("clusters.{name}"), connected.map_err(problem))
     });
-    join_all(asked).await
+    let fetched = config.identity.issuers.iter().map(async |(name, issuer)| {
+        let key = format!("identity.{name}.jwks_url");
+        let keys = verifier(issuer).fetch().await?;
+        let told = keys.map(|keys| {
+            let skipped: String = keys.refused().iter().map(|key| format!("; skipped {key}")).collect();
+            format!("usable keys: {}{skipped}", keys.count())
+        });
+        let problem = |problem| Problem { place: Place::Key(key.clone()), problem };
+        Some((key.clone(), told.map_err(problem)))
+    });
+    let (mut answers, keys) = join(join_all(asked), join_all(fetched)).await;
+    answers.extend(keys.into_iter().flatten());
+    answers
 }
 
 /// Listens on the address of a key of the configuration.

@@ -67,17 +67,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says for each cluster whether it answers.
+/// Says for each cluster, and each URL of keys, whether it answers.
 fn connect(source: &Source, config: &Config) -> ExitCode {
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, std::iter::once(format!("failed to start threads: {error}"))),
     };
     let mut failed = Vec::new();
-    for (cluster, result) in runtime.block_on(sluicegate_bridge::connect(config, CONNECT_TIMEOUT)) {
+    for (key, result) in runtime.block_on(sluicegate_bridge::connect(config, CONNECT_TIMEOUT)) {
         match result {
             // Standard output can be closed; the exit code still tells the result.
-            Ok(answered) => _ = writeln!(std::io::stdout(), "clusters.{cluster}: connected to {answered}"),
+            Ok(answered) => _ = writeln!(std::io::stdout(), "{key}: {answered}"),
             Err(problem) => failed.push(line(source, &problem)),
         }
     }

@@ -14,6 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use jsonwebtoken::Algorithm;
 use rustls::ClientConfig;
+use sluicegate_tls_faults::{Settings, Shown};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, OwnedMutexGuard};
@@ -103,6 +104,16 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Fetches the keys, and keeps nothing. None: they do not come from a URL.
+    pub(crate) async fn fetch(&self) -> Option<Result<Keys, FetchError>> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Url(fetched) => Some(fetched.fetch().await),
+        }
+    }
+}
+
 /// A URL for the log: a query can be a secret, as can what stands before the host.
 fn shown(url: &Uri) -> String {
     let authority =
@@ -145,9 +156,7 @@ impl Fetched {
 
     /// Fetches the keys, and notes when.
     async fn refresh(self: Arc<Self>, mut state: OwnedMutexGuard<State>) -> Result<(), FetchError> {
-        let fetched = timeout(WITHIN, self.fetch()).await;
-        let fetched =
-            fetched.unwrap_or_else(|_| Err(FetchError::Request(format!("no answer within {WITHIN:?}"))));
+        let fetched = self.fetch().await;
         state.asked = Some(Instant::now());
         let url = shown(&self.url);
         match fetched {
@@ -182,8 +191,18 @@ impl Fetched {
         })
     }
 
+    /// The keys, within [`WITHIN`].
     async fn fetch(&self) -> Result<Keys, FetchError> {
-        let request = |error: &dyn std::error::Error| FetchError::Request(causes(error));
+        let late = |_| Err(FetchError::Request(format!("no answer within {WITHIN:?}")));
+        timeout(WITHIN, self.ask()).await.unwrap_or_else(late)
+    }
+
+    async fn ask(&self) -> Result<Keys, FetchError> {
+        let request = |error: &(dyn std::error::Error + 'static)| {
+            let fault = sluicegate_tls_faults::find(error);
+            let fault = fault.map(|fault| SETTINGS.explain(fault, Shown::default()));
+            FetchError::Request(fault.unwrap_or_else(|| causes(error)))
+        };
         let response = self.client.get(self.url.clone()).await.map_err(|error| request(&error))?;
         if response.status() != http::StatusCode::OK {
             return Err(FetchError::Status(response.status().as_u16()));
@@ -205,6 +224,8 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// Of the variable that the system's CAs can be replaced with.
+const SETTINGS: Settings = Settings { ca: "SSL_CERT_FILE", certificate: None, names: None, revoked: None };
 /// Keys are fetched again after this time, so that those that an issuer has withdrawn are forgotten.
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(300);
 /// The time between two requests, whatever tokens clients send.

@@ -118,6 +118,18 @@ impl Verifier {
         &self.issuer
     }
 
+    /// Fetches the keys, as a token does, and keeps nothing: what was fetched. None: they do not come from a URL.
+    ///
+    /// # Errors
+    /// None can be used, for this reason.
+    ///
+    /// # Cancel safety
+    /// A drop has no effect.
+    pub async fn fetch(&self) -> Option<Result<Keys, String>> {
+        let fetched = self.source.fetch().await?;
+        Some(fetched.map_err(|error| error.to_string()))
+    }
+
     /// The claims of a token.
     ///
     /// # Errors

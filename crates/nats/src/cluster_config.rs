@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::{ConnectOptions, ServerAddr};
 use nkeys::{KeyPair, KeyPairType};
 use rustls::ClientConfig;
+use sluicegate_tls_faults::{Settings, Shown};
 
 /// The checked settings of one NATS system and its JetStream.
 #[derive(Clone)]
@@ -50,6 +51,15 @@ pub enum Credentials {
     NKey(String),
     /// The text of a `.creds` file: see [`Credentials::creds`].
     Creds(String),
+}
+
+impl ClusterConfig {
+    /// Why TLS to a server failed.
+    pub(super) fn explain(&self, fault: &rustls::Error) -> String {
+        let client = self.tls.as_ref().map(|tls| &tls.client);
+        let has_certificate = client.is_some_and(|client| client.client_auth_cert_resolver.has_certs());
+        SETTINGS.explain(fault, Shown { has_certificate, was_asked: false })
+    }
 }
 
 impl Credentials {
@@ -125,3 +135,6 @@ impl fmt::Debug for Tls {
         f.debug_struct("Tls").field("handshake_first", &self.handshake_first).finish_non_exhaustive()
     }
 }
+
+const SETTINGS: Settings =
+    Settings { ca: "tls.ca", certificate: Some(["tls.certificate", "tls.key"]), names: None, revoked: None };

@@ -158,13 +158,16 @@ impl Shared {
     fn failed(&self, error: &ConnectError) -> Failure {
         use ConnectErrorKind::{Authentication, AuthorizationViolation, ServerParse, Tls};
         let retriable = !matches!(error.kind(), Authentication | AuthorizationViolation | ServerParse | Tls);
+        let fault = sluicegate_tls_faults::find(error);
         let key = match error.kind() {
-            Authentication | AuthorizationViolation => self.config.credentials.key(),
             Tls => "tls.ca",
+            Authentication | AuthorizationViolation => self.config.credentials.key(),
+            _ if fault.is_some() => "tls.ca",
             _ => error::SERVERS,
         };
         let servers: Vec<&str> = self.config.servers.iter().map(ServerAddr::as_url_str).collect();
-        let cause = format!("cannot connect to {}: {error}", servers.join(","));
+        let cause = fault.map(|fault| self.config.explain(fault)).unwrap_or_else(|| error.to_string());
+        let cause = format!("cannot connect to {}: {cause}", servers.join(","));
         let error = ReadError::Unreachable { cause, retriable, key };
         let mut state = self.state.lock();
         let count = state.failure.as_ref().map_or(0, |failure| failure.count);

@@ -15,6 +15,7 @@ pub(crate) use oidc::{ClientCredentials, Oidc};
 pub(crate) use scram::Hash;
 #[cfg(any(test, feature = "testing"))]
 pub use scram::check_challenge;
+use sluicegate_tls_faults::span;
 use tokio::time::Instant;
 
 use crate::api::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
@@ -22,7 +23,6 @@ use crate::backoff::after;
 use crate::connection::Connection;
 use crate::connection_error::ConnectionError;
 use crate::redact::{Secret, sanitize};
-use crate::tls::span;
 
 /// The mechanism and its credentials.
 #[derive(Debug, Clone)]

@@ -70,7 +70,7 @@ impl Believed {
         let from_gateway = config.identity.from_gateway && config.knows_gateways();
         let verifier = |(name, issuer): (&String, &Issuer)| {
             let same = before.verifiers.get(name).filter(|verifier| verifier.is_of(issuer)).cloned();
-            (name.clone(), same.unwrap_or_else(|| Arc::new(Verifier::new(issuer.clone(), tls))))
+            (name.clone(), same.unwrap_or_else(|| Arc::new(verifier(issuer))))
         };
         let verifiers = config.identity.issuers.iter().map(verifier).collect();
         Self { from_gateway, leeway: config.identity.leeway, verifiers }
@@ -161,6 +161,11 @@ const MAX_SPREAD: Duration = Duration::from_secs(10);
 
 /// TLS to issuers, whose certificates the system trusts.
 #[expect(clippy::expect_used, reason = "ring has the default versions, and nothing of it comes from outside")]
+/// A verifier of an issuer's tokens, whose keys it fetches when it needs them.
+pub(crate) fn verifier(issuer: &Issuer) -> Verifier {
+    Verifier::new(issuer.clone(), tls)
+}
+
 fn tls() -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

@@ -16,7 +16,7 @@ use sluicegate_stack::raw::Raw;
 use sluicegate_stack::waiting::until;
 use sluicegate_stack::{http as plain, tools};
 use tempfile::NamedTempFile;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
@@ -43,6 +43,19 @@ fn file(text: &str) -> NamedTempFile {
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     file
+}
+
+/// A server that answers each connection with these bytes.
+async fn answering(answer: String) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let _ = client.read(&mut [0; 4096]).await;
+            let _ = client.write_all(answer.as_bytes()).await;
+        }
+    });
+    address
 }
 
 /// Runs the program to its end: its exit code, output and errors. Its file is called FILE there.
@@ -355,15 +368,27 @@ async fn check_connects_to_every_cluster() {
     };
     let [alive, wrong] = [("alive", "right"), ("locked", "wrong")].map(|(name, token)| nats(name, token));
     let connected = "clusters.alive: connected to nats-server 2.";
-    let (code, stdout, stderr) = run(&alive, &["--check", "--connect"], &[]).await;
+    let keys = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo="},{"kid":"weak","kty":"RSA","e":"AQAB"}]}"#;
+    let keys = answering(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{keys}", keys.len())).await;
+    let issuer = |name: &str, url: &str| {
+        format!("[identity.{name}]\nissuer = \"i\"\naudience = [\"a\"]\njwks_url = \"{url}\"\n")
+    };
+    let keyed = alive.clone() + &issuer("main", &format!("http://{keys}/keys"));
+    let (code, stdout, stderr) = run(&keyed, &["--check", "--connect"], &[]).await;
     assert_eq!((code, &*stderr), (Some(0), ""));
-    assert!(stdout.starts_with(connected) && stdout.ends_with(" with JetStream\n"), "{stdout}");
-    let dead = "[clusters.default]\nbootstrap.servers = \"127.0.0.1:1\"\n";
+    let lines: Vec<&str> = stdout.lines().collect();
+    let [cluster, found] = lines[..] else { panic!("{stdout}") };
+    assert!(cluster.starts_with(connected) && cluster.ends_with(" with JetStream"), "{cluster}");
+    assert_eq!(found, r#"identity.main.jwks_url: usable keys: 1; skipped key "weak": n: is missing"#);
+    let plain = issuer("main", &format!("https://{keys}/keys"));
+    let dead = format!("[clusters.default]\nbootstrap.servers = \"127.0.0.1:1\"\n{plain}");
     let (code, stdout, stderr) = run(&format!("{alive}{wrong}{dead}"), &["--check", "--connect"], &[]).await;
     assert_eq!(code, Some(1));
     assert!(stdout.starts_with(connected) && stdout.lines().count() == 1, "{stdout}");
     let lines: Vec<&str> = stderr.lines().collect();
-    let [dead, locked] = lines[..] else { panic!("{stderr}") };
+    let [dead, locked, plain] = lines[..] else { panic!("{stderr}") };
+    let problem = "answered with something other than TLS: expected a TLS listener";
+    assert!(plain.starts_with(&format!("FILE: identity.main.jwks_url: {problem}")), "{plain}");
     let unreachable = "no broker of 127.0.0.1:1 could be reached: cannot connect";
     assert!(dead.starts_with(&format!("FILE: clusters.default.bootstrap.servers: {unreachable}")), "{dead}");
     assert!(locked.starts_with("FILE: clusters.locked.token: ") && !locked.contains("wrong"), "{locked}");

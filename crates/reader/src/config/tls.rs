@@ -7,6 +7,7 @@ use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::{ClientConfig, Error, RootCertStore};
+use sluicegate_tls_faults::Settings;
 
 use super::properties::Properties;
 use crate::tls::{AnyName, Tls};
@@ -32,7 +33,7 @@ impl Properties<'_> {
             Some(verifier) if names => verifier,
             chain => Arc::new(AnyName { chain, algorithms: provider.signature_verification_algorithms }),
         };
-        self.client(provider, verifier, "ssl.ca.location", identity)
+        self.client(provider, verifier, BROKERS, identity)
     }
 
     /// TLS to the token endpoint.
@@ -40,7 +41,8 @@ impl Properties<'_> {
         let provider = Arc::new(ring::default_provider());
         let roots = self.roots("https.ca.location", "https.ca.pem", true)?;
         let verifier = self.verifier(roots, Vec::new(), &provider)?;
-        self.client(provider, verifier, "https.ca.location", None)
+        let settings = Settings { ca: "https.ca.location", certificate: None, names: None, revoked: None };
+        self.client(provider, verifier, settings, None)
     }
 
     /// Rejects checks of certificates if verification is off. CAs are accepted: verification is often off only for a
@@ -168,10 +170,9 @@ impl Properties<'_> {
         &mut self,
         provider: Arc<CryptoProvider>,
         verifier: Arc<dyn ServerCertVerifier>,
-        ca: &'static str,
+        settings: Settings,
         identity: Option<Identity>,
     ) -> Option<Tls> {
-        let shows = identity.is_some();
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .and_then(|versions| {
@@ -186,7 +187,7 @@ impl Properties<'_> {
             _ => "cannot be used: expected an RSA key of 2048 to 8192 bits, or an ECDSA P-256, P-384 or Ed25519 key"
                 .to_owned(),
         });
-        Some(Tls::new(self.usable("ssl.key.location", config)?, ca, shows))
+        Some(Tls::new(self.usable("ssl.key.location", config)?, settings))
     }
 
     /// The value; an error becomes a problem.
@@ -194,3 +195,10 @@ impl Properties<'_> {
         value.map_err(|problem| self.problem(key, problem)).ok()
     }
 }
+
+const BROKERS: Settings = Settings {
+    ca: "ssl.ca.location",
+    certificate: Some(["ssl.certificate.location", "ssl.key.location"]),
+    names: Some("ssl.endpoint.identification.algorithm=none"),
+    revoked: Some("ssl.crl.location"),
+};

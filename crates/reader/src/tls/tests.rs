@@ -4,12 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    date_time_ymd,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::server::{ServerConfig, WebPkiClientVerifier};
+use rustls::sign::SingleCertAndKey;
 use rustls::{RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -120,13 +123,16 @@ impl Server {
         let config = match clients {
             None => config.with_no_client_auth(),
             Some(ca) => config.with_client_cert_verifier(
-                WebPkiClientVerifier::builder_with_provider(ca.roots(), provider)
+                WebPkiClientVerifier::builder_with_provider(ca.roots(), Arc::clone(&provider))
                     .build()
                     .expect("a verifier"),
             ),
         };
         let key = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
-        let config = config.with_single_cert(vec![certificate], key).expect("a certificate and its key");
+        // Unchecked: certificates can be of any version.
+        let key = provider.key_provider.load_private_key(key).expect("a key");
+        let shown = CertifiedKey::new(vec![certificate], key);
+        let config = config.with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
         let acceptor = TlsAcceptor::from(Arc::new(config));
         Self::start(move |stream| {
             let acceptor = acceptor.clone();
@@ -187,7 +193,25 @@ async fn certificate_is_verified() {
             CertificateParams::new(["kafka.example".to_owned()]).expect("a name").subject_alt_names;
     });
     let server = Server::tls(elsewhere, None, &rustls::version::TLS13).await;
-    check(&server, &trusting(&ours), Some("its certificate is for kafka.example, not for 127.0.0.1")).await;
+    let other_name = "its certificate is for kafka.example, not for 127.0.0.1; \
+                      `ssl.endpoint.identification.algorithm=none` accepts any name";
+    check(&server, &trusting(&ours), Some(other_name)).await;
+    // As OpenSSL makes it without extensions.
+    let first = base64::engine::general_purpose::STANDARD.decode(VERSION_1).expect("base64");
+    for (certificate, problem) in [
+        (
+            ours.issue(|params| params.subject_alt_names.clear()),
+            "has no subjectAltName, and a common name does not",
+        ),
+        (
+            ours.issue(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]),
+            "expected the extended key usage serverAuth",
+        ),
+        ((first.into(), key()), "is of X.509 version 1 or 2: expected version 3"),
+    ] {
+        let server = Server::tls(certificate, None, &rustls::version::TLS12).await;
+        check(&server, &trusting(&ours), Some(problem)).await;
+    }
     let unnamed = |ca: &Ca| {
         config("ssl", &[("ssl.ca.pem", &ca.pem()), ("ssl.endpoint.identification.algorithm", "none")])
     };
@@ -293,6 +317,9 @@ async fn plaintext_listener_is_recognized() {
     check(&closing().await, &secured, Some(want)).await;
     let other = answering(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
     check(&other, &secured, Some("answered with something other than TLS")).await;
+    // handshake_failure, before any certificate: of a broker with a P-521 key, or without ECDHE.
+    let want = "as it has no algorithm in common: expected ECDHE with";
+    check(&answering(&[21, 3, 3, 0, 2, 2, 40]).await, &secured, Some(want)).await;
     let want = "answered with a TLS alert: set `security.protocol` to ssl or sasl_ssl";
     check(&answering(&[21, 3, 3, 0, 2, 2, 80]).await, &config("plaintext", &[]), Some(want)).await;
 }
@@ -331,6 +358,11 @@ async fn silent_listener_times_out() {
     assert!(matches!(error, ConnectionError::Silent { .. }), "{error:?}");
 }
 
+/// A self-signed certificate of version 1, valid until 2081.
+const VERSION_1: &str = "MIIBJDCBywIUct8C5/Vwjs6dWpHVHZTw9eKyC9cwCgYIKoZIzj0EAwIwFDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyOTIxNDgwMFo\
+    YDzIwODEwOTAxMjE0ODAwWjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQQoCYFxGRU31slwd1RT1bdama43B1c3qIPHC3IPlz+\
+    PzyqTF0gyknm9rueMmPvsd9GjyTFHnAHhHHqT4Z3qj6FMAoGCCqGSM49BAMCA0gAMEUCIEvy3XCufDa3Jj7UolWA9J6dYvEqRR5VQQqZcgoIo1wKAiEA90Wpiqqfrlq6\
+    OUQp1J79uaArCAQnV9Twxp5hOtagUas=";
 const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
 #[tokio::test]
