@@ -59,7 +59,8 @@ impl Events {
         while self.count < count {
             let block = self.block().await;
             let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
-            if let (Some(data), None) = (field("data: "), field("event: ")) {
+            let data = field("data: ").unwrap_or_else(|| panic!("a block without data: {block:?}"));
+            if field("event: ").is_none() {
                 let record: Value = serde_json::from_str(data).unwrap();
                 let partition = record["partition"].as_i64().unwrap_or_default();
                 self.records.entry(partition).or_default().push(record);

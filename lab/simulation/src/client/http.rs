@@ -230,12 +230,11 @@ impl Events {
     /// Says what an event says as a session does.
     fn tell(&mut self, event: &str) -> Option<()> {
         let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
-        let data: Value =
-            field("data: ").map_or(Some(Value::Null), |data| serde_json::from_str(data).ok())?;
+        let data: Value = serde_json::from_str(field("data: ")?).ok()?;
         let (id, name, partition) = (field("id: "), field("event: "), partition(&data));
         let at = self.at(partition);
         let (told, place) = match name {
-            None if data.is_null() => (None, None),
+            Some("position") => (None, None),
             None => {
                 let (record, next) = (record(&data), number(&data["offset"]) + 1);
                 (Some(self.delivery(partition, next, vec![record])), Some(next))

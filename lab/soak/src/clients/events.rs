@@ -110,11 +110,10 @@ fn query(wish: &Wish) -> String {
 
 fn told(event: &str, partition: Option<i32>) -> Told {
     let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
-    let data: Value = field("data: ").map(|data| serde_json::from_str(&data).unwrap()).unwrap_or_default();
+    let data: Value = serde_json::from_str(&field("data: ").unwrap()).unwrap();
     let number = |names: [&str; 2]| names.iter().find_map(|name| data.get(name)?.as_i64()).unwrap();
     let partition = || partition.unwrap_or_else(|| i32::try_from(number(["partition"; 2])).unwrap());
     let told = match field("event: ").as_deref() {
-        None if data.is_null() => Told::Other,
         None => {
             let record = json_record(&data);
             let next = Some(record.offset.saturating_add(1));
@@ -131,7 +130,7 @@ fn told(event: &str, partition: Option<i32>) -> Told {
             let (from, to) = (number(["from"; 2]), number(["to"; 2]));
             Told::Skipped { partition: partition(), from, to }
         }
-        Some("retrying" | "building") => Told::Other,
+        Some("position" | "retrying" | "building") => Told::Other,
         // The stream ends behind it, and can be opened again.
         Some("error") if data.get("retriable") == Some(&Value::Bool(true)) => Told::Other,
         Some("error") if data.get("detail").is_some_and(|detail| detail == "identity expired") => Told::Other,

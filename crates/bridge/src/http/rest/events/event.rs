@@ -58,16 +58,15 @@ impl Events {
         match item {
             Item::Subscribed(topics) => {
                 if self.begin(text, topics) {
-                    self.put_id(text);
-                    text.push(b'\n');
+                    self.put_position(text);
                 }
             }
             Item::Snapshot(topics) => {
                 self.positions = self.positions.emptied();
                 self.is_in_snapshot = true;
                 if self.begin(text, topics) {
-                    // The HTML standard, section 9.2.6: an empty id is none.
-                    text.extend_from_slice(b"id\n");
+                    // The HTML standard, section 9.2.6: an empty id is none. Some clients ignore fields without a colon.
+                    text.extend_from_slice(b"id:\n");
                     self.put_event(text, "snapshot", |text| text.extend_from_slice(b"{}"));
                 }
             }
@@ -86,8 +85,7 @@ impl Events {
             }
             Item::Delivery { next, messages, .. } if messages.is_empty() => {
                 self.move_to(&next);
-                self.put_id(text);
-                text.push(b'\n');
+                self.put_position(text);
             }
             Item::Delivery { next: Place { partition, offset, .. }, messages, .. } => {
                 let fetched = Chunk { messages, ..Chunk::nothing(offset, Ends::UNKNOWN) };
@@ -131,8 +129,7 @@ impl Events {
     pub(super) fn put_comment(&mut self, text: &mut Vec<u8>) {
         if self.is_table && !self.is_in_snapshot {
             self.encode();
-            self.put_id(text);
-            text.push(b'\n');
+            self.put_position(text);
         } else {
             text.extend_from_slice(COMMENT);
         }
@@ -204,6 +201,12 @@ impl Events {
         self.put_event(text, "error", |text| put_json(text, &failure));
     }
 
+    /// Writes where the stream is, if no record does. Clients that do not follow the standard hand blocks without data
+    /// to their programs, so even this event has some.
+    fn put_position(&self, text: &mut Vec<u8>) {
+        self.put_event(text, "position", |text| text.extend_from_slice(b"{}"));
+    }
+
     fn put_event(&self, text: &mut Vec<u8>, event: &str, data: impl FnOnce(&mut Vec<u8>)) {
         self.put_id(text);
         let _ = writeln!(text, "event: {event}");
@@ -240,8 +243,8 @@ fn too_many_partitions() -> CommandError {
     CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
 }
 
-/// A comment, which clients ignore.
-const COMMENT: &[u8] = b":\n\n";
+/// A comment, which clients ignore. An empty line behind it would end a block without data.
+const COMMENT: &[u8] = b":\n";
 
 #[derive(Serialize)]
 struct Skipped {

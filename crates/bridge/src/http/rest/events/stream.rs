@@ -56,7 +56,8 @@ async fn send(
             }
         };
         let Ok(room) = room else { return SessionEnd::Left.label() };
-        while !text.ends_with(b"\n\n") {
+        let before = text.len();
+        while text.len() == before {
             next(&mut subscription, &mut events, grant, &mut text).await;
             // Filters can leave out all there is: others must have their turn.
             tokio::task::yield_now().await;
