@@ -147,19 +147,19 @@ impl Serialize for Key<'_> {
     }
 }
 
-/// A value: JSON as it is, or as a [`Payload`].
+/// A value: JSON that has a value as it is, everything else as a [`Payload`].
 pub(crate) struct Value<'a>(pub(crate) &'a [u8]);
 
 impl Serialize for Value<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Readers of lines refuse what has no value, such as `1e999` and halves of surrogate pairs.
+        let Ok(value) = serde_json::from_slice::<serde_json::Value>(self.0) else {
+            return Payload(self.0).serialize(serializer);
+        };
         match serde_json::from_slice::<&serde_json::value::RawValue>(self.0) {
             Ok(json) if !json.get().contains(['\n', '\r']) => json.serialize(serializer),
             // Within a line, line breaks would begin another one.
-            Ok(json) => match serde_json::from_str::<serde_json::Value>(json.get()) {
-                Ok(value) => value.serialize(serializer),
-                Err(_) => Payload(self.0).serialize(serializer),
-            },
-            Err(_) => Payload(self.0).serialize(serializer),
+            _ => value.serialize(serializer),
         }
     }
 }

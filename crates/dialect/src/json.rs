@@ -2,9 +2,11 @@
 //! never parsed into values that could change them.
 //!
 //! [`list`] bounds the memory of arrays. [`mod@format`] has the keys and values of records, [`record`] those of Kafka.
+//! `portable` tells which of others' JSON can be embedded.
 
 pub mod format;
 pub mod list;
+pub(crate) mod portable;
 pub mod record;
 
 use serde::de::IgnoredAny;

@@ -5,6 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::portable::is_portable;
+
 /// The form that a client chooses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -63,9 +65,9 @@ pub enum Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    /// JSON of at most [`MAX_DEPTH`] levels. None for other bytes.
+    /// JSON that strict parsers read, as `portable` judges. None for other bytes.
     pub fn json(bytes: &'a [u8]) -> Option<Self> {
-        if is_too_deep(bytes) {
+        if !is_portable(bytes) {
             return None;
         }
         serde_json::from_slice(bytes).ok().map(Self::Json)
@@ -84,56 +86,5 @@ impl Serialize for Payload<'_> {
             Self::Text(text) => serializer.serialize_str(text),
             Self::Base64(bytes) => serializer.collect_str(&Base64Display::new(bytes, &STANDARD)),
         }
-    }
-}
-
-/// Whether these bytes, if they are JSON, have more than [`MAX_DEPTH`] levels. Needs no stack.
-fn is_too_deep(bytes: &[u8]) -> bool {
-    let mut depth = 0_usize;
-    let mut in_string = false;
-    let mut escaped = false;
-    for byte in bytes {
-        in_string ^= *byte == b'"' && !escaped;
-        escaped = *byte == b'\\' && !escaped;
-        match byte {
-            b'[' | b'{' if !in_string => depth = depth.saturating_add(1),
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > MAX_DEPTH {
-            return true;
-        }
-    }
-    false
-}
-
-/// The most levels of arrays and objects in a key or value. Many parsers refuse a level 128, among them serde_json by
-/// default. The answer with most levels around a value has five: `{"results":[{"messages":[{"value":…}]}]}`.
-pub const MAX_DEPTH: usize = 127 - 5;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::nested;
-
-    #[test]
-    fn levels_are_counted_outside_strings() {
-        let objects = |depth: usize| r#"{"a\\":"#.repeat(depth) + "1" + &"}".repeat(depth);
-        let siblings = format!("[{}1]", format!("{},", nested(MAX_DEPTH - 1)).repeat(3));
-        let string = format!(r#"["{}\"{}"]"#, "[".repeat(1000), "{".repeat(1000));
-        for json in ["1".to_owned(), nested(MAX_DEPTH), objects(MAX_DEPTH), siblings, string] {
-            serde_json::from_str::<serde_json::Value>(&json).unwrap();
-            assert!(!is_too_deep(json.as_bytes()), "{json}");
-        }
-        for json in [nested(MAX_DEPTH + 1), objects(MAX_DEPTH + 1), nested(1000)] {
-            assert!(is_too_deep(json.as_bytes()), "{json}");
-        }
-    }
-
-    #[test]
-    fn hostile_bytes_need_no_stack() {
-        assert!(is_too_deep("[".repeat(10 << 20).as_bytes()));
-        assert!(!is_too_deep("]".repeat(10 << 20).as_bytes()));
-        assert!(!is_too_deep(b"\"\\"));
     }
 }

@@ -173,7 +173,7 @@ mod tests {
     use sluicegate_shared_log::Ends;
 
     use super::*;
-    use crate::json::format::MAX_DEPTH;
+    use crate::json::portable::MAX_DEPTH;
     use crate::session::answer::MAX_RESULT_BYTES;
     use crate::session::answer::tests::{check, encoded};
     use crate::session::records::tests::{message, read, records, text};

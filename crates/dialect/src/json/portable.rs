@@ -1,0 +1,166 @@
+//! JSON that strict parsers of other languages read. A document with one value that they refuse is lost as a whole, and
+//! anybody who may write to a log can write such a value.
+
+/// Whether strict parsers read these bytes, if they are JSON. One pass without a stack. The grammar of RFC 8259 has no
+/// limits of its own:
+///
+/// - at most [`MAX_DEPTH`] levels of arrays and objects
+/// - numbers that are finite as doubles, which Go, orjson and RapidJSON want, in at most [`MAX_NUMBER`] characters
+/// - escapes of surrogates in pairs, which jq, .NET, orjson and RapidJSON want
+/// - names of at most [`MAX_NAME`] bytes
+///
+/// Numbers with more digits than a double has, duplicate names and escaped zeros are read everywhere, if not alike.
+pub(crate) fn is_portable(json: &[u8]) -> bool {
+    scan(json).is_some()
+}
+
+fn scan(json: &[u8]) -> Option<()> {
+    let (mut rest, mut depth) = (json, 0_usize);
+    while let Some((first, behind)) = rest.split_first() {
+        rest = match first {
+            b'"' => behind_string(behind)?,
+            b'-' | b'0'..=b'9' => behind_number(rest)?,
+            b'[' | b'{' if depth == MAX_DEPTH => return None,
+            b'[' | b'{' => {
+                depth = depth.saturating_add(1);
+                behind
+            }
+            b']' | b'}' => {
+                depth = depth.saturating_sub(1);
+                behind
+            }
+            _ => behind,
+        };
+    }
+    Some(())
+}
+
+/// The rest after a string or name that begins behind its quote.
+fn behind_string(string: &[u8]) -> Option<&[u8]> {
+    let mut rest = string;
+    loop {
+        let at = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        let (byte, behind) = rest.get(at..)?.split_first()?;
+        if *byte == b'\\' {
+            rest = behind_escape(behind)?;
+            continue;
+        }
+        let len = string.len().saturating_sub(behind.len());
+        let is_name = || behind.trim_ascii_start().starts_with(b":");
+        return (len <= MAX_NAME || !is_name()).then_some(behind);
+    }
+}
+
+/// The rest after an escape that begins behind its backslash.
+fn behind_escape(escape: &[u8]) -> Option<&[u8]> {
+    let Some(escaped) = escape.strip_prefix(b"u") else { return escape.get(1..) };
+    let (first, rest) = code_unit(escaped)?;
+    match first {
+        0xD800..=0xDBFF => {
+            let (second, rest) = code_unit(rest.strip_prefix(b"\\u")?)?;
+            (0xDC00..=0xDFFF).contains(&second).then_some(rest)
+        }
+        0xDC00..=0xDFFF => None,
+        _ => Some(rest),
+    }
+}
+
+fn code_unit(escaped: &[u8]) -> Option<(u16, &[u8])> {
+    let (digits, rest) = escaped.split_first_chunk::<4>()?;
+    Some((u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?, rest))
+}
+
+/// The rest after a number.
+fn behind_number(json: &[u8]) -> Option<&[u8]> {
+    let is_of_number = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+    let end = json.iter().position(|byte| !is_of_number(byte)).unwrap_or(json.len());
+    let (number, rest) = json.split_at_checked(end)?;
+    let is_small = number.len() <= ALWAYS_FINITE && !number.iter().any(|byte| matches!(byte, b'e' | b'E'));
+    let is_finite = || std::str::from_utf8(number).ok()?.parse::<f64>().ok().map(f64::is_finite);
+    (is_small || number.len() <= MAX_NUMBER && is_finite()?).then_some(rest)
+}
+
+/// The most levels of arrays and objects in a key or value. Many parsers refuse a level 128, among them serde_json by
+/// default. The answer with most levels around a value has five: `{"results":[{"messages":[{"value":…}]}]}`.
+pub(crate) const MAX_DEPTH: usize = 127 - 5;
+/// Jackson's limit.
+const MAX_NUMBER: usize = 1000;
+/// Jackson's limit, in bytes with the quote.
+const MAX_NAME: usize = 50_000;
+/// The largest double has 309 digits.
+const ALWAYS_FINITE: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::testing::nested;
+
+    #[track_caller]
+    fn check(json: &[u8], want: bool) {
+        serde_json::from_slice::<&RawValue>(json).unwrap();
+        assert_eq!(is_portable(json), want, "{}", json.escape_ascii());
+    }
+
+    /// jq, Go, orjson, Jackson and JSON.parse read all of the first, and each of the others is refused by one of them.
+    #[test]
+    fn json_that_strict_parsers_refuse_is_not_portable() {
+        let objects = |depth: usize| r#"{"a\\":"#.repeat(depth) + "1" + &"}".repeat(depth);
+        let siblings = format!("[{}1]", format!("{},", nested(MAX_DEPTH - 1)).repeat(3));
+        let string = format!(r#"["{}\"{}"]"#, "[".repeat(1000), "{".repeat(1000));
+        for json in ["1".to_owned(), nested(MAX_DEPTH), objects(MAX_DEPTH), siblings, string] {
+            check(json.as_bytes(), true);
+        }
+        for json in [nested(MAX_DEPTH + 1), objects(MAX_DEPTH + 1)] {
+            check(json.as_bytes(), false);
+        }
+        for json in [
+            "[-0,1E+2,0e999,1e-999,1.7976931348623157e308,18446744073709551616]",
+            r#"["\ud83d\uDE00","\\ud800","\u0000\uffff","1e999"]"#,
+            r#"{"a":1,"a":2,"":3}"#,
+        ] {
+            check(json.as_bytes(), true);
+        }
+        for json in ["1e999", r#"{"a":[-1E400]}"#, "1.7976931348623159e308", r#"{"\ud800":1}"#] {
+            check(json.as_bytes(), false);
+        }
+        for string in [r"\ud800", r"\udc00", r"\ud800\ud800", r"\uDFFF\uD800", r"\ud800\n", r"\ud800x"] {
+            check(format!("\"{string}\"").as_bytes(), false);
+        }
+        let number = |digits: usize| format!("0.{}", "3".repeat(digits - 2));
+        let name = |len: usize| format!(r#"{{"{}" : "{}"}}"#, "a".repeat(len), "b".repeat(2 * MAX_NAME));
+        check(("1".to_owned() + &"0".repeat(308)).as_bytes(), true);
+        check(("1".to_owned() + &"0".repeat(309)).as_bytes(), false);
+        for (fits, exceeds) in
+            [(number(MAX_NUMBER), number(MAX_NUMBER + 1)), (name(MAX_NAME - 1), name(MAX_NAME))]
+        {
+            check(fits.as_bytes(), true);
+            check(exceeds.as_bytes(), false);
+        }
+    }
+
+    #[test]
+    fn hostile_bytes_need_no_stack() {
+        assert!(!is_portable("[".repeat(10 << 20).as_bytes()));
+        assert!(is_portable("]".repeat(10 << 20).as_bytes()));
+        assert!(!is_portable(b"\"\\"));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// serde_json is as strict as those parsers where it makes values of what it reads.
+        #[test]
+        fn portable_json_is_what_a_strict_parser_reads(
+            string in r#""(\\u[dD][89abcdEF]0[0-9]|\\\\|\\n|[a-z]){0,5}""#,
+            number in r"-?[1-9]{1,3}(\.[0-9])?([eE][+-]?[0-9]{1,3})?",
+        ) {
+            let json = format!("[{number},{{{string}:{string}}}]");
+            prop_assert!(serde_json::from_str::<&RawValue>(&json).is_ok());
+            prop_assert_eq!(is_portable(json.as_bytes()), serde_json::from_str::<Value>(&json).is_ok(), "{}", json);
+        }
+    }
+}
