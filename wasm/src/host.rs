@@ -129,13 +129,15 @@ pub(crate) fn append(buffer: Buffer, bytes: &[u8]) -> Result<(), Status> {
     check(unsafe { proxy_set_buffer_bytes(buffer as u32, end, 0, bytes.as_ptr(), bytes.len()) })
 }
 
-/// Sends a local response.
+/// Sends a local response, which no cache keeps: another request can be answered otherwise.
 pub(crate) fn respond<N: AsRef<[u8]>, V: AsRef<[u8]>>(
     status: u16,
     headers: &[(N, V)],
     body: &[u8],
 ) -> Result<(), Status> {
-    let headers = pairs::write(headers);
+    let headers = headers.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
+    let headers: Vec<(&[u8], &[u8])> = headers.chain([(&b"cache-control"[..], &b"no-store"[..])]).collect();
+    let headers = pairs::write(&headers);
     let no_grpc_status = -1;
     check(unsafe {
         proxy_send_local_response(

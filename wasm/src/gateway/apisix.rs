@@ -95,6 +95,7 @@ impl Gateway for Apisix {
     /// Sets only status and headers: this host cannot change a response's body, which remains nginx's page.
     fn replace_answer(&self, unanswered: UnansweredRequest, headers: &[(&str, &str)]) -> Result<(), Status> {
         host::set_header(Map::Response, ":status", unanswered.status().to_string().as_bytes())?;
+        host::set_header(Map::Response, "cache-control", b"no-store")?;
         for (name, value) in headers.iter().filter(|(name, _)| *name != "content-type") {
             host::set_header(Map::Response, name, value.as_bytes())?;
         }

@@ -175,7 +175,8 @@ impl Sent {
     pub(crate) fn told(&self, status: u16, reason: &str) {
         let response = self.answered();
         assert_eq!((response.status(), response.text()), (status, format!("{reason}\n")));
-        assert_eq!(response.headers.text("content-type"), Some("text/plain; charset=utf-8"));
+        let told = ["content-type", "cache-control"].map(|name| response.headers.text(name));
+        assert_eq!(told, [Some("text/plain; charset=utf-8"), Some("no-store")]);
     }
 }
 

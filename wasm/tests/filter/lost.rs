@@ -14,6 +14,7 @@ const UNSENT: &str = "the bridge cannot be reached, try again";
 fn check(gateway: &Gateway, response: &Response, status: u16, detail: &str) {
     let unknown = detail == UNKNOWN;
     assert_eq!(response.status(), status, "{gateway:?}");
+    assert_eq!(response.headers.text("cache-control"), Some("no-store"), "{gateway:?}");
     assert_eq!(response.headers.text("retry-after"), (status == 503).then_some("1"), "{gateway:?}");
     if let Gateway::Envoy(..) = gateway {
         says(response, status, detail);

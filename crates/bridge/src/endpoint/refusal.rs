@@ -194,6 +194,7 @@ impl Refusal {
         let mut response = Response::new(Body::new(Full::new(Bytes::from(body))));
         *response.status_mut() = status;
         let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&status) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }

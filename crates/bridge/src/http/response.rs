@@ -74,6 +74,8 @@ impl Response {
             // Client input only appears in them in a form that is valid in a header.
             response.headers_mut().extend(HeaderValue::try_from(value).ok().map(|value| (name, value)));
         }
+        // RFC 9111, section 4.2.2: a cache may keep answers that do not say how long. They depend on rights and change.
+        response.headers_mut().entry(header::CACHE_CONTROL).or_insert(NO_STORE);
         // RFC 9110, section 8.6: "A server MUST NOT send a Content-Length header field in any response with a status
         // code of [...] 204".
         if let Some(length) = length.filter(|_| status != StatusCode::NO_CONTENT) {
@@ -127,4 +129,5 @@ impl http_body::Body for Body {
     }
 }
 
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 pub(super) const FRAME_BYTES: usize = 16 * 1024;

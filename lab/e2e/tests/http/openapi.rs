@@ -260,6 +260,8 @@ fn check(operation: Option<String>, response: &Response) {
     let key = format!("{operation}{}", response.status);
     let answer = API.parts.get(&key).unwrap_or_else(|| panic!("{key} is not documented: {response:?}"));
     for header in &answer.required_headers {
+    let caching = response.header("cache-control").unwrap_or_default();
+    assert!(caching.starts_with("no-store"), "{key}: {response:?}");
         assert!(response.headers.contains_key(header), "{key} lacks {header}: {response:?}");
     }
     match content_type {
