@@ -44,8 +44,8 @@ pub(crate) trait Gateway {
     /// The claims of the client that the gateway has verified.
     fn claims(&self, source: &Source) -> Option<Claims>;
 
-    /// Replaces the path of the current request with this one, which has no token.
-    fn hide_token(&self, path: &[u8]) -> Result<(), Status>;
+    /// Replaces the path of the current request with this one, without a token and in ASCII, on the same route.
+    fn replace_path(&self, path: &[u8]) -> Result<(), Status>;
 
     /// The client's address, without its port.
     fn client(&self) -> Option<String>;

@@ -10,7 +10,6 @@ use crate::filter::Filter;
 use crate::host::{self, Map, Status};
 use crate::pairs::{self, Header};
 use crate::unanswered_request::{UnansweredRequest, is_grpc, is_safe};
-use crate::url;
 
 /// A request that was forwarded to the bridge.
 pub(crate) struct HttpStream {
@@ -27,7 +26,7 @@ pub(crate) struct Refused {
 }
 
 impl HttpStream {
-    /// Turns the client's request into the bridge's. `rest` is the part of its path after the route's.
+    /// Turns the client's request into the bridge's. `rest` is the part of its path after the route's, in ASCII.
     pub(crate) fn forward(
         filter: &Filter,
         route: &Route,
@@ -37,9 +36,6 @@ impl HttpStream {
     ) -> Result<Result<Self, Refused>, Status> {
         filter.stats.http_requested();
         let header = |name: &str| pairs::last(headers, name);
-        let Some(rest) = url::text(rest) else {
-            return Ok(Err(refused(filter, url::EXPECTED)));
-        };
         // The gateway would switch protocols, and the body would never end.
         if header("upgrade").is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket")) {
             return Ok(Err(refused(filter, "this path takes plain HTTP requests, without Upgrade")));
@@ -57,7 +53,8 @@ impl HttpStream {
             host::set_header(Map::Request, name, value.as_bytes())?;
         }
         // RFC 9110, section 4.2.5: a fragment is for the client only.
-        let path = rest.split('#').next().unwrap_or_default().to_owned();
+        let path = rest.split(|byte| *byte == b'#').next().unwrap_or_default();
+        let path = String::from_utf8_lossy(path).into_owned();
         let settings = HttpRoute { path, ..http.clone() }.encode_to_vec();
         host::set_header(Map::Request, metadata::HTTP, STANDARD_NO_PAD.encode(settings).as_bytes())?;
         filter.gateway.forward(is_write)?;

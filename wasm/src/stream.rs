@@ -135,11 +135,12 @@ impl Stream {
             };
         }
         let path = shown.path.as_deref().unwrap_or(path);
+        let encoded = url::encoded(path);
+        if let Some(encoded) = &encoded {
+            filter.gateway.replace_path(encoded.as_bytes())?;
+        }
+        let path = encoded.as_ref().map_or(path, String::as_bytes);
         match &route.kind {
-            Kind::Pubsub { .. } if url::text(path).is_none() => {
-                filter.stats.handshake_refused();
-                refuse(400, url::EXPECTED)
-            }
             Kind::Pubsub { policy } => match handshake(filter.gateway.http(), policy)? {
                 Ok(accepted) => self.open(filter, route, accepted),
                 Err(refused) => {
@@ -241,7 +242,7 @@ fn identify(
         Some(others) => host::set_header(Map::Request, "sec-websocket-protocol", others)?,
     }
     if let Some(path) = &found.path {
-        filter.gateway.hide_token(path)?;
+        filter.gateway.replace_path(path)?;
     }
     if let Some(token) = &found.token {
         if !token::can_be_one(token) {

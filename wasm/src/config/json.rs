@@ -13,6 +13,8 @@ use serde_json::{Map, Number, Value};
 /// It is not JSON, or more than 128 levels deep.
 pub(super) fn parse(json: &[u8]) -> Result<(Value, Vec<String>), serde_json::Error> {
     let duplicates = RefCell::default();
+    // RFC 8259, section 8.1: "implementations that parse JSON texts MAY ignore the presence of a byte order mark".
+    let json = json.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(json);
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let value =
         ValueVisitor { path: String::new(), duplicates: &duplicates }.deserialize(&mut deserializer)?;

@@ -77,8 +77,8 @@ impl Gateway for Apisix {
         Some(Claims::of([consumer].into_iter().chain(credential).collect()))
     }
 
-    /// Nothing to do: the bridge gets no query.
-    fn hide_token(&self, _: &[u8]) -> Result<(), Status> {
+    /// Nothing to do: the bridge gets neither.
+    fn replace_path(&self, _: &[u8]) -> Result<(), Status> {
         Ok(())
     }
 

@@ -86,7 +86,7 @@ impl Gateway for Envoy {
     }
 
     /// Envoy selects its route again, by the same path.
-    fn hide_token(&self, path: &[u8]) -> Result<(), Status> {
+    fn replace_path(&self, path: &[u8]) -> Result<(), Status> {
         host::set_header(Map::Request, ":path", path)
     }
 

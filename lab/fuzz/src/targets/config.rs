@@ -38,7 +38,8 @@ pub(super) fn of_filter(input: &[u8]) {
 
 fn filter_config(input: &[u8]) {
     let [target, json] = parts(input);
-    let _ = url::text(target);
+    let encoded = url::encoded(target);
+    assert!(encoded.is_none_or(|encoded| url::encoded(encoded.as_bytes()).is_none()));
     match Config::parse(json, || Ok(Host::Envoy)) {
         Err(mistakes) => assert!(!mistakes.is_empty(), "a refusal without a mistake"),
         Ok(config) => {
