@@ -9,16 +9,35 @@ pub mod list;
 pub(crate) mod portable;
 pub mod record;
 
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine as _, alphabet};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+/// A client's JSON without the byte order mark that some programs put before it (RFC 8259, section 8.1: "implementations
+/// that parse JSON texts MAY ignore the presence of a byte order mark rather than treating it as an error").
+pub fn without_bom(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
+}
+
+/// The bytes of base64 in JSON: of either alphabet, with and without padding (RFC 4648, sections 3.2, 4 and 5).
+pub fn base64(text: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok()
+}
+
+const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+    .with_decode_allow_trailing_bits(true);
+const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
+const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
 /// The text of a client's bytes that are one JSON value. Needs no stack for nesting.
 ///
 /// # Errors
 /// The bytes are not valid JSON; says where, and what was expected.
 pub fn parse(bytes: &[u8]) -> Result<&str, InvalidJson> {
-    let text = std::str::from_utf8(bytes)
+    let text = std::str::from_utf8(without_bom(bytes))
         .map_err(|error| InvalidJson(format!("no UTF-8 after {} bytes", error.valid_up_to())))?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let checked = IgnoredAny::deserialize(&mut deserializer).and_then(|_| deserializer.end());
@@ -106,7 +125,8 @@ mod tests {
         for string in ["\"", "\"\\x\"", "\"\n\"", "'a'", "\"a\u{0}\""] {
             check(string.as_bytes(), "line ");
         }
-        check(b"\xEF\xBB\xBF1", "line 1 column 1");
+        assert_eq!(parse(b"\xEF\xBB\xBF1").unwrap(), "1");
+        check(b"\xEF\xBB\xBF\xEF\xBB\xBF1", "line 1 column 1");
         check(b"\"ab\xFF\"", "no UTF-8 after 3 bytes");
         check(b"{\"a\":1", "EOF while parsing an object at line 1 column 6");
     }

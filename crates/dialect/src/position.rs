@@ -95,10 +95,11 @@ impl<'de> Visitor<'de> for From {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Start, A::Error> {
         let mut start = None;
-        while let Some((name, Int64(number))) = members.next_entry::<String, Int64>()? {
-            let found = match &*name {
-                "timestamp" => Start::Timestamp(number),
-                name if name == self.offset => Start::at(number),
+        while let Some((name, number)) = members.next_entry::<String, Option<Int64>>()? {
+            let found = match (&*name, number) {
+                ("timestamp", Some(Int64(number))) => Start::Timestamp(number),
+                (name, Some(Int64(number))) if name == self.offset => Start::at(number),
+                (name, None) if [self.offset, "timestamp"].contains(&name) => continue,
                 _ => return Err(A::Error::custom(format_args!("from: expected {self}"))),
             };
             if start.replace(found).is_some() {

@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// The text of a file with one value, without line ends at the end.
+/// The text of a file with one value, without line ends at the end, and without the byte order mark of some editors.
 pub(super) fn read(path: &Path) -> Result<String, String> {
     let mut text = String::from_utf8(bytes(path, MAX_FILE_BYTES)?)
         .map_err(|_| format!("{}: is not UTF-8", path.display()))?;
     text.truncate(text.trim_end_matches(['\r', '\n']).len());
-    Ok(text)
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// The content of a file of at most `max_bytes`.

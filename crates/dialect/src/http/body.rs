@@ -1,7 +1,5 @@
 //! Parses the parts of a body with records: JSON whose keys and values, or data, are embedded JSON or base64 strings.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -63,8 +61,8 @@ pub fn bytes(value: Option<&RawValue>, place: &str, format: Format) -> Result<Op
         Format::Json => Ok(Some(json::compacted(value.get()).into())),
         Format::Binary => {
             let text: Option<String> = serde_json::from_str(value.get()).ok();
-            let bytes = text.and_then(|text| BASE64.decode(text).ok());
-            let bytes = bytes.ok_or_else(|| wrong(place, "expected a padded base64 string or null"))?;
+            let bytes = text.and_then(|text| json::base64(&text));
+            let bytes = bytes.ok_or_else(|| wrong(place, "expected a base64 string or null"))?;
             Ok(Some(bytes.into()))
         }
         Format::Text => {

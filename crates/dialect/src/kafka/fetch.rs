@@ -7,7 +7,7 @@ use sluicegate_shared_log::Ends;
 
 use crate::json::format::Format;
 use crate::session::bounds::{read_bounds, size};
-use crate::session::members::Int64;
+use crate::session::members::{Int64, or_default};
 
 pub(super) fn of_protobuf(command: CmdKafkaFetch) -> Command {
     let isolation = command.isolation();
@@ -29,16 +29,16 @@ pub(super) struct Fetch {
     topic: String,
     partition: i32,
     offset: Int64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) format: Format,
     max_wait_ms: Option<u32>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     min_bytes: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     max_bytes: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     max_records: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     isolation: IsolationName,
 }
 

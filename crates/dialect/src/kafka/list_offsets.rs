@@ -15,7 +15,7 @@ use crate::position::Time;
 use crate::session::answer::{Answer, Encoding};
 use crate::session::bounds::MAX_OFFSETS;
 use crate::session::error::{MAX_RECORD_ERROR_BYTES, error_resp};
-use crate::session::members::Object;
+use crate::session::members::{Object, or_default};
 use crate::session::text::results;
 
 pub(super) fn one_of_protobuf(
@@ -51,7 +51,7 @@ impl From<ListOffset> for Command {
 #[serde(deny_unknown_fields)]
 pub(super) struct ListOffsets {
     offsets: List<Object<ListOffset>, MAX_OFFSETS>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     isolation: IsolationName,
 }
 

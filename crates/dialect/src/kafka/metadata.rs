@@ -14,6 +14,7 @@ use crate::json::list::List;
 use crate::session::answer::{Answer, Encoding, field_len, put_head_of};
 use crate::session::bounds::{MAX_PREFIXES, MAX_TOPICS};
 use crate::session::error::{Error, MAX_RECORD_ERROR_BYTES, error_resp};
+use crate::session::members::or_default;
 use crate::session::text::{Outcome, shrunk};
 
 pub(super) fn of_protobuf(CmdKafkaMetadata { topics, prefixes, after }: CmdKafkaMetadata) -> Command {
@@ -24,11 +25,11 @@ pub(super) fn of_protobuf(CmdKafkaMetadata { topics, prefixes, after }: CmdKafka
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Metadata {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     topics: List<String, MAX_TOPICS>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     prefixes: List<String, MAX_PREFIXES>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     after: String,
 }
 

@@ -17,7 +17,7 @@ use crate::json::list::List;
 use crate::session::answer::{Answer, Encoding, field_len, put_head_of};
 use crate::session::bounds::read_bounds;
 use crate::session::error::{self, MAX_RECORD_ERROR_BYTES, error_resp};
-use crate::session::members::{Int64, Object};
+use crate::session::members::{Int64, Object, or_default};
 use crate::session::records::{RecordBounds, put_partition};
 use crate::session::text::shrunk;
 
@@ -38,14 +38,14 @@ pub(super) fn of_protobuf(command: CmdKafkaMultiFetch) -> Command {
 #[serde(deny_unknown_fields)]
 pub(super) struct MultiFetch {
     partitions: List<Object<Place>, MAX_PARTITIONS>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) format: Format,
     max_wait_ms: Option<u32>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     min_bytes: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     max_bytes: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     isolation: IsolationName,
 }
 

@@ -16,7 +16,7 @@ use crate::json::list::List;
 use crate::json::present;
 use crate::session::answer::{Answer, Encoding};
 use crate::session::error::{MAX_RECORD_ERROR_BYTES, error_resp};
-use crate::session::members::{Int64, Object};
+use crate::session::members::{Int64, Object, or_default};
 use crate::session::text::results;
 use crate::session::value::{self, RecordHeader, check_headers, header, text};
 
@@ -37,7 +37,7 @@ fn record(
 pub(super) struct Produce<'a> {
     #[serde(borrow)]
     records: List<Object<Record<'a>>, MAX_RECORDS>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     format: Format,
 }
 
@@ -50,7 +50,7 @@ struct Record<'a> {
     key: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     value: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "or_default")]
     headers: List<Object<RecordHeader<'a>>, MAX_HEADERS>,
     timestamp: Option<Int64>,
 }

@@ -20,7 +20,7 @@ use crate::json::list::List;
 use crate::position;
 use crate::session::bounds::{MAX_SOURCES, size};
 use crate::session::filter::{Filter, record_filter};
-use crate::session::members::{Int64, Object, object};
+use crate::session::members::{Int64, Object, object, or_default};
 use crate::session::subscribe::{
     MAX_BATCH_BYTES, MAX_BATCH_RECORDS, OnLagName, SnapshotName, TopicId, at_most, bounded, check_len,
     filters, one_or_many, table, topic_id,
@@ -73,20 +73,20 @@ pub(super) struct Subscribe<'a> {
     next: Option<Next>,
     topic_id: Option<TopicId>,
     sources: Option<List<Object<Source>, MAX_SOURCES>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     format: Format,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     isolation: IsolationName,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "or_default")]
     filters: List<Object<Filter<'a>>, MAX_FILTERS>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     max_batch_bytes: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     max_batch_records: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     linger_ms: u32,
     credit: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     on_lag: OnLagName,
     snapshot: Option<SnapshotName>,
     away_ms: Option<u64>,

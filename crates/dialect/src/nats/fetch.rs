@@ -7,7 +7,7 @@ use sluicegate_shared_log::Ends;
 
 use crate::json::format::Format;
 use crate::session::bounds::{read_bounds, size};
-use crate::session::members::Int64;
+use crate::session::members::{Int64, or_default};
 
 pub(super) fn of_protobuf(command: CmdNatsFetch) -> Command {
     let CmdNatsFetch { stream, sequence, max_wait_ms, min_bytes, max_bytes, max_messages } = command;
@@ -22,14 +22,14 @@ pub(super) fn of_protobuf(command: CmdNatsFetch) -> Command {
 pub(super) struct Fetch {
     stream: String,
     sequence: Int64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub(super) format: Format,
     max_wait_ms: Option<u32>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     min_bytes: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     max_bytes: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     max_messages: u32,
 }
 

@@ -18,7 +18,7 @@ use crate::json::list::List;
 use crate::json::present;
 use crate::session::answer::{Answer, Encoding};
 use crate::session::error::{MAX_RECORD_ERROR_BYTES, error_resp};
-use crate::session::members::Object;
+use crate::session::members::{Object, or_default};
 use crate::session::text::results;
 use crate::session::value::{self, RecordHeader, header};
 
@@ -51,7 +51,7 @@ pub(super) fn message(
 pub(super) struct Publish<'a> {
     #[serde(borrow)]
     messages: List<Object<ToPublish<'a>>, MAX_RECORDS>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     format: Format,
 }
 
@@ -62,9 +62,9 @@ struct ToPublish<'a> {
     subject: String,
     #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "or_default")]
     headers: List<Object<RecordHeader<'a>>, MAX_HEADERS>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     message_id: String,
 }
 

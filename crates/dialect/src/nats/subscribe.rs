@@ -15,7 +15,7 @@ use crate::json::list::List;
 use crate::position;
 use crate::session::bounds::{MAX_SOURCES, size};
 use crate::session::filter::{Filter, record_filter};
-use crate::session::members::{Object, object};
+use crate::session::members::{Object, object, or_default};
 use crate::session::subscribe::{
     MAX_BATCH_BYTES, MAX_BATCH_RECORDS, OnLagName, SnapshotName, TopicId, bounded, check_len, filters,
     one_or_many, table, topic_id,
@@ -61,18 +61,18 @@ pub(super) struct Subscribe<'a> {
     from: Option<Start>,
     stream_id: Option<StreamId>,
     sources: Option<List<Object<Source>, MAX_SOURCES>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     format: Format,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "or_default")]
     filters: List<Object<SubjectFilter<'a>>, MAX_FILTERS>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     max_batch_bytes: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     max_batch_messages: u32,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     linger_ms: u32,
     credit: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     on_lag: OnLagName,
     snapshot: Option<SnapshotName>,
     away_ms: Option<u64>,

@@ -75,7 +75,7 @@ fn bytes(json: &RawValue, format: Format) -> Result<Bytes, String> {
     text(Some(json), format).ok().flatten().ok_or_else(|| {
         let string = match format {
             Format::Json | Format::Text => "a string, {\"base64\": …}",
-            Format::Base64 => "a padded base64 string",
+            Format::Base64 => "a base64 string",
         };
         format!("expected {string}, {{\"prefix\": …}} or a list of them")
     })

@@ -7,9 +7,18 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Unexpected, Visitor};
 use sluicegate_backend::number::whole_number;
 
+use crate::position;
+
 /// Parses a value that is written as an object.
 pub(crate) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, serde_json::Error> {
     serde_json::from_str(json).map(|Object(value)| value)
+}
+
+/// An optional member. Programs write null for members that they do not set.
+pub(crate) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// A value that is written as an object: a derived parser also takes an array of its values.
@@ -65,6 +74,12 @@ impl Visitor<'_> for Digits {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Int64, E> {
-        whole_number(text).map(Int64).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+        whole_number(text).map(Int64).ok_or_else(|| match position::parse(text, 0) {
+            Some(_) => E::custom(format_args!(
+                "{text:?} is not a number: `list_offset` or `list_sequences` finds the number, and `subscribe` takes \
+                 it as `from`"
+            )),
+            None => E::invalid_value(Unexpected::Str(text), &self),
+        })
     }
 }

@@ -1,7 +1,5 @@
 //! Keys, values and headers of records to write.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::Error as _;
@@ -14,7 +12,7 @@ use sluicegate_protocol as wire;
 use super::members::Object;
 use crate::json::format::Format;
 use crate::json::list::List;
-use crate::json::{KEY_AND_NAME, compacted, or_null};
+use crate::json::{KEY_AND_NAME, base64, compacted, or_null};
 
 /// A header in protobuf.
 pub(crate) fn header(wire::Header { key, value }: wire::Header) -> Header {
@@ -71,12 +69,12 @@ pub(crate) fn text(json: Option<&RawValue>, format: Format) -> Result<Option<Byt
     let Some(json) = json else { return Ok(None) };
     let decoded = match (serde_json::from_str(json.get()), format) {
         (Ok(Text::Plain(text)), Format::Json | Format::Text) => return Ok(Some(text.into())),
-        (Ok(Text::Plain(base64) | Text::Other(Other { base64 })), _) => BASE64.decode(base64).ok(),
+        (Ok(Text::Plain(text) | Text::Other(Other { base64: text })), _) => base64(&text),
         (Err(_), _) => None,
     };
     decoded.map(|bytes| Some(bytes.into())).ok_or(match format {
         Format::Json | Format::Text => "expected a string, {\"base64\": …} or null",
-        Format::Base64 => "expected a padded base64 string or null",
+        Format::Base64 => "expected a base64 string or null",
     })
 }
 

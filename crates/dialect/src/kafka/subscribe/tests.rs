@@ -115,7 +115,7 @@ fn filters_name_a_key_or_a_header() {
     }
     refused(
         &json!({"topic": "t", "format": "base64", "filters": [{"key": "a"}]}),
-        "filters[0]: expected a padded",
+        "filters[0]: expected a base64 string",
     );
 }
 

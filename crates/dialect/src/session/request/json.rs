@@ -13,14 +13,15 @@ use sluicegate_telemetry::metrics::Kind;
 
 use super::Request;
 use crate::Asked;
+use crate::json::without_bom;
 use crate::session::answer::Encoding;
-use crate::session::members::object;
+use crate::session::members::{object, or_default};
 use crate::session::subscribe::{Credit, Unsubscribe};
 
 /// Parses a message.
 pub(super) fn parse(message: &[u8], system: System) -> Request {
     let invalid = |sequence, message| Request::Invalid { sequence, kind: Kind::Unknown, message };
-    let Envelope { id, commands } = match serde_json::from_slice(message) {
+    let Envelope { id, commands } = match serde_json::from_slice(without_bom(message)) {
         Ok(envelope) => envelope,
         Err(error) => return invalid(0, format!("the message is not a JSON object: {error}")),
     };
@@ -104,7 +105,7 @@ fn shared_command(sequence: i64, name: &str, json: &str) -> Option<(Kind, Result
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Ping {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     state: String,
 }
 
@@ -123,7 +124,7 @@ fn names(system: System) -> String {
     format!("ping, {}, subscribe, unsubscribe, credit, session, auth", crate::of(system).json_commands())
 }
 
-/// The members of a message. Two of each kind are enough to refuse it.
+/// The members of a message that are not null. Two of each kind are enough to refuse it.
 struct Envelope<'a> {
     id: Vec<&'a RawValue>,
     commands: Vec<(String, &'a RawValue)>,
@@ -147,7 +148,10 @@ impl<'de> Visitor<'de> for Members {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Envelope<'de>, A::Error> {
         let mut envelope = Envelope { id: Vec::new(), commands: Vec::new() };
         while let Some(name) = members.next_key::<String>()? {
-            let value = members.next_value()?;
+            let value: &RawValue = members.next_value()?;
+            if value.get() == "null" {
+                continue;
+            }
             if name == "id" {
                 envelope.id.push(value);
                 envelope.id.truncate(2);

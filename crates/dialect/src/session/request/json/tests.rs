@@ -157,7 +157,7 @@ fn record_outside_the_format_is_invalid() {
     for (format, members, place, want) in [
         ("json", r#""key":5"#, "records[0].key: ", formatted),
         ("text", r#""value":{"a":1}"#, "records[0].value: ", formatted),
-        ("base64", r#""value":"a""#, "records[0].value: ", "expected a padded base64 string or null"),
+        ("base64", r#""value":"a""#, "records[0].value: ", "expected a base64 string or null"),
         ("json", header, "records[0].headers[0].value: ", "expected a string"),
         ("json", r#""key":"k""#, "records[0].value: ", missing),
         ("text", r#""key":"k""#, "records[0].value: ", missing),
@@ -187,25 +187,59 @@ fn invalid(text: impl AsRef<[u8]>, sequence: i64, want: &str) {
 #[test]
 fn messages_other_than_commands_are_invalid() {
     let not_object = "the message is not a JSON object: ";
-    for text in
-        ["", "ping", "[]", "7", "null", "\"x\"", "{", "{}{}", "{\"id\":1,}", "{\"id\":01}", "\u{feff}{}"]
-    {
+    for text in ["", "ping", "[]", "7", "null", "\"x\"", "{", "{}{}", "{\"id\":1,}", "{\"id\":01}"] {
         invalid(text, 0, not_object);
     }
     invalid(b"{\"\xff\":1}", 0, not_object);
     invalid(b"{\"id\":1,\"ping\":{\"state\":\"\xff\"}}", 0, not_object);
     invalid("{}", 0, "no command: expected one of ping, fetch");
-    invalid(r#"{"id":5}"#, 5, "no command: expected one of ping, fetch");
+    for text in [r#"{"id":5}"#, r#"{"id":5,"ping":null}"#, "\u{feff}{\"id\":5}"] {
+        invalid(text, 5, "no command: expected one of ping, fetch");
+    }
     invalid(r#"{"id":5,"pign":{}}"#, 5, "unknown command \"pign\": expected one of ping, fetch");
     invalid(r#"{"id":5,"ping":{},"fetch":{}}"#, 5, "more than one command");
     invalid(r#"{"id":5,"ping":{},"ping":{}}"#, 5, "more than one command");
     invalid(r#"{"id":5,"ping":{},"id":5}"#, 0, "more than one id");
-    for id in ["\"5\"", "1.5", "1e3", "9223372036854775808", "1e400", "null", "{}"] {
+    for id in ["\"5\"", "1.5", "1e3", "9223372036854775808", "1e400", "{}"] {
         invalid(format!(r#"{{"ping":{{}},"id":{id}}}"#), 0, "id: expected a whole number of 64 bits");
     }
     invalid(r#"{"id":5,"ping":[]}"#, 5, "ping: invalid type: sequence, expected an object");
-    invalid(r#"{"id":5,"ping":null}"#, 5, "ping: invalid type: null, expected an object");
     invalid(r#"{"id":5,"ping":{"state":"\ud800"}}"#, 5, "ping: ");
+}
+
+/// Programs write null for members that they do not set.
+#[test]
+fn optional_members_can_be_null() {
+    let (kafka, nats) = (System::Kafka, System::Nats);
+    for (system, command, required) in [
+        (kafka, "ping", ""),
+        (kafka, "fetch", r#""topic":"t","partition":0,"offset":1"#),
+        (kafka, "multi_fetch", r#""partitions":[]"#),
+        (kafka, "list_offsets", r#""offsets":[]"#),
+        (kafka, "metadata", ""),
+        (kafka, "produce", r#""records":[]"#),
+        (kafka, "subscribe", r#""topic":"t""#),
+        (nats, "fetch", r#""stream":"s","sequence":1"#),
+        (nats, "publish", r#""messages":[]"#),
+        (nats, "subscribe", r#""stream":"s""#),
+    ] {
+        let parse =
+            |members: &str| super::parse(format!(r#"{{"{command}":{{{members}}}}}"#).as_bytes(), system);
+        let Request::Invalid { message, .. } = parse(r#""?":1"#) else { panic!("{command}") };
+        // It names all members, each in backticks, after the unknown one.
+        let names = message.split('`').skip(3).step_by(2).map(|name| format!("{name:?}"));
+        let optional = names.filter(|name| !required.contains(name));
+        let with_nulls = optional.map(|name| format!("{name}:null,")).collect::<String>() + required;
+        let want = parse(required);
+        assert!(!matches!(want, Request::Invalid { .. }), "{want:?}");
+        assert_eq!(parse(with_nulls.trim_end_matches(',')), want, "{with_nulls}");
+    }
+    let text = br#"{"id":null,"fetch":null,"ping":{}}"#;
+    assert_eq!(parse(text), Request::Ping { sequence: 0, state: Bytes::new() });
+    let members = r#""value":1,"partition":null,"key":null,"headers":null,"timestamp":null"#;
+    assert_eq!(written("json", members), written("json", r#""value":1"#));
+    let from = |from: &str| parse(format!(r#"{{"subscribe":{{"topic":"t","from":{from}}}}}"#).as_bytes());
+    assert_eq!(from(r#"{"offset":null,"timestamp":5}"#), from(r#"{"timestamp":5}"#));
 }
 
 #[test]
@@ -220,6 +254,10 @@ fn members_are_checked() {
         (r#""offset":1.0"#, "fetch: invalid type: floating point `1.0`, expected a whole number of 64 bits"),
         (r#""offset":1e400"#, "fetch: number out of range"),
         (r#""offset":"1.0""#, "fetch: invalid value: string \"1.0\", expected a whole number"),
+        (
+            r#""offset":"earliest""#,
+            "fetch: \"earliest\" is not a number: `list_offset` or `list_sequences` finds",
+        ),
         (r#""offset":9223372036854775808"#, "fetch: invalid value: integer `9223372036854775808`, expected"),
         (r#""isolation":"READ_COMMITTED""#, "fetch: unknown variant `READ_COMMITTED`"),
     ] {
