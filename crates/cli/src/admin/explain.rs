@@ -50,8 +50,9 @@ pub(crate) async fn run(
     if answer.allows(args.right) { Ok(()) } else { Err(Failure::Denied) }
 }
 
-/// The route of a request for `path`, as the filter finds it.
+/// The route of a request for `path`, as the filter finds it: gateways normalise paths before.
 fn route<'a>(all: &'a [Routes], path: &str) -> Result<(&'a Config, &'a Route), String> {
+    let path = &normalised(path);
     let found = all
         .iter()
         .filter_map(|Routes { place, config }| Some((place, config, config.route(path.as_bytes())?)));
@@ -66,6 +67,22 @@ fn route<'a>(all: &'a [Routes], path: &str) -> Result<(&'a Config, &'a Route), S
             Err(format!("several routes for {path}: {}; use a file with one of them", places.join(", ")))
         }
     }
+}
+
+/// A path without its query, repeated slashes, `.` and `..` (RFC 3986, section 5.2.4).
+fn normalised(path: &str) -> String {
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let mut segments = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            segment => segments.push(segment),
+        }
+    }
+    let is_directory = matches!(path.rsplit('/').next(), Some("" | "." | ".."));
+    let slash = if is_directory && !segments.is_empty() { "/" } else { "" };
+    format!("/{}{slash}", segments.join("/"))
 }
 
 /// The header with the client's identity; None: the gateway sends none.

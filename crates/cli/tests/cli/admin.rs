@@ -90,13 +90,15 @@ async fn explanation_of_the_bridge_is_shown_and_decides_the_exit_code() {
     );
     let grants = "cluster c\naccepted\nit says: subject al\nread ${sub}: grants al (keys)\ncapabilities []\nquota sessions 9\n";
     let (yes, denied) = ("read of x: yes, all records\n", "write of x: no, nothing grants it: may not\n");
+    let silent = r#"{"now": "NOW", "refused": {"status": 401, "reason": "login_required", "cause": "no token"}, "entries": [], "topics": [], "identity": {}}"#;
     for (answer, options, code, want) in [
         (refused, "", 1, says.to_owned()),
+        (silent, "", 1, "refused with 401: no token\nthe bridge's clock: NOW\n".to_owned()),
         (&accepted, "--topic x --right read", 0, format!("{grants}{yes}")),
         (&accepted, "--topic x --right write", 1, format!("{grants}{denied}")),
     ] {
         let (url, heads) = server::http(vec![(200, answer.to_owned())]).await;
-        let words = format!("admin explain {} /a {options}", routes.path().display());
+        let words = format!("admin explain {} /x/..//a?b {options}", routes.path().display());
         let mut command = command("ws://127.0.0.1:1/", &words.split_terminator(' ').collect::<Vec<_>>());
         command
             .env("SLUICEGATE_ADMIN", url)

@@ -125,7 +125,8 @@ impl Identity {
         .into_iter()
         .flatten()
         .collect();
-        let mut lines = vec![format!("it says: {}", says.join(", "))];
+        let mut lines: Vec<String> =
+            (!says.is_empty()).then(|| format!("it says: {}", says.join(", "))).into_iter().collect();
         let name = self.name.as_deref().unwrap_or_default();
         if let Some(Expected { issuer, audience, algorithms, leeway_ms }) = &self.expected {
             let (audience, algorithms) = (audience.join(" or "), algorithms.join(", "));
