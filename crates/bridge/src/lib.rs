@@ -20,6 +20,7 @@ mod executor;
 mod http;
 mod limit;
 pub mod logging;
+mod percent;
 mod revocation;
 mod server;
 mod session;

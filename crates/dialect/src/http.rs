@@ -136,6 +136,9 @@ pub struct Position {
     pub of: fn(&Chunk) -> Option<i64>,
 }
 
+/// The parameter of events in which polyfills of `EventSource` send the header `Last-Event-ID`.
+pub const LAST_EVENT_ID: &str = "lastEventId";
+
 /// The bytes of a document.
 pub(super) fn json(document: &impl Serialize) -> Vec<u8> {
     // Cannot fail: there are no maps with keys that are not strings.

@@ -1,10 +1,9 @@
 //! `POST /explain` on the admin port: operators ask what a client could do, with the headers that its gateway sends.
 
-use http::{Request, Response, StatusCode};
-use percent_encoding::percent_decode_str;
-
 use super::sessions::json;
 use super::{Admin, Body, text};
+use crate::percent::parameters;
+use http::{Request, Response, StatusCode};
 
 impl Admin {
     /// The answer to a request about a client and the topics of `query`. Tokens are in headers, which nothing logs.
@@ -23,12 +22,12 @@ impl Admin {
 }
 
 fn topics(query: &str) -> Option<Vec<String>> {
-    let pairs: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();
-    let topic = |pair: &&str| {
-        let name = percent_decode_str(pair.strip_prefix("topic=")?).decode_utf8().ok()?;
-        Some(name.into_owned()).filter(|name| !name.is_empty())
+    let topic = |pair: Option<(String, String)>| {
+        let (name, topic) = pair?;
+        (name == "topic" && !topic.is_empty()).then_some(topic)
     };
-    if pairs.len() > MAX_TOPICS { None } else { pairs.iter().map(topic).collect() }
+    let topics: Option<Vec<String>> = parameters(query).map(topic).collect();
+    topics.filter(|topics| topics.len() <= MAX_TOPICS)
 }
 
 /// Topics of a request. The rows of each can be 32 KiB.

@@ -106,21 +106,24 @@ fn range(element: &str) -> Option<Range<'_>> {
     Some(Range { range, quality: weight.map_or(Some(WHOLE), quality)? })
 }
 
-/// RFC 9110, section 12.4.2: `( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] )`.
+/// RFC 9110, section 12.4.2: `( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] )`. Some programs write more digits, and
+/// Java's `HttpURLConnection` writes `.2`.
 fn quality(weight: &str) -> Option<u16> {
     let (whole, part) = weight.split_once('.').unwrap_or((weight, ""));
-    if part.len() > 3 || !part.bytes().all(|byte| byte.is_ascii_digit()) {
+    if weight.len() < 2 && whole.is_empty() || !part.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    let part: u16 = format!("{part:0<3}").parse().ok()?;
+    let part: u16 = format!("{part:0<3}").get(..3)?.parse().ok()?;
     match whole {
-        "0" => Some(part),
+        "" | "0" => Some(part),
         "1" if part == 0 => Some(WHOLE),
         _ => None,
     }
 }
 
+/// Whether a range has this name. Java's `HttpURLConnection` writes `*` for `*/*`.
 fn is(range: &str, media_type: &str) -> bool {
+    let range = if range == "*" { "*/*" } else { range };
     range.eq_ignore_ascii_case(media_type)
 }
 
@@ -176,6 +179,7 @@ mod tests {
         check(&["application/vnd.kafka.binary.v2+json;q=0, */*"], json, Some(V2));
         check(&["application/vnd.kafka.json.v2+json;q=0, application/*"], binary, Some(V2));
         // Sent by existing clients.
+        check(&["text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"], binary, Some(V2));
         check(&["application/json, text/plain, */*"], json, Some(JSON));
         check(&["application/vnd.kafka.json.v2+json, */*"], json, Some(V2));
         let test_suite =
@@ -217,13 +221,13 @@ mod tests {
     }
 
     #[test]
-    fn weight_has_at_most_three_digits() {
+    fn weights_are_in_thousandths() {
         for (weight, want) in
-            [("1", 1000), ("1.000", 1000), ("0", 0), ("0.5", 500), ("0.125", 125), ("0.", 0)]
+            [("1", 1000), ("1.000", 1000), ("0", 0), ("0.5", 500), ("0.1259", 125), ("0.", 0), (".2", 200)]
         {
             assert_eq!(quality(weight), Some(want), "{weight}");
         }
-        for weight in ["", "2", "1.1", "0.1234", "-1", ".5", "0.x", "0.+1"] {
+        for weight in ["", ".", "2", "1.1", "-1", "0.x", "0.+1"] {
             assert_eq!(quality(weight), None, "{weight}");
         }
     }

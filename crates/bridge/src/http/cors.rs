@@ -85,14 +85,15 @@ fn exposed() -> Vec<HeaderName> {
 
 /// The headers that a page wants to send. None if the list is invalid.
 fn requested(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
-    let Some(list) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) else { return Some(Vec::new()) };
-    let list = list.as_bytes();
-    if list.len() > MAX_NAMES_BYTES {
+    let lines = || headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter().map(HeaderValue::as_bytes);
+    if lines().map(<[u8]>::len).fold(0, usize::saturating_add) > MAX_NAMES_BYTES {
         return None;
     }
     // In a response, `*` would allow every header, and with credentials it makes the layer panic.
-    let name = |name: &[u8]| HeaderName::from_bytes(name.trim_ascii()).ok().filter(|name| name != "*");
-    list.split(|byte| *byte == b',').map(name).collect()
+    let name = |name: &[u8]| HeaderName::from_bytes(name).ok().filter(|name| name != "*");
+    // RFC 9110, section 5.6.1.2: "A recipient MUST parse and ignore a reasonable number of empty list elements".
+    let names = lines().flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    names.filter(|name| !name.is_empty()).map(name).collect()
 }
 
 /// The time for which a browser can cache a preflight.

@@ -54,24 +54,28 @@ async fn post(
     let topic = &record.topic.clone();
     request.grant.check_write(topic).map_err(|error| Problem::failed(error, system))?;
     if request.headers.prefer_async() {
-        queued(request.grant, record, Arc::clone(running)).await?;
+        queued(request.grant, vec![record], Arc::clone(running)).await?;
         let document = BTreeMap::from([(system.topic, topic)]);
         let response = Response::json(StatusCode::ACCEPTED, JSON, &document);
         return Ok(response.header(HeaderName::from_static("preference-applied"), "respond-async"));
     }
-    let written = written(request.grant, record, || {}).await?;
+    let written = all_written(request.grant, vec![record], || {}).await?.pop().ok_or_else(no_report)?;
     let document = dialect::of(system).acknowledged(topic, written);
     Ok(Response::with_body(StatusCode::OK, JSON, document.into()))
 }
 
-/// Waits until a record is queued. It is written in the background.
+/// Waits until records are queued. They are written in the background.
 ///
 /// # Errors
-/// The record was not queued.
+/// The records were not queued.
 ///
 /// # Cancel safety
-/// After a drop, the record is still written.
-async fn queued(grant: &Grant, record: Record, running: Arc<RequestPermits>) -> Result<(), Problem> {
+/// After a drop, the records are still written.
+pub(super) async fn queued(
+    grant: &Grant,
+    records: Vec<Record>,
+    running: Arc<RequestPermits>,
+) -> Result<(), Problem> {
     let grant = grant.clone();
     let (queued, in_queue) = oneshot::channel();
     let writing = tokio::spawn(async move {
@@ -80,7 +84,7 @@ async fn queued(grant: &Grant, record: Record, running: Arc<RequestPermits>) -> 
             // The client can be gone.
             queued.send(()).unwrap_or_default();
         };
-        let written = written(&grant, record, queued).await;
+        let written = all_written(&grant, records, queued).await;
         if let Err(problem) = &written {
             // Debug only, as clients could fill the log. Metrics count it.
             tracing::debug!(
@@ -97,12 +101,20 @@ async fn queued(grant: &Grant, record: Record, running: Arc<RequestPermits>) -> 
     }
 }
 
-/// Writes a record. Calls `queued` when the record is queued.
-async fn written(grant: &Grant, record: Record, queued: impl FnOnce()) -> Result<Written, Problem> {
-    let (topic, partition) = (record.topic.clone(), record.partition);
-    let reports = grant.produce(vec![record], WriteTicket::default(), queued).await;
+/// Writes records of one topic. Calls `queued` when they are queued.
+///
+/// # Errors
+/// One of them was not written.
+async fn all_written(
+    grant: &Grant,
+    records: Vec<Record>,
+    queued: impl FnOnce(),
+) -> Result<Vec<Written>, Problem> {
+    let first = records.first().map(|record| (record.topic.clone(), record.partition));
+    let (topic, partition) = first.unwrap_or_default();
     let failed = |error| Problem::failed(error, grant.system());
-    match reports.map_err(failed)?.pop().ok_or_else(no_report)? {
+    let reports = grant.produce(records, WriteTicket::default(), queued).await.map_err(failed)?;
+    match reports.into_iter().collect::<Result<_, _>>() {
         Ok(written) => Ok(written),
         Err(error) => Err(failed(error).with_missing_log(grant, &topic, partition).await),
     }

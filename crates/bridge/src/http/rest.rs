@@ -60,7 +60,7 @@ pub(super) async fn answer(
     match (request.method, target.resource.get) {
         (&Method::OPTIONS, _) => Ok(Response::options(allow)),
         (&Method::GET | &Method::HEAD, Some(get)) => read(request, &target, get, query, running).await,
-        (&Method::POST, _) if target.resource.posts => write(request, &target, query).await,
+        (&Method::POST, _) if target.resource.posts => write(request, &target, query, running).await,
         _ => {
             let mut detail = format!("method not allowed for {}: expected {allow}", target.resource.name);
             if [&Method::GET, &Method::HEAD].contains(&request.method) {
@@ -135,20 +135,25 @@ fn kind(get: Get) -> Kind {
     }
 }
 
-async fn write(request: &Request<'_>, target: &Target, query: &str) -> Result<Response, Problem> {
-    if query.split('&').any(|parameter| parameter.split('=').next() == Some("async")) {
-        return Err(Problem::new(ProblemKind::Malformed, ASYNC));
-    }
-    Query::none(query)?;
+async fn write(
+    request: &Request<'_>,
+    target: &Target,
+    query: &str,
+    running: &Arc<RequestPermits>,
+) -> Result<Response, Problem> {
+    let is_async = match Query::parse(query, &["async"])?.text("async") {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => {
+            let detail = "query parameter async: expected true or false";
+            return Err(Problem::new(ProblemKind::Malformed, detail));
+        }
+    };
     let content_type = Accept::of(request.headers).metadata(request.grant.system())?;
     // A row without a topic takes no records.
     let topic = target.topic.as_deref().unwrap_or_default();
-    produce::post(request, topic, target.partition, content_type).await
+    produce::post(request, topic, target.partition, content_type, is_async, running).await
 }
-
-/// The error of Strimzi's parameter.
-const ASYNC: &str = "query parameter async is not served: leave it out, or write through a produce route with the header \
-                     Prefer: respond-async";
 
 /// The route of requests to paths that do not exist.
 pub(super) const NO_ROUTE: &str = "other";

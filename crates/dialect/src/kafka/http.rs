@@ -14,7 +14,7 @@ use super::Kafka;
 use crate::http::body::BodyError;
 use crate::http::media_type::{ANY_FORMAT, EXACT, Format, JSON, MediaTypes, PLAIN};
 use crate::http::resource::{Get, Resource, Resources, Unserved};
-use crate::http::{HttpDialect, HttpWords, Position, known};
+use crate::http::{HttpDialect, HttpWords, LAST_EVENT_ID, Position, known};
 
 static WORDS: HttpWords = HttpWords {
     root: "topics",
@@ -191,7 +191,7 @@ static UNSERVED: [Unserved; 7] = [
 const MOVE: &str = "docs/how-to/move-from-rest-proxy.md";
 
 /// The parameters of streams of events.
-const EVENTS: [&str; 10] = [
+const EVENTS: [&str; 11] = [
     "from",
     "timestamp",
     "isolation",
@@ -202,6 +202,7 @@ const EVENTS: [&str; 10] = [
     "on_lag",
     "snapshot",
     "last_event_id",
+    LAST_EVENT_ID,
 ];
 
 /// The REST proxies' documents without keys and values.

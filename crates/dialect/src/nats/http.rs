@@ -17,7 +17,7 @@ use crate::http::body::BodyError;
 use crate::http::failure::Failure;
 use crate::http::media_type::{EXACT, Format, JSON, MediaTypes};
 use crate::http::resource::{Get, Resource, Resources};
-use crate::http::{HttpDialect, HttpWords, Position, RecordId, json, known};
+use crate::http::{HttpDialect, HttpWords, LAST_EVENT_ID, Position, RecordId, json, known};
 use crate::json::format::Payload;
 
 static WORDS: HttpWords = HttpWords {
@@ -121,6 +121,7 @@ static RESOURCES: [Resource; 6] = [
             "on_lag",
             "snapshot",
             "last_event_id",
+            LAST_EVENT_ID,
         ],
         posts: false,
     },

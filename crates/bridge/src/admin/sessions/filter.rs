@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
-use percent_encoding::percent_decode_str;
 use sluicegate_delivery::OpenClient;
 use sluicegate_fair_share::ClientKey;
 use sluicegate_telemetry::shown;
+
+use crate::percent::parameters;
 
 /// The sessions that an operator asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,10 +35,9 @@ impl Query {
     /// A parameter is unknown, repeated or invalid: the expected form.
     pub(super) fn parse(query: &str) -> Result<Self, String> {
         let (mut filter, mut limit, mut after) = (Filter::default(), None, None);
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value = percent_decode_str(value).decode_utf8();
-            let value = value.map_err(|_| format!("{}: expected UTF-8", key.escape_debug()))?.into_owned();
+        for pair in parameters(query) {
+            let (key, value) = pair.ok_or("expected NAME=VALUE, in percent-encoded UTF-8")?;
+            let key = key.as_str();
             match key {
                 "issuer" => set(&mut filter.issuer, key, Some(value))?,
                 "subject" => set(&mut filter.subject, key, Some(value))?,
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn parameters_are_decoded_and_checked() {
-        let parsed = Query::parse("subject=a%20%26b&address=%3A%3Affff%3A192.0.2.1&limit=2&after=7").unwrap();
+        let parsed = Query::parse("subject=a+%26b&address=%3A%3Affff%3A192.0.2.1&limit=2&after=7").unwrap();
         assert_eq!((parsed.limit, parsed.after), (2, 7));
         assert_eq!(parsed.filter.subject.as_deref(), Some("a &b"));
         assert_eq!(parsed.filter.address, Some(ClientKey::parse(b"192.0.2.1")));
@@ -120,7 +120,7 @@ mod tests {
         for (query, expected) in [
             ("subjekt=a", "subjekt: expected one of issuer"),
             ("subject=a&subject=b", "subject: expected it once"),
-            ("subject=%ff", "subject: expected UTF-8"),
+            ("subject=%ff", "expected NAME=VALUE, in percent-encoded UTF-8"),
             ("address=192.0.2.1:80", "address: expected an IP address"),
             ("limit=1001", "limit: expected a number from 1 to 1000"),
             ("limit=0", "limit: expected a number"),

@@ -94,7 +94,7 @@ async fn refused_origin_gets_no_access_control_headers() {
 
 #[tokio::test]
 async fn preflight_names_methods_and_requested_headers() {
-    let lines = preflight("content-type, X-Kafka-Key");
+    let lines = preflight("content-type,, X-Kafka-Key,");
     let (status, headers) = judge(cors(&[APP], true), "OPTIONS", &lines).await;
     let want = format!(
         "access-control-allow-credentials: true\n\
@@ -113,7 +113,7 @@ async fn preflight_names_methods_and_requested_headers() {
 #[tokio::test]
 async fn invalid_header_names_are_refused_and_not_echoed() {
     let long = "x,".repeat(512) + "x";
-    for names in ["*", "x-a, *", "a b", "a\tb", "x-a:", "\"x\"", ",", "", "é", &long] {
+    for names in ["*", "x-a, *", "a b", "a\tb", "x-a:", "\"x\"", "é", &long] {
         for (origins, credentials) in [(APP, true), (APP, false), ("*", true), ("*", false)] {
             for method in ["OPTIONS", "GET"] {
                 let cors = cors(&[origins], credentials);
@@ -124,8 +124,10 @@ async fn invalid_header_names_are_refused_and_not_echoed() {
         }
     }
     let fits = "x,".repeat(511) + "x";
-    let (status, _) = judge(cors(&[APP], true), "OPTIONS", &preflight(&fits)).await;
-    assert_eq!(status, Some(StatusCode::NO_CONTENT));
+    for fits in [&*fits, "", ","] {
+        let (status, _) = judge(cors(&[APP], true), "OPTIONS", &preflight(fits)).await;
+        assert_eq!(status, Some(StatusCode::NO_CONTENT));
+    }
 }
 
 #[tokio::test]

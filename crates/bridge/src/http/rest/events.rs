@@ -21,6 +21,7 @@ use sluicegate_backend::{CommandError, Fault, System};
 use sluicegate_delivery::ClientKind;
 use sluicegate_delivery::cluster::{self, escape_for_message};
 use sluicegate_delivery::grant::Grant;
+use sluicegate_dialect::http::LAST_EVENT_ID as POLYFILL_LAST_EVENT_ID;
 use sluicegate_dialect::http::media_type::EVENT_STREAM;
 use tokio::sync::mpsc;
 
@@ -50,11 +51,11 @@ pub(super) async fn get(
     let system = grant.system();
     let EventsQuery { mut command, format, last_event_id } =
         EventsQuery::parse(query, system, topic, partition)?;
-    // A browser repeats the URL when it reconnects: the header is newer.
-    let last = match headers.text(LAST_EVENT_ID)?.filter(|last| !last.is_empty()) {
-        Some(last) => Some(Id::parse(last, partition)?),
-        None => None,
-    };
+    // A browser repeats the URL when it reconnects: the header is newer. Polyfills add a parameter in place of it.
+    let is_id = |id: &&str| !id.is_empty();
+    let header = headers.text(LAST_EVENT_ID)?.filter(is_id);
+    let last = header.or_else(|| query.text(POLYFILL_LAST_EVENT_ID).filter(is_id));
+    let last = last.map(|last| Id::parse(last, partition)).transpose()?;
     if last.as_ref().is_some_and(|last| last.is_over) {
         // The HTML standard, section 9.2.1: "Clients will reconnect if the connection is closed; a client can be told
         // to stop reconnecting using the HTTP 204 No Content response code."

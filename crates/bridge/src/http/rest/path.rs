@@ -1,6 +1,5 @@
 //! Parses paths into resources, and queries into parameters.
 
-use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use percent_encoding::percent_decode_str;
@@ -12,6 +11,7 @@ use sluicegate_dialect::http::body::escaped_name;
 use sluicegate_dialect::http::resource::{Get, Resource, Unserved};
 
 use super::super::problem::{Problem, ProblemKind};
+use crate::percent::{decoded, is_encoded, parameters};
 
 /// The resource of a request, and its topic and partition.
 #[derive(Debug)]
@@ -84,14 +84,14 @@ pub(super) fn instead(path: &str, system: System) -> Option<&'static str> {
 }
 
 fn log_name(segment: &str, system: System) -> Result<String, Problem> {
-    percent_decoded(segment).filter(|name| !name.is_empty()).ok_or_else(|| {
+    decoded(segment).filter(|name| !name.is_empty()).ok_or_else(|| {
         let detail = format!("expected a {} name in the path, in percent-encoded UTF-8", system.topic);
         Problem::new(ProblemKind::Malformed, detail)
     })
 }
 
 fn partition_number(segment: &str) -> Result<i32, Problem> {
-    let number = percent_decoded(segment).and_then(|text| i32::try_from(whole_number(&text)?).ok());
+    let number = decoded(segment).and_then(|text| i32::try_from(whole_number(&text)?).ok());
     number.filter(|number| *number >= 0).ok_or_else(|| {
         let detail = format!("expected a partition number in the path, from 0 to {}", i32::MAX);
         Problem::new(ProblemKind::Malformed, detail)
@@ -99,25 +99,11 @@ fn partition_number(segment: &str) -> Result<i32, Problem> {
 }
 
 fn key_bytes(segment: &str, system: System) -> Result<Vec<u8>, Problem> {
-    let key = is_percent_encoded(segment).then(|| percent_decode_str(segment).collect());
+    let key = is_encoded(segment).then(|| percent_decode_str(segment).collect());
     key.ok_or_else(|| {
         let key = dialect::of(system).words().key;
         Problem::new(ProblemKind::Malformed, format!("expected a {key} in the path, percent-encoded"))
     })
-}
-
-/// Decodes RFC 3986, section 2.1. `None` if the encoding is invalid or not UTF-8.
-fn percent_decoded(text: &str) -> Option<String> {
-    let decoded = percent_decode_str(text).decode_utf8().ok().filter(|_| is_percent_encoded(text));
-    decoded.map(Cow::into_owned)
-}
-
-/// Whether every `%` begins an encoded byte. The crate keeps others as they are.
-fn is_percent_encoded(text: &str) -> bool {
-    let is_encoded = |after: &str| {
-        after.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    };
-    text.split('%').skip(1).all(is_encoded)
 }
 
 /// The parameters of a query, all known. Only lists can be repeated.
@@ -139,10 +125,9 @@ impl Query {
     /// See [`Query::parse`].
     fn with_lists(query: &str, known: &[&'static str], lists: &[&str]) -> Result<Self, Problem> {
         let malformed = |detail: String| Err(Problem::new(ProblemKind::Malformed, detail));
-        let mut parameters: Vec<(&'static str, String)> = Vec::new();
-        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            let (Some(name), Some(value)) = (percent_decoded(name), percent_decoded(value)) else {
+        let mut given: Vec<(&'static str, String)> = Vec::new();
+        for parameter in parameters(query) {
+            let Some((name, value)) = parameter else {
                 return malformed("expected NAME=VALUE in the query, in percent-encoded UTF-8".to_owned());
             };
             let Some(name) = known.iter().find(|known| **known == name) else {
@@ -152,12 +137,12 @@ impl Query {
                     _ => format!("unknown query parameter {name}: expected {}", known.join(", ")),
                 });
             };
-            if !lists.contains(name) && parameters.iter().any(|(given, _)| given == name) {
+            if !lists.contains(name) && given.iter().any(|(given, _)| given == name) {
                 return malformed(format!("query parameter {name} is repeated: expected it once"));
             }
-            parameters.push((*name, value));
+            given.push((*name, value));
         }
-        Ok(Self(parameters))
+        Ok(Self(given))
     }
 
     /// Parses the query of a read at a path.
@@ -192,9 +177,9 @@ impl Query {
     /// # Errors
     /// The value is no time.
     pub(super) fn timestamp(&self, least: i64) -> Result<Option<i64>, Problem> {
-        let Some(text) = self.text("timestamp") else { return Ok(None) };
-        let number = whole_number(text).filter(|number| *number >= least);
-        number.or_else(|| dialect::position::time(text, dialect::position::now())).map(Some).ok_or_else(
+        let Some(text) = self.time("timestamp") else { return Ok(None) };
+        let number = whole_number(&text).filter(|number| *number >= least);
+        number.or_else(|| dialect::position::time(&text, dialect::position::now())).map(Some).ok_or_else(
             || {
                 let detail = "query parameter timestamp: expected milliseconds since 1970, a time such as \
                           2026-01-31T12:00:00Z, or -5m";
@@ -221,6 +206,15 @@ impl Query {
     /// All values of a parameter that can be repeated.
     pub(super) fn list(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(given, _)| *given == name).map(|(_, value)| value.as_ref())
+    }
+
+    /// The text of a parameter that can be a time. A space before the offset of a time was a plus that is not encoded, as
+    /// in `2026-01-31T12:00:00+01:00`.
+    pub(super) fn time(&self, name: &str) -> Option<String> {
+        let text = self.text(name)?;
+        let (time, offset) = text.rsplit_once(' ').unwrap_or((text, ""));
+        let is_offset = offset.len() == 5 && offset.find(':') == Some(2);
+        Some(if is_offset { format!("{time}+{offset}") } else { text.to_owned() })
     }
 
     /// A parameter's text.

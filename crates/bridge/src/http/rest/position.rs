@@ -15,8 +15,8 @@ use super::path::Query;
 /// # Errors
 /// It is not a position.
 pub(super) fn position(query: &Query, name: &str) -> Result<Option<Start>, Problem> {
-    let Some(text) = query.text(name) else { return Ok(None) };
-    parse(text, now()).map(Some).ok_or_else(|| {
+    let Some(text) = query.time(name) else { return Ok(None) };
+    parse(&text, now()).map(Some).ok_or_else(|| {
         let detail = format!("query parameter {name}: expected {EXPECTED}");
         Problem::new(ProblemKind::Malformed, detail)
     })

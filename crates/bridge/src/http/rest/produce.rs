@@ -1,5 +1,7 @@
 //! Writes the records of a body, and answers with the result of each.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::{CommandError, DeliveryReport, System};
@@ -10,11 +12,14 @@ use sluicegate_dialect::http::{HttpWords, RecordId};
 use super::super::Request;
 use super::super::headers::Headers;
 use super::super::problem::{Problem, ProblemKind};
+use super::super::produce::queued;
 use super::super::record_id;
+use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
 use super::batch;
 
-/// Writes the records of the body to a topic or one of its partitions, or to a stream.
+/// Writes the records of the body to a topic or one of its partitions, or to a stream. If it `is_async`, as Strimzi's
+/// bridge has it, answers without results once the records are queued.
 ///
 /// # Errors
 /// The request failed as a whole, or all records failed with the same kind of error.
@@ -26,6 +31,8 @@ pub(super) async fn post(
     topic: &str,
     partition: Option<i32>,
     content_type: &'static str,
+    is_async: bool,
+    running: &Arc<RequestPermits>,
 ) -> Result<Response, Problem> {
     let grant = request.grant;
     let system = grant.system();
@@ -43,6 +50,10 @@ pub(super) async fn post(
     })?;
     let mut records = batch::parse(request.body, system, format, topic, partition)?;
     identify(&mut records, request.headers, system)?;
+    if is_async {
+        queued(grant, records, Arc::clone(running)).await?;
+        return Ok(Response::empty(StatusCode::NO_CONTENT));
+    }
     // If all records fail for a missing partition, the error names the first record's.
     let partition = partition.or_else(|| records.first()?.partition);
     let reports = grant.produce(records, WriteTicket::default(), || {}).await.map_err(failed)?;

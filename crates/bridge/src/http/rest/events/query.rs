@@ -161,6 +161,10 @@ mod tests {
             ("from=earliest", Start::Timestamp(-2)),
             ("timestamp=5", Start::Timestamp(5)),
             ("timestamp=1970-01-01T00:00:01Z", Start::Timestamp(1_000)),
+            // The plus of a time's offset, however it is sent, and a space in place of the T.
+            ("timestamp=1970-01-01T01:00:01+01:00", Start::Timestamp(1_000)),
+            ("from=s@1970-01-01T01:00:01%2B01:00", Start::Timestamp(1_000)),
+            ("from=s@1970-01-01+01:00:01+01:00", Start::Timestamp(1_000)),
             ("from=5", Start::Offset(5)),
             ("from=-7", Start::BeforeEnd(7)),
         ] {
@@ -178,9 +182,9 @@ mod tests {
             equals: equals.iter().map(|value| Bytes::from(*value)).collect(),
             prefixes: prefixes.iter().map(|value| Bytes::from(*value)).collect(),
         };
-        let query = "key=a%2Cb&key=c&key_prefix=d&header=h=1=2&header=g&header=h=3&header=h";
+        let query = "key=a%2Cb&key=c+d%2B&key_prefix=d&header=h=1=2&header=g&header=h=3&header=h";
         let want =
-            [of(None, &["a,b", "c"], &["d"]), of(Some("g"), &[], &[]), of(Some("h"), &["1=2", "3"], &[])];
+            [of(None, &["a,b", "c d+"], &["d"]), of(Some("g"), &[], &[]), of(Some("h"), &["1=2", "3"], &[])];
         assert_eq!(parsed(query, None).command.filters, want);
         assert_eq!(parsed("", None).command.filters, []);
     }

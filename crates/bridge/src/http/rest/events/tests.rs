@@ -296,11 +296,16 @@ async fn stream_ends_when_the_bridge_drains_and_when_its_client_leaves() {
     timeout(Duration::from_secs(1), stream.run).await.expect("the end").unwrap();
 }
 
-/// The status of the answer to a client that was at `id`.
+/// The status of the answer to a client that was at `id`, as browsers and as polyfills send it.
 async fn status_after(logs: &Logs, id: &str) -> StatusCode {
-    let lines = headers(&[("accept", "text/event-stream"), ("last-event-id", id)]);
-    let (grant, route) = (Grant::all(&logs.cluster()), rest("/topics/t/partitions/0/events"));
-    crate::http::ask(&grant, &route, Method::GET, &lines, "").await.status
+    let path = "/topics/t/partitions/0/events";
+    let of_browser = headers(&[("accept", "text/event-stream"), ("last-event-id", id)]);
+    let grant = Grant::all(&logs.cluster());
+    let status = crate::http::ask(&grant, &rest(path), Method::GET, &of_browser, "").await.status;
+    let route = rest(&format!("{path}?&lastEventId={id}"));
+    let of_polyfill = headers(&[("accept", "text/event-stream")]);
+    assert_eq!(crate::http::ask(&grant, &route, Method::GET, &of_polyfill, "").await.status, status);
+    status
 }
 
 /// A browser connects again unless it gets 204.

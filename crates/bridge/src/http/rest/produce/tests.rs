@@ -104,6 +104,15 @@ async fn results_keep_the_order_of_records() {
 }
 
 #[tokio::test]
+async fn answer_of_strimzis_async_has_no_results() {
+    let (cluster, script) = Script::cluster(1);
+    let (grant, lines) = (Grant::all(&cluster), headers(&[("content-type", V2_JSON)]));
+    let response = crate::http::ask(&grant, &rest("/topics/0?async=true"), Method::POST, &lines, TWO).await;
+    assert_eq!((response.status, &response.body[..]), (StatusCode::NO_CONTENT, &b""[..]));
+    assert_eq!(script.taken(), ["\"AA==\"", "\"AQ==\""]);
+}
+
+#[tokio::test]
 async fn refused_request_writes_nothing() {
     for (content_type, write, body, status) in [
         (V2_JSON, false, TWO, 403),
