@@ -133,7 +133,7 @@ pub struct Record {
     pub value: Option<Bytes>,
     /// The headers, in their order.
     pub headers: Vec<Header>,
-    /// Milliseconds since 1970, at least 1. None: the bridge's clock.
+    /// Milliseconds since 1970. None, or −1 as of records that have none: the bridge's clock.
     pub timestamp: Option<i64>,
 }
 

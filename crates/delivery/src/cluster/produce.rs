@@ -185,9 +185,8 @@ fn invalid(record: &Record) -> Option<CommandError> {
         return invalid(INVALID_REQUEST, "header key contains a NUL character".to_owned());
     }
     match record.timestamp {
-        // librdkafka replaces 0 with the current time.
-        Some(timestamp @ ..=0) => {
-            let message = format!("timestamp {timestamp}: expected at least 1 ms");
+        Some(timestamp @ ..-1) => {
+            let message = format!("timestamp {timestamp}: expected milliseconds since 1970, or -1 for none");
             invalid(INVALID_TIMESTAMP, message)
         }
         _ => None,
@@ -220,8 +219,10 @@ mod tests {
     #[test]
     fn records_that_librdkafka_would_change_are_refused() {
         assert_eq!(invalid(&record()), None);
-        assert_eq!(invalid(&Record { timestamp: Some(1), ..record() }), None);
-        for timestamp in [0, -1, i64::MIN] {
+        for timestamp in [-1, 0, 1] {
+            assert_eq!(invalid(&Record { timestamp: Some(timestamp), ..record() }), None);
+        }
+        for timestamp in [-2, i64::MIN] {
             let error = invalid(&Record { timestamp: Some(timestamp), ..record() }).unwrap();
             assert_eq!((error.code, error.fault), (32, Fault::Invalid));
         }

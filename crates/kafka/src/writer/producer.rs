@@ -72,7 +72,7 @@ impl Producer {
         base.partition = record.partition.filter(|partition| *partition >= 0);
         base.key = record.key.as_deref();
         base.payload = record.value.as_deref();
-        base.timestamp = record.timestamp;
+        base.timestamp = timestamp(record);
         if !record.headers.is_empty() {
             let empty = OwnedHeaders::new_with_capacity(record.headers.len());
             let insert = |headers: OwnedHeaders, header: &sluicegate_backend::command::Header| {
@@ -103,6 +103,11 @@ impl Producer {
         let _ = unsafe { rd_kafka_flush(self.0.client().native_ptr(), within) };
         self.0.in_flight_count()
     }
+}
+
+/// The record's timestamp. librdkafka takes 0 for the current time, so the next millisecond stands for it.
+fn timestamp(record: &Record) -> Option<i64> {
+    record.timestamp.filter(|timestamp| *timestamp >= 0).map(|timestamp| timestamp.max(1))
 }
 
 struct Context {
