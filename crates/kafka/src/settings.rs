@@ -181,6 +181,8 @@ pub const DEFAULTS: &[(&[&str], &str)] = &[
     (&["message.timeout.ms", "delivery.timeout.ms"], "30000"),
     // Less than librdkafka's 1 GiB: bounds the memory that an unavailable cluster costs.
     (&[QUEUE_KBYTES], "65536"),
+    // Of the Java client and those after it: one key has one partition, whoever writes it. librdkafka's own is CRC32.
+    (&["partitioner"], "murmur2_random"),
 ];
 /// Both names of the property for bootstrap brokers.
 const BROKERS: [&str; 2] = ["bootstrap.servers", "metadata.broker.list"];
@@ -225,6 +227,7 @@ mod tests {
                 ("queue.buffering.max.kbytes", "65536"),
                 ("message.max.bytes", "2097152"),
                 ("allow.auto.create.topics", "false"),
+                ("partitioner", "murmur2_random"),
             ],
         );
         let given = [("client.id", "x"), ("message.max.bytes", "1000")];

@@ -63,7 +63,7 @@ fn facts(error: &CommandError) -> (i32, bool, bool) {
 
 #[tokio::test]
 async fn records_are_acknowledged_with_their_place() {
-    let (_mock, writer, metrics) = start(&[]);
+    let (mock, writer, metrics) = start(&[]);
     let headers = vec![
         Header { key: "a".into(), value: None },
         Header { key: "a".into(), value: Some("".into()) },
@@ -79,8 +79,12 @@ async fn records_are_acknowledged_with_their_place() {
     // The mock's timestamps are arbitrary.
     assert_eq!(produced[1].offset, 1);
     assert_eq!(produced[3].partition, 1);
-    let again = write(&writer, &[chosen]).await;
-    assert_eq!(again[0].as_ref().unwrap().partition, produced[2].partition);
+    // As in Java.
+    mock.create_topic("keys", 10, 1).unwrap();
+    let keyed =
+        |key: &'static str| Record { topic: "keys".to_owned(), key: Some(key.into()), ..chosen.clone() };
+    let keyed = write(&writer, &["354afe16-939a-4ea8-8e17-8bb0840b6886", ""].map(keyed)).await;
+    assert_eq!(keyed.into_iter().map(|report| report.unwrap().partition).collect::<Vec<_>>(), [4, 1]);
     assert_eq!((metrics.queued.get(), metrics.failures()), (0, [0; 4]));
 }
 
