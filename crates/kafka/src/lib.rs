@@ -3,7 +3,7 @@
 //!
 //! - here: [`Kafka`], a cluster
 //! - `descriptions`: descriptions of topics, kept while the metadata is the same
-//! - `writer`: a cluster's producer
+//! - `placement`: partitions of records, while some have no leader; `writer`: a cluster's producer
 //! - [`ClusterConfig`]: its configuration; [`properties`], `settings`: librdkafka's properties, one by one and as a
 //!   producer's settings
 //! - `error`, `incidents`: errors for clients; causes that clients must not see are logged
@@ -13,6 +13,7 @@ mod descriptions;
 mod error;
 mod incidents;
 mod observer;
+mod placement;
 pub mod properties;
 mod settings;
 mod writer;
@@ -42,6 +43,7 @@ pub use self::cluster_config::ClusterConfig;
 use self::descriptions::Descriptions;
 use self::incidents::Incidents;
 use self::observer::ReadObserver;
+use self::placement::Placement;
 pub use self::settings::DEFAULTS;
 use self::writer::{NoProducer, Writer};
 
@@ -50,6 +52,7 @@ pub struct Kafka {
     reader: Reader,
     /// None if the cluster is read-only: a producer would cost threads and connections.
     writer: Option<Writer>,
+    placement: Placement,
     descriptions: Descriptions,
     incidents: Incidents,
 }
@@ -72,7 +75,13 @@ impl Kafka {
         );
         observer.watch(reader.broker_states());
         let writer = writes.map(|metrics| Writer::new(config.writer.clone(), metrics));
-        Self { reader, writer, descriptions: Descriptions::default(), incidents: Incidents::new(name) }
+        Self {
+            reader,
+            writer,
+            placement: Placement::new(config.writer.places_as_java()),
+            descriptions: Descriptions::default(),
+            incidents: Incidents::new(name),
+        }
     }
 
     fn failed(&self, error: &ReadError) -> CommandError {
@@ -210,14 +219,15 @@ impl Backend for Kafka {
     fn enqueue<'a>(
         &'a self,
         source: ClientKey,
-        records: Vec<Record>,
-        errors: Vec<Option<CommandError>>,
+        mut records: Vec<Record>,
+        mut errors: Vec<Option<CommandError>>,
         due: &'a CancellationToken,
     ) -> CommandFuture<'a, Enqueued<'a>> {
         async move {
             let Some(writer) = &self.writer else {
                 return Err(CommandError::new(Fault::Rejected, 0, "this cluster has no producer"));
             };
+            self.placement.place(&self.reader, source, &mut records, &mut errors).await;
             let span = traces::produce(System::Kafka, records.len());
             let enqueued = writer.enqueue(source, records, errors).await;
             let enqueued = enqueued.map_err(|error| match error {

@@ -87,6 +87,12 @@ impl Settings {
         made.map(drop).map_err(|error| self.reason(&error))
     }
 
+    /// Whether keys have the partitions of the Java client.
+    pub(super) fn places_as_java(&self) -> bool {
+        let partitioner = self.properties.get(PARTITIONER);
+        partitioner.is_some_and(|name| matches!(name.as_str(), "murmur2" | "murmur2_random"))
+    }
+
     /// Why a producer cannot be created, without secrets.
     pub(super) fn reason(&self, error: &KafkaError) -> String {
         let reason = match error {
@@ -182,11 +188,12 @@ pub const DEFAULTS: &[(&[&str], &str)] = &[
     // Less than librdkafka's 1 GiB: bounds the memory that an unavailable cluster costs.
     (&[QUEUE_KBYTES], "65536"),
     // Of the Java client and those after it: one key has one partition, whoever writes it. librdkafka's own is CRC32.
-    (&["partitioner"], "murmur2_random"),
+    (&[PARTITIONER], "murmur2_random"),
 ];
 /// Both names of the property for bootstrap brokers.
 const BROKERS: [&str; 2] = ["bootstrap.servers", "metadata.broker.list"];
 const QUEUE_KBYTES: &str = "queue.buffering.max.kbytes";
+const PARTITIONER: &str = "partitioner";
 const QUEUE_RECORDS: &str = "queue.buffering.max.messages";
 /// librdkafka's own default.
 const DEFAULT_QUEUE_RECORDS: usize = 100_000;
