@@ -2,7 +2,7 @@
 
 import { allow, name as checkName } from "./check.ts";
 
-/** The next offset of each partition, by topic. It survives `JSON.stringify`. */
+/** The next offset of each partition, by topic; −1 if the partition could not be read yet. It survives `JSON.stringify`. */
 export interface Positions {
   [topic: string]: {
     /** The topic's id in base64: a topic that is created again has another. */
@@ -150,7 +150,7 @@ const checkPlace = allow("an id and next, as they were saved", (place) => {
     const { id = "", next } = place;
     fromBase64(id);
     const numbers = typeof next === "object" ? Object.entries(next).flat() : [next];
-    return numbers.every((number: any) => Number.isSafeInteger(+number) && number >= 0);
+    return numbers.every((number: any) => Number.isSafeInteger(+number) && number >= -1);
   } catch {
     return false;
   }

@@ -55,7 +55,7 @@ export class Streams<T> implements System<StreamMessage<T>, StreamPositions> {
       const from = next?.get(0);
       return {
         stream,
-        from: begin("sequence", from === undefined ? this.#options : { from }),
+        from: begin("sequence", from === undefined || from < 0 ? this.#options : { from }),
         streamId: fromBase64(id),
       };
     });

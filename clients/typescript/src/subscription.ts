@@ -189,7 +189,10 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
       for (const places of [this.#received, this.#taken]) {
         const { next } = places.get(log) ?? { next: new Map<number, number>() };
         places.set(log, { id, next });
-        for (const { partition, offset } of begins) if (!next.has(partition)) next.set(partition, Number(offset));
+        // −1: it has not begun, and is told again when it does.
+        for (const { partition, offset } of begins) {
+          if ((next.get(partition) ?? -1) < 0) next.set(partition, Number(offset));
+        }
       }
     }
   }

@@ -44,6 +44,27 @@ test("each record is taken once and in order, however often the connection is lo
   gate.close();
 });
 
+test("a partition that could not be read begins where it is told", async () => {
+  const server = new Server();
+  const gate = connect(URL);
+  const saved: Positions = { t: { id: "", next: { 0: 0, 7: -1 } } };
+  const subscription = gate.subscribe("t", { positions: { load: () => saved, save() {} } });
+  const next = subscription.next();
+  const places = () =>
+    server.commands.flatMap((req) => (req.case === "cmdKafkaSubscribe" ? [req.value.sources[0]!.next] : []));
+  const of = (partition: number) => places().map((next) => next.find((next) => next.partition === partition)?.offset);
+  while (of(7).length < 1) await setImmediate();
+  const topics = [{ topic: "t", partitions: [{ partition: 7, offset: 5n }] }];
+  server.tell({ case: "kafkaSubscribedResp", value: { topics } } as never);
+  await setImmediate();
+  server.cut();
+  while (of(7).length < 2) await setImmediate();
+  assert.deepEqual(of(7), [-1n, 5n]);
+  server.write(0, 1);
+  await next;
+  gate.close();
+});
+
 test("a loop that stands still gets no more than its window, and one record", async () => {
   const server = new Server();
   const gate = connect(URL);

@@ -80,6 +80,18 @@ pub trait Backend: Send + Sync {
     /// The version of the log as far as it is known. It can be out of date: see [`Backend::ask_version`].
     fn version(&self, log: Log<'_>) -> Version;
 
+    /// Whether the log has a leader, as far as is known. Without one, it is neither read nor written.
+    fn may_have_leader(&self, log: Log<'_>) -> bool {
+        let _ = log;
+        true
+    }
+
+    /// The epoch of the log's last leader, also if there is none now; `None` if it is not known, or there are no epochs.
+    fn last_epoch(&self, log: Log<'_>) -> Option<i32> {
+        let _ = log;
+        None
+    }
+
     /// The log's version, as told to a request that is sent after the call. It is known from then on.
     fn ask_version<'a>(&'a self, source: ClientKey, log: Log<'a>) -> CommandFuture<'a, Version>;
 

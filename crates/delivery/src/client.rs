@@ -85,6 +85,13 @@ impl Client {
         self.items.push_back(Item::Snapshot(self.told(added)));
     }
 
+    /// Tells the client where a partition begins that it knows already.
+    pub(super) fn tell_begin(&mut self, Place { topic, partition, offset }: Place) {
+        let topic_id = self.topics.get(&topic).and_then(|known| known.id);
+        let begun = vec![SubscribedTopic { topic, topic_id, partitions: vec![(partition, offset)] }];
+        self.items.push_back(Item::Subscribed(self.told(begun)));
+    }
+
     /// Whether the client is granted all records of a topic.
     pub(super) fn sees_all(&self, topic: &str) -> bool {
         self.topics.get(topic).is_some_and(|topic| topic.rows.is_all())

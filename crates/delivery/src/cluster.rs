@@ -10,6 +10,7 @@ mod rates;
 mod tables;
 mod visible;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -270,8 +271,8 @@ impl Cluster {
         self.offsets_within(source, asked, committed, None).await
     }
 
-    /// The same; those that are not known `until` then are errors.
-    async fn offsets_within(
+    /// The same; those that are not known `until` then are errors. If all that is left has no leader, the wait is short.
+    pub(crate) async fn offsets_within(
         &self,
         source: ClientKey,
         asked: &[(Log<'_>, i64)],
@@ -281,6 +282,7 @@ impl Cluster {
         let mut results: Vec<_> = asked.iter().map(|_| Err(unanswered())).collect();
         let backend = self.backend();
         let mut listed = backend.list_offsets(source, asked, committed);
+        let mut led: Option<BTreeSet<usize>> = None;
         loop {
             let next = match until {
                 Some(until) => timeout_at(until, listed.next()).await.unwrap_or_default(),
@@ -290,7 +292,14 @@ impl Cluster {
             if let Some(result) = results.get_mut(number) {
                 *result = listed;
             }
-            until = until.or_else(|| Instant::now().checked_add(LISTING_PATIENCE));
+            let now = Instant::now();
+            let has_leader =
+                |&number: &usize| asked.get(number).is_some_and(|(log, _)| backend.may_have_leader(*log));
+            // By the first answer, the leaders are known.
+            let led = led.get_or_insert_with(|| (0..asked.len()).filter(has_leader).collect());
+            led.remove(&number);
+            let patience = if led.is_empty() { PATIENCE } else { LISTING_PATIENCE };
+            until = [until, now.checked_add(patience)].into_iter().flatten().min();
         }
         drop(listed);
         results
@@ -448,6 +457,9 @@ pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// The time that the offsets of other partitions may take once one is known. A search by timestamp can take long.
 const LISTING_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The time that the ends of logs may take before a command goes on without them.
+pub(crate) const SOON: Duration = Duration::from_secs(1);
 
 /// The time that the brokers of a new cluster may take to answer before the log says that they do not. Connections are
 /// given up earlier.

@@ -10,7 +10,7 @@ use sluicegate_fair_share as fair_share;
 use sluicegate_protocol::error_code::INVALID_REQUEST;
 
 use super::filter::Filters;
-use super::subscribe::{MAX_PARTITIONS, Source, Subscribe, Table};
+use super::subscribe::{MAX_PARTITIONS, NOT_BEGUN, Source, Subscribe, Table};
 use crate::cluster::{Reads, escape_for_message};
 
 impl Subscribe {
@@ -95,8 +95,8 @@ fn source(system: System, source: command::Source) -> Result<Source, CommandErro
     if let Some(twice) = partitions.iter().find(|partition| !numbers.insert(**partition)) {
         return Err(of_topic(format!("partition {twice} is listed twice: expected it once")));
     }
-    if let Some((_, negative)) = next.iter().find(|(_, offset)| *offset < 0) {
-        return Err(of_topic(format!("{} {negative}: expected 0 or more", system.offset)));
+    if let Some((_, negative)) = next.iter().find(|(_, offset)| *offset < NOT_BEGUN) {
+        return Err(of_topic(format!("{} {negative}: expected 0 or more, or -1", system.offset)));
     }
     partitions.sort_unstable();
     Ok(Source { topic: Arc::from(topic), partitions, from, next: next.into_iter().collect(), topic_id })
@@ -158,7 +158,7 @@ mod tests {
         refused(command(vec![partitions]), "partition 1 is listed twice: expected it once, topic: t");
         let next = vec![(0, -5)];
         let negative = command(vec![command::Source { next, ..of_topic("t") }]);
-        refused(negative, "offset -5: expected 0 or more, topic: t");
+        refused(negative, "offset -5: expected 0 or more, or -1, topic: t");
         let table = |sources| SubscribeCommand { table: Some(TableCommand::default()), ..command(sources) };
         let skips = SubscribeCommand { skips: true, ..table(vec![of_topic("t")]) };
         refused(skips, "on_lag with snapshot: expected WAIT, because a table skips no record");

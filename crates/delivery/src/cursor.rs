@@ -16,15 +16,18 @@ use super::failures::Failures;
 use super::item::{Item, Place, SkipCause};
 use super::lag::Position;
 use super::staleness::{Life, Removals, Staleness};
-use super::subscribe::{Table, recreated};
+use super::subscribe::{Later, NOT_BEGUN, Table, recreated};
+use crate::cluster::unanswered;
 
 /// A position in a log.
 #[derive(Debug)]
 pub(super) struct Cursor {
     pub(super) topic: Arc<str>,
     pub(super) partition: i32,
-    /// The offset to read next.
+    /// The offset to read next, or [`NOT_BEGUN`].
     pub(super) next: i64,
+    /// Where it begins, if it has not.
+    later: Option<Later>,
     /// The log's end as last known; −1 if unknown.
     pub(super) end: i64,
     pub(super) state: State,
@@ -118,6 +121,7 @@ impl Cursor {
             topic,
             partition,
             next,
+            later: None,
             end: -1,
             state: State::Ready,
             epoch: None,
@@ -151,6 +155,12 @@ impl Cursor {
         (self.epoch, self.seen) = (epoch, seen);
     }
 
+    /// Its log cannot be read yet. It begins later, unless it is at the beginning of the log.
+    pub(super) fn begin_later(&mut self, later: Later, client: &mut Client, now: Moment) {
+        self.later = (self.next == NOT_BEGUN).then_some(later);
+        self.tell_outage(unanswered(), client, now);
+    }
+
     /// The next step after an event. None: it still waits.
     pub(super) fn handle(&mut self, event: Event, client: &mut Client, now: Moment) -> Option<Step> {
         let next = match (self.state, event) {
@@ -162,7 +172,7 @@ impl Cursor {
                 self.verified(leader, answer, version, client, now)
             }
             (State::Asking | State::Verifying { .. }, Event::Unanswered) => {
-                self.tell_outage(unanswered(client.system), client, now);
+                self.tell_outage(not_answered(client.system), client, now);
                 return None;
             }
             // A record that has come waits for others; a failure is told at once.
@@ -220,10 +230,7 @@ impl Cursor {
                 Removals::Unknown => return (None, Step::Ask(Question::TombstoneLife)),
             }
         }
-        if let Some(outage) = self.outage.take() {
-            self.told = Told::Behind;
-            client.knows_outage &= !outage.is_told;
-        }
+        self.end_outage(client);
         let (count, next_offset, ends) = (fetched.count, fetched.next_offset, fetched.ends);
         let limit = ends.visible(client.request.committed);
         let moves = next_offset > self.next;
@@ -273,6 +280,9 @@ impl Cursor {
         client: &mut Client,
         now: Moment,
     ) -> Step {
+        if let Some(later) = self.later {
+            return Step::Ask(Question::Begin(later));
+        }
         if let Some(Table { max_away, .. }) = client.request.table
             && self.staleness.exceeds(max_away, now.at)
         {
@@ -297,6 +307,11 @@ impl Cursor {
     fn answered(&mut self, answer: Answer, version: Version, client: &mut Client, now: Moment) -> Step {
         match answer {
             Answer::Kept => Step::TurnForKept,
+            Answer::Begin(_) if client.is_other_topic(&self.topic, version.topic_id) => {
+                Step::Ask(Question::TopicId)
+            }
+            Answer::Begin(Ok(offset)) => self.begin(offset, client),
+            Answer::Begin(Err(error)) => self.retry(error, client, now),
             Answer::Records(Ok(fetched)) if fetched.count > 0 => Step::TurnFor(fetched),
             Answer::Records(Ok(nothing)) => self.advance(nothing, version, client, now).1,
             Answer::Records(Err(error)) if error.lacks_ends() => Step::Ask(Question::Ends(error)),
@@ -349,9 +364,25 @@ impl Cursor {
             Answer::Ends(lost) => self.end(lost, client),
             Answer::Kept
             | Answer::Records(_)
+            | Answer::Begin(_)
             | Answer::TopicId(_)
             | Answer::TombstoneLife(_)
             | Answer::Nothing => pause(now),
+        }
+    }
+
+    /// Begins at an offset, and tells the client.
+    fn begin(&mut self, offset: i64, client: &mut Client) -> Step {
+        (self.later, self.next, self.read_to) = (None, offset, offset);
+        self.end_outage(client);
+        client.tell_begin(self.place());
+        Step::Turn
+    }
+
+    fn end_outage(&mut self, client: &mut Client) {
+        if let Some(outage) = self.outage.take() {
+            self.told = Told::Behind;
+            client.knows_outage &= !outage.is_told;
         }
     }
 
@@ -476,7 +507,7 @@ fn lost(end: i64) -> CommandError {
 }
 
 /// The error of a question that is not answered yet.
-fn unanswered(system: System) -> CommandError {
+fn not_answered(system: System) -> CommandError {
     let fault = Fault::Unreachable { retriable: true };
     CommandError::new(fault, 0, format!("{} has not answered yet", system.name))
 }

@@ -14,7 +14,7 @@ use super::client::Client;
 use super::cursor::{Cursor, Event, Moment, Question, State, Step};
 use super::item::{Item, Place};
 use super::selections::Selections;
-use super::subscribe::{MAX_PARTITIONS, Subscribe, SubscribedTopic, too_many_partitions};
+use super::subscribe::{Later, MAX_PARTITIONS, Subscribe, SubscribedTopic, too_many_partitions};
 
 /// The cursors, and what was read for them.
 pub(super) struct Cursors {
@@ -77,6 +77,20 @@ impl Cursors {
             for (partition, offset) in partitions {
                 self.turns.push_back(self.cursors.len());
                 self.cursors.push(Cursor::new(Arc::clone(topic), *partition, *offset));
+            }
+        }
+    }
+
+    /// Partitions of these topics cannot be read yet.
+    pub(super) fn begin_later<'a>(
+        &mut self,
+        later: impl Iterator<Item = (&'a Arc<str>, BTreeMap<i32, Later>)>,
+        now: Moment,
+    ) {
+        let later: BTreeMap<&Arc<str>, _> = later.collect();
+        for cursor in &mut self.cursors {
+            if let Some(later) = later.get(&cursor.topic).and_then(|later| later.get(&cursor.partition)) {
+                cursor.begin_later(*later, &mut self.client, now);
             }
         }
     }
@@ -249,13 +263,18 @@ impl Cursors {
                 self.in_hand = Some((index, fetched));
                 State::InHand
             }
-            Step::Ask(Question::Records(_) | Question::EndOfEpoch { .. }) if !may_ask => {
+            Step::Ask(Question::Records(_) | Question::Begin(_) | Question::EndOfEpoch { .. })
+                if !may_ask =>
+            {
                 self.unasked.push_back(index);
                 State::Unasked
             }
             Step::Ask(ref question) => {
                 let state = match question {
-                    Question::Records(_) | Question::TopicId | Question::TombstoneLife => State::Asking,
+                    Question::Records(_)
+                    | Question::Begin(_)
+                    | Question::TopicId
+                    | Question::TombstoneLife => State::Asking,
                     Question::EndOfEpoch { leader, .. } => State::Verifying { leader: *leader },
                     // A part of the question before.
                     Question::Ends(_) => cursor.state,

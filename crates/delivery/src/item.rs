@@ -12,7 +12,7 @@ use super::subscribe::SubscribedTopic;
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "the sentence of a variant names its fields")]
 pub enum Item {
-    /// The topics and partitions that are read from now on.
+    /// The topics and partitions that are read from now on. A partition comes again once it begins, if it had not.
     Subscribed(Vec<SubscribedTopic>),
     /// The same of a table: the newest record of each key before these offsets follows. Others that the client has are no
     /// part of it any more.

@@ -10,6 +10,8 @@ use std::time::SystemTime;
 use parking_lot::{Mutex, MutexGuard};
 use sluicegate_backend::{Backend, Log};
 
+use super::subscribe::NOT_BEGUN;
+
 /// The progress of one subscription.
 #[derive(Default)]
 pub(crate) struct Progress {
@@ -177,6 +179,9 @@ impl Position {
         let Self { topic, partition, .. } = &*self;
         let known = backend.known_end(Log { topic, partition: *partition });
         self.end = self.end.max(known.unwrap_or(-1));
+        if self.next == NOT_BEGUN {
+            return 0;
+        }
         u64::try_from(self.end.saturating_sub(self.next)).unwrap_or_default()
     }
 }

@@ -51,7 +51,7 @@ pub use self::lag::{ListedSubscription, Tally};
 pub(crate) use self::open_clients::OpenClients;
 pub use self::open_clients::{ClientKind, Listed, OpenClient};
 pub(crate) use self::subscribe::Subscribe;
-pub use self::subscribe::{MAX_PARTITIONS, SubscribedTopic, too_many_partitions};
+pub use self::subscribe::{MAX_PARTITIONS, NOT_BEGUN, SubscribedTopic, too_many_partitions};
 pub use self::subscription::Subscription;
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ use sluicegate_backend::command::Start;
 use sluicegate_backend::{CommandError, Description, Fault, LOG_END, ListedOffset, Log, System};
 use sluicegate_fair_share as fair_share;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, UNKNOWN_TOPIC_OR_PARTITION};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::filter::Filters;
-use crate::cluster::{Cluster, Place, escape_for_message, out_of_range, unanswered};
+use crate::cluster::{Cluster, Place, SOON, escape_for_message, out_of_range, unanswered};
 
 /// A client's request.
 #[derive(Debug, Clone, Default)]
@@ -50,7 +50,8 @@ pub(crate) struct Source {
     /// Empty: all, and those that the topic gets later.
     pub partitions: Vec<i32>,
     pub from: Start,
-    /// Where single partitions continue; it overrides `from`. If not empty, other partitions of the topic are new.
+    /// Where single partitions continue; it overrides `from`. If not empty, other partitions of the topic are new. Those
+    /// at [`NOT_BEGUN`] begin as `from` says.
     pub next: BTreeMap<i32, i64>,
     /// The topic that `next` is about. None: not checked.
     pub topic_id: Option<u128>,
@@ -63,27 +64,41 @@ pub struct SubscribedTopic {
     pub topic: Arc<str>,
     /// None: the messaging system has none, or it is not known.
     pub topic_id: Option<u128>,
-    /// Each partition, and the offset that it begins at.
+    /// Each partition, and the offset that it begins at, or [`NOT_BEGUN`].
     pub partitions: Vec<(i32, i64)>,
 }
 
+/// A topic of a subscription that begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Resolved {
+    pub(super) topic: SubscribedTopic,
+    /// The partitions at [`NOT_BEGUN`].
+    pub(super) later: BTreeMap<i32, Later>,
+}
+
+/// Where a partition begins that cannot be asked yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Later {
+    pub(super) from: Start,
+    /// The epoch of its last leader before the subscription began. None: not known.
+    pub(super) epoch: Option<i32>,
+}
+
 impl Subscribe {
-    /// Finds where each partition begins, for [`SUBSCRIBE_TIME`] at most.
+    /// Finds where each partition begins. Those that do not answer soon begin later.
     ///
     /// # Errors
     /// One of the topics cannot be read now, or is not there; or there are too many partitions.
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
-    pub(super) async fn resolve(&self, cluster: &Cluster) -> Result<Vec<SubscribedTopic>, CommandError> {
+    pub(super) async fn resolve(&self, cluster: &Cluster) -> Result<Vec<Resolved>, CommandError> {
         let mut resolved = Vec::with_capacity(self.sources.len());
         let mut left = MAX_PARTITIONS;
-        let now = Instant::now();
-        let until = now.checked_add(SUBSCRIBE_TIME).unwrap_or(now);
         for source in &self.sources {
-            let topic = source.resolve((cluster, self.client), self.committed, left, until).await?;
-            left = left.saturating_sub(topic.partitions.len());
-            resolved.push(topic);
+            let source = source.resolve((cluster, self.client), self.committed, left).await?;
+            left = left.saturating_sub(source.topic.partitions.len());
+            resolved.push(source);
         }
         Ok(resolved)
     }
@@ -98,8 +113,8 @@ impl Source {
     /// Finds the partitions and their offsets.
     ///
     /// # Errors
-    /// The topic or a partition does not exist, is not the same any more, or cannot be read `until` then; or there are
-    /// more partitions than `max`.
+    /// The topic or a partition does not exist, is not the same any more, or must not be read; or there are more
+    /// partitions than `max`.
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
@@ -108,8 +123,7 @@ impl Source {
         (cluster, client): (&Cluster, fair_share::ClientKey),
         committed: bool,
         max: usize,
-        until: Instant,
-    ) -> Result<SubscribedTopic, CommandError> {
+    ) -> Result<Resolved, CommandError> {
         let existing = self.describe((cluster, client)).await?;
         let described_id = existing.topic_id;
         let existing: Vec<i32> = existing.partitions.iter().map(|partition| partition.partition).collect();
@@ -120,37 +134,58 @@ impl Source {
         let mut begins: BTreeMap<i32, i64> = BTreeMap::new();
         let (mut unknown, mut named) = (Vec::new(), Vec::new());
         for partition in partitions {
-            match (self.next.get(&partition), self.from) {
-                (Some(next), _) => drop(begins.insert(partition, *next)),
+            match (self.next.get(&partition).copied(), self.from) {
+                (Some(next @ 0..), _) => drop(begins.insert(partition, next)),
                 (None, _) if !self.next.is_empty() && self.partitions.is_empty() => {
                     begins.insert(partition, 0);
                 }
-                (None, Start::Offset(offset)) => {
+                (_, Start::Offset(offset)) => {
                     named.push((partition, offset));
                     begins.insert(partition, offset);
                 }
-                (None, Start::Timestamp(_) | Start::BeforeEnd(_)) => unknown.push((partition, LOG_END)),
+                (_, Start::Timestamp(_) | Start::BeforeEnd(_)) => unknown.push(partition),
             }
         }
         if self.topic_id.is_none() {
             self.check((cluster, client), &named).await?;
         }
+        // Before the partitions are asked: an election that follows is noticed by its epoch.
+        let backend = cluster.backend();
+        let later = |partition: &i32| {
+            let epoch = backend.last_epoch(self.log(*partition));
+            (*partition, Later { from: self.from, epoch })
+        };
+        let mut later: BTreeMap<i32, Later> = unknown.iter().map(later).collect();
+        // Without a leader, they would not answer soon.
+        unknown.retain(|partition| backend.may_have_leader(self.log(*partition)));
         // The ends first: what is written while the time is looked up comes after them.
-        let ends = self.list((cluster, client), &unknown, committed, until).await?;
-        let asked = self.from.timestamp().map_or_else(Vec::new, |timestamp| {
-            unknown.iter().map(|(partition, _)| (*partition, timestamp)).collect()
-        });
-        let found = self.list((cluster, client), &asked, committed, until).await?;
-        let found: BTreeMap<i32, i64> = found.into_iter().collect();
-        let begin = |(partition, end)| (partition, self.from.in_log(end, found.get(&partition).copied()));
-        begins.extend(ends.into_iter().map(begin));
+        let ends = self.list((cluster, client), &unknown, (LOG_END, committed), soon()).await?;
+        let found = match self.from.timestamp() {
+            // A search takes long in a large log.
+            Some(timestamp) => {
+                let unknown: Vec<i32> = ends.keys().copied().collect();
+                Some(self.list((cluster, client), &unknown, (timestamp, committed), None).await?)
+            }
+            None => None,
+        };
+        for (partition, end) in ends {
+            let found = found.as_ref().map(|found| found.get(&partition).copied());
+            if found == Some(None) {
+                // It is searched for again.
+                continue;
+            }
+            begins.insert(partition, self.from.in_log(end, found.flatten()));
+            later.remove(&partition);
+        }
+        begins.extend(later.keys().map(|partition| (*partition, NOT_BEGUN)));
         // Partitions and id are those of the same topic. If it is another one by now, the reads will tell.
         let topic_id = match described_id {
             Some(id) => Some(id),
             None => self.current_id((cluster, client), begins.keys().copied()).await?,
         };
         let partitions = begins.into_iter().collect();
-        Ok(SubscribedTopic { topic: Arc::clone(&self.topic), topic_id, partitions })
+        let topic = SubscribedTopic { topic: Arc::clone(&self.topic), topic_id, partitions };
+        Ok(Resolved { topic, later })
     }
 
     /// The description of the topic.
@@ -236,38 +271,30 @@ impl Source {
         }
     }
 
-    /// Finds offsets of partitions that were there a moment ago. Those that have just been created can be without a
-    /// leader: they are asked for again `until` then.
+    /// Finds an offset of each partition, all of which were there a moment ago. Those that do not answer in time are left
+    /// out.
     async fn list(
         &self,
         (cluster, client): (&Cluster, fair_share::ClientKey),
-        asked: &[(i32, i64)],
-        committed: bool,
-        until: Instant,
-    ) -> Result<Vec<(i32, i64)>, CommandError> {
-        let (mut left, mut found) = (asked.to_vec(), Vec::with_capacity(asked.len()));
-        while !left.is_empty() {
-            let logs: Vec<_> =
-                left.iter().map(|(partition, timestamp)| (self.log(*partition), *timestamp)).collect();
-            let listed = timeout_at(until, cluster.offsets_of(client, &logs, committed)).await;
-            let mut listed = listed.unwrap_or_default().into_iter();
-            let mut again = Vec::new();
-            for asked in left {
-                match listed.next().unwrap_or_else(|| Err(unanswered())) {
-                    Ok(listed) => found.push((asked.0, listed.offset)),
-                    Err(error) if error.fault == Fault::Transient && Instant::now() < until => {
-                        again.push(asked)
-                    }
-                    // It was there a moment ago: the topic was deleted, perhaps to be created again.
-                    Err(error) if error.fault == Fault::NotFound && self.is_whole() => {
-                        return Err(CommandError { fault: Fault::Transient, ..error }.with_retry());
-                    }
-                    Err(error) => return Err(error),
+        partitions: &[i32],
+        (timestamp, committed): (i64, bool),
+        until: Option<Instant>,
+    ) -> Result<BTreeMap<i32, i64>, CommandError> {
+        if partitions.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let asked: Vec<_> = partitions.iter().map(|partition| (self.log(*partition), timestamp)).collect();
+        let listed = cluster.offsets_within(client, &asked, committed, until).await;
+        let mut found = BTreeMap::new();
+        for (partition, listed) in partitions.iter().zip(listed) {
+            match listed {
+                Ok(listed) => drop(found.insert(*partition, listed.offset)),
+                Err(error) if error.fault.is_retriable() => {}
+                // It was there a moment ago: the topic was deleted, perhaps to be created again.
+                Err(error) if error.fault == Fault::NotFound && self.is_whole() => {
+                    return Err(CommandError { fault: Fault::Transient, ..error }.with_retry());
                 }
-            }
-            left = again;
-            if !left.is_empty() {
-                sleep(PAUSE).await;
+                Err(error) => return Err(error),
             }
         }
         Ok(found)
@@ -276,6 +303,48 @@ impl Source {
     fn log(&self, partition: i32) -> Log<'_> {
         Log { topic: &self.topic, partition }
     }
+}
+
+impl Later {
+    /// Finds where the partition begins. If it got another leader since, the end is the one that the log had before: what
+    /// was written since belongs to the subscription.
+    ///
+    /// # Errors
+    /// It cannot be asked yet, or must not be read.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub(super) async fn find(
+        self,
+        (cluster, client): (&Cluster, fair_share::ClientKey),
+        log: Log<'_>,
+        committed: bool,
+    ) -> Result<i64, CommandError> {
+        let backend = cluster.backend();
+        // Metadata that names no leader is not asked for again by reads of others.
+        backend.ask_version(client, log).await?;
+        let list = async |timestamp, until| {
+            let asked = [(log, timestamp)];
+            let mut listed = cluster.offsets_within(client, &asked, committed, until).await;
+            Ok::<i64, CommandError>(listed.pop().unwrap_or_else(|| Err(unanswered()))?.offset)
+        };
+        let mut end = list(LOG_END, soon()).await?;
+        if let (Some(epoch), Some(leader)) = (self.epoch, backend.version(log).leader_epoch)
+            && epoch != leader
+        {
+            let before = backend.end_of_epoch(client, log, epoch).await?;
+            end = before.map_or(end, |before| before.min(end));
+        }
+        let found = match self.from.timestamp() {
+            Some(timestamp) => Some(list(timestamp, None).await?),
+            None => None,
+        };
+        Ok(self.from.in_log(end, found))
+    }
+}
+
+fn soon() -> Option<Instant> {
+    Instant::now().checked_add(SOON)
 }
 
 /// The error of a topic that is not the one that was subscribed to.
@@ -294,14 +363,11 @@ pub fn too_many_partitions() -> CommandError {
     CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
 }
 
-/// The time for which a subscription tries to find where it begins.
-const SUBSCRIBE_TIME: Duration = Duration::from_secs(25);
-
 /// The time for which a subscription waits for the ends of its logs, twice at most.
 const CHECK_TIME: Duration = Duration::from_secs(1);
 
-/// The pause before a subscription asks for partitions again.
-const PAUSE: Duration = Duration::from_millis(200);
+/// The offset of a partition that has not begun, because it does not answer yet.
+pub const NOT_BEGUN: i64 = -1;
 
 /// Partitions of all subscriptions of a session.
 pub const MAX_PARTITIONS: usize = 1000;

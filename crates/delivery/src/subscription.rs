@@ -68,7 +68,7 @@ impl Subscription {
     /// Finds where each partition begins. The first item says so.
     ///
     /// # Errors
-    /// One of the topics cannot be read now, or is not there; or there are too many partitions.
+    /// One of the topics must not be read, or is not there; no broker tells of it now; or there are too many partitions.
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
@@ -80,7 +80,7 @@ impl Subscription {
     ) -> Result<Self, CommandError> {
         let held = standing.held();
         let progress = Arc::new(Progress::new(subscribe.filters.count(subscribe.table.is_some())));
-        let begun = begin(Arc::clone(cluster), subscribe, Arc::clone(&held));
+        let begun = begin(Arc::clone(cluster), subscribe, Arc::clone(&held), false);
         let Begun { cursors, waits, snapshot } = cluster.measured(Kind::Subscribe, begun).await?;
         progress.add(cursors.all().iter().map(Cursor::position));
         cluster.subscriptions.add(&progress);
@@ -307,7 +307,9 @@ impl Subscription {
     fn read(&mut self, Turn { index, fetch }: Turn) {
         let Some(log) = self.log(index) else { return };
         let backend = self.cluster.backend();
-        let (version, recent) = (backend.version(log), backend.recent(log, fetch));
+        // A cursor that has not begun has no offset.
+        let recent = if fetch.offset < 0 { None } else { backend.recent(log, fetch) };
+        let version = backend.version(log);
         self.handle(index, Event::Turn { fetch, version, recent });
     }
 

@@ -10,12 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use sluicegate_backend::command::{RecordFilter, Source, Start, SubscribeCommand};
-use sluicegate_backend::{CommandError, Fault, System};
+use sluicegate_backend::{CommandError, Fault, LOG_END, Log, System};
+use sluicegate_fair_share::ClientKey;
 use sluicegate_telemetry::metrics::RouteMetrics;
 use tokio::time::{Instant, advance, timeout};
 
 use super::item::{Item, SkipCause};
-use super::subscribe::Subscribe;
+use super::subscribe::{NOT_BEGUN, Subscribe};
 use super::subscription::Subscription;
 use crate::cluster::{Cluster, Reads};
 use crate::grant::Standing;
@@ -224,6 +225,55 @@ async fn offset_is_not_checked_if_the_end_is_not_known_soon() {
     let began = Instant::now();
     open(&logs, |command| command.sources[0].from = Start::Offset(11)).await;
     assert_eq!(began.elapsed().as_secs(), 1);
+}
+
+/// Whatever is written once it has a leader belongs to the subscription.
+#[tokio::test(start_paused = true)]
+async fn partition_without_a_leader_begins_when_it_has_one() {
+    let logs = Logs::default();
+    (0..logs::PARTITIONS).for_each(|partition| logs.append(partition, 5));
+    logs.change(|state| state.unled = Some(1));
+    let source = Source { from: Start::BeforeEnd(2), ..Default::default() };
+    let began = Instant::now();
+    let mut subscription = subscribe(&logs.cluster(), System::Kafka, source.clone()).await.unwrap();
+    let Some(Item::Subscribed(topics)) = soon(&mut subscription).await else { panic!("not subscribed") };
+    let begins = topics[0].partitions.clone();
+    assert_eq!(begins, [(0, 3), (1, NOT_BEGUN), (2, 3), (3, 3)]);
+    let Some(Item::Retrying { place, .. }) = soon(&mut subscription).await else { panic!("no outage") };
+    assert_eq!(place.partition, 1);
+    for _ in 1..logs::PARTITIONS {
+        assert_eq!(delivered(&mut subscription).await, [3, 4]);
+    }
+    assert!(began.elapsed().is_zero(), "{:?}", began.elapsed());
+    while soon(&mut subscription).await.is_some() {}
+    // A client that comes back begins there when the partition does.
+    let again = Source { next: begins, ..source };
+    let mut again = subscribe(&logs.cluster(), System::Kafka, again).await.unwrap();
+    while soon(&mut again).await.is_some() {}
+    logs.change(|state| state.unled = None);
+    logs.elect(Some(5));
+    logs.append(1, 3);
+    for mut subscription in [subscription, again] {
+        let begun = loop {
+            match soon(&mut subscription).await {
+                Some(Item::Subscribed(topics)) if topics[0].partitions.len() == 1 => break topics,
+                item => assert!(item.is_some()),
+            }
+        };
+        assert_eq!(begun[0].partitions, [(1, 3)]);
+        assert_eq!(delivered(&mut subscription).await, [3, 4, 5, 6, 7]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn offsets_wait_shortly_for_a_leader() {
+    let logs = Logs::default();
+    logs.change(|state| state.unled = Some(1));
+    let asked = [0, 1].map(|partition| (Log { topic: TOPIC, partition }, LOG_END));
+    let began = Instant::now();
+    let listed = logs.cluster().list_offsets(ClientKey::default(), &asked, false).await;
+    assert!(listed[0].is_ok() && listed[1].is_err(), "{listed:?}");
+    assert_eq!(began.elapsed().as_millis(), 500);
 }
 
 #[tokio::test(start_paused = true)]

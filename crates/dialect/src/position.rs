@@ -25,6 +25,17 @@ pub fn parse(text: &str, now: i64) -> Option<Start> {
     }
 }
 
+/// The text of a position.
+pub fn text(start: Start) -> String {
+    match start {
+        Start::Timestamp(LOG_START) => "earliest".to_owned(),
+        Start::Timestamp(LOG_END) => "latest".to_owned(),
+        Start::Timestamp(millis) => format!("s@{millis}"),
+        Start::Offset(offset) => offset.to_string(),
+        Start::BeforeEnd(count) => format!("-{count}"),
+    }
+}
+
 /// The milliseconds since 1970 of a time, with or without `s@`; None: it is none, or before 1970.
 pub fn time(text: &str, now: i64) -> Option<i64> {
     millis(text.strip_prefix("s@").unwrap_or(text), now)

@@ -128,6 +128,14 @@ impl Backend for Kafka {
         self.reader.version(log).unwrap_or_default()
     }
 
+    fn may_have_leader(&self, log: Log<'_>) -> bool {
+        self.reader.last_leader(log).is_none_or(|leader| leader.is_led)
+    }
+
+    fn last_epoch(&self, log: Log<'_>) -> Option<i32> {
+        self.reader.last_leader(log)?.epoch
+    }
+
     fn ask_version<'a>(&'a self, source: ClientKey, log: Log<'a>) -> CommandFuture<'a, Version> {
         async move {
             let asked = self.reader.refresh(source, log).await;

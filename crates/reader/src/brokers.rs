@@ -20,7 +20,7 @@ use crate::broker::Broker;
 use crate::broker_failures::BrokerFailures;
 use crate::config::Config;
 use crate::connection_error::ConnectionError;
-use crate::metadata_cache::{Freshness, Leader, MetadataCache, Topic, topic_error};
+use crate::metadata_cache::{Freshness, LastLeader, Leader, MetadataCache, Topic, topic_error};
 use crate::observer::BrokerStates;
 use crate::read_error::ReadError;
 use crate::topic_partition::TopicPartition;
@@ -145,6 +145,16 @@ impl Brokers {
     /// The same, however old the metadata is. Without a leader, it has the topic's id only.
     pub(crate) fn last_version(&self, target: TopicPartition<'_>) -> Option<Version> {
         self.metadata.lock().last_version(target)
+    }
+
+    /// The leader of a partition in the last metadata about it, or the one before if it has none.
+    pub(crate) fn last_leader(&self, target: TopicPartition<'_>) -> Option<LastLeader> {
+        self.metadata.lock().last_leader(target)
+    }
+
+    /// The first partition with a leader in the last metadata about a topic.
+    pub(crate) fn led_partition(&self, topic: &str) -> Option<i32> {
+        self.metadata.lock().led_partition(topic)
     }
 
     /// The number of a topic's partitions in the last metadata about it.

@@ -74,7 +74,7 @@ pub use config::{Config, PropertyError, is_secret};
 pub use connection_error::ConnectionError;
 pub use encoder_pool::EncoderPool;
 pub use error_code::ErrorCode;
-pub use metadata_cache::{Partition, Topic};
+pub use metadata_cache::{LastLeader, Partition, Topic};
 pub use network::{Network, Stream};
 pub use observer::{BrokerRequest, BrokerStates, Observer, RequestOutcome};
 pub use read_error::ReadError;

@@ -58,6 +58,15 @@ pub(crate) struct Leader {
     pub(crate) learned: Instant,
 }
 
+/// The leader of a partition as last known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastLeader {
+    /// Whether it leads the partition now.
+    pub is_led: bool,
+    /// The partition's epoch, which begins anew with each leader, and when there is none. `None`: unknown.
+    pub epoch: Option<i32>,
+}
+
 /// The replica to fetch from (KIP-392).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ReadReplica {
@@ -198,6 +207,19 @@ impl MetadataCache {
         let topic = self.topics.get(target.topic())?;
         let without_leader = Version { topic_id: topic.id, leader_epoch: None };
         Some(self.version_in(topic, target).unwrap_or(without_leader))
+    }
+
+    pub(crate) fn last_leader(&self, target: TopicPartition<'_>) -> Option<LastLeader> {
+        let CachedPartition { answer, .. } =
+            self.topics.get(target.topic())?.partitions.get(&target.partition())?;
+        let epoch = Some(answer.epoch).filter(|epoch| *epoch >= 0);
+        Some(LastLeader { is_led: self.nodes.contains_key(&answer.leader), epoch })
+    }
+
+    pub(crate) fn led_partition(&self, topic: &str) -> Option<i32> {
+        let partitions = self.topics.get(topic)?.partitions.iter();
+        let led = partitions.filter(|(_, partition)| self.nodes.contains_key(&partition.answer.leader));
+        led.map(|(number, _)| *number).min()
     }
 
     /// `None` without a leader.

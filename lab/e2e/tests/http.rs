@@ -9,7 +9,7 @@ pub(crate) mod answers;
 mod openapi;
 
 mod drain;
-mod events;
+pub(crate) mod events;
 mod examples;
 mod hostile;
 mod lost;

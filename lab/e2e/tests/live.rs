@@ -7,3 +7,4 @@ pub(crate) mod subscriber;
 mod checker;
 mod delivery;
 mod unclean;
+mod unled;

@@ -62,10 +62,8 @@ async fn read(revoked: &Revoked, cluster: Arc<Cluster>, topic: &str) -> Result<(
         }
         match subscription.take() {
             Some(Item::Subscribed(topics)) => {
-                reading.behind = topics
-                    .iter()
-                    .flat_map(|topic| topic.partitions.iter().map(|(partition, _)| *partition))
-                    .collect();
+                let partitions = topics.iter().flat_map(|topic| &topic.partitions);
+                reading.behind.extend(partitions.map(|(partition, _)| *partition));
             }
             Some(Item::Delivery { messages, next, .. }) => {
                 take(revoked, next.partition, messages);

@@ -44,8 +44,10 @@ impl From<client::Update> for Update {
         let log = |topic, number| Log::Partition { topic, number };
         match update {
             Subscribed(topics) => {
+                // The others are told when they begin.
                 let logs = topics.iter().flat_map(|topic| {
-                    topic.partitions.iter().map(|(number, _)| Log::partition(&topic.topic, *number))
+                    let begun = topic.partitions.iter().filter(|(_, offset)| *offset >= 0);
+                    begun.map(|(number, _)| Log::partition(&topic.topic, *number))
                 });
                 Self::Subscribed(logs.collect())
             }

@@ -123,7 +123,10 @@ impl Resume for Streams {
                     self.away.is_behind(stream, 0);
                     if let Some(source) = self.source(stream) {
                         source.stream_id.clone_from(stream_id);
-                        source.from = Some(From::Sequence(*next_sequence));
+                        // One that has not begun begins as it was asked for.
+                        if *next_sequence >= 0 {
+                            source.from = Some(From::Sequence(*next_sequence));
+                        }
                     }
                 }
                 None

@@ -102,7 +102,7 @@ pub struct SubscribedTopic {
     pub topic: String,
     /// Distinguishes it from others of the same name, before or after it. Empty before Kafka 2.8.
     pub topic_id: Bytes,
-    /// Its partitions, and where each begins.
+    /// Its partitions, and where each begins. One at −1 has no leader yet; another update tells where it begins.
     pub partitions: Vec<(i32, i64)>,
 }
 

@@ -5,6 +5,7 @@ use sluicegate_shared_log::SeenEnds;
 use tokio::time::Instant;
 
 use crate::staleness::Life;
+use crate::subscribe::Later;
 
 /// An event of one cursor.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) enum Question {
     Records(Fetch),
+    /// The offset at which it begins.
+    Begin(Later),
     /// The end of an epoch in the log of its present leader.
     EndOfEpoch {
         epoch: i32,
@@ -47,6 +50,7 @@ pub(crate) enum Answer {
     Records(Result<Chunk, CommandError>),
     /// There are records, which are kept for all clients.
     Kept,
+    Begin(Result<i64, CommandError>),
     /// None: the leader does not know the epoch.
     EndOfEpoch(Result<Option<i64>, CommandError>),
     TopicId(Result<Option<u128>, CommandError>),

@@ -13,7 +13,7 @@ use sluicegate_fair_share::ClientKey;
 use sluicegate_rights::Rows;
 use tokio::time::{Instant, sleep};
 
-use super::{Wake, grown};
+use super::{Wake, grown, moment};
 use crate::client::granted;
 use crate::cluster::{Cluster, Partitions, Slice, unanswered};
 use crate::cursors::Cursors;
@@ -22,7 +22,7 @@ use crate::grant::Held;
 use crate::held_keys::HeldKeys;
 use crate::item::Place;
 use crate::snapshot::Snapshot;
-use crate::subscribe::{Source, Subscribe, SubscribedTopic};
+use crate::subscribe::{NOT_BEGUN, Resolved, Source, Subscribe, SubscribedTopic};
 use crate::view::View;
 
 /// A subscription that begins.
@@ -32,22 +32,32 @@ pub(super) struct Begun {
     pub(super) snapshot: Option<Snapshot>,
 }
 
-/// Finds where each partition begins.
+/// Finds where each partition begins. Those that cannot be asked begin later; of a table, it must not be all of them, and
+/// none if it has to be `whole`.
 pub(super) async fn begin(
     cluster: Arc<Cluster>,
     subscribe: Subscribe,
     held: Arc<Held>,
+    whole: bool,
 ) -> Result<Begun, CommandError> {
     let looks_at_headers = subscribe.table.is_some() && looks_at_headers(&subscribe, &held);
-    let (mut subscribe, topics, epochs) = match subscribe.goes_on(&cluster, &held, looks_at_headers).await? {
-        Some(topics) => (subscribe, topics, Epochs::new()),
+    let (mut subscribe, resolved, epochs) = match subscribe.goes_on(&cluster, &held, looks_at_headers).await?
+    {
+        Some(resolved) => (subscribe, resolved, Epochs::new()),
         None => {
             let subscribe = subscribe.anew();
-            let (topics, epochs) = subscribe.resolve_with_epochs(&cluster).await?;
-            (subscribe, topics, epochs)
+            let (resolved, epochs) = subscribe.resolve_with_epochs(&cluster).await?;
+            (subscribe, resolved, epochs)
         }
     };
     let begins_anew = subscribe.table.is_some() && subscribe.sources.iter().all(|source| !source.continues());
+    let (mut topics, later): (Vec<_>, Vec<_>) =
+        resolved.into_iter().map(|Resolved { topic, later }| (topic, later)).unzip();
+    let unread: usize = later.iter().map(BTreeMap::len).sum();
+    let partitions: usize = topics.iter().map(|topic| topic.partitions.len()).sum();
+    if begins_anew && unread > 0 && (whole || unread == partitions) {
+        return Err(unanswered().with_retry());
+    }
     let waits = FuturesUnordered::new();
     for (source, resolved) in subscribe.sources.iter().zip(&topics) {
         // A stream stays one partition.
@@ -65,6 +75,12 @@ pub(super) async fn begin(
     }
     let mut cursors = Cursors::new(subscribe, cluster.system, Arc::clone(&cluster.selections));
     let snapshot = begins_anew.then(|| snapshot(&cluster, (client, &held), &topics, &epochs));
+    let names: Vec<_> = topics.iter().map(|topic| Arc::clone(&topic.topic)).collect();
+    if begins_anew {
+        // A log of which no part is in the snapshot is read from its beginning, as that of a new partition is.
+        let begins = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+        begins.filter(|(_, offset)| *offset == NOT_BEGUN).for_each(|(_, offset)| *offset = 0);
+    }
     // Ids of topics are told with what is granted.
     cursors.client.know(&topics);
     cursors.client.grant(held.rights.read.as_ref());
@@ -73,6 +89,7 @@ pub(super) async fn begin(
         true => cursors.add_tables(topics),
         false => cursors.add(topics),
     }
+    cursors.begin_later(names.iter().zip(later), moment());
     if let Some(away) = table.filter(|_| !begins_anew).and_then(|table| table.away) {
         let now = Instant::now();
         cursors.are_current_at(now.checked_sub(away).unwrap_or(now));
@@ -91,8 +108,11 @@ pub(super) async fn begin_again(
     held: Arc<Held>,
 ) -> Result<Begun, CommandError> {
     let mut failures = Failures::default();
+    let begun = Instant::now();
     loop {
-        match begin(Arc::clone(&cluster), subscribe.clone(), Arc::clone(&held)).await {
+        // What the client has of a partition that cannot be read is no part of the next snapshot.
+        let whole = begun.elapsed() < WHOLE_TIME;
+        match begin(Arc::clone(&cluster), subscribe.clone(), Arc::clone(&held), whole).await {
             Err(error)
                 if failures.is_passing(error.fault, error.fault == Fault::NotFound, Instant::now()) =>
             {
@@ -116,7 +136,7 @@ fn snapshot(
     let mut snapshot = Snapshot::new();
     for SubscribedTopic { topic, topic_id, partitions } in topics {
         let slice = Slice::of_rows(&granted(held.rights.read.as_ref(), topic));
-        for (partition, offset) in partitions {
+        for (partition, offset) in partitions.iter().filter(|(_, offset)| *offset != NOT_BEGUN) {
             let log = Log { topic, partition: *partition };
             let (table, epoch) = cluster.table(client, log, slice.clone(), *topic_id);
             let epoch = epochs.get(&(Arc::clone(topic), *partition)).copied().unwrap_or(epoch);
@@ -149,7 +169,7 @@ impl Subscribe {
         cluster: &Cluster,
         held: &Held,
         looks_at_headers: bool,
-    ) -> Result<Option<Vec<SubscribedTopic>>, CommandError> {
+    ) -> Result<Option<Vec<Resolved>>, CommandError> {
         let Some(table) = self.table else { return Ok(Some(self.resolve(cluster).await?)) };
         // Another bridge does not know which keys the client has.
         if looks_at_headers || !self.sources.iter().all(Source::continues) {
@@ -165,11 +185,11 @@ impl Subscribe {
         let Some(sources) = sources.collect::<Option<Vec<_>>>() else { return Ok(None) };
         let told: Vec<_> = sources.iter().map(|source| source.topic_id).collect();
         match (Self { sources, ..self.clone() }).resolve(cluster).await {
-            Ok(topics) => {
-                let known =
-                    topics.iter().zip(told).map(|(topic, told)| topic.has_id(told, cluster, self.client));
+            Ok(resolved) => {
+                let known = resolved.iter().zip(told);
+                let known = known.map(|(resolved, told)| resolved.topic.has_id(told, cluster, self.client));
                 let known: Vec<bool> = try_join_all(known).await?;
-                Ok(known.into_iter().all(|is_known| is_known).then_some(topics))
+                Ok(known.into_iter().all(|is_known| is_known).then_some(resolved))
             }
             Err(CommandError {
                 fault: Fault::Recreated | Fault::OffsetOutOfRange | Fault::NotFound, ..
@@ -179,17 +199,14 @@ impl Subscribe {
     }
 
     /// The places where it begins, and the epochs of the leaders that have told of them.
-    async fn resolve_with_epochs(
-        &self,
-        cluster: &Cluster,
-    ) -> Result<(Vec<SubscribedTopic>, Epochs), CommandError> {
+    async fn resolve_with_epochs(&self, cluster: &Cluster) -> Result<(Vec<Resolved>, Epochs), CommandError> {
         let mut epochs = self.epochs(cluster).await?;
         for _ in 0..MAX_ELECTIONS {
-            let topics = self.resolve(cluster).await?;
+            let resolved = self.resolve(cluster).await?;
             let now = self.epochs(cluster).await?;
             // With an earlier epoch, a table can still have what an election has lost.
             if now == epochs {
-                return Ok((topics, epochs));
+                return Ok((resolved, epochs));
             }
             epochs = now;
         }
@@ -225,7 +242,8 @@ impl Source {
     /// Whether it says where to go on.
     fn continues(&self) -> bool {
         let has_all = self.partitions.iter().all(|partition| self.next.contains_key(partition));
-        !self.next.is_empty() && has_all || matches!(self.from, Start::Offset(_))
+        let has_begun = !self.next.is_empty() && self.next.values().all(|next| *next != NOT_BEGUN);
+        has_begun && has_all || matches!(self.from, Start::Offset(_))
     }
 
     /// The same with the topic's id for the one that its client knows. None: the client has to know one, and does not.
@@ -271,6 +289,9 @@ impl SubscribedTopic {
 
 /// The number of times that a table asks where it begins, if there is an election each time.
 const MAX_ELECTIONS: u32 = 4;
+
+/// The time for which a table that begins anew waits for all of its partitions.
+const WHOLE_TIME: Duration = Duration::from_secs(10);
 
 /// The time for which a table waits for a leader that tells its topic's id.
 const ID_TIME: Duration = Duration::from_secs(10);

@@ -20,12 +20,11 @@ impl Subscription {
     /// Asks on a task of its own: a request that several clients share must not wait for one of them, which is slow.
     pub(super) fn ask(&self, index: usize, question: Question) {
         let Some(cursor) = self.cursors.all().get(index) else { return };
-        let (cluster, client, place) =
-            (Arc::clone(&self.cluster), self.cursors.client.request.client, cursor.place());
-        let asked =
-            AbortOnDropHandle::new(tokio::spawn(
-                async move { answer(&cluster, client, &place, question).await },
-            ));
+        let (cluster, place) = (Arc::clone(&self.cluster), cursor.place());
+        let Subscribe { client, committed, .. } = self.cursors.client.request;
+        let asked = AbortOnDropHandle::new(tokio::spawn(async move {
+            answer(&cluster, (client, committed), &place, question).await
+        }));
         let mut answered: BoxFuture<'static, Wake> =
             asked.map(move |answer| Wake::Answered(index, answer.unwrap_or(Answer::Nothing))).boxed();
         let slow = moment().after(SLOW);
@@ -58,7 +57,12 @@ impl Subscription {
     }
 }
 
-async fn answer(cluster: &Cluster, client: ClientKey, place: &Place, question: Question) -> Answer {
+async fn answer(
+    cluster: &Cluster,
+    (client, committed): (ClientKey, bool),
+    place: &Place,
+    question: Question,
+) -> Answer {
     let log = Log { topic: &place.topic, partition: place.partition };
     let backend = cluster.backend();
     match question {
@@ -71,6 +75,7 @@ async fn answer(cluster: &Cluster, client: ClientKey, place: &Place, question: Q
                 _ => Answer::Records(read),
             }
         }
+        Question::Begin(later) => Answer::Begin(later.find((cluster, client), log, committed).await),
         Question::EndOfEpoch { epoch, .. } => {
             Answer::EndOfEpoch(backend.end_of_epoch(client, log, epoch).await)
         }

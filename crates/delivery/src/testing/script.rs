@@ -49,6 +49,8 @@ pub(crate) struct State {
     /// Start and end.
     pub(crate) logs: BTreeMap<i32, (i64, i64)>,
     pub(crate) errors: BTreeMap<i32, CommandError>,
+    /// The partition without a leader.
+    pub(crate) unled: Option<i32>,
     /// The partition whose reads never end.
     pub(crate) silent: Option<i32>,
     /// Bytes that each read skips before it finds something.
@@ -195,6 +197,9 @@ impl State {
         if let Some(error) = self.errors.get(&log.partition) {
             return Err(error.clone());
         }
+        if self.unled == Some(log.partition) {
+            return Err(CommandError::new(Fault::Transient, 5, "no leader"));
+        }
         if fetch.offset < ends.start || fetch.offset > ends.end {
             return Err(CommandError::new(Fault::OffsetOutOfRange, 1, "out of range"));
         }
@@ -282,12 +287,21 @@ impl Backend for Script {
         state.keeps.then(|| state.read(log, fetch).ok())?.filter(|fetched| fetched.count > 0)
     }
 
-    fn version(&self, _: Log<'_>) -> Version {
+    fn version(&self, log: Log<'_>) -> Version {
         let state = self.state();
         if state.is_version_unknown || !self.has_logs {
             return Version::default();
         }
-        Version { topic_id: state.known_id(), leader_epoch: Some(state.epoch) }
+        let leader_epoch = Some(state.epoch).filter(|_| state.unled != Some(log.partition));
+        Version { topic_id: state.known_id(), leader_epoch }
+    }
+
+    fn may_have_leader(&self, log: Log<'_>) -> bool {
+        self.state().unled != Some(log.partition)
+    }
+
+    fn last_epoch(&self, _: Log<'_>) -> Option<i32> {
+        Some(self.state().epoch)
     }
 
     fn ask_version<'a>(&'a self, _: ClientKey, log: Log<'a>) -> CommandFuture<'a, Version> {
@@ -370,7 +384,12 @@ impl Backend for Script {
             };
             (number, Ok(ListedOffset { offset, timestamp: -1 }))
         };
-        stream::iter(asked.iter().enumerate().map(list).collect::<Vec<_>>()).boxed()
+        let is_led = |(_, (log, _)): &(usize, &(Log<'_>, i64))| state.unled != Some(log.partition);
+        let listed: Vec<_> = asked.iter().enumerate().filter(is_led).map(list).collect();
+        // A leader is waited for.
+        let is_complete = listed.len() == asked.len();
+        let listed = stream::iter(listed);
+        if is_complete { listed.boxed() } else { listed.chain(stream::pending()).boxed() }
     }
 
     fn topics(&self) -> CommandFuture<'_, Arc<[String]>> {

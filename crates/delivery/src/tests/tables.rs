@@ -251,6 +251,29 @@ async fn topic_that_is_recreated_with_fewer_partitions_begins_its_snapshot_anew(
     holder.settle_as_replay(&logs, logs::PARTITIONS - 1, 1).await;
 }
 
+/// Its rows come when it has one. Until then, the tables of the others tell what they know.
+#[tokio::test(start_paused = true)]
+async fn table_begins_without_a_partition_that_has_no_leader() {
+    let logs = logs(20);
+    let of_others = replay(&logs, logs::PARTITIONS);
+    logs.append(1, 10);
+    logs.change(|state| state.unled = Some(1));
+    let cluster = logs.cluster();
+    let mut holder = Holder::open(&cluster).await;
+    holder.settle().await;
+    assert_eq!((holder.snapshots, &holder.held), (1, &of_others));
+    logs.append(0, 5);
+    holder.settle().await;
+    assert_eq!((holder.snapshots, holder.held.len()), (1, replay(&logs, 1).len()));
+    let grant = Grant::of(&cluster, Rights::all()).with_tables(Topics::default());
+    let (_, known) = of_others.keys().next().unwrap();
+    assert!(grant.look_up(TOPIC, known.as_bytes()).await.unwrap().is_some());
+    // It can have the key.
+    assert!(grant.look_up(TOPIC, b"unknown").await.unwrap_err().fault.is_retriable());
+    logs.change(|state| state.unled = None);
+    holder.settle_as_replay(&logs, logs::PARTITIONS, 1).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn building_and_outages_are_told() {
     let logs = logs(20);

@@ -405,7 +405,7 @@ pub struct KafkaSource {
     #[prost(int32, repeated, tag = "2")]
     pub partitions: ::prost::alloc::vec::Vec<i32>,
     /// Where to continue in single partitions; it overrides `from`. If `partitions` is empty, partitions that are not listed here are
-    /// new, and begin at their start.
+    /// new, and begin at their start. Those at -1 have not begun, and begin as `from` says.
     #[prost(message, repeated, tag = "5")]
     pub next: ::prost::alloc::vec::Vec<PartitionNext>,
     /// From `KafkaSubscribedResp`, together with `next`: if the topic has been deleted and created again since, the subscription fails
@@ -434,6 +434,7 @@ pub mod kafka_source {
 pub struct PartitionNext {
     #[prost(int32, tag = "1")]
     pub partition: i32,
+    /// -1: the partition has not begun.
     #[prost(int64, tag = "2")]
     pub offset: i64,
 }
@@ -885,7 +886,8 @@ pub struct PartitionMetadata {
     #[prost(int32, repeated, tag = "4")]
     pub in_sync_replicas: ::prost::alloc::vec::Vec<i32>,
 }
-/// Answers `CmdKafkaSubscribe` with all its partitions, and later names those that were added since.
+/// Answers `CmdKafkaSubscribe` with all its partitions, and later names those that were added since, and those that begin: a partition
+/// without a leader is at -1 before, unless the subscription is a table.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct KafkaSubscribedResp {
     #[prost(message, repeated, tag = "1")]
@@ -1167,7 +1169,7 @@ pub struct SubscribedStream {
     /// Distinguishes the stream from others of the same name, before or after it; of a table, as `topic_id` does.
     #[prost(bytes = "bytes", tag = "2")]
     pub stream_id: ::prost::bytes::Bytes,
-    /// Where it begins.
+    /// Where it begins. -1: it has not begun, because its leader does not answer; another answer tells where it does.
     #[prost(int64, tag = "3")]
     pub next_sequence: i64,
 }

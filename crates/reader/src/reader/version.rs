@@ -13,6 +13,7 @@ use crate::backoff::in_future;
 use crate::backoff::jitter;
 use crate::broker_failures::BrokerFailures;
 use crate::leader_call::{Recipient, leader_call};
+use crate::metadata_cache::LastLeader;
 use crate::read_error::ReadError;
 use crate::topic_partition::TopicPartition;
 
@@ -22,6 +23,11 @@ impl Reader {
     /// forgotten because of its age: a caller could not tell then whether another leader was elected meanwhile.
     pub fn version(&self, log: Log<'_>) -> Option<Version> {
         self.inner.brokers.last_version(TopicPartition::parse(log).ok()?)
+    }
+
+    /// The last leader of a partition, however old the metadata is; `None` if the partition is not known.
+    pub fn last_leader(&self, log: Log<'_>) -> Option<LastLeader> {
+        self.inner.brokers.last_leader(TopicPartition::parse(log).ok()?)
     }
 
     /// Requests the metadata of a topic, so that what is [known](Self::version) of it is not older than the call.
@@ -38,8 +44,8 @@ impl Reader {
         brokers.topic(source, target, Duration::ZERO, deadline).await.map(drop)
     }
 
-    /// The time for which a compacted topic keeps a record without value, as its leader of partition 0 tells it now
-    /// (`delete.retention.ms`), whatever its `cleanup.policy` is: that can be another one a moment later.
+    /// The time for which a compacted topic keeps a record without value, as the leader of one of its partitions tells it
+    /// now (`delete.retention.ms`), whatever its `cleanup.policy` is: that can be another one a moment later.
     ///
     /// # Errors
     /// [`ReadError`], within `socket.timeout.ms`: also if the cluster's user has no right to know.
@@ -47,8 +53,9 @@ impl Reader {
     /// # Cancel safety
     /// Dropping the call has no effect.
     pub async fn tombstone_life(&self, source: ClientKey, topic: &str) -> Result<Duration, ReadError> {
-        let target = TopicPartition::parse(Log { topic, partition: 0 })?;
         let brokers = &self.inner.brokers;
+        let partition = brokers.led_partition(topic).unwrap_or_default();
+        let target = TopicPartition::parse(Log { topic, partition })?;
         let send = |recipient: Recipient| async move {
             let request = TopicConfigRequest { topic: target.topic(), name: "delete.retention.ms" };
             let TopicConfigAnswer { error, value } = recipient.send(&request).await?;

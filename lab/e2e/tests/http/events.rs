@@ -41,7 +41,7 @@ impl Events {
     }
 
     /// The next block of lines.
-    async fn block(&mut self) -> String {
+    pub(crate) async fn block(&mut self) -> String {
         loop {
             if let Some((block, rest)) = self.unread.split_once("\n\n") {
                 let (block, rest) = (block.to_owned(), rest.to_owned());
@@ -75,7 +75,7 @@ impl Events {
         self.records.values().flatten().collect()
     }
 
-    fn values(&self, partition: i64) -> Vec<&str> {
+    pub(crate) fn values(&self, partition: i64) -> Vec<&str> {
         let records = self.records.get(&partition).into_iter().flatten();
         records.map(|record| record["value"].as_str().unwrap()).collect()
     }

@@ -107,10 +107,12 @@ impl Position {
                     table.resumed = table.resumed.saturating_add(1);
                 }
                 for Begin { partition, offset, id } in begins {
-                    let next = *self.next.entry(partition).or_insert(offset);
-                    assert_eq!(next, offset, "partition {partition} begins elsewhere");
+                    let next = self.next.entry(partition).or_insert(offset);
+                    // One that has not begun is at -1.
+                    *next = if *next < 0 { offset } else { *next };
+                    assert_eq!(*next, offset, "partition {partition} begins elsewhere");
                     self.records.entry(partition).or_default();
-                    if !id.is_empty() {
+                    if !id.is_empty() && offset >= 0 {
                         self.begins.entry(partition).or_insert(offset);
                     }
                     self.ids.insert(partition, id);

@@ -22,10 +22,13 @@ pub(super) fn position(query: &Query, name: &str) -> Result<Option<Start>, Probl
     })
 }
 
-/// The place in each partition of a topic. `instead` says what to do about too many partitions.
+/// A partition, and where its read begins; or the position that was asked for, if nobody knows its offset now.
+pub(super) type Begin<'a> = Result<Place<'a>, (Log<'a>, Start)>;
+
+/// Where each partition of a topic begins. `instead` says what to do about too many partitions.
 ///
 /// # Errors
-/// They are more than [`MAX_PARTITIONS`], or cannot be found now.
+/// They are more than [`MAX_PARTITIONS`], or none of them can be found now.
 ///
 /// # Cancel safety
 /// A drop abandons the reads.
@@ -35,7 +38,7 @@ pub(super) async fn places<'a>(
     topic: &'a str,
     committed: bool,
     instead: &str,
-) -> Result<Vec<Place<'a>>, Problem> {
+) -> Result<Vec<Begin<'a>>, Problem> {
     let description = match grant.describe(topic).await {
         Ok(description) => description,
         Err(error) => return Err(Problem::of_read(grant, Log { topic, partition: 0 }, None, error).await),
@@ -45,45 +48,86 @@ pub(super) async fn places<'a>(
     if logs.len() > MAX_PARTITIONS {
         return Err(too_many_partitions(topic, logs.len(), instead));
     }
-    match resolve(start, grant, &logs, committed).await {
-        Ok(offsets) => Ok(logs.into_iter().zip(offsets).collect()),
-        Err((log, error)) => Err(Problem::of_read(grant, log, None, error).await),
-    }
+    begins(logs.into_iter().map(|log| (log, start)), grant, committed).await
 }
 
-/// The offset in each log.
+/// Where each partition begins.
 ///
 /// # Errors
-/// The offset of this log cannot be found now.
+/// None of them can be found now, or one must not be read.
 ///
 /// # Cancel safety
 /// A drop abandons the reads.
-pub(super) async fn resolve<'a>(
+pub(super) async fn begins<'a>(
+    asked: impl Iterator<Item = (Log<'a>, Start)>,
+    grant: &Grant,
+    committed: bool,
+) -> Result<Vec<Begin<'a>>, Problem> {
+    let mut left: Vec<(Log<'a>, Start)> = asked.collect();
+    let (mut begins, mut failed) = (Vec::with_capacity(left.len()), None);
+    // Those that begin alike are asked together.
+    while let Some((_, start)) = left.first().copied() {
+        let alike: Vec<Log<'a>> = left.extract_if(.., |(_, of)| *of == start).map(|(log, _)| log).collect();
+        let found = resolve_each(start, grant, &alike, committed).await;
+        for (log, found) in alike.into_iter().zip(found) {
+            match found {
+                Ok(offset) => begins.push(Ok((log, offset))),
+                Err(error) if error.fault.is_retriable() => {
+                    begins.push(Err((log, start)));
+                    failed.get_or_insert((log, error));
+                }
+                Err(error) => return Err(Problem::of_read(grant, log, None, error).await),
+            }
+        }
+    }
+    match failed {
+        Some((log, error)) if begins.iter().all(Result::is_err) => {
+            Err(Problem::of_read(grant, log, None, error).await)
+        }
+        _ => Ok(begins),
+    }
+}
+
+/// The offset in a log.
+///
+/// # Errors
+/// It cannot be found now.
+///
+/// # Cancel safety
+/// A drop abandons the reads.
+pub(super) async fn resolve(
     start: Start,
     grant: &Grant,
-    logs: &[Log<'a>],
+    log: Log<'_>,
     committed: bool,
-) -> Result<Vec<i64>, (Log<'a>, CommandError)> {
-    let Some(first) = logs.first() else { return Ok(Vec::new()) };
+) -> Result<i64, CommandError> {
+    // One result for one log.
+    resolve_each(start, grant, &[log], committed).await.pop().unwrap_or(Ok(0))
+}
+
+/// The offset in each log.
+async fn resolve_each(
+    start: Start,
+    grant: &Grant,
+    logs: &[Log<'_>],
+    committed: bool,
+) -> Vec<Result<i64, CommandError>> {
     let list = async |timestamp| {
         let asked: Vec<_> = logs.iter().map(|log| (*log, timestamp)).collect();
-        let listed = grant.list_offsets(&asked, committed).await.map_err(|error| (*first, error))?;
-        let listed = logs.iter().zip(listed);
-        let offset = |(log, listed): (&Log<'a>, Result<_, _>)| match listed {
-            Ok(sluicegate_backend::ListedOffset { offset, .. }) => Ok(offset),
-            Err(error) => Err((*log, error)),
-        };
-        listed.map(offset).collect::<Result<Vec<i64>, _>>()
+        match grant.list_offsets(&asked, committed).await {
+            Ok(listed) => listed.into_iter().map(|listed| Ok(listed?.offset)).collect(),
+            Err(error) => vec![Err(error); logs.len()],
+        }
     };
     match (start, start.timestamp()) {
-        (Start::Offset(offset), _) => Ok(logs.iter().map(|_| offset).collect()),
+        (Start::Offset(offset), _) => vec![Ok(offset); logs.len()],
         (Start::Timestamp(end @ ..0), _) => list(end).await,
         (_, None) => list(LOG_END).await,
         // The ends first: what is written meanwhile comes after them.
         (_, Some(timestamp)) => {
-            let ends = list(LOG_END).await?;
-            let found = list(timestamp).await?;
-            Ok(ends.into_iter().zip(found).map(|(end, found)| start.in_log(end, Some(found))).collect())
+            let ends = list(LOG_END).await;
+            let found = list(timestamp).await;
+            ends.into_iter().zip(found).map(|(end, found)| Ok(start.in_log(end?, Some(found?)))).collect()
         }
     }
 }
@@ -114,12 +158,12 @@ mod tests {
         for (start, want) in
             [(Start::Offset(7), 7), (Start::Timestamp(LOG_START), LOG_START), (Start::Timestamp(5), 5)]
         {
-            let found = resolve(start, &Grant::all(&cluster), &logs, false).await;
-            assert_eq!(found, Ok(vec![want; 2]), "{start:?}");
+            let found = resolve_each(start, &Grant::all(&cluster), &logs, false).await;
+            assert_eq!(found, [Ok(want), Ok(want)], "{start:?}");
         }
         // Among committed records, each scripted offset is one less: no record is from then on, so it is the end.
-        let found = resolve(Start::Timestamp(0), &Grant::all(&cluster), &logs, true).await;
-        assert_eq!(found, Ok(vec![LOG_END - 1; 2]));
+        let found = resolve_each(Start::Timestamp(0), &Grant::all(&cluster), &logs, true).await;
+        assert_eq!(found, [Ok(LOG_END - 1), Ok(LOG_END - 1)]);
     }
 
     #[tokio::test]
@@ -129,7 +173,7 @@ mod tests {
         let places = async || places(Start::BeforeEnd(1), &Grant::all(&cluster), "t", false, "do less").await;
         logs.append(1, 3);
         let begins = places().await.unwrap();
-        assert_eq!(begins.iter().map(|(_, offset)| *offset).take(2).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(begins.iter().flatten().map(|(_, offset)| *offset).take(2).collect::<Vec<_>>(), [0, 2]);
 
         logs.add_partitions(i32::try_from(MAX_PARTITIONS).unwrap() - PARTITIONS);
         assert_eq!(places().await.map(|places| places.len()), Ok(MAX_PARTITIONS));

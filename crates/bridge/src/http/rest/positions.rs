@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
-use sluicegate_backend::{Chunk, System};
+use sluicegate_backend::command::Start;
+use sluicegate_backend::{Chunk, Log, System};
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::Position;
+use sluicegate_dialect::position;
 use sluicegate_shared_log::Ends;
 
 use super::super::response::Response;
@@ -29,9 +31,15 @@ pub(super) fn with_offsets(response: Response, part: &Part, system: System) -> R
     known.fold(response, |response, (header, offset)| response.header(header.clone(), offset.to_string()))
 }
 
-/// The headers of a read of many partitions: a list each, in the form of the parameter `offsets`. The ends of the logs
-/// are left out if all lists are longer than [`MAX_BYTES`], and where to continue if that list is.
-pub(super) fn with_lists(mut response: Response, parts: &[Part], system: System) -> Response {
+/// The headers of a read of many partitions: a list each, in the form of the parameter `offsets`. Partitions whose offset
+/// is not known continue at their `unread` position. The ends of the logs are left out if all lists are longer than
+/// [`MAX_BYTES`], and where to continue if that list is.
+pub(super) fn with_lists(
+    mut response: Response,
+    parts: &[Part],
+    unread: &[(Log<'_>, Start)],
+    system: System,
+) -> Response {
     let list = |Position { header, of }: &'static Position| {
         let mut list = String::new();
         for (partition, offset) in parts.iter().filter_map(|part| Some((part.partition, of(&part.fetched)?)))
@@ -42,7 +50,13 @@ pub(super) fn with_lists(mut response: Response, parts: &[Part], system: System)
         }
         (header.clone(), list)
     };
-    let lists: Vec<_> = dialect::of(system).words().positions.iter().map(list).collect();
+    let mut lists: Vec<_> = dialect::of(system).words().positions.iter().map(list).collect();
+    if let Some((_, next)) = lists.first_mut() {
+        for (log, start) in unread {
+            let comma = if next.is_empty() { "" } else { "," };
+            let _ = write!(next, "{comma}{}:{}", log.partition, position::text(*start));
+        }
+    }
     let all = lists.iter().map(|(_, list)| list.len()).fold(0, usize::saturating_add);
     let count = if all > MAX_BYTES { 1 } else { lists.len() };
     for (name, list) in lists.into_iter().take(count) {
@@ -84,7 +98,10 @@ mod tests {
         let parts = [part(3, some), part(4, Ends::UNKNOWN), part(0, Ends { start: 1, stable: 2, end: 3 })];
         let want = "sluicegate-next-offset: 3:7,4:7,0:7\nsluicegate-log-start-offset: 3:0,0:1\n\
                     sluicegate-last-stable-offset: 0:2\nsluicegate-high-watermark: 3:9,0:3\n";
-        assert_eq!(headers(with_lists(response(), &parts, System::Kafka)), want);
+        assert_eq!(headers(with_lists(response(), &parts, &[], System::Kafka)), want);
+        let unread = [(Log { topic: "t", partition: 5 }, Start::BeforeEnd(2))];
+        let want = "sluicegate-next-offset: 4:7,5:-2\n";
+        assert_eq!(headers(with_lists(response(), &parts[1..2], &unread, System::Kafka)), want);
     }
 
     #[test]
@@ -92,12 +109,12 @@ mod tests {
         let ends = Ends { start: 1, stable: i64::MAX, end: i64::MAX };
         let names = |partitions: i32| {
             let parts: Vec<Part> = (0..partitions).map(|partition| part(partition, ends)).collect();
-            let response = with_lists(Response::empty(StatusCode::OK), &parts, System::Kafka);
+            let response = with_lists(Response::empty(StatusCode::OK), &parts, &[], System::Kafka);
             assert!(response.headers.iter().map(|(_, list)| list.len()).sum::<usize>() <= MAX_BYTES);
             response.headers.len()
         };
         assert_eq!([30, 60, 256].map(names), [4, 1, 1]);
         let parts: Vec<Part> = (0..256).map(|_| Part::unread(i32::MAX, i64::MAX)).collect();
-        assert_eq!(headers(with_lists(Response::empty(StatusCode::OK), &parts, System::Kafka)), "");
+        assert_eq!(headers(with_lists(Response::empty(StatusCode::OK), &parts, &[], System::Kafka)), "");
     }
 }

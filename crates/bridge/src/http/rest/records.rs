@@ -30,11 +30,10 @@ pub(super) async fn get(
     mut running: &RequestPermits,
 ) -> Result<Response, Problem> {
     let (start, bounds) = parse_fetch(query, grant.system())?;
-    let begins = match resolve(start, grant, &[log], bounds.committed).await {
-        Ok(begins) => begins,
-        Err((log, error)) => return Err(Problem::of_read(grant, log, None, error).await),
+    let offset = match resolve(start, grant, log, bounds.committed).await {
+        Ok(offset) => offset,
+        Err(error) => return Err(Problem::of_read(grant, log, None, error).await),
     };
-    let offset = begins.first().copied().unwrap_or_default();
     let fetched = match grant.fetch(log, offset, bounds, &mut running).await {
         Ok(fetched) => fetched,
         Err(error) => return Err(Problem::of_read(grant, log, Some(offset), error).await),

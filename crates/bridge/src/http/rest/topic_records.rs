@@ -4,9 +4,10 @@ use http::StatusCode;
 use sluicegate_backend::command::Start;
 use sluicegate_backend::number::whole_number;
 use sluicegate_backend::{LOG_START, Log};
-use sluicegate_delivery::cluster::{MAX_PARTITIONS, Place};
+use sluicegate_delivery::cluster::MAX_PARTITIONS;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect::http::media_type::Format;
+use sluicegate_dialect::position::{EXPECTED, now, parse};
 
 use super::super::problem::{Problem, ProblemKind};
 use super::super::request_permits::RequestPermits;
@@ -29,23 +30,32 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let system = grant.system();
     let bounds = records::bounds(query, system)?;
-    let places = match (query.text("offsets"), query.text("offset")) {
-        (Some(offsets), None) => places(topic, offsets)?,
+    let begins = match (query.text("offsets"), query.text("offset")) {
+        (Some(offsets), None) => {
+            position::begins(places(topic, offsets)?.into_iter(), grant, bounds.committed).await?
+        }
         (None, _) => position::places(begin(query)?, grant, topic, bounds.committed, INSTEAD).await?,
         (Some(_), Some(_)) => {
             let detail = "query parameter offset: expected it without offsets";
             return Err(Problem::new(ProblemKind::Malformed, detail));
         }
     };
+    let (mut places, mut unread) = (Vec::with_capacity(begins.len()), Vec::new());
+    for begin in begins {
+        match begin {
+            Ok(place) => places.push(place),
+            Err(start) => unread.push(start),
+        }
+    }
     let results = grant.multi_fetch(&places, bounds, &mut running).await;
     let results = results.map_err(|error| Problem::failed(error, system))?;
-    let has_records = results.iter().flatten().any(|fetched| fetched.count > 0);
+    let has_read = results.iter().any(Result::is_ok);
     let mut parts: Vec<Part> = Vec::with_capacity(results.len());
     for (result, &(log, offset)) in results.into_iter().zip(&places) {
         match result {
             Ok(fetched) => parts.push(Part { partition: log.partition, fetched }),
             // The same request can succeed later. Until then, its records are not in the answer.
-            Err(error) if has_records && error.fault.is_retriable() => {
+            Err(error) if has_read && error.fault.is_retriable() => {
                 parts.push(Part::unread(log.partition, offset));
             }
             Err(error) => return Err(Problem::of_read(grant, log, Some(offset), error).await),
@@ -58,7 +68,7 @@ pub(super) async fn get(
     let body = records::document(system, topic, &mut parts, format, limits, grant.route());
     parts.rotate_right(first);
     let response = Response::with_body(StatusCode::OK, records::content_type(format, system), body.into());
-    Ok(with_lists(response, &parts, system))
+    Ok(with_lists(response, &parts, &unread, system))
 }
 
 /// Where all partitions begin.
@@ -73,20 +83,20 @@ pub(super) fn begin(query: &Query) -> Result<Start, Problem> {
     }
 }
 
-/// The places of `0:5,1:9`.
-pub(super) fn places<'a>(topic: &'a str, offsets: &str) -> Result<Vec<Place<'a>>, Problem> {
+/// The positions of `0:5,1:latest`.
+pub(super) fn places<'a>(topic: &'a str, offsets: &str) -> Result<Vec<(Log<'a>, Start)>, Problem> {
+    let now = now();
     let place = |text: &str| {
-        let (partition, offset) = text.split_once(':')?;
+        let (partition, position) = text.split_once(':')?;
         let partition = i32::try_from(whole_number(partition)?).ok().filter(|partition| *partition >= 0)?;
-        let offset = whole_number(offset).filter(|offset| *offset >= 0)?;
-        Some((Log { topic, partition }, offset))
+        Some((Log { topic, partition }, parse(position, now)?))
     };
     let places: Option<Vec<_>> =
         offsets.split(',').take(MAX_PARTITIONS.saturating_add(1)).map(place).collect();
     places.filter(|places| places.len() <= MAX_PARTITIONS).ok_or_else(|| {
         let detail = format!(
             "query parameter offsets: expected PARTITION:OFFSET of 1 to {MAX_PARTITIONS} partitions, \
-             separated by commas"
+             separated by commas, where OFFSET is {EXPECTED}"
         );
         Problem::new(ProblemKind::Malformed, detail)
     })
@@ -97,7 +107,8 @@ const INSTEAD: &str = "name some in the query parameter offsets";
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_backend::System;
+    use sluicegate_backend::{LOG_END, System};
+    use sluicegate_dialect::position::text;
 
     use super::super::super::tests::check_problem;
     use super::*;
@@ -113,12 +124,16 @@ mod tests {
     #[test]
     fn offsets_are_parsed() {
         let log = |partition| Log { topic: "t", partition };
-        assert_eq!(places("t", "0:5").unwrap(), [(log(0), 5)]);
-        let want = [(log(2_147_483_647), i64::MAX), (log(0), 0)];
+        assert_eq!(places("t", "0:5").unwrap(), [(log(0), Start::Offset(5))]);
+        let from = [Start::Timestamp(5), Start::Timestamp(LOG_END), Start::BeforeEnd(2)];
+        let offsets: Vec<String> = from.map(|start| format!("1:{}", text(start))).into();
+        assert_eq!(places("t", &offsets.join(",")).unwrap(), from.map(|start| (log(1), start)));
+        let want = [(log(2_147_483_647), Start::Offset(i64::MAX)), (log(0), Start::Offset(0))];
         assert_eq!(places("t", "2147483647:9223372036854775807,0:0").unwrap(), want);
         assert_eq!(places("t", &vec!["0:0"; 256].join(",")).unwrap().len(), 256);
         let many = vec!["0:0"; 257].join(",");
-        for invalid in ["", "0", "0:", ":0", "0:0,", "0:-1", "-1:0", "0:0 ", "2147483648:0", "0:0;1:0", &many]
+        for invalid in
+            ["", "0", "0:", ":0", "0:0,", "0:now", "-1:0", "0:0 ", "2147483648:0", "0:0;1:0", &many]
         {
             check_problem(places("t", invalid).unwrap_err(), 400, "");
         }

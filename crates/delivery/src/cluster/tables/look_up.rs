@@ -16,10 +16,12 @@ use super::slice::Slice;
 
 impl Cluster {
     /// The newest record of a key in each partition that has it, encoded, with the partition: the one with the latest
-    /// timestamp first. They are as new as what was acknowledged before the call.
+    /// timestamp first. They are as new as what was acknowledged before the call. A partition that cannot be read now is
+    /// left out if another one has the key.
     ///
     /// # Errors
-    /// The topic cannot be read or has too many partitions, or reading it into its tables takes longer than `within`.
+    /// The topic cannot be read or has too many partitions, or reading it into its tables takes longer than `within`; or
+    /// nobody knows whether it has the key, because a partition cannot be read.
     ///
     /// # Cancel safety
     /// A drop abandons the look-up.
@@ -46,9 +48,16 @@ impl Cluster {
         let slice = Some(Slice::Key(Bytes::copy_from_slice(key)));
         let table = |log: &Log<'_>| self.table(source, *log, slice.clone(), topic_id);
         let tables: Vec<_> = logs.iter().map(table).collect();
-        let mut found = Vec::new();
+        let (mut found, mut unread) = (Vec::new(), None);
         for ((log, (mut part, mut epoch)), end) in logs.iter().zip(tables).zip(ends) {
-            let end = end?.offset;
+            let end = match end {
+                Ok(end) => end.offset,
+                Err(error) if error.fault.is_retriable() => {
+                    unread.get_or_insert(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let mut reached = reaches(&part, end, epoch, until).await;
             if part.is_whole() && part.has_no_room() {
                 (part, epoch) = table(log);
@@ -57,6 +66,9 @@ impl Cluster {
             let (table, ()) = (part, reached?);
             let record = table.get(key).ok_or_else(unanswered)?;
             found.extend(record.map(|record| (log.partition, record)));
+        }
+        if let Some(unread) = unread.filter(|_| found.is_empty()) {
+            return Err(unread);
         }
         // Keys belong to their partition: the later timestamp wins, then the higher partition.
         found.sort_by_key(|(partition, record)| Reverse((table_entry::timestamp(record), *partition)));

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use prost::encoding::{decode_varint, encode_varint};
 use sluicegate_backend::number::whole_number;
+use sluicegate_delivery::NOT_BEGUN;
 
 use super::super::super::problem::{Problem, ProblemKind};
 
@@ -34,7 +35,7 @@ pub(super) struct Positions {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Of {
-    /// The next offset of each partition, from 0 on. A partition that is missing is new: it is at 0 too.
+    /// The next offset of each partition, from 0 on, or [`NOT_BEGUN`]. A partition that is missing is new: it is at 0 too.
     Topic(Vec<i64>),
     Partition(i32, i64),
 }
@@ -197,7 +198,7 @@ impl Positions {
             let zigzag = decode_varint(&mut rest).ok()?;
             let difference = (zigzag >> 1).cast_signed() ^ (zigzag & 1).cast_signed().wrapping_neg();
             before = before.wrapping_add(difference);
-            if before < 0 {
+            if before < NOT_BEGUN {
                 return None;
             }
             offsets.push(before);

@@ -99,7 +99,7 @@ fn places(format: Format, max_bytes: usize, max_records: usize) -> (Vec<(i64, i6
     let records: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
     let number = |record: &serde_json::Value, name: &str| record[name].as_i64().unwrap();
     let places = records.iter().map(|record| (number(record, "partition"), number(record, "offset")));
-    let response = with_lists(Response::empty(StatusCode::OK), &parts, System::Kafka);
+    let response = with_lists(Response::empty(StatusCode::OK), &parts, &[], System::Kafka);
     (places.collect(), response.headers[0].1.clone())
 }
 
