@@ -85,7 +85,11 @@ fn images_have_the_tested_versions() {
     for service in ["kafka", "gates"] {
         let image = services[service]["image"].as_str().unwrap();
         let version = image.strip_prefix("apache/kafka:").unwrap().split('@').next().unwrap();
-        assert!(pom.contains(&format!(">{version}<")), "{service}: {image}");
+        let (minor, _) = version.rsplit_once('.').unwrap();
+        // Until the digest of the tests' own version is known, the image is of an older one that tests read from.
+        let is_tested =
+            pom.contains(&format!(">{version}<")) || dev.contains(&format!("older_kafkas=\"{minor}."));
+        assert!(is_tested, "{service}: {image}");
     }
     let envoy = dockerfile.split("FROM envoyproxy/envoy:v").nth(1).unwrap().split(' ').next().unwrap();
     assert!(dev.contains(&format!(" envoy={envoy} ")), "{envoy}");
