@@ -86,6 +86,10 @@ lint: _packages
 advisories:
     cargo deny check advisories
 
+# tell which pinned parts have newer versions in their registries
+outdated: _packages
+    @target/tools/venv/bin/python -B lab/harness/outdated.py
+
 # build the documentation
 doc:
     RUSTDOCFLAGS='-D warnings' cargo doc --workspace {{ dev }} --no-deps
