@@ -117,14 +117,15 @@ fn examples_configure_the_filter_alike() {
         serde_saphyr::from_multiple(&fs::read_to_string(tools::workspace().join(file)).unwrap()).unwrap()
     };
     let envoy_gateway = objects("deploy/envoy-gateway/sluicegate.yaml");
-    let istio = objects("deploy/istio/sluicegate.yaml");
+    let (istio, older) = (objects("deploy/istio/sluicegate.yaml"), objects("deploy/istio/wasm-plugin.yaml"));
     let policy = &kind(&envoy_gateway, "EnvoyExtensionPolicy")["spec"]["wasm"][0];
-    let plugin = &kind(&istio, "WasmPlugin")["spec"];
     assert!(policy["config"]["routes"].is_array());
-    assert_eq!(policy["config"], plugin["pluginConfig"]);
     let image = concat!("ghcr.io/sluicegate/filter:", env!("CARGO_PKG_VERSION"));
     assert_eq!(policy["code"]["image"]["url"], image);
-    assert_eq!(plugin["url"], format!("oci://{image}"));
+    for plugin in [&kind(&istio, "TrafficExtension")["spec"]["wasm"], &kind(&older, "WasmPlugin")["spec"]] {
+        assert_eq!(policy["config"], plugin["pluginConfig"]);
+        assert_eq!(plugin["url"], format!("oci://{image}"));
+    }
 }
 
 #[test]
