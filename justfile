@@ -129,9 +129,9 @@ e2e *args: wasm web _browser _demo-programs _servers
 alone *args: wasm _demo-programs _servers
     cargo test --workspace {{ dev }} --test alone -- "$@"
 
-# read end to end from an older Kafka, 4.2 or 3.9, in one profile
+# read, write and subscribe end to end on an older Kafka, 4.2 or 3.9, in one profile
 older-kafka version: wasm _demo-programs _servers
-    SLUICEGATE_KAFKA_VERSION={{ quote(version) }} SLUICEGATE_KAFKA_LIB={{ quote(justfile_directory() / "target/tools/kafka-" + version + "/lib") }} cargo test --workspace {{ dev }} --test e2e -- reading:: --skip relay:: --skip nginx:: --skip direct::
+    SLUICEGATE_KAFKA_VERSION={{ quote(version) }} SLUICEGATE_KAFKA_LIB={{ quote(justfile_directory() / "target/tools/kafka-" + version + "/lib") }} cargo test --workspace {{ dev }} --test e2e -- reading:: writing::records:: live::delivery::tunnel:: tables::snapshots:: --skip relay:: --skip nginx:: --skip direct::
 
 # plain HTTP, sessions and identities on the oldest supported Envoy, which does not tell whether it verified a certificate
 older-envoy: wasm _demo-programs _servers

@@ -86,7 +86,7 @@ fn images_have_the_tested_versions() {
         let image = services[service]["image"].as_str().unwrap();
         let version = image.strip_prefix("apache/kafka:").unwrap().split('@').next().unwrap();
         let (minor, _) = version.rsplit_once('.').unwrap();
-        // Until the digest of the tests' own version is known, the image is of an older one that tests read from.
+        // Until the digest of the tests' own version is known, the image is of an older one that is tested.
         let is_tested =
             pom.contains(&format!(">{version}<")) || dev.contains(&format!("older_kafkas=\"{minor}."));
         assert!(is_tested, "{service}: {image}");
