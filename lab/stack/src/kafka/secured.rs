@@ -120,6 +120,8 @@ listener.name.oidc.sasl.enabled.mechanisms=OAUTHBEARER
 listener.name.oidc.oauthbearer.sasl.jaas.config={BEARER} required;
 listener.name.oidc.oauthbearer.sasl.server.callback.handler.class={VALIDATOR}
 listener.name.oidc.oauthbearer.sasl.oauthbearer.jwks.endpoint.url={keys}
+listener.name.oidc.oauthbearer.sasl.oauthbearer.allow.unverified.audience=true
+listener.name.oidc.oauthbearer.sasl.oauthbearer.allow.unverified.issuer=true
 listener.name.oidc.connections.max.reauth.ms={LONG_MS}
 ",
         SESSION.as_millis()
