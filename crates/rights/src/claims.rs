@@ -206,6 +206,7 @@ mod tests {
         );
         let want = claims(json!({"sub": "u", "exp": 5, "realm": {"team": "x"}}));
         assert_eq!(all.only(&[path(&["realm", "team"]), path(&["a", "b"]), path(&["gone"])]), want);
+        assert_eq!((want.subject(), want.issuer()), (Some("u"), None));
         let whole = claims(json!({"sub": "u", "exp": 5, "realm": {"team": "x", "other": 1}}));
         for paths in
             [[path(&["realm"]), path(&["realm", "team"])], [path(&["realm", "team"]), path(&["realm"])]]

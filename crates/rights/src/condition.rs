@@ -105,6 +105,7 @@ mod tests {
             json!({"a": "true", "b": 1}),
             json!({"a": true, "b": "1"}),
             json!({"a": 1, "b": 1}),
+            json!({"a": true, "b": 2}),
         ] {
             assert!(!met(both.clone(), claims.clone()), "{claims}");
         }

@@ -258,6 +258,7 @@ fn sets_of_keys_leave_out_what_verifies_nothing() {
     let encrypts = with(json!({"use": "enc"}));
     assert_eq!(count(vec![encrypts]), Err(crate::KeysError::NoKeys { count: 1 }));
     assert_eq!(count(vec![own.clone(), with(json!({"alg": "ES384"}))]), Ok(1));
+    assert_eq!(count(vec![own.clone(); 32]), Ok(32));
     assert_eq!(count(vec![own.clone(); 33]), Err(crate::KeysError::TooMany { count: 33 }));
     for bad in ["", "[]", "{}", r#"{"keys":{}}"#, "x"] {
         assert_eq!(Keys::parse(bad.as_bytes()).err(), Some(crate::KeysError::NoSet), "{bad}");

@@ -46,6 +46,8 @@ impl Log {
                     let batch = Batch::of_values(base, &vec!["v"; count]);
                     log.batches.push(batch.with(|batch| {
                         (batch.producer_id, batch.attributes) = (producer, TRANSACTIONAL);
+                        // Of a marker that aborts, which a batch of records is not.
+                        batch.records[0].key = Some(vec![0; 4]);
                     }));
                 }
                 Event::Commit(producer) => {

@@ -49,6 +49,7 @@ fn whole_chunk_is_shared_and_a_small_part_copied() {
 #[test]
 fn appended_entries_fit_or_are_left_out() {
     let (front, back) = (chunk(0, 2, &[(0, 10), (1, 10)]), chunk(1, 5, &[(1, 10), (3, 10), (4, 10)]));
+    assert_eq!([&front, &back].map(|chunk| chunk.has_gap_from(chunk.base)), [false, true]);
     for (bytes, want, next, whole) in
         [(1000, &[0, 1, 3, 4][..], 5, true), (66, &[0, 1, 3], 4, false), (50, &[0, 1], 2, false)]
     {

@@ -77,6 +77,8 @@ fn clusters_incarnations_and_isolation_levels_have_logs_of_their_own() {
     for other in [LogKey { incarnation: 2, ..log("a") }, LogKey { committed: true, ..log("a") }] {
         assert_eq!(logs.read(&other, 1, 0, AnswerSize::of_bytes(1000), first, now), None);
     }
+    let after = |topic, partition| (logs.forget(topic, partition), read(&logs, "a", 0, now).is_some()).1;
+    assert_eq!([after("b", 0), after("a", 1), after("a", 0)], [true, true, false]);
 }
 
 #[test]
