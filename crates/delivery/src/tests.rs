@@ -203,16 +203,30 @@ async fn offset_after_the_end_is_refused_at_once_unless_a_client_resumes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn subscription_begins_before_the_end_of_each_log() {
-    for (count, want) in [(1, [(0, 9), (1, 1)]), (5, [(0, 8), (1, 0)]), (0, [(0, 10), (1, 2)])] {
+async fn subscription_begins_where_it_should() {
+    let of = |from, next: &[(i32, i64)], partitions: &[i32]| Source {
+        from,
+        next: next.to_vec(),
+        partitions: partitions.to_vec(),
+        ..Default::default()
+    };
+    for (source, want) in [
+        (of(Start::BeforeEnd(1), &[], &[0, 1]), &[(0, 9), (1, 1)][..]),
+        (of(Start::BeforeEnd(5), &[], &[0, 1]), &[(0, 8), (1, 0)]),
+        (of(Start::BeforeEnd(0), &[], &[0, 1]), &[(0, 10), (1, 2)]),
+        (of(Start::Offset(9), &[], &[0]), &[(0, 9)]),
+        (of(Start::default(), &[], &[0, 1]), &[(0, 10), (1, 2)]),
+        // A partition that an earlier subscription did not know is new.
+        (of(Start::default(), &[(0, 9)], &[]), &[(0, 9), (1, 0), (2, 0), (3, 0)]),
+        (of(Start::default(), &[(0, 9)], &[0, 1]), &[(0, 9), (1, 2)]),
+    ] {
         let logs = Logs::default();
         logs.append(0, 10);
         logs.delete_before(0, 8);
         logs.append(1, 2);
-        let source = Source { from: Start::BeforeEnd(count), partitions: vec![0, 1], ..Default::default() };
-        let mut subscription = subscribe(&logs.cluster(), System::Kafka, source).await.unwrap();
+        let mut subscription = subscribe(&logs.cluster(), System::Kafka, source.clone()).await.unwrap();
         match soon(&mut subscription).await {
-            Some(Item::Subscribed(topics)) => assert_eq!(topics[0].partitions, want, "{count}"),
+            Some(Item::Subscribed(topics)) => assert_eq!(topics[0].partitions, want, "{source:?}"),
             other => panic!("not subscribed: {other:?}"),
         }
     }

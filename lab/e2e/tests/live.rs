@@ -1,8 +1,4 @@
 //! Subscriptions through a gateway: real Envoy, real bridge, real Kafka.
-//!
-//! [`subscriber`] is the client.
-
-pub(crate) mod subscriber;
 
 mod checker;
 mod delivery;

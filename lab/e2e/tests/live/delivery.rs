@@ -1,22 +1,21 @@
 //! Every record is delivered once, in the order of its partition.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use sluicegate_client::{At, Client, Source, Subscribe, Subscription, Update};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{
-    CmdKafkaSubscribe, KafkaSource, PartitionNext, ProduceRecord, Reason, kafka_source,
-};
-use sluicegate_stack::kafka::Kafka;
+use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSource, ProduceRecord, Reason, kafka_source};
+use sluicegate_stack::kafka::{Kafka, Record, Write};
 use sluicegate_stack::socket::{self, Socket, produce, results};
+use sluicegate_stack::stack::Stack;
 use sluicegate_stack::tools::scale;
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_ways;
 use tokio::time::timeout;
 
 use crate::breakable;
-use crate::live::subscriber::{Subscriber, Told, from_end, from_start, numbered, write};
 use crate::pool::{Config, standard};
 
 in_ways! {
@@ -30,69 +29,63 @@ in_ways! {
     records_are_delivered_from_the_start_and_as_they_are_written
 }
 
+/// A subscription to a topic from its beginning, and the values of each partition's records.
+struct Subscriber {
+    updates: Subscription,
+    values: BTreeMap<i32, Vec<String>>,
+}
+
+impl Subscriber {
+    async fn open(stack: &Stack, topic: &str) -> Self {
+        let client = Client::connect(stack.url()).await.unwrap();
+        let updates = client.subscribe(Subscribe::new([Source::new(topic).at(At::Earliest)]));
+        Self { updates, values: BTreeMap::new() }
+    }
+
+    /// Takes updates until there are so many records in all.
+    async fn collect(&mut self, count: usize) {
+        while self.values.values().map(Vec::len).sum::<usize>() < count {
+            match self.updates.next().await.unwrap().unwrap() {
+                Update::Delivery(delivery) => {
+                    let texts = delivery.messages.iter().map(|message| message.value.as_deref().unwrap());
+                    let texts = texts.map(|text| String::from_utf8(text.to_vec()).unwrap());
+                    self.values.entry(delivery.partition).or_default().extend(texts);
+                }
+                Update::Subscribed(_) | Update::CaughtUp { .. } => {}
+                other => panic!("{other:?} instead of {count} records"),
+            }
+        }
+    }
+}
+
+/// Writes these values to a partition.
+async fn write(kafka: &Kafka, topic: &str, partition: i32, values: &[String]) {
+    let records: Vec<Record> = values.iter().map(|value| Record::of(value.clone())).collect();
+    kafka.produce(topic, partition, &records, Write::default()).await.unwrap();
+}
+
+/// `count` values that begin with `name`.
+fn numbered(name: &str, count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{name} {number}")).collect()
+}
+
 async fn records_are_delivered_from_the_start_and_as_they_are_written(way: Way) {
     let (kafka, stack) = standard(way).await;
     let topic = &kafka.topic("live", 3, &[]).await.unwrap();
-    let old = [numbered("old", 2000), numbered("old", 1), Vec::new()];
-    for (partition, values) in (0..).zip(&old).filter(|(_, values)| !values.is_empty()) {
-        write(kafka, topic, partition, values).await;
+    let mut wanted: BTreeMap<_, _> = [(0, numbered("old", 2000)), (1, numbered("old", 1))].into();
+    for (partition, values) in &wanted {
+        write(kafka, topic, *partition, values).await;
     }
-    let mut subscriber = Subscriber::over(Socket::open(&stack).await, from_start(topic)).await;
-    let Told::Subscribed(subscribed) = subscriber.told().await else { panic!("no beginning") };
-    let topics = subscribed.topics;
-    let begins: Vec<(i32, i64)> = topics[0].partitions.iter().map(|at| (at.partition, at.offset)).collect();
-    assert_eq!((topics.len(), begins, topics[0].topic_id.len()), (1, vec![(0, 0), (1, 0), (2, 0)], 16));
-    subscriber.catch_up(3).await;
-    for (partition, values) in (0..).zip(&old) {
-        assert_eq!(subscriber.values(topic, partition), *values);
-    }
-    for partition in 0..3 {
-        let new = numbered("new", 10);
-        let written = Instant::now();
+    let mut subscriber = Subscriber::open(&stack, topic).await;
+    subscriber.collect(2001).await;
+    assert_eq!(subscriber.values, wanted);
+    for (round, partition) in (1..).zip(0..3) {
+        let (new, written) = (numbered("new", 10), Instant::now());
         write(kafka, topic, partition, &new).await;
-        subscriber.collect(subscriber.count() + new.len()).await;
+        subscriber.collect(2001 + 10 * round).await;
         assert!(written.elapsed() < Duration::from_secs(5), "{:?}", written.elapsed());
-        let values = subscriber.values(topic, partition);
-        assert_eq!(values[values.len() - new.len()..], new);
-    }
-    subscriber.socket.ping().await;
-    subscriber.unsubscribe().await;
-    write(kafka, topic, 0, &numbered("late", 1)).await;
-    subscriber.socket.ping().await;
-}
-
-/// From the end, an offset, a time, before the end, and where an earlier subscription ended.
-#[tokio::test]
-async fn each_partition_begins_where_it_should() {
-    let (kafka, stack) = standard(Way::Tunnel).await;
-    let topic = &kafka.topic("begins", 2, &[]).await.unwrap();
-    for partition in 0..2 {
-        write(kafka, topic, partition, &numbered("old", 5)).await;
-    }
-    let next = |partition, offset| PartitionNext { partition, offset };
-    let source = || KafkaSource { topic: topic.clone(), ..Default::default() };
-    let later = kafka_source::From::Timestamp(i64::MAX);
-    for (source, want) in [
-        (source(), vec![(0, 5), (1, 5)]),
-        (
-            KafkaSource { from: Some(kafka_source::From::Offset(3)), partitions: vec![1], ..source() },
-            vec![(1, 3)],
-        ),
-        (KafkaSource { from: Some(kafka_source::From::Timestamp(0)), ..source() }, vec![(0, 0), (1, 0)]),
-        (KafkaSource { from: Some(kafka_source::From::Offset(-2)), ..source() }, vec![(0, 3), (1, 3)]),
-        (KafkaSource { from: Some(later), ..source() }, vec![(0, 5), (1, 5)]),
-        // A partition that an earlier subscription did not know is new.
-        (KafkaSource { next: vec![next(1, 4)], ..source() }, vec![(0, 0), (1, 4)]),
-        (KafkaSource { next: vec![next(1, 4)], partitions: vec![0, 1], ..source() }, vec![(0, 5), (1, 4)]),
-    ] {
-        let command = CmdKafkaSubscribe { sources: vec![source.clone()], ..Default::default() };
-        let mut subscriber = Subscriber::open(&stack, command).await;
-        let begins: Vec<(i32, i64)> =
-            subscriber.next.iter().map(|((_, partition), offset)| (*partition, *offset)).collect();
-        assert_eq!(begins, want, "{source:?}");
-        subscriber.catch_up(want.len()).await;
-        let records = want.iter().map(|(_, offset)| 5 - offset).sum::<i64>();
-        assert_eq!(subscriber.count() as i64, records, "{source:?}");
+        wanted.entry(partition).or_default().extend(new);
+        assert_eq!(subscriber.values, wanted);
     }
 }
 
@@ -136,14 +129,19 @@ async fn flood_delays_neither_a_trickle_nor_a_ping(way: Way) {
         write(kafka, flood, 0, &numbered(&format!("{round} {value}"), 400)).await;
     }
     let mut socket = Socket::open_narrow(&stack).await;
-    let trickling = socket.send(Req::CmdKafkaSubscribe(from_end(trickle))).await;
+    let subscribe = |topic: &str, timestamp: i64| {
+        let from = Some(kafka_source::From::Timestamp(timestamp));
+        let source = KafkaSource { topic: topic.to_owned(), from, ..Default::default() };
+        Req::CmdKafkaSubscribe(CmdKafkaSubscribe { sources: vec![source], ..Default::default() })
+    };
+    let trickling = socket.send(subscribe(trickle, -1)).await;
     let mut told = 0;
     while told < 2 {
         let (sequence, _) = socket.receive().await;
         assert_eq!(sequence, trickling);
         told += 1;
     }
-    let flooding = socket.send(Req::CmdKafkaSubscribe(from_start(flood))).await;
+    let flooding = socket.send(subscribe(flood, -2)).await;
     let mut delivered = 0;
     while delivered < 2_000_000 {
         delivered += bytes(&socket.receive().await.1);
@@ -185,7 +183,7 @@ async fn reload_loses_repeats_and_reorders_no_record() {
     let topic = &kafka.topic("reloaded", 1, &[]).await.unwrap();
     let mut stack =
         Config::new(Way::Tunnel).await.writing(&["default"]).properties("client.id = \"0\"").own().await;
-    let mut subscriber = Subscriber::open(&stack, from_start(topic)).await;
+    let mut subscriber = Subscriber::open(&stack, topic).await;
     let mut writer = Socket::open(&stack).await;
     let mut wanted = Vec::new();
     for reload in 1..=RELOADS {
@@ -211,6 +209,6 @@ async fn reload_loses_repeats_and_reorders_no_record() {
         }
         subscriber.collect(wanted.len()).await;
     }
-    assert_eq!(subscriber.values(topic, 0), wanted);
     assert_eq!(kafka.read(topic, 0).len(), wanted.len());
+    assert_eq!(subscriber.values, [(0, wanted)].into());
 }
