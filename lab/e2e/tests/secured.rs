@@ -1,7 +1,7 @@
 //! Secured Kafka: a real Kafka with a listener for each security protocol, behind a real Envoy and the real bridge.
 //!
 //! 1. [`section`], [`gateway`]: clusters in the bridge's configuration, and gateways with a path for each
-//! 2. [`readable`], [`reauthentication`]: what can be read, and for how long; [`writable`]: what can be written
+//! 2. [`readable`], [`writable`]: what can be read and written
 //! 3. [`faults`]: invalid settings, their errors and log lines
 //! 4. [`carried`]: routes with their own cluster
 
@@ -11,7 +11,6 @@ mod section;
 mod carried;
 mod faults;
 mod readable;
-mod reauthentication;
 mod writable;
 
 use sluicegate_protocol::KafkaMessage;

@@ -2,7 +2,6 @@
 //!
 //! [`sluicegate_stack::socket`] is the client. [`told`] writes, and knows what it was told.
 
-mod cli;
 mod outage;
 mod records;
 pub(crate) mod told;

@@ -133,16 +133,3 @@ fn host_that_replaces_only_whole_chunks_is_supported() {
     assert_eq!(socket.answers(), to_client(BINARY, &answer));
     socket.works();
 }
-
-#[test]
-fn texts_of_a_json_session_pass_as_they_are() {
-    let vm = start();
-    let mut socket = Socket::open_json(&vm);
-    let request = "{\"ping\":{\"state\":\"spät\"}}".as_bytes();
-    socket.client([from_client(0x01, &request[..9]), from_client(0x80, &request[9..])].concat());
-    assert!(wire::messages(&socket.0.take_to_upstream()).contains(&request));
-    let answer = [b' '; 300];
-    socket.bridge([grpc_bytes(b"{}"), wire::to_say(ToSay::Pong("p".into())), grpc_bytes(&answer)].concat());
-    let answers = [to_client(TEXT, b"{}"), to_client(PONG, b"p"), to_client(TEXT, &answer)];
-    assert_eq!(socket.answers(), answers.concat());
-}

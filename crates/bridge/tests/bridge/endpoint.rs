@@ -5,10 +5,7 @@ use std::time::{Duration, Instant};
 use prost::Message;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{
-    Close, CmdKafkaListOffset, CmdSession, ControlReq, PongResp, PubSubReq, PubSubResp, SessionResp,
-    control_req,
-};
+use sluicegate_protocol::{CmdSession, PubSubReq, PubSubResp, SessionResp};
 use sluicegate_stack::raw::{Raw, request};
 
 use crate::http::{check_problem, rest, send};
@@ -18,28 +15,6 @@ use crate::support::{
     ENDPOINTS, Endpoint, Gateway, SECRET, all_left, close, fetch, flood, framed, open, ping, sessions, start,
     start_hanging, start_secret, upgrade,
 };
-
-#[tokio::test]
-async fn session_answers_pings_and_echoes_the_close() {
-    let bridge = start("").await;
-    let gateway = Gateway::connect(&bridge).await;
-    for endpoint in ENDPOINTS {
-        let mut stream = gateway.open(endpoint, &[]).await.unwrap();
-        stream.ask(7, ping("state")).await;
-        let resp = Some(Resp::PongResp(PongResp { state: "state".into() }));
-        assert_eq!(stream.next().await, Some(PubSubResp { sequence: 7, resp }), "{endpoint:?}");
-        let content = Close { code: 4001, reason: "done".into() };
-        let control = control_req::Control::Close(content);
-        stream.ask(0, Req::Control(ControlReq { control: Some(control) })).await;
-        assert_eq!(stream.next().await, Some(close(4001, "done")), "{endpoint:?}");
-        assert_eq!(stream.next().await, None, "{endpoint:?}");
-        let trailers = stream.receive.trailers().await.unwrap();
-        match endpoint {
-            Endpoint::Connect => assert_eq!(trailers, None),
-            Endpoint::Post => assert_eq!(trailers.unwrap()["grpc-status"], "0"),
-        }
-    }
-}
 
 #[tokio::test]
 async fn session_tells_the_smaller_limit_of_gateway_and_bridge() {
@@ -63,29 +38,6 @@ async fn session_tells_the_smaller_limit_of_gateway_and_bridge() {
     let mut client = open(&bridge, &[told("1024")]).await;
     client.write(request(3, Req::CmdSession(CmdSession {}))).await;
     assert_eq!(client.answer().await, limit_of(2048));
-}
-
-#[tokio::test]
-async fn commands_fail_at_once_while_kafka_is_down() {
-    let bridge = start("").await;
-    let gateway = Gateway::connect(&bridge).await;
-    for endpoint in ENDPOINTS {
-        let mut stream = gateway.open(endpoint, &[]).await.unwrap();
-        let asked = Instant::now();
-        stream.ask(1, fetch()).await;
-        let list = CmdKafkaListOffset { topic: "t".into(), partition: 3, timestamp: -1 };
-        stream.ask(2, Req::CmdKafkaListOffset(list)).await;
-        for _ in 0..2 {
-            let PubSubResp { sequence, resp } = stream.next().await.unwrap();
-            let expected = match sequence {
-                1 => "failed to fetch message, topic: t, partition: 0, err: ",
-                _ => "failed to list offset, topic: t, partition: 3, err: ",
-            };
-            let Some(Resp::ErrorResp(error)) = resp else { panic!("{resp:?}") };
-            assert!(error.message.starts_with(expected) && error.retriable, "{error:?}");
-        }
-        assert!(asked.elapsed() < Duration::from_secs(2));
-    }
 }
 
 #[tokio::test]

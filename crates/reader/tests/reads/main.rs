@@ -24,4 +24,3 @@ mod silence;
 mod skips;
 mod support;
 mod topics;
-mod truncated;

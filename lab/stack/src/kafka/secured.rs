@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::OnceCell;
 
@@ -37,8 +36,6 @@ pub mod listener {
     pub const SASL: &str = "SASL";
     /// The same with TLS.
     pub const SASL_SSL: &str = "SASLSSL";
-    /// As [`SASL`], but a session ends after [`super::SESSION`] unless the client authenticates again.
-    pub const SHORT: &str = "SHORT";
     /// OAUTHBEARER without TLS, for unsigned tokens. A session ends with its token.
     pub const UNSECURED: &str = "UNSECURED";
     /// OAUTHBEARER with TLS, for tokens of [`super::Secured::signer`]. A session ends with its token.
@@ -71,15 +68,11 @@ impl Secured {
         ] {
             folder.write(&format!("{name}.pem"), &format!("{key}{certificate}"))?;
         }
-        let own = [
-            format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={}", key_set(folder.path())),
-            // Logs each session that ends because its client did not authenticate again.
-            "-Dorg.slf4j.simpleLogger.log.kafka.network.Processor=debug".to_owned(),
-        ];
+        let own = format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={}", key_set(folder.path()));
         let setup = Setup {
             listeners: LISTENERS.map(|(name, protocol)| Listener { name, protocol, host: HOST }).to_vec(),
             properties: properties(folder.path()),
-            java: own.into_iter().chain(java).collect(),
+            java: [vec![own], java].concat(),
             format: scram(),
             ..Setup::default()
         };
@@ -112,7 +105,6 @@ listener.name.misnamed.ssl.keystore.type=PEM
 listener.name.misnamed.ssl.keystore.location={folder_of}/misnamed.pem
 listener.name.foreign.ssl.keystore.type=PEM
 listener.name.foreign.ssl.keystore.location={folder_of}/foreign.pem
-listener.name.short.connections.max.reauth.ms={}
 listener.name.unsecured.sasl.enabled.mechanisms=OAUTHBEARER
 listener.name.unsecured.oauthbearer.sasl.jaas.config={BEARER} required;
 listener.name.unsecured.connections.max.reauth.ms={LONG_MS}
@@ -123,10 +115,9 @@ listener.name.oidc.oauthbearer.sasl.oauthbearer.jwks.endpoint.url={keys}
 listener.name.oidc.oauthbearer.sasl.oauthbearer.allow.unverified.audience=true
 listener.name.oidc.oauthbearer.sasl.oauthbearer.allow.unverified.issuer=true
 listener.name.oidc.connections.max.reauth.ms={LONG_MS}
-",
-        SESSION.as_millis()
+"
     );
-    for listener in ["sasl", "saslssl", "short"] {
+    for listener in ["sasl", "saslssl"] {
         text.push_str(&format!(
             "listener.name.{listener}.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
 listener.name.{listener}.plain.sasl.jaas.config={PLAIN} required {plain};
@@ -176,15 +167,12 @@ pub const WRITER: &str = "writer";
 /// The name prefix of these topics.
 pub const WRITABLE: &str = "writable";
 pub const OUTSIDER: &str = "outsider";
-/// The lifetime of a session at [`listener::SHORT`].
-pub const SESSION: Duration = Duration::from_secs(5);
 
-const LISTENERS: [(&str, &str); 9] = [
+const LISTENERS: [(&str, &str); 8] = [
     (listener::SSL, "SSL"),
     (listener::MTLS, "SSL"),
     (listener::SASL, "SASL_PLAINTEXT"),
     (listener::SASL_SSL, "SASL_SSL"),
-    (listener::SHORT, "SASL_PLAINTEXT"),
     (listener::UNSECURED, "SASL_PLAINTEXT"),
     (listener::OIDC, "SASL_SSL"),
     (listener::MISNAMED, "SSL"),

@@ -192,12 +192,12 @@ discover = "yes"
 tls.handshake.first = 1
 request.timeout.ms = 99
 queue.bytes = "64 MiB"
-queue.records = 0
+queue.records = 10_000_001
     clusters.n.tls.handshake.first: is "1", expected true or false
     clusters.n.discover: is "yes", expected true or false
     clusters.n.request.timeout.ms: is "99", expected a whole number from 100 to 60000
     clusters.n.queue.bytes: is "64 MiB", expected a whole number from 1024 to 2147483648
-    clusters.n.queue.records: is "0", expected a whole number from 1 to 10000000
+    clusters.n.queue.records: is "10000001", expected a whole number from 1 to 10000000
 user = "u"
     clusters.n.password: is required with `user`
 password = "p"
@@ -262,30 +262,4 @@ fn subjects_are_checked() {
     for wrong in ["", ".", "a.", ".a", "a..b", "a.*", "a.>", "a b"] {
         refused(&format!("inbox = {wrong:?}"), &[&format!("inbox: is \"{wrong}\", {inbox}")]);
     }
-}
-
-#[test]
-fn numbers_have_a_maximum() {
-    for (name, max) in
-        [("request.timeout.ms", 60_000), ("queue.bytes", 1_u64 << 31), ("queue.records", 10_000_000)]
-    {
-        cluster(&format!("{name} = {max}"));
-        assert!(load(&format!("{NATS}{name} = {}", max + 1), &[]).is_err(), "{name}");
-    }
-}
-
-#[test]
-fn all_problems_of_a_cluster_are_reported() {
-    let text = "[clusters.n]\nkind = \"nats\"\ncolour = 1\nuser = \"u\"\ntoken = { file = \"/nowhere\" }\n\
-                domain = \"a b\"\n\
-                tls.key = \"/nowhere\"\nqueue.records = []\n";
-    let timeout = ("SLUICEGATE_CLUSTERS__N__REQUEST_TIMEOUT_MS", "soon");
-    let problems = load(text, &[timeout]).unwrap_err();
-    let places: Vec<&str> = problems.iter().map(|problem| problem.split_once(": ").unwrap().0).collect();
-    let mut want =
-        ["colour", "queue.records", "token", "servers", "password", "tls.certificate", "tls.key", "domain"]
-            .map(|name| format!("clusters.n.{name}"))
-            .to_vec();
-    want.push(timeout.0.to_owned());
-    assert_eq!(places, want, "{problems:#?}");
 }
