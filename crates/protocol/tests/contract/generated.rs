@@ -24,6 +24,17 @@ fn committed_grpc_client_is_what_the_contract_generates() {
     });
 }
 
+/// Clients in other languages generate code of this file alone, into packages that it names.
+#[test]
+fn clients_need_one_file_of_the_contract() {
+    let files = compile(&["pubsub.proto"]).file;
+    let [file] = &files[..] else { panic!("{} files", files.len()) };
+    let options = file.options.as_ref().unwrap();
+    for package in [&options.go_package, &options.java_package, &options.csharp_namespace] {
+        assert!(package.as_ref().is_some_and(|package| !package.is_empty()), "{options:?}");
+    }
+}
+
 fn compile(files: &[&str]) -> protox::prost_reflect::prost_types::FileDescriptorSet {
     let proto = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
     protox::compile(files.iter().map(|file| proto.join(file)), [&proto]).unwrap()
