@@ -137,6 +137,11 @@ older-kafka version: wasm _demo-programs _servers
 older-envoy: wasm _demo-programs _servers
     SLUICEGATE_ENVOY=$(echo {{ quote(justfile_directory()) }}/target/tools/envoy-oldest/lib/python3*/site-packages/envoy/_bin/envoy) cargo test --workspace {{ dev }} --test e2e -- http:: sessions:: identity:: --skip apisix:: --skip nginx:: --skip direct:: --skip certificates:: --skip browsers::
 
+# streams and writes on the oldest supported nats-server, alone and through a gateway
+older-nats: wasm _demo-programs _servers
+    SLUICEGATE_NATS={{ quote(justfile_directory() / "target/tools/nats-oldest/bin/nats-server") }} cargo test --workspace {{ dev }} --lib -- tests::changes tests::outages tests::reads tests::secured tests::waits tests::walks tests::writes
+    SLUICEGATE_NATS={{ quote(justfile_directory() / "target/tools/nats-oldest/bin/nats-server") }} cargo test --workspace {{ dev }} --test e2e -- of_streams openapi asyncapi messages_are_written --skip relay:: --skip nginx:: --skip direct::
+
 # an older filter with this bridge, and this filter with an older bridge; REF is by default the last release, or the commit before this one
 compatibility ref="": wasm _servers
     #!/usr/bin/env bash
