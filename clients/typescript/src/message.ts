@@ -74,7 +74,7 @@ export interface NewMessage {
   subject: string;
   /** The payload. `null` is empty. */
   data: Content;
-  /** The headers, at most 100; a key can be repeated. Keys that begin with `Nats-` are rejected. */
+  /** The headers, at most 100; a key can be repeated. Keys that begin with `Nats-` are for servers: they are left out, or rejected. */
   headers?: NewHeader[];
   /**
    * An idempotency key (`Nats-Msg-Id`). However often a message with the same `messageId` is published, the stream

@@ -165,6 +165,18 @@ impl Api {
         }
     }
 
+    /// The subject that the server's mappings make of a literal one; `None` if they leave it. Nothing is delivered.
+    pub(super) async fn mapped(&self, subject: &str, deadline: Instant) -> Result<Option<String>, ReadError> {
+        let session = self.connection.session(deadline).await?;
+        let Some(mut answers) = session.trace(subject, deadline).await? else { return Ok(None) };
+        loop {
+            // Other servers of the cluster can answer first.
+            if let Some(mapped) = reply::mapped(subject, &answers.next(deadline).await?.payload)? {
+                return Ok(mapped);
+            }
+        }
+    }
+
     /// Messages from `sequence` on, of at most `max_bytes` and one more message, in one request to any replica. It can
     /// be behind the leader. Nothing is repeated: a message can be what ends the connection.
     pub(super) async fn batch(

@@ -96,7 +96,7 @@ impl Consumer {
 
     /// Asks for messages. Servers spread them over requests at the same time, all of which must be alike.
     pub(super) async fn ask(&mut self, next: &NextMessages) -> Result<(), ReadError> {
-        self.session.publish(&self.subject, self.inbox.clone(), json(next)).await?;
+        self.session.publish(&self.subject, Some(self.inbox.clone()), json(next), None).await?;
         (self.batch, self.left) = (next.batch, self.left.saturating_add(next.batch));
         Ok(())
     }

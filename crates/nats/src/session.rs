@@ -5,10 +5,11 @@ mod publisher;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use async_nats::header::HeaderName;
 use async_nats::message::OutboundMessage;
 use async_nats::{
-    ConnectError, ConnectErrorKind, Event, Message, PublishErrorKind, ServerAddr, ServerError, StatusCode,
-    Subject,
+    ConnectError, ConnectErrorKind, Event, HeaderMap, Message, PublishErrorKind, ServerAddr, ServerError,
+    StatusCode, Subject,
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -119,6 +120,34 @@ impl Session {
         expected: u32,
         deadline: Instant,
     ) -> Result<Answers, ReadError> {
+        let (answers, reply) = self.expect(subject, expected, deadline).await?;
+        self.publish(subject, Some(reply), payload, None).await?;
+        Ok(answers)
+    }
+
+    /// Lets servers tell what they would do with a message to this subject, which they deliver to nobody (ADR-41 of
+    /// NATS). Each server that it passes answers. `None`: the server would deliver it.
+    pub(super) async fn trace(&self, subject: &str, deadline: Instant) -> Result<Option<Answers>, ReadError> {
+        let version = self.wire.server().version;
+        let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or_default());
+        if (numbers.next(), numbers.next()) < (Some(2), Some(11)) {
+            return Ok(None);
+        }
+        let (answers, reply) = self.expect(subject, 1, deadline).await?;
+        let headers = [(&TRACE_DEST, reply), (&TRACE_ONLY, "true".to_owned())];
+        let headers =
+            headers.into_iter().filter_map(|(name, value)| Some((name.clone(), value.parse().ok()?)));
+        self.publish(subject, None, Bytes::new(), Some(headers.collect())).await?;
+        Ok(Some(answers))
+    }
+
+    /// Prepares for answers: where they are delivered, and the subject that they come to.
+    async fn expect(
+        &self,
+        subject: &str,
+        expected: u32,
+        deadline: Instant,
+    ) -> Result<(Answers, String), ReadError> {
         let places = Arc::clone(&self.places).acquire_many_owned(expected.min(MAX_EXPECTED));
         let places = timeout_at(deadline, self.link.lost.run_until_cancelled(places)).await;
         let places = places.map_err(|_| ReadError::Unanswered { subject: subject.to_owned() })?;
@@ -130,21 +159,20 @@ impl Session {
             Waiting { index: 0, subject: subject.as_str().into(), answers: sender, _places: places };
         self.link.waiting.lock().insert(number, waiting);
         let answers = Answers { link: Arc::clone(&self.link), number, subject, answers: receiver };
-        let reply = format!("{}{number}", self.inbox);
-        self.publish(&answers.subject, reply, payload).await?;
-        Ok(answers)
+        Ok((answers, format!("{}{number}", self.inbox)))
     }
 
     /// Sends a message whose answers come to the subject `reply`.
     pub(super) async fn publish(
         &self,
         subject: &str,
-        reply: String,
+        reply: Option<String>,
         payload: Bytes,
+        headers: Option<HeaderMap>,
     ) -> Result<(), ReadError> {
         // Losses before this are not noticed by the calls that wait.
-        let (to, reply) = (Subject::from(subject), Some(reply.into()));
-        let publish = self.wire.publish(OutboundMessage { subject: to, reply, payload, headers: None });
+        let (to, reply) = (Subject::from(subject), reply.map(Subject::from));
+        let publish = self.wire.publish(OutboundMessage { subject: to, reply, payload, headers });
         match self.link.lost.run_until_cancelled(publish).await {
             Some(Ok(())) if !self.is_lost() => Ok(()),
             Some(Ok(())) | None => Err(ReadError::Lost),
@@ -179,8 +207,10 @@ impl Link {
             Event::Disconnected | Event::Closed => self.end(),
             Event::ServerError(ServerError::Other(text)) => {
                 let Some(denied) = denied_subject(text) else { return self.warn(text) };
-                for waiting in self.waiting.lock().values() {
-                    if waiting.subject.as_str() == denied {
+                // The subject of a trace's answer is denied instead of the traced one.
+                let answered = denied.rsplit_once('.').and_then(|(_, number)| number.parse::<u64>().ok());
+                for (number, waiting) in &*self.waiting.lock() {
+                    if waiting.subject.as_str() == denied || answered == Some(*number) {
                         let error = ReadError::Denied { subject: denied.to_owned() };
                         // Nobody waits any more.
                         let _ = waiting.answers.send((waiting.index, Err(error)));
@@ -246,6 +276,9 @@ async fn deliver(link: Arc<Link>, mut answers: BoxStream<'static, Message>, pref
 fn denied_subject(error: &str) -> Option<&str> {
     error.strip_prefix("Permissions Violation for Publish to \"")?.strip_suffix('"')
 }
+
+static TRACE_DEST: HeaderName = HeaderName::from_static("Nats-Trace-Dest");
+static TRACE_ONLY: HeaderName = HeaderName::from_static("Nats-Trace-Only");
 
 /// Answers that are expected at the same time: fewer than a subscription's queue has places in async-nats.
 pub(super) const MAX_EXPECTED: u32 = 60_000;

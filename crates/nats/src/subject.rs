@@ -2,14 +2,19 @@
 
 use async_nats::Subject;
 use bytes::Bytes;
+use sluicegate_backend::command::Record;
 use sluicegate_backend::{CommandError, Fault};
 
 use super::error::printable;
 
-/// A client's subject, if it is literal and not reserved.
+/// The subject of a client's record, if it is literal and not reserved.
 ///
 /// The bridge's user can call JetStream's API: a message on `$JS.API.STREAM.DELETE.ORDERS` would delete a stream. A
 /// stream can be configured to take such subjects, so the streams' own subjects do not protect against this.
+pub(super) fn of(record: &Record, inbox: &str) -> Result<Subject, CommandError> {
+    parse(record.key.as_deref().map(Bytes::copy_from_slice), inbox)
+}
+
 pub(super) fn parse(subject: Option<Bytes>, inbox: &str) -> Result<Subject, CommandError> {
     let invalid = |problem: String| CommandError::new(Fault::Invalid, 0, problem);
     let subject = subject.unwrap_or_default();

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_nats::message::OutboundMessage;
 use async_nats::{
-    Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, Message, PublishError, PublishErrorKind,
-    ServerAddr, ServerInfo, SubscribeError,
+    Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, Message, PublishError, ServerAddr,
+    ServerInfo, SubscribeError,
 };
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -118,10 +118,11 @@ impl Wire for Client {
     fn publish(&self, message: OutboundMessage) -> BoxFuture<'_, Result<(), PublishError>> {
         async move {
             let OutboundMessage { subject, reply, payload, headers } = message;
-            let reply = reply.ok_or_else(|| PublishError::new(PublishErrorKind::InvalidSubject))?;
-            match headers {
-                None => self.publish_with_reply(subject, reply, payload).await,
-                Some(headers) => self.publish_with_reply_and_headers(subject, reply, headers, payload).await,
+            // Without a header, none is sent.
+            let headers = headers.unwrap_or_default();
+            match reply {
+                None => self.publish_with_headers(subject, headers, payload).await,
+                Some(reply) => self.publish_with_reply_and_headers(subject, reply, headers, payload).await,
             }
         }
         .boxed()

@@ -158,13 +158,15 @@ impl Writer {
         record: &Record,
         ready: &Ready<'_>,
     ) -> Result<Queued, CommandError> {
-        let Ready { session, streams } = ready;
+        let Ready { session, streams, mapped } = ready;
         let missing = || CommandError::new(Fault::NotFound, 0, System::Nats.missing_topic(&record.topic));
         let stream = streams.get(&log(record)).ok_or_else(missing)?;
         let Stream { id, info, .. } = stream.as_ref().map_err(Clone::clone)?;
+        let subject = record.key.as_deref().and_then(|key| str::from_utf8(key).ok());
         let target = Target {
             stream: &id.name,
             intake: &info.intake,
+            mapped: subject.and_then(|subject| mapped.get(subject)).map(String::as_str),
             inbox: &self.api.connection.config().inbox,
             max_payload: session.max_payload(),
         };
@@ -175,6 +177,7 @@ impl Writer {
             stream: Arc::clone(&id.name),
             intake: Arc::clone(&info.intake),
             has_id: message.has_id,
+            is_elsewhere: false,
             bytes: message.subject.len().saturating_add(message.payload.len()),
             message: Some(message),
             since: Instant::now(),

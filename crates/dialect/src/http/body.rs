@@ -9,6 +9,7 @@ use sluicegate_delivery::cluster::MAX_HEADERS;
 use super::media_type::Format;
 use crate::json;
 use crate::json::{KEY_AND_NAME, or_null};
+use crate::session::value;
 
 /// Why a body has no records: where, and what was expected.
 #[derive(Debug)]
@@ -66,8 +67,7 @@ pub fn bytes(value: Option<&RawValue>, place: &str, format: Format) -> Result<Op
             Ok(Some(bytes.into()))
         }
         Format::Text => {
-            let text: Option<String> = serde_json::from_str(value.get()).ok();
-            text.map(|text| Some(text.into())).ok_or_else(|| wrong(place, "expected a string or null"))
+            value::text(Some(value), format.of_values()).map_err(|expected| wrong(place, expected))
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The command `produce`, and its answer.
 
-use serde::de::Error as _;
+use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::Error;
 use serde_json::value::RawValue;
@@ -53,6 +53,11 @@ struct Record<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
     headers: List<Object<RecordHeader<'a>>, MAX_HEADERS>,
     timestamp: Option<Int64>,
+    // Of records that were read: they can be written as they are.
+    #[serde(rename = "offset")]
+    _offset: Option<IgnoredAny>,
+    #[serde(rename = "timestamp_type")]
+    _timestamp_type: Option<IgnoredAny>,
 }
 
 impl Produce<'_> {
@@ -72,7 +77,7 @@ impl Produce<'_> {
 
 impl Record<'_> {
     fn decode(self, format: Format) -> Result<command::Record, String> {
-        let Self { topic, partition, key, value, headers, timestamp } = self;
+        let Self { topic, partition, key, value, headers, timestamp, .. } = self;
         Ok(command::Record {
             topic,
             partition,

@@ -1,7 +1,7 @@
 //! The command `publish`, and its answer.
 
 use bytes::Bytes;
-use serde::de::Error as _;
+use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::Error;
 use serde_json::value::RawValue;
@@ -28,17 +28,21 @@ pub(super) fn of_protobuf(command: CmdNatsPublish) -> Command {
 
 fn record(PublishMessage { stream, subject, data, headers, message_id }: PublishMessage) -> Record {
     let headers = headers.into_iter().map(header).collect();
-    message(stream, subject, data, headers, message_id)
+    message(stream, subject, data, headers, message_id, false)
 }
 
-/// A message to write.
+/// A message to write. That of a client that has read it, with its sequence, is a copy: what it was once written on
+/// condition of does not hold for another stream, or any more.
 pub(super) fn message(
     stream: String,
     subject: String,
     data: Bytes,
     mut headers: Vec<Header>,
     message_id: String,
+    is_copy: bool,
 ) -> Record {
+    let is_condition = |name: &str| name.to_ascii_lowercase().starts_with(CONDITION);
+    headers.retain(|header| !is_copy || !is_condition(&header.key));
     if !message_id.is_empty() {
         headers.push(Header { key: MESSAGE_ID_HEADER.to_owned(), value: Some(message_id.into()) });
     }
@@ -66,6 +70,10 @@ struct ToPublish<'a> {
     headers: List<Object<RecordHeader<'a>>, MAX_HEADERS>,
     #[serde(default, deserialize_with = "or_default")]
     message_id: String,
+    // Of messages that were read: they can be written as they are.
+    sequence: Option<IgnoredAny>,
+    #[serde(rename = "timestamp")]
+    _timestamp: Option<IgnoredAny>,
 }
 
 impl Publish<'_> {
@@ -86,13 +94,16 @@ impl Publish<'_> {
 
 impl ToPublish<'_> {
     fn decode(self, format: Format) -> Result<Record, String> {
-        let Self { stream, subject, data, headers, message_id } = self;
+        let Self { stream, subject, data, headers, message_id, sequence, .. } = self;
         let data: Option<Bytes> =
             value::value(data, format).map_err(|expected| format!("data: {expected}"))?;
         let headers = value::headers(headers, format)?;
-        Ok(message(stream, subject, data.unwrap_or_default(), headers, message_id))
+        Ok(message(stream, subject, data.unwrap_or_default(), headers, message_id, sequence.is_some()))
     }
 }
+
+/// Prefix of the headers that let a stream refuse a message, in lower case.
+const CONDITION: &str = "nats-expected-";
 
 /// The answer with the report of each message.
 pub(super) fn answer(sequence: i64, reports: Vec<DeliveryReport>, encoding: Encoding) -> Answer {

@@ -13,6 +13,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::error::{ApiError, ReadError};
 use crate::message;
+use crate::subject;
 
 /// A stream, as its leader knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,13 @@ pub(crate) struct Intake {
     /// Whether messages are stored without acknowledgement.
     pub(crate) is_silent: bool,
     pub(crate) is_sealed: bool,
+}
+
+impl Intake {
+    /// Whether a literal subject is one of them.
+    pub(crate) fn takes(&self, subject: &str) -> bool {
+        self.subjects.iter().any(|filter| subject::matches(filter, subject))
+    }
 }
 
 #[derive(Deserialize)]
@@ -111,6 +119,24 @@ struct StoredMessage<'a> {
     data: Cow<'a, str>,
     #[serde(borrow)]
     time: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Trace<'a> {
+    #[serde(borrow)]
+    events: Vec<TraceEvent<'a>>,
+}
+
+#[derive(Deserialize)]
+struct TraceEvent<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    /// The sender of the message that has come in: [`OF_CLIENT`], or another server.
+    #[serde(default, rename = "kind")]
+    from: i32,
+    /// The subject that a mapping leads to.
+    #[serde(default)]
+    to: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -182,6 +208,14 @@ pub(crate) fn message(subject: &str, payload: &[u8]) -> Result<KafkaMessage, Rea
     })
 }
 
+/// The subject that a client's traced message is mapped to, if it is; `None` of a server that has it from another one.
+pub(crate) fn mapped(subject: &str, payload: &[u8]) -> Result<Option<Option<String>>, ReadError> {
+    let Trace { events } = parse(subject, payload)?;
+    let is_first = events.iter().any(|event| event.kind == "in" && event.from == OF_CLIENT);
+    let mapped = events.into_iter().find(|event| event.kind == "sm").and_then(|event| event.to);
+    Ok(is_first.then_some(mapped))
+}
+
 /// The answer, which is an error of the API if it is not a `T`.
 fn parse<'a, T: Deserialize<'a>>(subject: &str, payload: &'a [u8]) -> Result<T, ReadError> {
     serde_json::from_slice(payload).or_else(|_| {
@@ -194,6 +228,7 @@ fn unlimited() -> i64 {
     -1
 }
 
+const OF_CLIENT: i32 = 0;
 const MALFORMED: &str = "malformed JSON";
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub(crate) enum Answer {
     },
     /// It has not stored the message, unless the error says otherwise: see [`fault`].
     Refused(ApiError),
+    /// Another stream has it.
+    Elsewhere,
     /// No stream listens to the subject.
     NoResponder,
 }
@@ -37,28 +39,32 @@ struct AckReply<'a> {
 }
 
 /// `None` if something else has answered: subscribers that are no streams see messages too, and so do streams of other
-/// domains, which refuse them because of their `Nats-Expected-Stream`. That says nothing about the stream in question.
+/// domains. That says nothing about the stream in question, nor does [`Answer::Elsewhere`] for sure.
 pub(crate) fn parse(message: &Message, stream: &str, domain: Option<&str>) -> Option<Answer> {
     if message.status == Some(StatusCode::NO_RESPONDERS) {
         return Some(Answer::NoResponder);
     }
     let reply: AckReply<'_> = serde_json::from_slice(&message.payload).ok()?;
-    if reply.stream != stream {
-        return None;
-    }
+    let is_own = reply.stream == stream;
     if let Some(error) = reply.error {
-        return Some(Answer::Refused(error));
+        return is_own.then_some(Answer::Refused(error));
     }
     // Only servers with a domain name it, and errors never do.
     let is_elsewhere = domain.is_some_and(|domain| reply.domain.is_some_and(|actual| actual != domain));
     let is_stored = reply.seq > 0 && !is_elsewhere;
-    is_stored.then_some(Answer::Stored { sequence: reply.seq, is_duplicate: reply.duplicate })
+    is_stored.then(|| match is_own {
+        true => Answer::Stored { sequence: reply.seq, is_duplicate: reply.duplicate },
+        false => Answer::Elsewhere,
+    })
 }
 
 /// The fault of a refused message. [`Fault::UnknownOutcome`] unless the server certainly has not stored it.
 pub(super) fn fault(error: &ApiError) -> Fault {
     match (error.err_code, error.code) {
         (TOO_LARGE | HEADERS_TOO_LARGE, _) => Fault::TooLarge,
+        (STORE_FAILED, _) if error.description == RECORD_TOO_LARGE => Fault::TooLarge,
+        // The subject has its messages until somebody takes one: the same write does not help.
+        (STORE_FAILED, _) if error.description == SUBJECT_FULL => Fault::InvalidRecord,
         // Checked before a message is proposed to the other servers of the stream.
         (
             ACCOUNT_FULL
@@ -66,14 +72,17 @@ pub(super) fn fault(error: &ApiError) -> Fault {
             | INSUFFICIENT_RESOURCES
             | MEMORY_FULL
             | STORAGE_FULL
-            | TOO_MANY_REQUESTS,
+            | SUBJECT_NOT_READY,
             _,
-        ) => Fault::Transient,
+        )
+        | (_, 408 | 429) => Fault::Transient,
         // The stream has reached its limits, and all its servers decide alike.
         (STORE_FAILED, _) if error.description.starts_with(LIMIT_REACHED) => Fault::Transient,
         // Another message with this id is being stored. It can fail.
         (DUPLICATE_IN_PROCESS, _) => Fault::UnknownOutcome { retriable: true },
-        (_, 400..=499) => Fault::Rejected,
+        (SEALED, _) => Fault::Rejected,
+        // Such as a counter without an increment: other messages can be accepted.
+        (_, 400..=499) => Fault::InvalidRecord,
         _ => Fault::UnknownOutcome { retriable: true },
     }
 }
@@ -87,11 +96,14 @@ const STORAGE_FULL: i32 = 10047;
 const TOO_LARGE: i32 = 10054;
 const STORE_FAILED: i32 = 10077;
 const HEADERS_TOO_LARGE: i32 = 10097;
+const SEALED: i32 = 10109;
 const DUPLICATE_IN_PROCESS: i32 = 10158;
-const TOO_MANY_REQUESTS: i32 = 10167;
-/// Prefix of the description of [`STORE_FAILED`] where a stream discards new messages: "maximum messages
-/// exceeded", "maximum bytes exceeded", "maximum messages per subject exceeded".
+const SUBJECT_NOT_READY: i32 = 10163;
+// Descriptions of STORE_FAILED.
+/// Prefix of those where a stream discards new messages: "maximum messages exceeded", "maximum bytes exceeded".
 const LIMIT_REACHED: &str = "maximum ";
+const SUBJECT_FULL: &str = "maximum messages per subject exceeded";
+const RECORD_TOO_LARGE: &str = "message too large";
 
 #[cfg(test)]
 mod tests {
@@ -117,7 +129,6 @@ mod tests {
             (r#"{"stream":"S","domain":"hub","seq":5,"duplicate": true}"#, None, Some((5, true))),
             (r#"{"stream":"S","domain":"hub","seq":5}"#, Some("hub"), Some((5, false))),
             (r#"{"stream":"S","domain":"leaf","seq":5}"#, Some("hub"), None),
-            (r#"{"stream":"T","seq":5}"#, None, None),
             (r#"{"stream":"S","seq":0}"#, None, None),
             (r#"{"stream":"S"}"#, None, None),
             (r#"{"seq":5}"#, None, None),
@@ -127,6 +138,8 @@ mod tests {
             let expected = expected.map(|(sequence, is_duplicate)| Answer::Stored { sequence, is_duplicate });
             assert_eq!(parse(&message(None, payload), "S", domain), expected, "{payload}");
         }
+        let elsewhere = parse(&message(None, r#"{"stream":"T","seq":5}"#), "S", None);
+        assert_eq!(elsewhere, Some(Answer::Elsewhere));
         assert_eq!(parse(&message(Some(503), ""), "S", None), Some(Answer::NoResponder));
     }
 
@@ -148,7 +161,9 @@ mod tests {
             (400, 10054, "message size exceeds maximum allowed", Fault::TooLarge),
             (400, 10097, "header size exceeds maximum allowed of 64k", Fault::TooLarge),
             (400, 10109, "invalid operation on sealed stream", Fault::Rejected),
-            (400, 10172, "message counter increment is missing", Fault::Rejected),
+            (400, 10169, "message counter increment is missing", Fault::InvalidRecord),
+            (400, 10071, "wrong last sequence: 7", Fault::InvalidRecord),
+            (503, 10163, "expected last sequence per subject temporarily unavailable", Fault::Transient),
             (400, 10002, "resource limits exceeded for account", Fault::Transient),
             (429, 10167, "too many requests", Fault::Transient),
             (503, 10008, "JetStream system temporarily unavailable", Fault::Transient),
@@ -156,6 +171,8 @@ mod tests {
             (500, 10028, "insufficient memory resources available", Fault::Transient),
             (500, 10047, "insufficient storage resources available", Fault::Transient),
             (503, 10077, "maximum messages exceeded", Fault::Transient),
+            (503, 10077, "maximum messages per subject exceeded", Fault::InvalidRecord),
+            (503, 10077, "message too large", Fault::TooLarge),
             (503, 10077, "store is closed", unknown),
             (409, 10158, "duplicate message id is in process", unknown),
             (503, 10063, "expected stream sequence does not match", unknown),

@@ -45,6 +45,8 @@ pub(super) struct Queued {
     /// `None` once it is published.
     pub(super) message: Option<Message>,
     pub(super) has_id: bool,
+    /// Whether another stream has stored it.
+    pub(super) is_elsewhere: bool,
     /// The size of subject and payload.
     pub(super) bytes: usize,
     pub(super) since: Instant,
@@ -102,15 +104,20 @@ impl Batch {
                 Err(_) => SILENT,
             };
             for position in 0..self.messages.len() {
-                let has_id = matches!(self.messages.get(position), Some(Some(Queued { has_id: true, .. })));
-                self.settle(position, Err(error::unknown_outcome(0, cause, has_id)));
+                let Some(Some(queued)) = self.messages.get(position) else { continue };
+                let error = match queued.is_elsewhere {
+                    true => error::elsewhere(&queued.stream),
+                    false => error::unknown_outcome(0, cause, queued.has_id),
+                };
+                self.settle(position, Err(error));
             }
         }
     }
 
     /// The result of a message in an answer; `None` if it has none.
-    fn report(&self, position: usize, answer: session::Answer) -> Option<DeliveryReport> {
-        let Queued { stream, intake, has_id, .. } = self.messages.get(position)?.as_ref()?;
+    fn report(&mut self, position: usize, answer: session::Answer) -> Option<DeliveryReport> {
+        let Queued { stream, intake, has_id, is_elsewhere, .. } =
+            self.messages.get_mut(position)?.as_mut()?;
         let message = match answer {
             Ok(message) => message,
             // One cause for each stream: clients choose subjects, and each cause is logged.
@@ -124,6 +131,11 @@ impl Batch {
             Answer::Stored { sequence, is_duplicate } => {
                 let dedup = has_id.then_some(Dedup { is_duplicate, window: intake.duplicate_window });
                 Ok(Written { partition: 0, offset: sequence, timestamp: -1, dedup })
+            }
+            // Its own stream can have it too: that of another domain, or somebody who answers for it.
+            Answer::Elsewhere => {
+                *is_elsewhere = true;
+                return None;
             }
             Answer::Refused(error) => Err(error::refused(&error, *has_id)),
             Answer::NoResponder => Err(error::no_responder()),

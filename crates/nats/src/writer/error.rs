@@ -26,6 +26,15 @@ pub(super) fn refused(error: &ApiError, has_id: bool) -> CommandError {
     }
 }
 
+/// A message that only another stream than its own has acknowledged.
+pub(super) fn elsewhere(stream: &str) -> CommandError {
+    let message = format!(
+        "another stream has stored the message, and stream {stream} has not acknowledged it: check which streams and \
+         subject mappings take its subject"
+    );
+    CommandError::new(Fault::UnknownOutcome { retriable: false }, 0, message)
+}
+
 /// A message that no stream has received.
 pub(super) fn no_responder() -> CommandError {
     CommandError::new(Fault::NotFound, 0, "no stream listens to the subject: the message was not written")

@@ -27,6 +27,8 @@ pub(super) struct Message {
 pub(super) struct Target<'a> {
     pub(super) stream: &'a str,
     pub(super) intake: &'a Intake,
+    /// The subject that the server makes of the message's, if it does.
+    pub(super) mapped: Option<&'a str>,
     /// Prefix of the bridge's subjects for answers.
     pub(super) inbox: &'a str,
     /// The largest message that the server accepts, headers included, in bytes.
@@ -34,6 +36,7 @@ pub(super) struct Target<'a> {
 }
 
 /// Headers as they are sent, and their size there.
+#[derive(Default)]
 struct Headers {
     map: HeaderMap,
     bytes: usize,
@@ -41,15 +44,12 @@ struct Headers {
 }
 
 impl Message {
-    /// Checks a record. Readers do not see whitespace around the value of a header.
+    /// Checks a record. Its timestamp is the stream's. Readers do not see whitespace around the value of a header.
     pub(super) fn new(record: &Record, target: Target<'_>) -> Result<Self, CommandError> {
-        let subject = record.key.as_deref().map(Bytes::copy_from_slice);
-        let subject = subject::parse(subject, target.inbox)?;
-        if record.timestamp.is_some() {
-            return Err(invalid("timestamp: expected none, the stream sets it"));
-        }
+        let subject = subject::of(record, target.inbox)?;
         let Headers { map: headers, bytes, has_id } = headers(&record.headers, target.stream)?;
-        let Intake { subjects, max_size, is_silent, is_sealed, .. } = target.intake;
+        let Target { intake, mapped, .. } = target;
+        let Intake { subjects, max_size, is_silent, is_sealed, .. } = intake;
         let rejected = |problem: &str| Err(CommandError::new(Fault::Rejected, 0, problem));
         if *is_sealed {
             return rejected("the stream is sealed");
@@ -60,7 +60,7 @@ impl Message {
         if subjects.is_empty() {
             return rejected("the stream has no subjects to write to");
         }
-        if !subjects.iter().any(|filter| subject::matches(filter, &subject)) {
+        if !intake.takes(&subject) && !mapped.is_some_and(|mapped| intake.takes(mapped)) {
             let problem = format!("subject {} does not match the stream's subjects", printable(&subject));
             return Err(CommandError::new(Fault::InvalidRecord, 0, problem));
         }
@@ -79,11 +79,9 @@ impl Message {
     }
 }
 
-/// Adds the name of the stream, so that no other stream stores the message if the streams' subjects change now.
+/// The headers that are sent. Those for servers are left out but for two: clients that copy messages have read them.
 fn headers(headers: &[Header], stream: &str) -> Result<Headers, CommandError> {
-    let stream: HeaderValue = stream.parse().map_err(|_| invalid("stream name with line breaks"))?;
-    let mut parsed = Headers { map: HeaderMap::new(), bytes: HEADERS, has_id: false };
-    parsed.add(NATS_EXPECTED_STREAM, stream);
+    let mut parsed = Headers::default();
     for Header { key, value } in headers {
         // async-nats' other conversions panic.
         let name: HeaderName = match key.parse() {
@@ -94,22 +92,27 @@ fn headers(headers: &[Header], stream: &str) -> Result<Headers, CommandError> {
         let Some(value) = value else { return Err(problem("expected a value, NATS has no null values")) };
         let value = from_utf8(value).map_err(|_| problem("value is not UTF-8"))?;
         let is_blank = value.trim().is_empty();
+        let names_stream = value == stream;
         let value: HeaderValue = value.parse().map_err(|_| problem("value with a line break"))?;
-        if is_of_servers(key) {
-            if name != NATS_MESSAGE_ID {
-                let problem =
-                    format!("header {}: Nats-* headers are reserved, except Nats-Msg-Id", printable(key));
+        match Use::of(key) {
+            Use::Client => parsed.add(name, value),
+            Use::MessageId if is_blank => return Err(problem("empty message id")),
+            Use::MessageId if parsed.has_id => return Err(problem("more than one message id")),
+            Use::MessageId => {
+                parsed.has_id = true;
+                parsed.add(NATS_MESSAGE_ID, value);
+            }
+            // That of another stream is a copied message's.
+            Use::ExpectedStream if names_stream => parsed.add(NATS_EXPECTED_STREAM, value),
+            Use::Condition => {
+                let problem = format!(
+                    "header {}: the bridge writes without conditions, leave it out to write in any case",
+                    printable(key)
+                );
                 return Err(CommandError::forbidden(0, problem));
             }
-            if is_blank {
-                return Err(problem("empty message id"));
-            }
-            if parsed.has_id {
-                return Err(problem("more than one message id"));
-            }
-            parsed.has_id = true;
+            Use::ExpectedStream | Use::Servers => {}
         }
-        parsed.add(name, value);
     }
     Ok(parsed)
 }
@@ -117,22 +120,45 @@ fn headers(headers: &[Header], stream: &str) -> Result<Headers, CommandError> {
 impl Headers {
     fn add(&mut self, name: HeaderName, value: HeaderValue) {
         let name_len = AsRef::<[u8]>::as_ref(&name).len();
-        self.bytes =
-            self.bytes.saturating_add(name_len).saturating_add(value.as_str().len()).saturating_add(LINE);
+        self.bytes = self
+            .bytes
+            .max(HEADERS)
+            .saturating_add(name_len)
+            .saturating_add(value.as_str().len())
+            .saturating_add(LINE);
         self.map.append(name, value);
     }
 }
 
-/// Whether servers may act on the header: such headers purge a stream, write elsewhere, or delete the message later.
-fn is_of_servers(name: &str) -> bool {
-    name.get(..OF_SERVERS.len()).is_some_and(|start| start.eq_ignore_ascii_case(OF_SERVERS))
+/// The party that a header is for.
+enum Use {
+    Client,
+    MessageId,
+    ExpectedStream,
+    /// Servers refuse the message, depending on what they have. A write without the condition is another one.
+    Condition,
+    /// Servers purge a stream, write elsewhere or delete the message later; or they report what they did.
+    Servers,
+}
+
+impl Use {
+    /// By the name, in any case: servers are not sure to distinguish cases, and HTTP's names come in lower case.
+    fn of(name: &str) -> Self {
+        let name = name.to_ascii_lowercase();
+        match name.strip_prefix("nats-") {
+            None => Self::Client,
+            Some("msg-id") => Self::MessageId,
+            Some("expected-stream") => Self::ExpectedStream,
+            Some(rest) if rest.starts_with("expected-") => Self::Condition,
+            Some(_) => Self::Servers,
+        }
+    }
 }
 
 fn invalid(problem: impl Into<String>) -> CommandError {
     CommandError::new(Fault::Invalid, 0, problem)
 }
 
-const OF_SERVERS: &str = "Nats-";
 /// The bytes of headers besides their lines: `NATS/1.0`, and two line breaks.
 const HEADERS: usize = 12;
 /// The bytes of a header besides its name and its value: `: `, and a line break.

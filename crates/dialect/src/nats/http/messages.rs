@@ -1,6 +1,7 @@
 //! Messages in a body.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use sluicegate_backend::command;
 
@@ -33,7 +34,7 @@ pub(super) fn message(
     let subject = text(subject, "subject")?;
     // Messages have no null.
     let data = given(message.data, &format!("{place}.data"), format)?.unwrap_or_default();
-    Ok(publish::message(stream.to_owned(), subject, data, headers, id))
+    Ok(publish::message(stream.to_owned(), subject, data, headers, id, message.sequence.is_some()))
 }
 
 #[derive(Deserialize)]
@@ -54,4 +55,10 @@ struct Message<'a> {
     headers: Option<&'a RawValue>,
     #[serde(borrow)]
     message_id: Option<&'a RawValue>,
+    // Of messages that were read: they can be written as they are.
+    sequence: Option<IgnoredAny>,
+    #[serde(rename = "stream")]
+    _stream: Option<IgnoredAny>,
+    #[serde(rename = "timestamp")]
+    _timestamp: Option<IgnoredAny>,
 }

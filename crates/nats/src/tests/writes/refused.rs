@@ -58,14 +58,14 @@ async fn streams_that_take_no_messages_are_refused() {
 async fn too_large_message_is_not_sent() {
     let case = Case::start_with("max_payload: 100000", |_| {}).await;
     case.stream("S", 0).await;
-    // NATS/1.0, Nats-Expected-Stream: S, and line breaks.
-    let headers = 12 + 25;
-    assert_eq!(case.refusal(sized(100_000 - headers + 1)).await, (Fault::TooLarge, 0));
-    assert!(case.produce_one(sized(100_000 - headers)).await.is_ok());
+    assert_eq!(case.refusal(sized(100_000 + 1)).await, (Fault::TooLarge, 0));
+    assert!(case.produce_one(sized(100_000)).await.is_ok());
     case.call("STREAM.UPDATE.S", json!({ "name": "S", "subjects": ["S.>"], "max_msg_size": 1_000 })).await;
     sleep(Duration::from_millis(1_100)).await;
-    assert_eq!(case.refusal(sized(1_000 - headers + 1)).await, (Fault::TooLarge, 0));
-    assert!(case.produce_one(sized(1_000 - headers)).await.is_ok());
+    // NATS/1.0, a: 1, and line breaks.
+    let (headers, with_header) = (12 + 6, |bytes| Record { headers: vec![header("a", "1")], ..sized(bytes) });
+    assert_eq!(case.refusal(with_header(1_000 - headers + 1)).await, (Fault::TooLarge, 0));
+    assert!(case.produce_one(with_header(1_000 - headers)).await.is_ok());
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn servers_refusals_keep_their_code() {
         .await;
     assert_eq!([&reports[0], &reports[1], &reports[3]], [&written(1), &written(2), &written(3)]);
     let error = reports[2].clone().unwrap_err();
-    assert_eq!((error.fault, error.code), (Fault::Transient, 10077), "{}", error.message);
+    assert_eq!((error.fault, error.code), (Fault::InvalidRecord, 10077), "{}", error.message);
     // A message that a server has refused is certainly not stored.
     assert_eq!(data_of(&case.stored("S").await), ["1", "2", "4"]);
 }
@@ -100,14 +100,38 @@ async fn message_without_a_listener_is_not_written() {
 }
 
 #[tokio::test]
-async fn other_stream_does_not_store_the_message() {
+async fn message_that_another_stream_has_stored_is_an_error() {
     let case = Case::writing(|config| config.request_timeout = Duration::from_millis(500)).await;
     // The writer does not learn of it.
     case.call("STREAM.UPDATE.S", json!({ "name": "S", "subjects": ["moved.>"] })).await;
     case.streams.create("OTHER", json!({ "subjects": ["S.>"] })).await.unwrap();
-    let report = case.produce_one(record("S.a", "")).await;
-    assert!(is_unknown(&report), "an answer of another stream says nothing about this one: {report:?}");
-    assert_eq!(case.stored("OTHER").await, []);
+    let error = case.produce_one(record("S.a", "1")).await.unwrap_err();
+    assert_eq!(error.fault, Fault::UnknownOutcome { retriable: false });
+    assert!(error.message.starts_with("another stream has stored the message"), "{}", error.message);
+    // The client can ask for more.
+    let strict = Record { headers: vec![header("Nats-Expected-Stream", "S")], ..record("S.a", "2") };
+    assert!(is_unknown(&case.produce_one(strict).await));
+    assert_eq!(data_of(&case.stored("OTHER").await), ["1"]);
+}
+
+#[tokio::test]
+async fn mapped_subjects_are_written_to_the_stream_that_takes_them() {
+    let mappings = r#"mappings = { "orders.*": "S.$1.new", "others.*": "T.$1" }"#;
+    let case = Case::start_with(mappings, |_| {}).await;
+    case.stream("S", 0).await;
+    case.stream("T", 0).await;
+    let mut subscriber = case.streams.client().subscribe("S.>").await.unwrap();
+    case.streams.client().flush().await.unwrap();
+    let records = ["orders.7", "others.7", "S.b", "nobody.7"].map(|subject| record(subject, "x"));
+    let told = case.produce(records.into()).await.into_iter();
+    let told = told.map(|report| report.map(|written| written.offset).map_err(|error| error.fault));
+    let unfit = Err(Fault::InvalidRecord);
+    assert_eq!(told.collect::<Vec<_>>(), [Ok(1), unfit, Ok(2), unfit]);
+    let orders = &b"S.7.new"[..];
+    assert_eq!(case.stored("S").await[0].key.as_deref(), Some(orders));
+    // The server has been asked without a message to anybody.
+    assert_eq!(within(subscriber.next()).await.unwrap().subject.as_bytes(), orders);
+    assert_eq!(case.stored("T").await, []);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ fn with(headers: &[(&str, &[u8])]) -> Record {
 }
 
 fn message(record: &Record, intake: &Intake) -> Result<Message, CommandError> {
-    Message::new(record, Target { stream: "S", intake, inbox: "_INBOX", max_payload: 1000 })
+    Message::new(record, Target { stream: "S", intake, mapped: None, inbox: "_INBOX", max_payload: 1000 })
 }
 
 fn fault(record: &Record) -> Option<Fault> {
@@ -29,14 +29,33 @@ fn fault(record: &Record) -> Option<Fault> {
 #[test]
 fn record_becomes_a_message() {
     let headers: [(&str, &[u8]); 4] =
-        [("a", b"1"), ("b", "ü x".as_bytes()), ("a", b""), ("Nats-Msg-Id", b"7")];
+        [("a", b"1"), ("b", "ü x".as_bytes()), ("a", b""), ("nats-msg-id", b"7")];
     let sent = message(&with(&headers), &intake()).unwrap();
     assert!(sent.has_id && sent.payload.is_empty());
     assert_eq!(sent.subject.as_str(), "S.a");
     let values = |name: &str| sent.headers.get_all(name).map(|value| value.as_str()).collect::<Vec<_>>();
     assert_eq!([values("a"), values("b")], [vec!["1", ""], vec!["ü x"]]);
-    assert_eq!([values("Nats-Msg-Id"), values("Nats-Expected-Stream")], [["7"], ["S"]]);
-    assert!(!message(&record("other"), &intake()).unwrap().has_id);
+    assert_eq!((values("Nats-Msg-Id"), sent.headers.len()), (vec!["7"], 3), "and no other");
+    let plain = message(&record("other"), &intake()).unwrap();
+    assert!(!plain.has_id && plain.headers.is_empty());
+}
+
+/// Those of a message that was read, for one.
+#[test]
+fn headers_of_servers_are_left_out_unless_the_client_has_a_use_for_them() {
+    for name in
+        "Nats-Rollup nats-rollup NATS-TTL Nats-Schedule Nats-Stream-Source Nats-Sequence Nats-X".split(' ')
+    {
+        assert!(message(&with(&[(name, b"1")]), &intake()).unwrap().headers.is_empty(), "{name}");
+    }
+    for (value, is_sent) in [("S", true), ("T", false), (" S", false)] {
+        let sent = message(&with(&[("nats-expected-stream", value.as_bytes())]), &intake()).unwrap();
+        assert_eq!(sent.headers.get("Nats-Expected-Stream").is_some(), is_sent, "{value}");
+    }
+    for name in ["Nats-Expected-Last-Sequence", "nats-expected-last-msg-id"] {
+        assert_eq!(fault(&with(&[(name, b"1")])), Some(Fault::Forbidden), "{name}");
+    }
+    assert_eq!(message(&with(&[("Natsu", b"1"), ("X-Nats-A", b"1")]), &intake()).unwrap().headers.len(), 2);
 }
 
 #[test]
@@ -58,12 +77,6 @@ fn headers_that_readers_or_servers_would_misunderstand_are_refused() {
     assert_eq!(fault(&with(&[("Nats-Msg-Id", b"1"), ("Nats-Msg-Id", b"1")])), Some(Fault::Invalid));
     let null = Record { headers: vec![Header { key: "a".into(), value: None }], ..record("S.a") };
     assert!(message(&null, &intake()).unwrap_err().message.contains("NATS has no null values"));
-    for name in
-        "Nats-Rollup nats-rollup NATS-TTL Nats-Schedule Nats-Expected-Stream nats-msg-id Nats-X".split(' ')
-    {
-        assert_eq!(fault(&with(&[(name, b"1")])), Some(Fault::Forbidden), "{name}");
-    }
-    assert_eq!(fault(&with(&[("Natsu", b"1"), ("X-Nats-A", b"1")])), None);
 }
 
 #[test]
@@ -89,14 +102,9 @@ fn subject_must_be_one_of_the_streams() {
 }
 
 #[test]
-fn timestamps_are_the_streams() {
-    assert_eq!(fault(&Record { timestamp: Some(1), ..record("S.a") }), Some(Fault::Invalid));
-}
-
-#[test]
 fn largest_message_is_counted_as_servers_do() {
-    // NATS/1.0, Nats-Expected-Stream: S, a: 1, and their line breaks.
-    let headers = 12 + 25 + 6;
+    // NATS/1.0, a: 1, and their line breaks.
+    let headers = 12 + 6;
     let limited = Intake { max_size: Some(100), ..intake() };
     for (intake, max, limit) in [(intake(), 1000, "max_payload"), (limited, 100, "max_msg_size")] {
         let record = |len: usize| Record { value: Some(vec![0; len].into()), ..with(&[("a", b"1")]) };

@@ -131,7 +131,7 @@ fn records_are_written_in_the_format() {
         ("base64", r#""""#, bytes(""), bytes("")),
     ] {
         let members = format!(
-            r#""key":{json},"value":{json},"headers":[{{"key":"h","value":{json}}}],"partition":3,"timestamp":"5""#
+            r#""key":{json},"value":{json},"headers":[{{"key":"h","value":{json}}}],"partition":3,"timestamp":"5","offset":7,"timestamp_type":"LogAppendTime""#
         );
         let headers = vec![Header { key: "h".into(), value: key.clone() }];
         let want = Record { topic: "t".into(), partition: Some(3), key, value, headers, timestamp: Some(5) };
@@ -335,7 +335,7 @@ fn commands_have_the_words_of_nats() {
         ..Default::default()
     };
     let empty = Record { value: Some(Bytes::new()), headers: Vec::new(), ..record.clone() };
-    let text = r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a.b","data":{"n": 1},"headers":[{"key":"h","value":"v"}],"message_id":"id"},{"stream":"s","subject":"a.b","data":null}]}}"#;
+    let text = r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a.b","data":{"n": 1},"headers":[{"key":"h","value":"v"}],"message_id":"id"},{"stream":"s","subject":"a.b","data":null,"headers":[{"key":"Nats-Expected-Last-Sequence","value":"6"}],"sequence":7,"timestamp":5}]}}"#;
     runs_on(System::Nats, text, Format::Json, Command::Produce(vec![record, empty]));
 }
 
