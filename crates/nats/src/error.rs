@@ -71,6 +71,11 @@ impl ReadError {
         matches!(self, Self::Refused(ApiError { err_code: STREAM_NOT_FOUND, .. }))
     }
 
+    /// Whether the servers that answer say that the stream is offline, or have no leader of it.
+    pub(super) fn is_of_offline_stream(&self) -> bool {
+        matches!(self, Self::Refused(error) if error.fault() == Fault::Transient)
+    }
+
     pub(super) fn is_missing_message(&self) -> bool {
         matches!(self, Self::Refused(ApiError { err_code: NO_MESSAGE_FOUND, .. }))
     }

@@ -34,6 +34,7 @@ mod walk;
 mod wire;
 mod writer;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -212,9 +213,20 @@ impl Backend for Nats {
         1
     }
 
-    fn partitions<'a>(&'a self, source: ClientKey, topic: &'a str) -> CommandFuture<'a, Arc<Description>> {
+    fn partitions<'a>(&'a self, _: ClientKey, topic: &'a str) -> CommandFuture<'a, Arc<Description>> {
         async move {
-            self.ask_version(source, Log::of_stream(topic)).await?;
+            let log = Log::of_stream(topic);
+            let asked = async { self.reader.ask_stream_id(StreamName::of(log)?).await };
+            let mut asked = pin!(asked);
+            let asked = match timeout(PATIENCE, &mut asked).await {
+                Ok(asked) => asked.map(drop),
+                // A stream that is offline has its partition: its reads tell. Others of a command need not wait.
+                Err(_) if self.reader.is_connected() => Ok(()),
+                Err(_) => asked.await.map(drop),
+            };
+            asked
+                .or_else(|error| error.is_of_offline_stream().then_some(()).ok_or(error))
+                .map_err(|error| self.failed(log, error))?;
             // Servers have names and no numbers.
             let partition = Partition { partition: 0, leader: None, replicas: Vec::new() };
             Ok(Arc::new(Description::new(None, vec![partition])))
@@ -275,6 +287,8 @@ impl Backend for Nats {
     }
 }
 
+/// The time for which the description of a stream waits for its leader.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// The pause between looks for a later start of a stream.
 const LOOK: Duration = Duration::from_secs(5);
 

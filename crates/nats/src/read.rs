@@ -81,6 +81,11 @@ impl Reader {
         Ok(self.api.server_version())
     }
 
+    /// Whether a server is connected, as far as is known.
+    pub(super) fn is_connected(&self) -> bool {
+        self.api.connection.current().is_some()
+    }
+
     /// The id of the stream, as its leader says to a request that is sent after the call.
     pub(super) async fn ask_stream_id(&self, name: StreamName<'_>) -> Result<u128, ReadError> {
         self.streams.ask(name).await.map(|stream| stream.id.created)

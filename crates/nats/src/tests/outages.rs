@@ -32,6 +32,18 @@ async fn silent_consumer_is_noticed_within_three_seconds() {
     wait.abort();
 }
 
+/// So that a subscription of several streams begins with the others.
+#[tokio::test]
+async fn stream_that_does_not_answer_has_its_partition() {
+    let mut case = Case::of(0).await;
+    let nats = Arc::clone(&case.nats);
+    let partitions = |stream| within(nats.partitions(ClientKey::default(), stream));
+    assert_eq!(partitions("NONE").await.unwrap_err().fault, Fault::NotFound);
+    // As if the only server with the stream were gone, and another one connected.
+    case.server.process.freeze();
+    assert_eq!(partitions("S").await.unwrap().partitions.len(), 1);
+}
+
 #[tokio::test]
 async fn server_without_jetstream_is_not_ready() {
     let folder = tempfile::tempdir().unwrap();
