@@ -125,6 +125,10 @@ _browser: _packages
 e2e *args: wasm web _browser _demo-programs _servers
     cargo test --workspace {{ dev }} --test e2e -- "$@"
 
+# follow a topic across drains with other people's libraries for Go, Java, Node and Python, by the programs of examples/follow
+programs: wasm _packages _demo-programs _servers
+    SLUICEGATE_FULL=1 cargo test --workspace {{ dev }} --test e2e -- programs_
+
 # the tests that need the machine alone; arguments go to the tests: `./dev alone churn`
 alone *args: wasm _demo-programs _servers
     cargo test --workspace {{ dev }} --test alone -- "$@"

@@ -49,7 +49,7 @@ use sluicegate_backend::{CommandError, Fault};
 use sluicegate_delivery::cluster::{WriteSequencer, WriteTicket};
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::{Grant, TermCause};
-use sluicegate_dialect::session::{Answer, Request};
+use sluicegate_dialect::session::{Answer, MessageBound, Request};
 use sluicegate_protocol::CmdCredit;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_req;
@@ -124,6 +124,8 @@ struct Session<'a> {
     overload: Overload,
     /// The largest message that both gateway and bridge accept from the client.
     max_message_bytes: usize,
+    /// The largest message that the client takes.
+    bound: MessageBound,
     frames: Frames,
     /// Commands for the cluster, and other requests that are too large for `own`.
     cluster: RequestQueue,
@@ -193,6 +195,7 @@ impl<'a> Session<'a> {
             input: transport.input,
             overload: transport.overload,
             max_message_bytes: transport.gateway_max_bytes.map_or(own, |gateway| gateway.min(own)),
+            bound: MessageBound::NONE,
             frames: Frames::new(own),
             cluster: RequestQueue::new(limits.answer_bytes, limits.max_commands, limits.max_request_bytes),
             own: RequestQueue::new(OWN_ANSWER_BYTES, 1, limits.max_request_bytes),
@@ -356,9 +359,9 @@ impl<'a> Session<'a> {
                 let ticket = if command.writes() { self.sequencer.issue() } else { WriteTicket::default() };
                 let mut reservation = Reservation::new(reserved);
                 let (context, mut span) = command::trace(&command, system, self.grant.client());
-                let name = command.name();
+                let (name, form) = (command.name(), (encoding, self.bound));
                 let running = async move {
-                    let running = command::run(command, sequence, encoding, &grant, ticket, &mut reservation);
+                    let running = command::run(command, sequence, form, &grant, ticket, &mut reservation);
                     let answer = running.await;
                     if let Some(error) = answer.as_error() {
                         grant.log_failure(name, error.reason(), &error.message);
@@ -374,7 +377,7 @@ impl<'a> Session<'a> {
                 self.grant.metrics().answered(Kind::Ping, Outcome::Answered);
                 Answer::pong(sequence, state)
             }
-            Request::Limits { sequence } => {
+            Request::Limits { sequence, .. } => {
                 self.grant.metrics().answered(Kind::Session, Outcome::Answered);
                 self.expiry.ask(sequence);
                 self.expiry.deadline().into_iter().for_each(|at| self.wake_by(at));
@@ -390,7 +393,7 @@ impl<'a> Session<'a> {
                 Answer::failed(sequence, system, format_args!("run the command"), error)
             }
             Request::Subscribe { sequence, subscribed, encoding } => {
-                match self.subscriptions.open(sequence, &self.grant, subscribed, encoding) {
+                match self.subscriptions.open(sequence, &self.grant, subscribed, (encoding, self.bound)) {
                     Ok(()) => return,
                     Err(error) => Answer::failed(sequence, system, format_args!("subscribe"), error),
                 }

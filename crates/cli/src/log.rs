@@ -73,13 +73,14 @@ impl fmt::Display for Log {
 
 /// A message of a stream as a record: the subject is the key.
 pub(crate) fn record(message: NatsMessage) -> KafkaMessage {
-    let NatsMessage { sequence, timestamp, subject, data, headers } = message;
+    let NatsMessage { sequence, timestamp, subject, data, headers, error } = message;
     KafkaMessage {
         offset: sequence,
         timestamp,
         key: Some(subject.into()),
         value: Some(data),
         headers,
+        error,
         ..Default::default()
     }
 }

@@ -129,7 +129,7 @@ impl Session {
     async fn ask_for_limit(&self) -> Result<(usize, Inbox), Error> {
         let sequence = self.next_sequence();
         let mut answers = self.pending.register_many(sequence, EXPIRY_ROOM)?;
-        self.send_bytes(encode(sequence, Req::CmdSession(CmdSession {}))).await?;
+        self.send_bytes(encode(sequence, Req::CmdSession(CmdSession::default()))).await?;
         let max = match answers.next().await.ok_or_else(|| self.pending.ended())? {
             Resp::SessionResp(limits) => usize::try_from(limits.max_message_bytes).unwrap_or(usize::MAX),
             _ => usize::MAX,

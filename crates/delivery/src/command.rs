@@ -108,7 +108,7 @@ fn invalid(message: impl Into<String>) -> CommandError {
 
 /// The size of a delivery unless the client chooses. Large enough to make its fixed cost small, and small enough for
 /// others to have their turn.
-const DEFAULT_BATCH_BYTES: usize = 64 * 1024;
+pub const DEFAULT_BATCH_BYTES: usize = 64 * 1024;
 
 /// The values of all filters.
 const MAX_FILTER_BYTES: usize = 16 * 1024;

@@ -44,6 +44,7 @@ pub mod testing;
 mod view;
 
 pub use self::activity::{Activity, Counts};
+pub use self::command::DEFAULT_BATCH_BYTES;
 pub use self::filter::{MAX_FILTERS, MAX_VALUES};
 pub use self::item::{Item, Place, SkipCause};
 pub(crate) use self::lag::OpenSubscriptions;

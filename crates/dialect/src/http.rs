@@ -13,13 +13,14 @@ use http::HeaderName;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sluicegate_backend::command::Record;
-use sluicegate_backend::{Chunk, DeliveryReport, Written};
+use sluicegate_backend::{Chunk, CommandError, DeliveryReport, Written};
 use sluicegate_delivery::Place;
 use sluicegate_protocol::KafkaMessage;
 
 use self::body::BodyError;
 use self::media_type::{Format, MediaTypes};
 use self::resource::{Resources, Unserved};
+use crate::json::format;
 
 /// A messaging system in plain HTTP.
 pub trait HttpDialect: Sync {
@@ -63,6 +64,15 @@ pub trait HttpDialect: Sync {
 
     /// The data of the event that a log has no more records, and the end of a transaction that hides some.
     fn caught_up(&self, place: &Place, blocked_until: Option<i64>) -> Vec<u8>;
+
+    /// The data of the event that a record is too large for the client.
+    fn too_large(
+        &self,
+        partition: i32,
+        message: &KafkaMessage,
+        format: format::Format,
+        error: &CommandError,
+    ) -> Vec<u8>;
 
     /// Checks a record's key to filter events by.
     ///

@@ -2,5 +2,6 @@
 
 mod checker;
 mod delivery;
+mod programs;
 mod unclean;
 mod unled;

@@ -7,7 +7,7 @@ use sluicegate_backend::{AnswerReservation, System};
 use sluicegate_delivery::cluster::{DescribedTopic, Place, WriteTicket, escape_for_message, escaped_log};
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect as dialect;
-use sluicegate_dialect::session::{Answer, Encoding};
+use sluicegate_dialect::session::{Answer, Encoding, MessageBound};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_telemetry::traces::{self, RECEIVE, SEND};
 
@@ -37,27 +37,28 @@ pub(super) fn trace(
     (context, span)
 }
 
-/// Runs a command within `grant`. A fetch uses the memory of `reservation`; records are written in the order of
-/// tickets.
+/// Runs a command within `grant`, whose answer is within `bound`. A fetch uses the memory of `reservation`; records are
+/// written in the order of tickets.
 ///
 /// # Cancel safety
 /// A drop abandons a read. A command's records are written all or none.
 pub(super) async fn run(
     command: Command,
     sequence: i64,
-    encoding: Encoding,
+    (encoding, bound): (Encoding, MessageBound),
     grant: &Grant,
     ticket: WriteTicket,
     reservation: &mut dyn AnswerReservation,
 ) -> Answer {
     let system = grant.system();
     let failed = |what: fmt::Arguments<'_>, error| Answer::failed(sequence, system, what, error);
-    match command {
+    let answer = match command {
         Command::Fetch { log, offset, bounds } => {
             match grant.fetch(log.as_log(), offset, bounds, reservation).await {
-                Ok(fetched) => {
+                Ok(mut fetched) => {
                     let max_bytes = grant.max_bytes(bounds);
                     let partition = log.partition;
+                    fetched.messages = bound.fit(fetched.messages, system, partition, encoding);
                     Answer::fetched(sequence, system, partition, fetched, encoding, max_bytes, grant.route())
                 }
                 Err(error) => {
@@ -84,8 +85,9 @@ pub(super) async fn run(
         },
         Command::MultiFetch { places, bounds } => {
             match grant.multi_fetch(&each(&places), bounds, reservation).await {
-                Ok(results) => {
+                Ok(mut results) => {
                     let partitions = places.iter().map(|(log, _)| log.partition);
+                    bound.fit_all(partitions.clone().zip(&mut results), system, encoding);
                     let max_bytes = grant.max_bytes(bounds);
                     Answer::multi_fetched(sequence, partitions, results, encoding, max_bytes, grant.route())
                 }
@@ -105,6 +107,10 @@ pub(super) async fn run(
                 Err(error) => failed(format_args!("describe topics"), error),
             }
         }
+    };
+    match bound.exceeded(&answer, encoding) {
+        Some(error) => failed(format_args!("answer"), error),
+        None => answer,
     }
 }
 

@@ -18,7 +18,7 @@ impl Session<'_> {
             let Some(message) = self.frames.next().map_err(End::Unreadable)? else { break };
             let len = message.len();
             (requests, bytes) = (requests.saturating_add(1), bytes.saturating_add(len));
-            match Request::parse(message, self.codec, self.grant.system()) {
+            match Request::parse(message, self.codec, self.grant.system()).within(self.bound) {
                 Request::Nothing
                 | Request::Control(control_req::Control::Alive(_) | control_req::Control::Padding(_)) => {}
                 Request::Control(control_req::Control::Unfinished(number)) => {
@@ -26,6 +26,9 @@ impl Session<'_> {
                 }
                 Request::Control(control_req::Control::Close(close)) => return Err(End::Closed(close)),
                 request => {
+                    if let Request::Limits { bound: Some(bound), .. } = request {
+                        self.bound = bound;
+                    }
                     let len = len.saturating_add(decoded_bytes(&request));
                     let bytes = self.reservation_bytes(&request, len);
                     let is_command = matches!(request, Request::Command { .. } | Request::Auth { .. });

@@ -17,6 +17,7 @@ use sluicegate_delivery::{Item, MAX_PARTITIONS, Subscription, too_many_partition
 use sluicegate_dialect::Subscribed;
 use sluicegate_dialect::session::{
     self as words, Answer, ENVELOPE_BYTES, Encoding, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_ERROR_BYTES,
+    MessageBound,
 };
 use sluicegate_protocol::error_code::INVALID_REQUEST;
 use sluicegate_telemetry::metrics::{Kind, Outcome};
@@ -36,6 +37,8 @@ struct Open {
     /// The sequence of its command.
     sequence: i64,
     encoding: Encoding,
+    /// The largest message that the client takes.
+    bound: MessageBound,
     /// Bytes that may be delivered. None: no limit.
     credit: Option<i64>,
     /// The topics that it reads.
@@ -76,7 +79,7 @@ impl Subscriptions {
         sequence: i64,
         grant: &Grant,
         Subscribed { command, credit }: Subscribed,
-        encoding: Encoding,
+        (encoding, bound): (Encoding, MessageBound),
     ) -> Result<(), CommandError> {
         let refused = |message: String| {
             grant.metrics().answered(Kind::Subscribe, Outcome::Refused);
@@ -104,7 +107,7 @@ impl Subscriptions {
             }
         };
         let state = State::Busy(opening.boxed());
-        self.open.push_back(Open { sequence, encoding, credit, topics, partitions: 0, state });
+        self.open.push_back(Open { sequence, encoding, bound, credit, topics, partitions: 0, state });
         Ok(())
     }
 
@@ -168,6 +171,7 @@ impl Subscriptions {
             Ok(found) => found,
             Err(error) => return (failed(error), reserved),
         };
+        let item = open.bound.fit_item(item, system, encoding);
         if let Item::Subscribed(_) | Item::Snapshot(_) = item {
             open.partitions = subscription.partitions();
             let partitions =
@@ -179,7 +183,12 @@ impl Subscriptions {
         if let Some(credit) = &mut open.credit {
             *credit = credit.saturating_sub(i64::try_from(item.records_len()).unwrap_or(i64::MAX));
         }
-        if !matches!(item, Item::Ended { .. }) {
+        let is_over = matches!(item, Item::Ended { .. });
+        let answer = Answer::item(sequence, system, item, encoding);
+        if let Some(error) = open.bound.exceeded(&answer, encoding) {
+            return (failed(error), reserved);
+        }
+        if !is_over {
             open.state = if has_credit(open.credit) || subscription.has_items() {
                 go_on(subscription, open.credit, encoding, &self.budget)
             } else {
@@ -188,7 +197,7 @@ impl Subscriptions {
             };
             self.open.push_back(open);
         }
-        (Answer::item(sequence, system, item, encoding), reserved)
+        (answer, reserved)
     }
 }
 

@@ -4,6 +4,7 @@ mod ending;
 mod renewing;
 mod turns;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -15,7 +16,8 @@ use sluicegate_protocol::control_req::Control as Ask;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    Close, CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ControlReq, ControlResp,
+    Close, CmdEmpty, CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaMultiFetch, CmdKafkaProduce, CmdPing,
+    CmdSession, ControlReq, ControlResp, KafkaFetchResp, KafkaMessage, KafkaMultiFetchResp, PartitionOffset,
     ProduceRecord, PubSubReq, PubSubResp, Refusal, grpc,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -189,6 +191,51 @@ async fn unknown_and_wrong_requests_keep_the_session_open() {
         assert_eq!((got, error_of(&resp)), (sequence, message));
     }
     assert_eq!(peer.answer().await.0, 5);
+}
+
+/// The scripted records are as large as the numbers of their partitions.
+#[tokio::test(start_paused = true)]
+async fn client_gets_no_larger_messages_than_it_takes() {
+    let mut peer = Peer::start();
+    let place = |partition| PartitionOffset { topic: "0".into(), partition, offset: 0 };
+    let many = |partitions: Vec<i32>| {
+        let partitions = partitions.into_iter().map(place).collect();
+        Req::CmdKafkaMultiFetch(CmdKafkaMultiFetch { partitions, ..Default::default() })
+    };
+    peer.ask(1, fetch(0, 20_000)).await;
+    peer.ask(2, Req::CmdSession(CmdSession { max_message_bytes: Some(8_192) })).await;
+    peer.ask(3, fetch(0, 20_000)).await;
+    peer.ask(4, many(vec![20_000, 10])).await;
+    peer.ask(5, many(vec![0; 13])).await;
+    let produce = CmdKafkaProduce { records: vec![ProduceRecord::default(); 26] };
+    peer.ask(6, Req::CmdKafkaProduce(produce)).await;
+    peer.ask(7, many(vec![5_000, 1_400, 1_400, 1_400])).await;
+    let mut all = BTreeMap::new();
+    for _ in 1..=7 {
+        let answer = peer.next().await.unwrap();
+        assert!(answer.sequence == 1 || answer.encoded_len() <= 8_192, "{answer:?}");
+        let of = |fetched: &KafkaFetchResp| match &fetched.messages[..] {
+            [] => "none",
+            [KafkaMessage { error: Some(error), .. }] => error.reason().as_str_name(),
+            [_] => "one",
+            more => panic!("{more:?}"),
+        };
+        let told = match answer.resp.unwrap() {
+            Resp::KafkaFetchResp(fetched) => vec![of(&fetched)],
+            Resp::KafkaMultiFetchResp(KafkaMultiFetchResp { results }) => {
+                results.iter().map(|result| of(result.fetched.as_ref().unwrap())).collect()
+            }
+            Resp::ErrorResp(error) => vec![error.reason().as_str_name()],
+            _ => Vec::new(),
+        };
+        all.insert(answer.sequence, told);
+    }
+    let part = all.remove(&7).unwrap();
+    assert!(part.contains(&"one") && part.contains(&"none"), "{part:?}");
+    let invalid = vec!["INVALID_COMMAND"];
+    let (large, many) = (vec!["TOO_LARGE"], vec!["TOO_LARGE", "one"]);
+    let want = [(1, vec!["one"]), (2, Vec::new()), (3, large), (4, many), (5, invalid.clone()), (6, invalid)];
+    assert_eq!(all, want.into());
 }
 
 #[tokio::test(start_paused = true)]

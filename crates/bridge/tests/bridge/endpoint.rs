@@ -30,13 +30,13 @@ async fn session_tells_the_smaller_limit_of_gateway_and_bridge() {
             [(&[][..], 2048), (&[told("4096")], 2048), (&[told("1024")], 1024), (&[told("all")], 2048)]
         {
             let mut stream = gateway.open(endpoint, headers).await.unwrap();
-            stream.ask(3, Req::CmdSession(CmdSession {})).await;
+            stream.ask(3, Req::CmdSession(CmdSession::default())).await;
             assert_eq!(stream.next().await, Some(limit_of(expected)), "{endpoint:?} {headers:?}");
         }
     }
     // The header is for gateways that run sessions: here the client would speak for itself.
     let mut client = open(&bridge, &[told("1024")]).await;
-    client.write(request(3, Req::CmdSession(CmdSession {}))).await;
+    client.write(request(3, Req::CmdSession(CmdSession::default()))).await;
     assert_eq!(client.answer().await, limit_of(2048));
 }
 

@@ -111,8 +111,8 @@ mod tests {
                 ),
             ),
         ] {
-            let sent =
-                NatsMessage { sequence: 7, timestamp: 9, subject: "a.b".into(), data: data.into(), headers };
+            let (subject, data) = ("a.b".into(), data.into());
+            let sent = NatsMessage { sequence: 7, timestamp: 9, subject, data, headers, error: None };
             let mut out = Vec::new();
             message("ORDERS", &record(sent.clone()), &mut out);
             let want = format!(r#"{{"stream":"ORDERS","sequence":7,"timestamp":9,"subject":"a.b",{want}"#);

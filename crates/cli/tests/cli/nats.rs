@@ -88,6 +88,7 @@ pub(crate) fn message(sequence: i64) -> NatsMessage {
         subject: format!("a.{sequence}"),
         data: format!("v{sequence}").into(),
         headers: vec![Header { key: "h".into(), value: Some("1".into()) }],
+        error: None,
     }
 }
 

@@ -6,7 +6,7 @@ mod records;
 use http::HeaderName;
 use serde_json::value::RawValue;
 use sluicegate_backend::command::Record;
-use sluicegate_backend::{DeliveryReport, Written};
+use sluicegate_backend::{CommandError, DeliveryReport, Written};
 use sluicegate_delivery::Place;
 use sluicegate_protocol::KafkaMessage;
 
@@ -15,6 +15,7 @@ use crate::http::body::BodyError;
 use crate::http::media_type::{ANY_FORMAT, EXACT, Format, JSON, MediaTypes, PLAIN};
 use crate::http::resource::{Get, Resource, Resources, Unserved};
 use crate::http::{HttpDialect, HttpWords, LAST_EVENT_ID, Position, known};
+use crate::json::format;
 
 static WORDS: HttpWords = HttpWords {
     root: "topics",
@@ -201,6 +202,7 @@ const EVENTS: [&str; 11] = [
     "header",
     "on_lag",
     "snapshot",
+    "max_event_bytes",
     "last_event_id",
     LAST_EVENT_ID,
 ];
@@ -255,6 +257,16 @@ impl HttpDialect for Kafka {
 
     fn caught_up(&self, place: &Place, blocked_until: Option<i64>) -> Vec<u8> {
         documents::caught_up(place, blocked_until)
+    }
+
+    fn too_large(
+        &self,
+        partition: i32,
+        message: &KafkaMessage,
+        format: format::Format,
+        error: &CommandError,
+    ) -> Vec<u8> {
+        documents::too_large(partition, message, format, error)
     }
 
     fn check_key(&self, _: &str) -> Result<(), &'static str> {

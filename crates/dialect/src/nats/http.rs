@@ -2,11 +2,13 @@
 
 mod messages;
 
+use std::borrow::Cow;
+
 use http::HeaderName;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sluicegate_backend::command::Record;
-use sluicegate_backend::{DeliveryReport, Written};
+use sluicegate_backend::{CommandError, DeliveryReport, Written};
 use sluicegate_delivery::Place;
 use sluicegate_protocol::{KafkaMessage, MESSAGE_ID_HEADER};
 
@@ -18,7 +20,7 @@ use crate::http::failure::Failure;
 use crate::http::media_type::{EXACT, Format, JSON, MediaTypes};
 use crate::http::resource::{Get, Resource, Resources};
 use crate::http::{HttpDialect, HttpWords, LAST_EVENT_ID, Position, RecordId, json, known};
-use crate::json::format::Payload;
+use crate::json::format::{self, Payload};
 
 static WORDS: HttpWords = HttpWords {
     root: "streams",
@@ -120,6 +122,7 @@ static RESOURCES: [Resource; 6] = [
             "header",
             "on_lag",
             "snapshot",
+            "max_event_bytes",
             "last_event_id",
             LAST_EVENT_ID,
         ],
@@ -174,6 +177,14 @@ impl HttpDialect for Nats {
         json(&CaughtUp { next_sequence: place.offset })
     }
 
+    fn too_large(&self, _: i32, message: &KafkaMessage, _: format::Format, error: &CommandError) -> Vec<u8> {
+        json(&TooLarge {
+            sequence: message.offset,
+            subject: message.key.as_deref().map(String::from_utf8_lossy),
+            failure: Failure::new(error, SYSTEM, None),
+        })
+    }
+
     /// Stored subjects have no wildcards: such a filter would leave out every message.
     fn check_key(&self, subject: &str) -> Result<(), &'static str> {
         match subject.split('.').any(|token| matches!(token, "*" | ">")) {
@@ -202,6 +213,15 @@ struct Acknowledged<'a> {
     stream: &'a str,
     #[serde(flatten)]
     published: Published,
+}
+
+#[derive(Serialize)]
+struct TooLarge<'a> {
+    sequence: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<Cow<'a, str>>,
+    #[serde(flatten)]
+    failure: Failure<'a>,
 }
 
 #[derive(Serialize)]

@@ -6,6 +6,7 @@ use serde::Serialize;
 use sluicegate_protocol::KafkaMessage;
 
 use crate::json::record::{HeaderOf, headers};
+use crate::session::error::Error;
 
 /// A message whose data and headers are in the form that the client chose.
 #[derive(Serialize)]
@@ -15,9 +16,13 @@ pub(super) struct Message<'a, D, H> {
     sequence: i64,
     timestamp: i64,
     subject: Cow<'a, str>,
-    data: D,
+    /// None: the error stands in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<D>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     headers: Vec<HeaderOf<'a, H>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Error<'a>>,
 }
 
 impl<'a, D, H> Message<'a, D, H> {
@@ -33,8 +38,9 @@ impl<'a, D, H> Message<'a, D, H> {
             sequence: message.offset,
             timestamp: message.timestamp,
             subject: String::from_utf8_lossy(message.key.as_deref().unwrap_or_default()),
-            data,
+            data: message.error.is_none().then_some(data),
             headers: headers(message, header),
+            error: message.error.as_deref().map(Error::of_result),
         }
     }
 }

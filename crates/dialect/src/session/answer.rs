@@ -32,7 +32,7 @@ pub enum Encoding {
 
 impl Encoding {
     /// The largest result of one record or partition, in bytes, without records.
-    fn max_result_bytes(self) -> usize {
+    pub(crate) fn max_result_bytes(self) -> usize {
         match self {
             Self::Protobuf => MAX_RESULT_BYTES,
             Self::Json(_) => error::MAX_RESULT_BYTES,
@@ -149,6 +149,17 @@ impl Answer {
             }
         };
         bytes.max(MAX_ERROR_BYTES).saturating_add(kept)
+    }
+
+    /// The bytes of the client's message.
+    pub(crate) fn message_bytes(&self, encoding: Encoding) -> usize {
+        let codec = match encoding {
+            Encoding::Protobuf => Codec::Protobuf,
+            Encoding::Json(_) => Codec::Json,
+        };
+        let mut small = BytesMut::new();
+        let large = self.clone().encode(codec, &mut small).map_or(0, |body| body.len());
+        small.len().saturating_add(large).saturating_sub(grpc::HEAD_LEN)
     }
 
     /// Appends the gRPC message to `small`. A large body is not copied but returned, and follows `small`.

@@ -165,9 +165,9 @@ pub(crate) fn put_partition(
 
 /// The growth of a byte of a record in text, at most: a header without content has 3 and becomes 24, and a control
 /// character becomes 6.
-const MAX_GROWTH: usize = 8;
+pub(crate) const MAX_GROWTH: usize = 8;
 /// The text of a record that its own bytes do not account for: the names of its members.
-const RECORD_BYTES: usize = 100;
+pub(crate) const RECORD_BYTES: usize = 100;
 /// The text of a delivery without records. A topic's name has at most 249 characters.
 const DELIVERY_BYTES: usize = 512;
 

@@ -10,12 +10,15 @@ use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_req::Control;
 use sluicegate_protocol::metadata::MAX_TOKEN_BYTES;
 use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::{CONTROL_PREFIX, CmdAuth, CmdCredit, CmdUnsubscribe, ControlReq, PubSubReq};
+use sluicegate_protocol::{
+    CONTROL_PREFIX, CmdAuth, CmdCredit, CmdSession, CmdUnsubscribe, ControlReq, PubSubReq,
+};
 use sluicegate_telemetry::metrics::Kind;
 use sluicegate_ws_session::request::{Command as Known, Request as Checked};
 
 use super::answer::Encoding;
 use super::bounds::Counts;
+use super::message_bound::MessageBound;
 use crate::{Asked, Subscribed};
 
 /// A checked request.
@@ -24,8 +27,8 @@ use crate::{Asked, Subscribed};
 pub enum Request {
     /// Answered by the session itself.
     Ping { sequence: i64, state: Bytes },
-    /// Asks for the session's limits.
-    Limits { sequence: i64 },
+    /// Asks for the session's limits, and says which the client has.
+    Limits { sequence: i64, bound: Option<MessageBound> },
     /// Renews the client's identity.
     Auth { sequence: i64, token: String },
     /// Answered by the cluster.
@@ -73,7 +76,9 @@ impl Request {
         let encoding = Encoding::Protobuf;
         match req {
             Some(Req::CmdPing(ping)) => Self::Ping { sequence, state: ping.state },
-            Some(Req::CmdSession(_)) => Self::Limits { sequence },
+            Some(Req::CmdSession(CmdSession { max_message_bytes })) => {
+                Self::limits(sequence, max_message_bytes)
+            }
             Some(Req::Control(ControlReq { control: Some(control) })) => Self::Control(control),
             Some(Req::CmdUnsubscribe(CmdUnsubscribe { subscription })) => {
                 Self::Unsubscribe { sequence, subscription }
@@ -89,6 +94,29 @@ impl Request {
                 Some(Err(message)) => Self::Invalid { sequence, kind: Kind::Subscribe, message },
                 None => Self::Unknown { sequence },
             },
+        }
+    }
+
+    /// The request of a client that takes no larger messages than this.
+    #[must_use]
+    pub fn within(self, bound: MessageBound) -> Self {
+        match self {
+            Self::Command { sequence, command, encoding } => match bound.narrow(command, encoding) {
+                Ok(command) => Self::Command { sequence, command, encoding },
+                Err((kind, message)) => Self::Invalid { sequence, kind, message },
+            },
+            Self::Subscribe { sequence, subscribed: Subscribed { command, credit }, encoding } => {
+                let command = bound.narrow_subscription(command, encoding);
+                Self::Subscribe { sequence, subscribed: Subscribed { command, credit }, encoding }
+            }
+            request => request,
+        }
+    }
+
+    fn limits(sequence: i64, max_message_bytes: Option<u32>) -> Self {
+        match max_message_bytes.map(MessageBound::new).transpose() {
+            Ok(bound) => Self::Limits { sequence, bound },
+            Err(message) => Self::Invalid { sequence, kind: Kind::Session, message },
         }
     }
 
@@ -167,7 +195,11 @@ mod tests {
         check(&request(8, Req::CmdKafkaMultiFetch(fetches)), want);
         check(&request(9, Req::CmdEmpty(CmdEmpty {})), Request::Unknown { sequence: 9 });
         for system in [System::Kafka, System::Nats] {
-            check_of(system, &request(6, Req::CmdSession(CmdSession {})), Request::Limits { sequence: 6 });
+            check_of(
+                system,
+                &request(6, Req::CmdSession(CmdSession::default())),
+                Request::Limits { sequence: 6, bound: None },
+            );
         }
         let control = ControlReq { control: Some(Control::Alive("x".into())) };
         check(&request(0, Req::Control(control)), Request::Control(Control::Alive("x".into())));

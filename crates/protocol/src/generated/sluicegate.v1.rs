@@ -69,7 +69,13 @@ pub struct CmdPing {
 /// Asks for the limits of this session, in a `SessionResp`, and for a `SessionExpiringResp` shortly before the client's identity
 /// expires.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct CmdSession {}
+pub struct CmdSession {
+    /// The largest message that the client takes, in bytes of a WebSocket message's payload, at least 8,192. Answers to commands after
+    /// this one are not larger, and neither are those of subscriptions after it: a record that takes more, with 1,024 bytes for what is
+    /// around it, comes without value and headers, and with an `error` of the reason TOO_LARGE. Absent: as before, at first without a limit.
+    #[prost(uint32, optional, tag = "1")]
+    pub max_message_bytes: ::core::option::Option<u32>,
+}
 /// Renews the client's identity with another token of the same issuer and subject. What the route grants is computed anew: from the
 /// answer, an `AuthResp`, on, commands run within it, and subscriptions to a topic that is no longer granted end with an error, whose
 /// reason is DENIED. The others go on without a gap. A command that fails changes nothing.
@@ -634,6 +640,10 @@ pub struct KafkaMessage {
     /// The meaning of the timestamp: Kafka's `message.timestamp.type`.
     #[prost(enumeration = "TimestampType", tag = "1002")]
     pub timestamp_type: i32,
+    /// Present: the record is larger than the client's `CmdSession.max_message_bytes` allows. Value and headers are absent, and so is the
+    /// key if it does not fit either. They are not null.
+    #[prost(message, optional, boxed, tag = "1003")]
+    pub error: ::core::option::Option<::prost::alloc::boxed::Box<ErrorResp>>,
 }
 /// Answers `CmdKafkaListOffset`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -961,6 +971,9 @@ pub struct NatsMessage {
     /// Sorted by name; the values of one name keep their order. Invalid UTF-8 is replaced by U+FFFD.
     #[prost(message, repeated, tag = "1001")]
     pub headers: ::prost::alloc::vec::Vec<Header>,
+    /// As `KafkaMessage.error`.
+    #[prost(message, optional, boxed, tag = "1003")]
+    pub error: ::core::option::Option<::prost::alloc::boxed::Box<ErrorResp>>,
 }
 /// Answers `CmdNatsListSequences`.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -5,9 +5,9 @@ use std::fmt::Debug;
 use prost::Message;
 use sluicegate_protocol::{
     CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaProduce, CmdKafkaSubscribe, CmdNatsListSequences,
-    CmdNatsPublish, CmdNatsSubscribe, Header, KafkaFetchResp, KafkaMessage, KafkaSource, NatsFetchResp,
-    NatsMessage, NatsSource, ProduceRecord, PublishMessage, RecordFilter, StreamTime, kafka_source,
-    nats_source,
+    CmdNatsPublish, CmdNatsSubscribe, ErrorResp, Header, KafkaFetchResp, KafkaMessage, KafkaSource,
+    NatsFetchResp, NatsMessage, NatsSource, ProduceRecord, PublishMessage, RecordFilter, StreamTime,
+    kafka_source, nats_source,
 };
 
 #[track_caller]
@@ -26,14 +26,22 @@ fn headers() -> Vec<Header> {
 
 #[test]
 fn message_is_a_record() {
-    let message =
-        NatsMessage { sequence: 7, timestamp: 8, subject: "s".into(), data: "d".into(), headers: headers() };
+    let error = Some(Box::new(ErrorResp { code: 9, ..Default::default() }));
+    let message = NatsMessage {
+        sequence: 7,
+        timestamp: 8,
+        subject: "s".into(),
+        data: "d".into(),
+        headers: headers(),
+        error: error.clone(),
+    };
     let record = KafkaMessage {
         offset: 7,
         timestamp: 8,
         key: Some("s".into()),
         value: Some("d".into()),
         headers: headers(),
+        error,
         ..Default::default()
     };
     check(&message, &record);

@@ -43,7 +43,8 @@ fn expected(batches: &[batch::Batch], from: i64) -> Vec<KafkaMessage> {
             let headers = record.headers.iter().map(header).collect();
             if offset >= from {
                 let timestamp_type = (batch.attributes & batch::LOG_APPEND_TIME != 0).into();
-                messages.push(KafkaMessage { offset, timestamp, key, value, headers, timestamp_type });
+                let error = None;
+                messages.push(KafkaMessage { offset, timestamp, key, value, headers, timestamp_type, error });
             }
         }
     }

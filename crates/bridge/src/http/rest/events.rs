@@ -49,7 +49,7 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let Request { grant, method, headers, .. } = *request;
     let system = grant.system();
-    let EventsQuery { mut command, format, last_event_id } =
+    let EventsQuery { mut command, format, max_bytes, last_event_id } =
         EventsQuery::parse(query, system, topic, partition)?;
     // A browser repeats the URL when it reconnects: the header is newer. Polyfills add a parameter in place of it.
     let is_id = |id: &&str| !id.is_empty();
@@ -107,7 +107,7 @@ pub(super) async fn get(
         grant.log_refused("audit");
         return Err(Problem::new(ProblemKind::Unavailable, "the audit log cannot be written, try again"));
     }
-    let events = Events::new(system, format, Positions::new(partition), is_table);
+    let events = Events::new(system, format, max_bytes, Positions::new(partition), is_table);
     tokio::spawn(stream::run(subscription, events, grant.clone(), listed, running.drain().clone(), frames));
     Ok(response)
 }

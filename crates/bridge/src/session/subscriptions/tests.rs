@@ -1,5 +1,7 @@
 //! Items that subscriptions have ready for a client that takes nothing.
 
+use std::sync::LazyLock;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::future::poll_fn;
 use futures_util::poll;
@@ -14,10 +16,19 @@ use super::*;
 use crate::session::outbox::shrink;
 
 fn open(subscriptions: &mut Subscriptions, grant: &Grant, text: &str) -> Result<(), CommandError> {
+    open_within(MessageBound::NONE, subscriptions, grant, text)
+}
+
+fn open_within(
+    bound: MessageBound,
+    subscriptions: &mut Subscriptions,
+    grant: &Grant,
+    text: &str,
+) -> Result<(), CommandError> {
     let text = Bytes::copy_from_slice(text.as_bytes());
-    match Request::parse(text, Codec::Json, System::Kafka) {
+    match Request::parse(text, Codec::Json, System::Kafka).within(bound) {
         Request::Subscribe { sequence, subscribed, encoding } => {
-            subscriptions.open(sequence, grant, subscribed, encoding)
+            subscriptions.open(sequence, grant, subscribed, (encoding, bound))
         }
         other => panic!("{other:?}"),
     }
@@ -101,4 +112,38 @@ async fn subscription_beyond_a_renewed_grant_ends() {
         "{denied}"
     );
     assert!(subscriptions.open.is_empty());
+}
+
+/// A client that gives back the credit of what it got never stands still, whatever it did not get.
+#[tokio::test]
+async fn record_above_the_bound_costs_the_credit_of_its_error() {
+    static LARGE: LazyLock<String> = LazyLock::new(|| "k".repeat(10_000));
+    let logs = Logs::default();
+    logs.set_keys(|offset| if offset % 3 == 1 { &LARGE } else { "k" });
+    logs.append(0, 300);
+    let text = r#"{"id":7,"session":{"max_message_bytes":8192}}"#;
+    let Request::Limits { bound: Some(bound), .. } =
+        Request::parse(Bytes::from_static(text.as_bytes()), Codec::Json, System::Kafka)
+    else {
+        panic!("{text}")
+    };
+    let mut subscriptions = Subscriptions::new(System::Kafka);
+    let text = r#"{"id":1,"subscribe":{"topic":"t","partitions":[0],"from":"earliest","credit":500}}"#;
+    open_within(bound, &mut subscriptions, &Grant::all(&logs.cluster()), text).unwrap();
+    let mut next = 0;
+    while next < 300 {
+        let (answer, _) = poll_fn(|cx| subscriptions.poll_next(cx)).await;
+        let mut small = BytesMut::new();
+        let large = answer.encode(Codec::Json, &mut small).unwrap_or_default();
+        let text = [&small[5..], &large[..]].concat();
+        assert!(text.len() <= 8_192, "{}", text.len());
+        let answer: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        for message in answer["messages"].as_array().into_iter().flatten() {
+            assert_eq!(message["offset"], next);
+            let error = (next % 3 == 1).then_some("TOO_LARGE");
+            assert_eq!(message["error"]["reason"].as_str(), error, "{message}");
+            next += 1;
+        }
+        subscriptions.add_credit(1, answer["bytes"].as_u64().unwrap_or_default());
+    }
 }

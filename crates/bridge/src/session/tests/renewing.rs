@@ -85,7 +85,7 @@ async fn session_ends_when_its_identity_is_revoked() {
 async fn client_that_asked_is_told_before_each_expiry() {
     let began = Instant::now();
     let (mut peer, _) = start();
-    peer.ask(7, Req::CmdSession(CmdSession {})).await;
+    peer.ask(7, Req::CmdSession(CmdSession::default())).await;
     let limits = SessionResp { max_message_bytes: 1 << 20, expires_in_ms: Some(100_000) };
     assert_eq!(peer.answer().await, (7, Resp::SessionResp(limits)));
     let expiring = |answer| match answer {
@@ -144,7 +144,7 @@ async fn session_without_an_issuer_is_not_renewed() {
     let mut peer = Peer::start();
     peer.ask(1, auth("0")).await;
     assert!(error_of(&peer.answer().await.1).contains("no identity that can be renewed"));
-    peer.ask(2, Req::CmdSession(CmdSession {})).await;
+    peer.ask(2, Req::CmdSession(CmdSession::default())).await;
     let limits = SessionResp { max_message_bytes: 1 << 20, expires_in_ms: None };
     assert_eq!(peer.answer().await, (2, Resp::SessionResp(limits)));
 }

@@ -1,10 +1,11 @@
 //! Documents with records and places.
 
 use serde::Serialize;
-use sluicegate_backend::{DeliveryReport, Fault, Written};
+use sluicegate_backend::{CommandError, DeliveryReport, Fault, Written};
 use sluicegate_protocol::KafkaMessage;
 
-use crate::http::failure::is_default;
+use super::super::SYSTEM;
+use crate::http::failure::{Failure, is_default};
 use crate::http::json;
 use crate::json::format::{Format, Formatted, Payload};
 use crate::json::record::{HeaderOf, headers, timestamp_type};
@@ -51,6 +52,29 @@ pub(super) fn caught_up(place: &sluicegate_delivery::Place, blocked_until: Optio
         next_offset: place.offset,
         open_transaction: blocked_until.map(|end| OpenTransaction { end }),
     })
+}
+
+/// A record that is too large for the client.
+pub(super) fn too_large(
+    partition: i32,
+    message: &KafkaMessage,
+    format: Format,
+    error: &CommandError,
+) -> Vec<u8> {
+    json(&TooLarge {
+        offset: message.offset,
+        key: message.key.as_deref().map(|key| format.key(key)),
+        failure: Failure::new(error, SYSTEM, Some(partition)),
+    })
+}
+
+#[derive(Serialize)]
+struct TooLarge<'a> {
+    offset: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Formatted<'a>>,
+    #[serde(flatten)]
+    failure: Failure<'a>,
 }
 
 #[derive(Serialize)]

@@ -218,6 +218,7 @@ fn any_message() -> impl Strategy<Value = KafkaMessage> {
             key,
             value,
             headers,
+            error: None,
         },
     )
 }

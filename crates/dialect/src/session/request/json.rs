@@ -86,7 +86,7 @@ fn shared_command(sequence: i64, name: &str, json: &str) -> Option<(Kind, Result
             (Kind::Ping, object(json).map(ping))
         }
         "session" => {
-            let limits = |Limits {}| Request::Limits { sequence };
+            let limits = |Limits { max_message_bytes }| Request::limits(sequence, max_message_bytes);
             (Kind::Session, object(json).map(limits))
         }
         "auth" => (Kind::Auth, object(json).map(|Auth { token }| Request::auth(sequence, token))),
@@ -111,7 +111,9 @@ struct Ping {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Limits {}
+struct Limits {
+    max_message_bytes: Option<u32>,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

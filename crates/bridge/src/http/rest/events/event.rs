@@ -9,6 +9,8 @@ use sluicegate_delivery::{Item, Place, SubscribedTopic};
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::failure::Failure;
 use sluicegate_dialect::json::format::Format;
+use sluicegate_dialect::session::too_large;
+use sluicegate_protocol::KafkaMessage;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED};
 use sluicegate_shared_log::Ends;
 
@@ -19,6 +21,8 @@ use super::id::{self, MAX_PARTITIONS, Positions};
 pub(super) struct Events {
     system: System,
     format: Format,
+    /// The largest event that the client takes.
+    max_bytes: usize,
     positions: Positions,
     /// `positions` as the base of an `id`.
     base: String,
@@ -34,10 +38,17 @@ pub(super) struct Events {
 }
 
 impl Events {
-    pub(super) fn new(system: System, format: Format, positions: Positions, is_table: bool) -> Self {
+    pub(super) fn new(
+        system: System,
+        format: Format,
+        max_bytes: usize,
+        positions: Positions,
+        is_table: bool,
+    ) -> Self {
         Self {
             system,
             format,
+            max_bytes,
             positions,
             base: String::new(),
             delivery: None,
@@ -66,8 +77,7 @@ impl Events {
                 self.is_in_snapshot = true;
                 if self.begin(text, topics) {
                     // The HTML standard, section 9.2.6: an empty id is none. Some clients ignore fields without a colon.
-                    text.extend_from_slice(b"id:\n");
-                    self.put_event(text, "snapshot", |text| text.extend_from_slice(b"{}"));
+                    text.extend_from_slice(b"event: snapshot\ndata: {}\nid:\n\n");
                 }
             }
             Item::Building { place, end } => {
@@ -153,14 +163,44 @@ impl Events {
                 return;
             };
             fetched.advance_to(rest);
-            if !self.is_in_snapshot {
-                // Cannot fail: a `Vec` accepts all writes.
-                let _ = writeln!(text, "id: {}.{partition}.{}", self.base, message.offset.saturating_add(1));
-            }
+            let begin = text.len();
             put_data(text, |text| {
                 dialect::of(self.system).put_message(text, partition, &message, self.format);
             });
+            self.end_record(text, partition, &message);
+            let len = text.len().saturating_sub(begin);
+            if len > self.max_bytes {
+                text.truncate(begin);
+                self.put_too_large(text, partition, message, len);
+            }
         }
+    }
+
+    /// Writes that a record is too large for the client, which goes on behind it. Its key is told if that fits.
+    fn put_too_large(&self, text: &mut Vec<u8>, partition: i32, mut message: KafkaMessage, len: usize) {
+        let (begin, error) = (text.len(), too_large(len, self.max_bytes, "max_event_bytes"));
+        let put = |text: &mut Vec<u8>, message: &KafkaMessage| {
+            text.truncate(begin);
+            text.extend_from_slice(b"event: too-large\n");
+            let data = dialect::of(self.system).too_large(partition, message, self.format, &error);
+            put_data(text, |text| text.extend_from_slice(&data));
+            self.end_record(text, partition, message);
+        };
+        put(text, &message);
+        if text.len().saturating_sub(begin) > self.max_bytes {
+            message.key = None;
+            put(text, &message);
+        }
+    }
+
+    /// Writes the id of a record's event, and its end. Some clients take an id before they have the whole event: behind the
+    /// data, it costs them no record if the connection is cut in between.
+    fn end_record(&self, text: &mut Vec<u8>, partition: i32, message: &KafkaMessage) {
+        if !self.is_in_snapshot {
+            // Cannot fail: a `Vec` accepts all writes.
+            let _ = writeln!(text, "id: {}.{partition}.{}", self.base, message.offset.saturating_add(1));
+        }
+        text.push(b'\n');
     }
 
     /// The partition for clients. Streams have none, and a negative number stands for all partitions.
@@ -208,19 +248,17 @@ impl Events {
     }
 
     fn put_event(&self, text: &mut Vec<u8>, event: &str, data: impl FnOnce(&mut Vec<u8>)) {
-        self.put_id(text);
+        // Cannot fail: a `Vec` accepts all writes.
         let _ = writeln!(text, "event: {event}");
         put_data(text, data);
-    }
-
-    fn put_id(&self, text: &mut Vec<u8>) {
         if !self.is_in_snapshot {
             let _ = writeln!(text, "id: {}", self.base);
         }
+        text.push(b'\n');
     }
 }
 
-/// Writes the data of an event, and its end. A line break would begin another field; in JSON, it is like any space.
+/// Writes the data of an event. A line break would begin another field; in JSON, it is like any space.
 fn put_data(text: &mut Vec<u8>, data: impl FnOnce(&mut Vec<u8>)) {
     text.extend_from_slice(b"data: ");
     let begin = text.len();
@@ -228,7 +266,7 @@ fn put_data(text: &mut Vec<u8>, data: impl FnOnce(&mut Vec<u8>)) {
     for byte in text.iter_mut().skip(begin).filter(|byte| matches!(**byte, b'\n' | b'\r')) {
         *byte = b' ';
     }
-    text.extend_from_slice(b"\n\n");
+    text.push(b'\n');
 }
 
 fn put_json(text: &mut Vec<u8>, document: &impl Serialize) {

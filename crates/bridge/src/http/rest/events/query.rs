@@ -19,6 +19,8 @@ use super::super::position::position;
 pub(super) struct EventsQuery {
     pub(super) command: SubscribeCommand,
     pub(super) format: Format,
+    /// The largest event that the client takes.
+    pub(super) max_bytes: usize,
     /// Where to continue, for clients that cannot send the header.
     pub(super) last_event_id: Option<String>,
 }
@@ -73,7 +75,9 @@ impl EventsQuery {
             ..SubscribeCommand::default()
         };
         let last_event_id = query.text("last_event_id").filter(|id| !id.is_empty()).map(str::to_owned);
-        Ok(Self { command, format, last_event_id })
+        let max_bytes = query.number("max_event_bytes", MIN_EVENT_BYTES..=i64::MAX)?;
+        let max_bytes = max_bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(usize::MAX);
+        Ok(Self { command, format, max_bytes, last_event_id })
     }
 }
 
@@ -127,6 +131,9 @@ fn filters(query: &Query, words: &HttpWords) -> Result<Vec<RecordFilter>, Proble
     }
     Ok(filters)
 }
+
+/// The smallest bound of events: their longest id fits, and what else is not a record's.
+const MIN_EVENT_BYTES: i64 = 8 * 1024;
 
 fn invalid(name: &str, expected: &str) -> Problem {
     Problem::new(ProblemKind::Malformed, format!("query parameter {name}: {expected}"))
@@ -215,6 +222,7 @@ mod tests {
             (kafka, "from=latest&timestamp=5", "query parameter from: expected it without timestamp"),
             (kafka, "timestamp=-1", "query parameter timestamp: expected milliseconds since 1970"),
             (kafka, "isolation=x", "query parameter isolation: expected"),
+            (kafka, "max_event_bytes=8191", "max_event_bytes: expected a whole number from 8192 to"),
             (kafka, "on_lag=x", "query parameter on_lag: expected wait or skip"),
             (kafka, "format=binary", "query parameter format: expected json, text or base64"),
             (kafka, "format=text&format=json", "query parameter format is repeated"),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use prost::Message as _;
+use serde_json::Value;
 use sluicegate_backend::{CommandError, Fault, System};
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
@@ -54,7 +55,7 @@ async fn open_of(
     partition: Option<i32>,
     last: Option<&str>,
 ) -> Stream {
-    let EventsQuery { mut command, format, .. } =
+    let EventsQuery { mut command, format, max_bytes, .. } =
         EventsQuery::parse(&query::at(query, system).unwrap(), system, "t", partition).unwrap();
     if let Some(last) = last {
         command.sources[0].next = Id::parse(last, partition).unwrap().positions.next();
@@ -62,7 +63,7 @@ async fn open_of(
     let grant = Grant::all(&logs.cluster_of(system)).with_tables(Topics::default());
     let is_table = command.table.is_some();
     let subscription = grant.subscribe(command).await.unwrap();
-    let events = Events::new(system, format, Positions::new(partition), is_table);
+    let events = Events::new(system, format, max_bytes, Positions::new(partition), is_table);
     let (sender, frames) = mpsc::channel(1);
     let drain = Drain::default();
     let listed = grant.list(ClientKind::Events);
@@ -367,11 +368,44 @@ fn data_is_one_line() {
     let value = Some(Bytes::from_static(b"{\"a\":\r\n [1,\r2]}\n"));
     let message = KafkaMessage { offset: 4, value, key: Some("k\n".into()), ..Default::default() };
     let messages = KafkaFetchResp { messages: vec![message], ..Default::default() }.encode_to_vec().into();
-    let mut events = Events::new(System::Kafka, Format::Json, Positions::new(Some(0)), false);
+    let want = "data: {\"partition\":0,\"offset\":4,\"timestamp\":0,\"key\":\"k\\n\",\"value\":{\"a\":   [1, 2]}}\nid: .0.5\n\n";
+    assert_eq!(written(System::Kafka, usize::MAX, messages), want);
+}
+
+/// The text of events with encoded messages.
+fn written(system: System, max_bytes: usize, messages: Bytes) -> String {
+    let mut events = Events::new(system, Format::Json, max_bytes, Positions::new(Some(0)), false);
     let mut text = Vec::new();
     let next = Place { topic: "t".into(), partition: 0, offset: 9 };
     events.put(&mut text, Item::Delivery { next, messages, end: 9 });
     events.put_records(&mut text);
-    let want = "id: .0.5\ndata: {\"partition\":0,\"offset\":4,\"timestamp\":0,\"key\":\"k\\n\",\"value\":{\"a\":   [1, 2]}}\n\n";
-    assert_eq!(std::str::from_utf8(&text).unwrap(), want);
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn record_above_the_bound_is_named_in_its_place() {
+    for (system, name, key) in [(System::Kafka, "offset", "key"), (System::Nats, "sequence", "subject")] {
+        for key_len in [1, 1_000] {
+            let message = |offset, len| {
+                let (key, value) = (Some("k".repeat(key_len).into()), Some(vec![b'1'; len].into()));
+                KafkaMessage { offset, key, value, ..Default::default() }
+            };
+            let messages = [(4, 1), (5, 2_000), (6, 1)].map(|(offset, len)| message(offset, len)).to_vec();
+            let messages = Bytes::from(KafkaFetchResp { messages, ..Default::default() }.encode_to_vec());
+            let whole = written(system, usize::MAX, messages.clone());
+            let large = whole.split_inclusive("\n\n").nth(1).unwrap();
+            assert_eq!(written(system, large.len(), messages.clone()), whole);
+            let bounded = written(system, key_len + 300, messages.clone());
+            let [_, instead, _] = bounded.split_inclusive("\n\n").collect::<Vec<_>>()[..] else {
+                panic!("{bounded}")
+            };
+            assert!(instead.len() <= key_len + 300, "{instead}");
+            assert_eq!(whole.replace(large, instead), bounded);
+            let instead = &parsed(&Bytes::copy_from_slice(instead.as_bytes()))[0];
+            assert_eq!((instead.event.as_deref(), instead.id.as_deref()), (Some("too-large"), Some(".0.6")));
+            let data: Value = serde_json::from_str(instead.data.as_ref().unwrap()).unwrap();
+            assert_eq!((&data[name], &data["reason"]), (&5.into(), &"too_large".into()));
+            assert_eq!(data[key], "k".repeat(key_len), "{data}");
+        }
+    }
 }

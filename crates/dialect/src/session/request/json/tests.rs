@@ -8,6 +8,7 @@ use sluicegate_protocol::MESSAGE_ID_HEADER;
 
 use super::*;
 use crate::json::format::Format;
+use crate::session::MessageBound;
 
 fn parse(text: &[u8]) -> Request {
     super::parse(text, System::Kafka)
@@ -36,13 +37,25 @@ fn ping_may_have_a_state() {
 #[test]
 fn session_asks_for_limits_on_every_system() {
     for system in [System::Kafka, System::Nats] {
-        assert_eq!(super::parse(br#"{"id":7,"session":{}}"#, system), Request::Limits { sequence: 7 });
-        let Request::Invalid { sequence: 7, kind: Kind::Session, message } =
-            super::parse(br#"{"id":7,"session":{"x":1}}"#, system)
-        else {
-            panic!("accepted")
-        };
-        assert!(message.starts_with("session: unknown field `x`"), "{message}");
+        assert_eq!(
+            super::parse(br#"{"id":7,"session":{}}"#, system),
+            Request::Limits { sequence: 7, bound: None }
+        );
+        let least = MessageBound::new(8_192).ok();
+        let limits = br#"{"id":7,"session":{"max_message_bytes":8192}}"#;
+        assert_eq!(super::parse(limits, system), Request::Limits { sequence: 7, bound: least });
+        for (limits, want) in [
+            (r#"{"x":1}"#, "session: unknown field `x`"),
+            (r#"{"max_message_bytes":8191}"#, "session: expected max_message_bytes of at least 8192"),
+        ] {
+            let text = format!(r#"{{"id":7,"session":{limits}}}"#);
+            let Request::Invalid { sequence: 7, kind: Kind::Session, message } =
+                super::parse(text.as_bytes(), system)
+            else {
+                panic!("accepted {limits}")
+            };
+            assert!(message.starts_with(want), "{message}");
+        }
     }
 }
 
