@@ -7,7 +7,7 @@ use sluicegate_protocol::control_resp::Control as ToSay;
 use sluicegate_protocol::{Close, PubSubReq};
 
 use crate::socket::{Socket, start};
-use crate::wire::{self, BINARY, FIRST, LAST, PING, PONG, TEXT, from_client, grpc, grpc_bytes, to_client};
+use crate::wire::{self, BINARY, FIRST, LAST, PING, PONG, from_client, grpc, grpc_bytes, to_client};
 
 /// The bridge gets these requests and the client these bytes once `send` was given `wire`: in one piece, cut at every byte,
 /// and byte by byte.

@@ -159,13 +159,13 @@ impl Believed {
 /// Ends of so many identities as 5,000 delay nobody else then.
 const MAX_SPREAD: Duration = Duration::from_secs(10);
 
-/// TLS to issuers, whose certificates the system trusts.
-#[expect(clippy::expect_used, reason = "ring has the default versions, and nothing of it comes from outside")]
 /// A verifier of an issuer's tokens, whose keys it fetches when it needs them.
 pub(crate) fn verifier(issuer: &Issuer) -> Verifier {
     Verifier::new(issuer.clone(), tls)
 }
 
+/// TLS to issuers, whose certificates the system trusts.
+#[expect(clippy::expect_used, reason = "ring has the default versions, and nothing of it comes from outside")]
 fn tls() -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

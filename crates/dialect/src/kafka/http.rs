@@ -192,7 +192,7 @@ static UNSERVED: [Unserved; 7] = [
 const MOVE: &str = "docs/how-to/move-from-rest-proxy.md";
 
 /// The parameters of streams of events.
-const EVENTS: [&str; 11] = [
+const EVENTS: [&str; 12] = [
     "from",
     "timestamp",
     "isolation",

@@ -11,11 +11,10 @@ use sluicegate_protocol::{
 use super::SYSTEM;
 use super::fetch::IsolationName;
 use crate::json::list::List;
-use crate::position::Time;
 use crate::session::answer::{Answer, Encoding};
 use crate::session::bounds::MAX_OFFSETS;
 use crate::session::error::{MAX_RECORD_ERROR_BYTES, error_resp};
-use crate::session::members::{Object, or_default};
+use crate::session::members::{Object, Time, or_default};
 use crate::session::text::results;
 
 pub(super) fn one_of_protobuf(

@@ -17,10 +17,9 @@ use super::fetch::IsolationName;
 use crate::Subscribed;
 use crate::json::format::Format;
 use crate::json::list::List;
-use crate::position;
 use crate::session::bounds::{MAX_SOURCES, size};
 use crate::session::filter::{Filter, record_filter};
-use crate::session::members::{Int64, Object, object, or_default};
+use crate::session::members::{self, Int64, Object, object, or_default};
 use crate::session::subscribe::{
     MAX_BATCH_BYTES, MAX_BATCH_RECORDS, OnLagName, SnapshotName, TopicId, at_most, bounded, check_len,
     filters, one_or_many, table, topic_id,
@@ -141,7 +140,7 @@ struct From(Start);
 
 impl<'de> Deserialize<'de> for From {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        position::start("offset", deserializer).map(Self)
+        members::start("offset", deserializer).map(Self)
     }
 }
 

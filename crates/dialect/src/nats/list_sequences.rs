@@ -9,11 +9,10 @@ use sluicegate_protocol::{CmdNatsListSequences, ListedSequence, NatsListSequence
 
 use super::SYSTEM;
 use crate::json::list::List;
-use crate::position::Time;
 use crate::session::answer::{Answer, Encoding};
 use crate::session::bounds::MAX_OFFSETS;
 use crate::session::error::{MAX_RECORD_ERROR_BYTES, error_resp};
-use crate::session::members::Object;
+use crate::session::members::{Object, Time};
 use crate::session::text::results;
 
 pub(super) fn of_protobuf(command: CmdNatsListSequences) -> Command {

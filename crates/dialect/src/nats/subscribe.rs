@@ -12,10 +12,9 @@ use sluicegate_protocol::{CmdNatsSubscribe, NatsSource, OnLag, Snapshot, nats_so
 use crate::Subscribed;
 use crate::json::format::Format;
 use crate::json::list::List;
-use crate::position;
 use crate::session::bounds::{MAX_SOURCES, size};
 use crate::session::filter::{Filter, record_filter};
-use crate::session::members::{Object, object, or_default};
+use crate::session::members::{self, Object, object, or_default};
 use crate::session::subscribe::{
     MAX_BATCH_BYTES, MAX_BATCH_RECORDS, OnLagName, SnapshotName, TopicId, bounded, check_len, filters,
     one_or_many, table, topic_id,
@@ -100,7 +99,7 @@ struct Start(command::Start);
 
 impl<'de> Deserialize<'de> for Start {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        position::start("sequence", deserializer).map(Self)
+        members::start("sequence", deserializer).map(Self)
     }
 }
 

@@ -268,7 +268,9 @@ mod tests {
                     let fitting = bound.fit(messages, system, 3, encoding);
                     let got = KafkaFetchResp::decode(fitting).unwrap().messages;
                     assert_eq!((&got[0], &got[2]), (&all[0], &all[2]));
-                    let alone = |message: &KafkaMessage| read(&[message.clone()], 9, Ends::UNKNOWN).messages;
+                    let alone = |message: &KafkaMessage| {
+                        read(std::slice::from_ref(message), 9, Ends::UNKNOWN).messages
+                    };
                     let whole = answers(MessageBound::NONE, &alone(&all[1]), system, encoding);
                     let case = format!("{encoding:?}, {system:?}, {key_len}, {value_len}: {whole:?}");
                     match &got[1].error {

@@ -52,10 +52,8 @@ pub(crate) fn parse(message: &Message, stream: &str, domain: Option<&str>) -> Op
     // Only servers with a domain name it, and errors never do.
     let is_elsewhere = domain.is_some_and(|domain| reply.domain.is_some_and(|actual| actual != domain));
     let is_stored = reply.seq > 0 && !is_elsewhere;
-    is_stored.then(|| match is_own {
-        true => Answer::Stored { sequence: reply.seq, is_duplicate: reply.duplicate },
-        false => Answer::Elsewhere,
-    })
+    let own = Answer::Stored { sequence: reply.seq, is_duplicate: reply.duplicate };
+    is_stored.then_some(if is_own { own } else { Answer::Elsewhere })
 }
 
 /// The fault of a refused message. [`Fault::UnknownOutcome`] unless the server certainly has not stored it.

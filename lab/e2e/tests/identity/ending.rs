@@ -68,7 +68,7 @@ async fn stream_of_events_ends_when_its_identity_expires(way: Way) {
     let stream = events(&stack, &topic, &short).await;
     let (text, waited) = tokio::join!(rest(stream), http(&stack, Some(&short), records.clone()));
     let (_, last) = text.rsplit_once("event: error\ndata: ").unwrap();
-    let failure: Value = serde_json::from_str(last.trim_end()).unwrap();
+    let failure: Value = serde_json::from_str(last.lines().next().unwrap()).unwrap();
     assert_eq!((&failure["reason"], &failure["detail"]), (&json!("denied"), &json!("identity expired")));
     // A wait ends in time, and the next request is refused.
     assert_eq!(waited.status, 200, "{}", waited.text());

@@ -59,7 +59,7 @@ impl Subscriber {
 }
 
 /// Writes these values to a partition.
-async fn write(kafka: &Kafka, topic: &str, partition: i32, values: &[String]) {
+pub(super) async fn write(kafka: &Kafka, topic: &str, partition: i32, values: &[String]) {
     let records: Vec<Record> = values.iter().map(|value| Record::of(value.clone())).collect();
     kafka.produce(topic, partition, &records, Write::default()).await.unwrap();
 }

@@ -12,7 +12,7 @@ use sluicegate_stack::tools;
 use sluicegate_stack::waiting::until;
 use sluicegate_stack::way::Way;
 
-use crate::live::subscriber::write;
+use crate::live::delivery::write;
 use crate::pool::{HOME, REST, routed};
 
 const PARTITIONS: [i32; 2] = [0, 1];
