@@ -138,6 +138,7 @@ async fn record_above_the_bound_costs_the_credit_of_its_error() {
         let text = [&small[5..], &large[..]].concat();
         assert!(text.len() <= 8_192, "{}", text.len());
         let answer: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert!(answer["error"].is_null(), "{answer}");
         for message in answer["messages"].as_array().into_iter().flatten() {
             assert_eq!(message["offset"], next);
             let error = (next % 3 == 1).then_some("TOO_LARGE");
