@@ -35,7 +35,7 @@ pub(super) async fn gather<T>(
 
 /// The error of a read whose result did not come in time.
 pub(crate) fn unanswered() -> CommandError {
-    CommandError::new(Fault::Transient, 0, "the partition's broker has not answered yet")
+    CommandError::new(Fault::Transient, 0, "its leader has not answered yet")
 }
 
 async fn in_place<T>(places: &Semaphore, read: impl Future<Output = T>) -> T {
