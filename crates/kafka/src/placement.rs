@@ -95,19 +95,25 @@ impl Placement {
         name: &str,
         lacks: impl Fn(&Topic) -> bool,
     ) -> Option<Arc<Topic>> {
+        let begun = Instant::now();
         loop {
             let topic = timeout(PATIENCE, reader.topic(source, name)).await.ok()?.ok()?;
-            if !lacks(&topic) {
-                self.missed.lock().remove(name);
-                return Some(topic);
-            }
-            if self.missed_since(name).elapsed() >= ELECTION {
+            if !self.waits(name, &topic, lacks(&topic), begun) {
                 return Some(topic);
             }
             sleep(PAUSE).await;
             let log = Log { topic: name, partition: 0 };
             timeout(PATIENCE, reader.refresh(source, log)).await.ok()?.ok()?;
         }
+    }
+
+    /// Whether a command that has begun then waits for an election. What others write to led partitions ends no wait
+    /// and begins none anew.
+    fn waits(&self, name: &str, topic: &Topic, lacks: bool, begun: Instant) -> bool {
+        if topic.partitions.iter().all(|of| of.leader.is_some()) {
+            self.missed.lock().remove(name);
+        }
+        lacks && self.missed_since(name).min(begun).elapsed() < ELECTION
     }
 
     fn missed_since(&self, name: &str) -> Instant {
@@ -208,6 +214,17 @@ mod tests {
             let target = Placement::new(true).target(&record, &topic(&[true; 10]));
             assert!(matches!(target, Target::In(found) if found == want), "{key:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wait_for_an_election_is_short_beside_other_writers() {
+        let (placement, topic) = (Placement::new(true), topic(&[true, false]));
+        let begun = Instant::now();
+        assert!(placement.waits("t", &topic, true, begun));
+        tokio::time::advance(ELECTION).await;
+        assert!(!placement.waits("t", &topic, false, Instant::now()));
+        assert!(!placement.waits("t", &topic, true, begun));
+        assert!(!placement.waits("t", &topic, true, Instant::now()), "the topic is known to lack it");
     }
 
     #[test]
