@@ -16,9 +16,7 @@ use sluicegate_stack::way::Way;
 use sluicegate_stack::{apisix, envoy, nginx};
 use tokio::sync::{self, MutexGuard, OnceCell};
 
-pub(crate) use self::standard::{
-    ANY, HOME, NATS_REST, NATS_SESSION, ORIGINS, RED_REST, REST, routed, standard,
-};
+pub(crate) use self::standard::{ANY, HOME, NATS_REST, NATS_SESSION, RED_REST, REST, routed, standard};
 
 /// The configuration of gateway and bridge.
 #[derive(Clone, Debug)]

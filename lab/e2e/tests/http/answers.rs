@@ -55,18 +55,6 @@ pub(crate) fn problem(response: &Response, status: u16, words: &str) -> Value {
     json
 }
 
-/// As [`problem`], on a `rest` route: with the members of the REST proxies as well.
-#[track_caller]
-pub(crate) fn rest_problem(response: &Response, status: u16, error_code: u64, words: &str) -> Value {
-    let json = problem(response, status, words);
-    assert_eq!(
-        (&json["error_code"], &json["message"]),
-        (&Value::from(error_code), &json["detail"]),
-        "{json}"
-    );
-    json
-}
-
 /// Expects the gateway's own word in place of an answer of the bridge's, with this status; whether it says that the
 /// outcome is unknown. In APISIX it is nginx's page, and a header says so.
 #[track_caller]
@@ -97,17 +85,4 @@ pub(crate) fn unanswered(way: Way, response: &Response, status: u16) -> bool {
 pub(crate) fn retry_after(response: &Response) {
     let seconds: u64 = response.header("retry-after").expect("retry-after").parse().unwrap();
     assert!((1..=60).contains(&seconds), "{seconds} s");
-}
-
-/// A header's list, in alphabetical order.
-#[track_caller]
-pub(crate) fn list<'a>(response: &'a Response, header: &str) -> Vec<&'a str> {
-    let mut list: Vec<&str> = response
-        .header(header)
-        .unwrap_or_else(|| panic!("no {header}: {response:?}"))
-        .split(',')
-        .map(str::trim)
-        .collect();
-    list.sort_unstable();
-    list
 }

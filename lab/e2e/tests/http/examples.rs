@@ -12,8 +12,8 @@ use tokio::time::timeout;
 
 use crate::pool::{REST, standard};
 
-/// Confluent's quick start and reference for version 2, Strimzi's quick start, Redpanda's guide. What is written, and
-/// every gateway: see `rest`.
+/// Confluent's quick start and reference for version 2, Strimzi's quick start, Redpanda's guide. What becomes
+/// records: see the bridge's `http::rest`.
 #[tokio::test]
 async fn documented_examples_of_the_rest_proxies_work() {
     let kafka = Kafka::shared().await.unwrap();

@@ -39,21 +39,15 @@ fn sessions_on_nats() -> Value {
 fn plain(home: &str) -> Vec<Value> {
     let all = ["topic", "partition", "key"];
     vec![
-        json!({"path": "/fixed", "type": "produce", "topic": home}),
-        json!({"path": "/routed", "type": "produce", "topic": home, "partition": 1, "key": "route key",
-               "jsonkey": "id", "headerprefix": "cool-", "overrides": all}),
         json!({"path": ANY, "type": "produce", "headerprefix": "x-kafka-", "overrides": all,
                "recordheaderprefix": "x-kafka-header-"}),
         json!({"path": "/unwritten", "type": "produce", "topic": home, "cluster": UNWRITTEN}),
         json!({"path": "/nowhere", "type": "produce", "topic": home, "cluster": "nowhere"}),
         json!({"path": "/readonly/", "type": "rest"}),
         json!({"path": "/rest-nowhere", "type": "rest", "write": true, "cluster": "nowhere"}),
-        json!({"path": "/kafka/topics/exact", "type": "produce", "topic": home}),
-        json!({"path": "/kafka/below/", "type": "rest"}),
         json!({"path": REST, "type": "rest", "write": true, "tables": ["*"]}),
         json!({"path": RED_REST, "type": "rest", "tables": ["*"],
                "read": [{"topic": "*", "only": {"header": "tenant", "is": "red"}}]}),
-        json!({"path": "/granted", "type": "rest", "write": true, "topics": ["granted.*"]}),
         json!({"path": "/web", "type": "rest", "write": true, "origins": ORIGINS}),
         json!({"path": NATS_REST, "type": "rest", "write": true, "cluster": "nats", "tables": ["*"]}),
         json!({"path": "/nats-readonly/", "type": "rest", "cluster": "nats"}),
@@ -78,4 +72,4 @@ pub(crate) const NATS_SESSION: &str = "/nats-pubsub";
 /// The route that shows the rows of a tenant: those with the header `tenant: red`.
 pub(crate) const RED_REST: &str = "/red-kafka";
 /// Origins of pages that can use `/web` and `/nats-web`.
-pub(crate) const ORIGINS: [&str; 2] = ["https://app.example", "http://localhost:3000"];
+const ORIGINS: [&str; 2] = ["https://app.example", "http://localhost:3000"];
