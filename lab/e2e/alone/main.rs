@@ -2,5 +2,4 @@
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
-mod expiry;
 mod load;
