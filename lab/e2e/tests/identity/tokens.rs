@@ -1,75 +1,30 @@
-//! Tokens that the bridge verifies: where they can be, and that forged ones open nothing. `crates/identity` has each way
-//! to forge one.
+//! Tokens that the bridge verifies: forged ones open nothing. `crates/identity` has each way to forge one, and `wasm/tests`
+//! the places where tokens can be.
 
 use serde_json::json;
 use sluicegate_client::Client;
 use sluicegate_stack::folder::Folder;
-use sluicegate_stack::http::client::{Request, ask};
+use sluicegate_stack::http::client::Request;
 use sluicegate_stack::kafka::Kafka;
-use sluicegate_stack::stack::Stack;
 use sluicegate_stack::tokens::Signer;
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_ways;
 
 use crate::identity::stacks::{
-    ISSUER, SIGNER, config, good, http, now, offsets, post, session, status, token, topics_of_people,
-    verifier,
+    ISSUER, SIGNER, by_bridge, config, good, http, now, offsets, post, session, status, token,
+    topics_of_people, verifier,
 };
 use crate::pool::SECRET;
 
 in_ways! {
     [tunnel relay apisix]
-    token_can_be_in_each_place
     forged_tokens_open_nothing
-}
-
-/// A stack whose bridge verifies tokens itself.
-async fn verifying(way: Way, topics: &str) -> Stack {
-    let identity = json!({"from": "token", "name": "main", "query": "access_token", "cookie": "sid"});
-    // A cookie is sent by pages of any site.
-    let keys = json!({"identity": identity, "origins": ["https://app.example"], "topics": [topics]});
-    config(way, &keys, &verifier()).await.own().await
-}
-
-async fn token_can_be_in_each_place(way: Way) {
-    let shared = topics_of_people(Kafka::shared().await.unwrap(), "places").await;
-    let own = format!("{shared}.alice");
-    let stack = verifying(way, &format!("{shared}.${{sub}}")).await;
-    let path = format!("/kafka/topics/{own}/partitions/0/offsets");
-    for (person, want) in [("alice", 200), ("bob", 403)] {
-        let token = good(person);
-        for (name, value, query) in [
-            ("authorization", format!("Bearer {token}"), String::new()),
-            ("cookie", format!("theme=dark; sid={token}"), String::new()),
-            ("x-none", String::from("1"), format!("?access_token={token}")),
-        ] {
-            let request = Request::get(format!("{path}{query}")).with(name, &value);
-            assert_eq!(ask(stack.gateway(), request).await.status, want, "{person}: {name}{query}");
-            // The host of APISIX' filter has no sessions here.
-            if way != Way::Apisix {
-                let client =
-                    Client::builder(stack.url() + &query).header(name, value).connect().await.unwrap();
-                assert_eq!(client.fetch(&own, 0, 0).await.is_ok(), want == 200, "{person}: {name}{query}");
-            }
-        }
-    }
-    // REST refuses parameters that it does not know: the token's is gone, and others stay.
-    let other = Request::get(format!("{path}?access_token={}&other=1", good("alice")));
-    let other = ask(stack.gateway(), other).await;
-    assert!(other.status == 400 && other.text().contains("other"), "{}", other.text());
-    if way == Way::Apisix {
-        return;
-    }
-    for protocols in ["sluicegate.v1, sluicegate.token.TOKEN", "sluicegate.token.TOKEN,sluicegate.v1"] {
-        let protocols = protocols.replace("TOKEN", &good("alice"));
-        let client = Client::builder(stack.url()).header("sec-websocket-protocol", protocols).connect();
-        assert!(client.await.unwrap().fetch(&own, 0, 0).await.is_ok());
-    }
 }
 
 async fn forged_tokens_open_nothing(way: Way) {
     let topic = Kafka::shared().await.unwrap().topic("forged", 1, &[]).await.unwrap();
-    let stack = verifying(way, &topic).await;
+    let keys = json!({"identity": by_bridge(), "topics": [topic]});
+    let stack = config(way, &keys, &verifier()).await.own().await;
     let claims = json!({"iss": ISSUER, "sub": "alice", "aud": "app", "exp": now() + 600});
     for (name, forged) in &[
         ("foreign key", Signer::new().unwrap().sign_json(&claims).unwrap()),
