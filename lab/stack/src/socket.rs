@@ -18,11 +18,11 @@ use sluicegate_protocol::{
     CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ErrorResp, KafkaMessage, ProduceRecord,
     Produced, PubSubReq, PubSubResp,
 };
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async_with_config};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 use crate::stack::Stack;
 
@@ -45,16 +45,6 @@ impl Socket {
     pub async fn open_with(request: impl IntoClientRequest + Unpin) -> Self {
         // Small requests leave at once.
         let upgrade = connect_async_with_config(request, None, true);
-        let (stream, _) = timeout(WITHIN, upgrade).await.expect("an upgrade").unwrap();
-        Self { stream, sequence: 0 }
-    }
-
-    /// As [`open`](Self::open), with a small receive buffer in the kernel.
-    pub async fn open_narrow(stack: &Stack) -> Self {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_recv_buffer_size(NARROW).unwrap();
-        let stream = MaybeTlsStream::Plain(socket.connect(stack.gateway()).await.unwrap());
-        let upgrade = client_async(stack.url(), stream);
         let (stream, _) = timeout(WITHIN, upgrade).await.expect("an upgrade").unwrap();
         Self { stream, sequence: 0 }
     }
@@ -179,5 +169,3 @@ pub fn messages(resp: Resp) -> Result<Vec<KafkaMessage>, ErrorResp> {
 
 const STATE: &[u8] = b"still there";
 const WITHIN: Duration = Duration::from_secs(30);
-/// Bytes.
-const NARROW: u32 = 32 * 1024;
