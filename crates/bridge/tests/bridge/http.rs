@@ -14,7 +14,6 @@ use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::metadata::CLUSTER_DEFINITION;
 use sluicegate_protocol::{HttpCors, HttpProduce, HttpRest, HttpRoute};
 use sluicegate_stack::http::client::Response;
-use sluicegate_stack::raw::Raw;
 
 use crate::route_clusters;
 use crate::support::{Gateway, SECRET, WRITES, mock, start, start_before, start_on, with};
@@ -85,27 +84,6 @@ pub(crate) fn check_problem(response: &Response, status: u16, says: &str) {
     assert_eq!(response.status, status, "{text}");
     assert!(text.contains(says), "{text}");
     assert_eq!(response.headers["content-type"], "application/problem+json");
-}
-
-#[tokio::test]
-async fn client_mistakes_are_problem_documents() {
-    let bridge = start("").await;
-    let gateway = Gateway::connect(&bridge).await;
-    for (request, status, says) in [
-        (rest("GET", "/nothing"), 404, "unknown path"),
-        (rest("POST", "/consumers/g"), 404, "consumer groups are not served: "),
-        (rest("PUT", "/topics"), 405, "expected GET, HEAD, OPTIONS"),
-        (rest("BREW", "/topics"), 405, "expected GET, HEAD, OPTIONS"),
-        (rest("GET", "/topics?x=1"), 400, "unknown query parameter x"),
-        (with(rest("GET", "/topics/t"), &[("sluicegate-topics", "a,pub*")]), 403, "may not read topic t"),
-    ] {
-        let response = send(&gateway, request.clone()).await;
-        check_problem(&response, status, says);
-        assert_eq!(response.headers["sluicegate-answered"], "1");
-        let response = Raw::connect(bridge.address()).await.ask(&http1(&request)).await;
-        check_marks(&response);
-        check_problem(&response, status, says);
-    }
 }
 
 #[tokio::test]

@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{PongResp, PubSubResp};
-use sluicegate_stack::random::Random;
 use sluicegate_stack::raw::{BINARY, CLOSE, FIN, Frame, PING, PONG, Raw, Upgrade, close, masked, request};
 
-use crate::support::{all_left, metric, open, ping, refused, sessions, start, upgrade};
+use crate::support::{all_left, metric, open, ping, refused, start, upgrade};
 
 fn pong(payload: &[u8]) -> Frame {
     Frame { first: PONG, payload: payload.to_vec() }
@@ -110,33 +109,6 @@ async fn faults_of_clients_close_with_their_code_and_are_counted() {
         let name = format!("sluicegate_client_faults_total{{cluster=\"default\",reason=\"{reason}\"}}");
         assert_eq!(metric(&bridge, &name).await, 1, "{reason}");
     }
-}
-
-#[tokio::test]
-async fn random_bytes_end_no_session_but_their_own() {
-    let bridge = start("").await;
-    let mut beside = open(&bridge, &[]).await;
-    let mut random = Random::new(1);
-    for round in 0..400 {
-        let len = random.below(300);
-        let bytes = random.bytes(len);
-        let mut client = match round % 4 {
-            // As a connection's first bytes, as a session's, within a frame, and within a message.
-            0 => Raw::connect(bridge.address()).await,
-            _ => open(&bridge, &[]).await,
-        };
-        let bytes = match round % 4 {
-            0 | 1 => bytes,
-            2 => [&[BINARY ^ random.bytes(1)[0] & 0x7F, 0xFE], &bytes[..]].concat(),
-            _ => masked(BINARY, &bytes),
-        };
-        // The session may be over before all of it is taken. It ends in any case.
-        client.try_write(&bytes).await;
-        client.leave().await;
-    }
-    beside.write(request(9, ping(""))).await;
-    assert_eq!(beside.answer().await.sequence, 9);
-    assert_eq!(sessions(&bridge).await, 1);
 }
 
 #[tokio::test]
