@@ -4,69 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use sluicegate_fair_share::ClientKey;
 use sluicegate_reader::ReadError;
 use tokio::task::JoinSet;
 
 use crate::scripted::{Asked, Broker, Step, TOPIC};
 use crate::support::{Calls as _, at, chain, check_outage, nowhere, until, values, waiting};
-
-#[tokio::test]
-async fn invalid_response_fails_one_call() {
-    for (answer, want) in [
-        (
-            (|_| Step::raw(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as fn(&Asked) -> Step,
-            "frame of 1213486160 bytes",
-        ),
-        (|asked| asked.raw(&[9]), "response ends"),
-    ] {
-        let done = AtomicBool::new(false);
-        let broker =
-            Broker::of_fetches(
-                move |asked| if done.swap(true, Ordering::SeqCst) { asked.usual() } else { answer(asked) },
-            )
-            .await;
-        let reader = broker.reader();
-        let error = reader.read("t", at(0)).await.expect_err("a failure");
-        assert!(chain(&error).contains(want), "{}, expected: {want}", chain(&error));
-        assert!(error.code() == 13 && error.is_unavailable());
-        assert_eq!(reader.read("t", at(0)).await.expect("an empty answer").next_offset, 0);
-    }
-}
-
-#[tokio::test]
-async fn cluster_recovers_after_an_outage() {
-    let broker = Broker::start(Asked::usual).await;
-    let address = broker.address;
-    let reader = broker.reader();
-    reader.read("t", at(0)).await.expect("an empty answer");
-    drop(broker);
-
-    let started = Instant::now();
-    for _ in 0..20 {
-        for error in [
-            reader.read("t", at(0)).await.expect_err("nobody is there"),
-            reader.list("other", -1).await.expect_err("nobody is there"),
-            reader.ready().await.expect_err("nobody is there"),
-            reader.topics().await.expect_err("nobody is there"),
-            reader.topic(ClientKey::default(), "other").await.expect_err("nobody is there"),
-        ] {
-            check_outage(&error, &format!("connect to {address}: Connection refused"));
-            assert_eq!(error.to_string(), format!("no broker of {address} could be reached"));
-        }
-    }
-    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
-
-    let all = |asked: &Asked| asked.all_topics(&[("t", 0, false)]);
-    let script = move |asked: &Asked| if asked.is_list_of_topics() { all(asked) } else { asked.usual() };
-    let _broker = Broker::start_at(address, script).await;
-    while reader.ready().await.is_err() {
-        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
-    }
-    reader.read("t", at(0)).await.expect("an empty answer");
-    assert_eq!(*reader.topics().await.expect("a list"), ["t"]);
-    assert_eq!(reader.topic(ClientKey::default(), "t").await.expect("a topic").partitions.len(), 1);
-}
 
 #[tokio::test]
 async fn cluster_with_unreachable_advertised_address_is_not_ready() {

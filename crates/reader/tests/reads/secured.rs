@@ -2,8 +2,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use kafka_protocol::messages::{RequestKind, SaslAuthenticateResponse, SaslHandshakeResponse};
 use kafka_protocol::protocol::StrBytes;
@@ -90,20 +88,6 @@ async fn disabled_mechanism_and_listener_without_sasl_are_reported() {
         let reader = reader(&broker, "PLAIN", &USER);
         check_refused(&reader.read("t", at(0)).await.expect_err("a refusal"), want);
     }
-}
-
-#[tokio::test]
-async fn broker_without_the_password_is_not_trusted() {
-    let (broker, messages) = broker(|client| match client.strip_prefix("n,,n=me,r=") {
-        Some(nonce) => message(format!("r={nonce}server,s={},i=4096", BASE64.encode("salt"))),
-        None => message(format!("v={}", BASE64.encode([0; 64]))),
-    })
-    .await;
-    let reader = reader(&broker, "SCRAM-SHA-512", &USER);
-    let error = reader.read("t", at(0)).await.expect_err("no trust");
-    check_refused(&error, "the broker does not know the password: check the address of the broker");
-    assert!(broker.metadata() == 0);
-    assert!(messages.lock().expect("no panic")[1].starts_with("c=biws,r="));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use sluicegate_fair_share::ClientKey;
 use sluicegate_reader::Reader;
 use sluicegate_shared_log::Fetch;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::batches::{batch, record};
 use crate::scripted::{Asked, Broker, EPOCH, Step};
@@ -40,29 +40,6 @@ async fn callers_at_the_log_end_share_few_requests() {
     }
     // Two looks, a waiting fetch, and a probe at most.
     assert!(broker.fetched().len() <= 4, "{} requests", broker.fetched().len());
-}
-
-#[tokio::test]
-async fn callers_who_poll_with_short_waits_share_few_requests() {
-    let broker = Broker::of_log(0, 0).await;
-    let reader = broker.reader();
-    let wait = waiting(0, Duration::from_millis(100));
-    // Connects, and looks.
-    reader.read("t", wait).await.expect("an empty answer");
-    let before = broker.fetched().len();
-    let poll = async |number: u64| {
-        sleep(Duration::from_millis(number)).await;
-        for _ in 0..20 {
-            let asked = Instant::now();
-            let fetched = reader.read("t", wait).await.expect("an empty answer");
-            assert_eq!((fetched.count, fetched.ends.end), (0, 0));
-            assert!(asked.elapsed() >= wait.wait, "{:?}", asked.elapsed());
-        }
-    };
-    join_all((0..100).map(poll)).await;
-    let requests = broker.fetched().len() - before;
-    // All wait together, so that twenty rounds of waits take some twenty requests.
-    assert!(requests <= 100, "{requests} requests of 2,000 calls");
 }
 
 #[tokio::test]
@@ -136,29 +113,6 @@ async fn answer_before_a_wait_does_not_prove_its_end() {
     };
     let (_, fetched) = tokio::join!(reader.wait_at(0, 0), late);
     assert_eq!(fetched.count, 1, "a probe finds what was written since");
-}
-
-#[tokio::test]
-async fn no_answer_is_older_than_its_question() {
-    let broker = Broker::of_lists(|asked| asked.listed(7).after(Duration::from_millis(100))).await;
-    let reader = broker.reader();
-    // Connects, so that the calls below are sent at once.
-    reader.list("t", -1).await.expect("an offset");
-    let before = broker.listed().len();
-    let first = tokio::spawn({
-        let reader = reader.clone();
-        async move { reader.list("t", -1).await }
-    });
-    while broker.listed().len() == before {
-        tokio::task::yield_now().await;
-    }
-    let others = join_all((0..CALLERS).map(|_| reader.list("t", -1))).await;
-    for offset in others {
-        assert_eq!(offset.expect("an offset"), 7);
-    }
-    first.await.expect("no panic").expect("an offset");
-    let asked = broker.listed().len() - before;
-    assert_eq!(asked, 2, "one request for all who asked while the first was under way");
 }
 
 #[tokio::test]
