@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use prost::Message;
 use sluicegate_harness::envoy::Outcome;
 
 use crate::socket::{Socket, start, start_with, upgrade};
@@ -31,46 +30,6 @@ fn oversized_message_closes_with_1009_before_it_is_buffered() {
     too_big(&[from_client(FIRST, &[0; 600_000]), from_client(LAST, &[0; 400_001])].concat());
     assert!(vm.memory_bytes() <= before + (4 << 20), "grown to {}", vm.memory_bytes());
     witness.works();
-}
-
-/// All but the oldest from one address, whose share is an eighth of 64 MiB; one after the other, so that the last ones hold
-/// all of theirs.
-#[test]
-fn unfinished_messages_of_one_address_stay_within_its_share() {
-    let vm = start();
-    let whole = wire::ping(1, &vec![1; UNFINISHED]);
-    let message = whole.encode_to_vec();
-    let (unfinished, rest) =
-        (from_client(FIRST, &message[..UNFINISHED]), from_client(LAST, &message[UNFINISHED..]));
-    let begin = |socket: &mut Socket| {
-        for chunk in unfinished.chunks(16 * 1024) {
-            socket.client(chunk);
-        }
-        assert_eq!(socket.requests(), []);
-    };
-    let is_finished = |socket: &mut Socket| {
-        socket.client(&rest);
-        match &socket.requests()[..] {
-            [request] if *request == whole => true,
-            [request] if wire::said_close(request) == Some(1013) => false,
-            other => panic!("{other:?}"),
-        }
-    };
-    vm.set_property("source\0address", "198.51.100.1:4711");
-    let mut other = Socket::open(&vm);
-    begin(&mut other);
-    vm.set_property("source\0address", "192.0.2.1:4711");
-    let mut sockets: Vec<_> = (0..200).map(|_| Socket::open(&vm)).collect();
-    sockets.iter_mut().for_each(begin);
-    assert!(vm.memory_bytes() <= MEMORY, "{} bytes of memory", vm.memory_bytes());
-    let finished: Vec<bool> = sockets.iter_mut().map(is_finished).collect();
-    let oldest = finished.iter().position(|finished| *finished).unwrap();
-    assert_eq!(finished.len() - oldest, 8, "as many as fit 8 MiB");
-    assert!(finished[oldest..].iter().all(|finished| *finished), "the youngest are finished");
-    assert!(is_finished(&mut other), "another address lost its message");
-    drop(sockets);
-    Socket::open(&vm).works();
-    assert!(vm.memory_bytes() <= MEMORY, "{} bytes of memory", vm.memory_bytes());
 }
 
 #[test]
@@ -131,6 +90,3 @@ fn frames_of_one_address_leave_some_of_each_tick_to_others() {
 
 /// 0.9 MiB.
 const UNFINISHED: usize = 943_718;
-
-/// The bound of 64 MiB, what growing a message needs beside it, and 200 sessions.
-const MEMORY: usize = 160 << 20;
