@@ -82,15 +82,9 @@ struct Plan {
     #[arg(long, value_delimiter = ',', default_values_t = [100_u32, 1024],
         value_parser = value_parser!(u32).range(1..))]
     write_sizes: Vec<u32>,
-    /// Records that a session writes with one command
-    #[arg(long, default_value_t = 100, value_parser = value_parser!(u32).range(1..=1000))]
-    batch: u32,
     /// Seconds of each measurement of writing, and of live delivery at a steady rate
     #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(1..))]
     seconds: u32,
-    /// A property of both producers, the bridge's and the bare one; may be repeated
-    #[arg(long = "property", value_name = "NAME=VALUE", value_parser = property)]
-    properties: Vec<(String, String)>,
     /// The scenarios of live delivery to measure
     #[arg(long, value_delimiter = ',', default_values_t = live::Scenario::USUAL)]
     scenarios: Vec<live::Scenario>,
@@ -103,9 +97,6 @@ struct Plan {
     /// Runs of each scenario of live delivery; the result is their median
     #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(1..))]
     runs: u32,
-    /// Bridges behind Envoy that share the sockets of live delivery, in the profile `tunnel`
-    #[arg(long, default_value_t = 1, value_parser = value_parser!(u32).range(1..=16))]
-    bridges: u32,
     /// Idle sessions whose memory is measured
     #[arg(long, default_value_t = 2000, value_parser = value_parser!(u32).range(1..))]
     sessions: u32,
@@ -207,11 +198,6 @@ async fn measure_once(plan: &Plan, figures: &mut Figures) -> Result<(), Failure>
         }
     }
     Ok(())
-}
-
-fn property(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
-    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// The error of any part; only its text is used.

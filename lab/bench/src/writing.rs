@@ -1,7 +1,5 @@
 //! Measures writing on one stack.
 
-use std::collections::BTreeMap;
-
 use sluicegate_stack::envoy::instead;
 
 use crate::figures::Figures;
@@ -11,24 +9,24 @@ use crate::report::say;
 use crate::{Failure, Plan};
 
 pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failure> {
-    let properties = properties(plan);
-    let shown: Vec<String> = properties.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let shown: Vec<String> = PROPERTIES.iter().map(|(name, value)| format!("{name}={value}")).collect();
     say(&format!("writing   to one partition, without keys; {}", shown.join(" ")));
     let kafka = quick_kafka().await?;
     let topic = kafka.topic("written", 1, &[]).await?;
-    let (bridge, routes) = configurations(&kafka.bootstrap(), &topic, &properties);
+    let (bridge, routes) = configurations(&kafka.bootstrap(), &topic);
     let stack = stack_with(plan, bridge, vec![routes]).await?;
 
     let processes = with_broker(&stack, &kafka)?;
-    let broker = ("bootstrap.servers".to_owned(), kafka.bootstrap());
-    let properties: Vec<_> = properties.into_iter().chain([broker]).collect();
+    let properties = PROPERTIES.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter();
+    let properties: Vec<_> =
+        properties.chain([("bootstrap.servers".to_owned(), kafka.bootstrap())]).collect();
     let one_by_one = |size: u32, clients: u32, seconds: u32| {
         let topic = topic.clone();
         Writing { topic, size, clients, seconds, batch: 1, in_flight: 1 }
     };
     let batches = |size: u32, clients: u32, seconds: u32| {
         let in_flight = (MAX_IN_FLIGHT / clients).clamp(1, SESSION_IN_FLIGHT) as usize;
-        Writing { batch: plan.batch as usize, in_flight, ..one_by_one(size, clients, seconds) }
+        Writing { batch: BATCH, in_flight, ..one_by_one(size, clients, seconds) }
     };
     let (url, gateway) = (stack.url(), stack.gateway());
     let session = async |writing: &Writing| measure(processes, || part::produce(&url, writing)).await;
@@ -57,19 +55,9 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     Ok(())
 }
 
-/// The properties of the bare producer and the bridge's: the bridge's defaults, overridden by arguments.
-fn properties(plan: &Plan) -> BTreeMap<String, String> {
-    let defaults = DEFAULTS.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    defaults.into_iter().chain(plan.properties.iter().cloned()).collect()
-}
-
 /// Settings of the bridge, and of the gateway's routes.
-fn configurations(
-    bootstrap: &str,
-    topic: &str,
-    properties: &BTreeMap<String, String>,
-) -> (String, (String, String)) {
-    let settings: String = properties.iter().map(|(name, value)| format!("{name} = {value:?}\n")).collect();
+fn configurations(bootstrap: &str, topic: &str) -> (String, (String, String)) {
+    let settings: String = PROPERTIES.iter().map(|(name, value)| format!("{name} = {value:?}\n")).collect();
     let bridge = format!(
         "[write]\nclusters = [\"default\"]\n\n[clusters.default]\nbootstrap.servers = {bootstrap:?}\n{settings}"
     );
@@ -79,7 +67,8 @@ fn configurations(
 
 /// The gateway's path for plain HTTP.
 const POST: &str = "/produce";
-const DEFAULTS: [(&str, &str); 6] = [
+/// Properties of the bare producer and the bridge's: the bridge's defaults.
+const PROPERTIES: [(&str, &str); 6] = [
     ("acks", "all"),
     ("enable.idempotence", "true"),
     ("linger.ms", "1"),
@@ -87,6 +76,8 @@ const DEFAULTS: [(&str, &str); 6] = [
     ("message.timeout.ms", "30000"),
     ("queue.buffering.max.kbytes", "65536"),
 ];
+/// Records that a session writes with one command.
+const BATCH: usize = 100;
 /// Commands that a session runs concurrently.
 const SESSION_IN_FLIGHT: u32 = 16;
 /// Commands of all clients together, so that no queue is full.

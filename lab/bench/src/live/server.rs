@@ -92,8 +92,7 @@ impl Server {
                 let settings = "[limits]\nmax_sessions = 100000\n".to_owned();
                 let bridge = BridgeConfig::Cluster { bootstrap: kafka.bootstrap(), settings };
                 let envoy_edits = vec![instead("", &[r#"{"path": "/pubsub", "tables": ["*"]}"#])];
-                let setup =
-                    Setup { bridges: plan.bridges, bridge, envoy_edits, ..Setup::new(plan.profile, "") };
+                let setup = Setup { bridge, envoy_edits, ..Setup::new(plan.profile, "") };
                 let stack = stack(plan, setup).await?;
                 let mut config = ClientConfig::new();
                 config.set("bootstrap.servers", kafka.bootstrap()).set("linger.ms", linger_ms.to_string());
