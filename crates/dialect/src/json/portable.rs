@@ -5,11 +5,14 @@
 /// limits of its own:
 ///
 /// - at most [`MAX_DEPTH`] levels of arrays and objects
-/// - numbers that are finite as doubles, which Go, orjson and RapidJSON want, in at most [`MAX_NUMBER`] characters
+/// - integers of 64 bits, with or without sign, which simdjson wants
+/// - other numbers that are finite as doubles, which Go, orjson and RapidJSON want, in at most [`MAX_NUMBER`] characters
+///   and with exponents up to [`MAX_EXPONENT`]
 /// - escapes of surrogates in pairs, which jq, .NET, orjson and RapidJSON want
 /// - names of at most [`MAX_NAME`] bytes
 ///
-/// Numbers with more digits than a double has, duplicate names and escaped zeros are read everywhere, if not alike.
+/// Fractions with more digits than a double has and escaped zeros are read everywhere, if not alike. Duplicate names are
+/// left, too: few parsers refuse them unless they are told to.
 pub(crate) fn is_portable(json: &[u8]) -> bool {
     scan(json).is_some()
 }
@@ -75,20 +78,34 @@ fn behind_number(json: &[u8]) -> Option<&[u8]> {
     let is_of_number = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
     let end = json.iter().position(|byte| !is_of_number(byte)).unwrap_or(json.len());
     let (number, rest) = json.split_at_checked(end)?;
-    let is_small = number.len() <= ALWAYS_FINITE && !number.iter().any(|byte| matches!(byte, b'e' | b'E'));
-    let is_finite = || std::str::from_utf8(number).ok()?.parse::<f64>().ok().map(f64::is_finite);
-    (is_small || number.len() <= MAX_NUMBER && is_finite()?).then_some(rest)
+    let is_small = number.len() <= ALWAYS_WHOLE && !number.iter().any(|byte| matches!(byte, b'e' | b'E'));
+    (is_small || is_portable_number(std::str::from_utf8(number).ok()?)).then_some(rest)
 }
 
-/// The most levels of arrays and objects in a key or value. Many parsers refuse a level 128, among them serde_json by
-/// default. The answer with most levels around a value has five: `{"results":[{"messages":[{"value":…}]}]}`.
-pub(crate) const MAX_DEPTH: usize = 127 - 5;
+fn is_portable_number(number: &str) -> bool {
+    let is_finite = || number.len() <= MAX_NUMBER && number.parse().is_ok_and(f64::is_finite);
+    match number.split_once(['e', 'E']) {
+        Some((_, exponent)) => {
+            exponent.parse().is_ok_and(|exponent: i64| exponent.unsigned_abs() <= MAX_EXPONENT) && is_finite()
+        }
+        None if number.contains('.') => number.len() <= ALWAYS_FINITE || is_finite(),
+        None => number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok(),
+    }
+}
+
+/// The most levels of arrays and objects in a key or value, so that no answer has more than 64, the limit of .NET's
+/// parsers. The answer with most levels around a value has five: `{"results":[{"messages":[{"value":…}]}]}`.
+pub(crate) const MAX_DEPTH: usize = 64 - 5;
 /// Jackson's limit.
 const MAX_NUMBER: usize = 1000;
 /// Jackson's limit, in bytes with the quote.
 const MAX_NAME: usize = 50_000;
+/// The largest double is 1.8e308. RapidJSON refuses exponents above it, even of zero.
+const MAX_EXPONENT: u64 = 308;
 /// The largest double has 309 digits.
 const ALWAYS_FINITE: usize = 300;
+/// The smallest integer has 19 digits.
+const ALWAYS_WHOLE: usize = 18;
 
 #[cfg(test)]
 mod tests {
@@ -105,7 +122,8 @@ mod tests {
         assert_eq!(is_portable(json), want, "{}", json.escape_ascii());
     }
 
-    /// jq, Go, orjson, Jackson and JSON.parse read all of the first, and each of the others is refused by one of them.
+    /// jq, Go, Python's json, orjson, Jackson, Gson and JSON.parse read all that is portable. Each of the others is refused
+    /// by one of them or, by their documentation, by simdjson, RapidJSON or .NET's parsers.
     #[test]
     fn json_that_strict_parsers_refuse_is_not_portable() {
         let objects = |depth: usize| r#"{"a\\":"#.repeat(depth) + "1" + &"}".repeat(depth);
@@ -118,7 +136,8 @@ mod tests {
             check(json.as_bytes(), false);
         }
         for json in [
-            "[-0,1E+2,0e999,1e-999,1.7976931348623157e308,18446744073709551616]",
+            "[-0,1E+2,0e308,1e-00308,1.7976931348623157e308,18446744073709551616.5]",
+            "[-9223372036854775808,18446744073709551615]",
             r#"["\ud83d\uDE00","\\ud800","\u0000\uffff","1e999"]"#,
             r#"{"a":1,"a":2,"":3}"#,
         ] {
@@ -127,13 +146,18 @@ mod tests {
         for json in ["1e999", r#"{"a":[-1E400]}"#, "1.7976931348623159e308", r#"{"\ud800":1}"#] {
             check(json.as_bytes(), false);
         }
+        for number in
+            ["18446744073709551616", "-9223372036854775809", "0e309", "1e-309", "0e99999999999999999999"]
+        {
+            check(number.as_bytes(), false);
+        }
         for string in [r"\ud800", r"\udc00", r"\ud800\ud800", r"\uDFFF\uD800", r"\ud800\n", r"\ud800x"] {
             check(format!("\"{string}\"").as_bytes(), false);
         }
         let number = |digits: usize| format!("0.{}", "3".repeat(digits - 2));
         let name = |len: usize| format!(r#"{{"{}" : "{}"}}"#, "a".repeat(len), "b".repeat(2 * MAX_NAME));
-        check(("1".to_owned() + &"0".repeat(308)).as_bytes(), true);
-        check(("1".to_owned() + &"0".repeat(309)).as_bytes(), false);
+        check(("1".to_owned() + &"0".repeat(308) + ".0").as_bytes(), true);
+        check(("1".to_owned() + &"0".repeat(309) + ".0").as_bytes(), false);
         for (fits, exceeds) in
             [(number(MAX_NUMBER), number(MAX_NUMBER + 1)), (name(MAX_NAME - 1), name(MAX_NAME))]
         {
@@ -156,7 +180,7 @@ mod tests {
         #[test]
         fn portable_json_is_what_a_strict_parser_reads(
             string in r#""(\\u[dD][89abcdEF]0[0-9]|\\\\|\\n|[a-z]){0,5}""#,
-            number in r"-?[1-9]{1,3}(\.[0-9])?([eE][+-]?[0-9]{1,3})?",
+            number in r"-?[1-9]{1,3}(\.[0-9])?([eE]\+?[0-9]{1,3})?",
         ) {
             let json = format!("[{number},{{{string}:{string}}}]");
             prop_assert!(serde_json::from_str::<&RawValue>(&json).is_ok());

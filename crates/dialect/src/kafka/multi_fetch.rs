@@ -220,14 +220,19 @@ mod tests {
         }
     }
 
-    /// serde_json reads as many levels as most parsers, or fewer.
     #[test]
     fn deepest_values_leave_answers_readable() {
         let [deepest, deeper] = [MAX_DEPTH, MAX_DEPTH + 1].map(|depth| Bytes::from(nested(depth)));
         let messages = [&deepest, &deeper]
             .map(|value| KafkaMessage { value: Some(value.clone()), ..message(5, None, None) });
         let results = vec![Ok(read(&messages, 9, Ends::UNKNOWN))];
-        let answer: Value = serde_json::from_slice(&in_json(results, usize::MAX)).unwrap();
+        let text = in_json(results, usize::MAX);
+        let levels = text.iter().scan(0, |depth, byte| {
+            *depth += i32::from(b"[{".contains(byte)) - i32::from(b"]}".contains(byte));
+            Some(*depth)
+        });
+        assert_eq!(levels.max(), Some(64));
+        let answer: Value = serde_json::from_slice(&text).unwrap();
         let value = |index: usize| &answer["results"][0]["messages"][index]["value"];
         assert_eq!(value(0).to_string(), deepest);
         assert_eq!(value(1), &json!({"base64": STANDARD.encode(&deeper)}));
