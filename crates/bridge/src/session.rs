@@ -374,8 +374,11 @@ impl<'a> Session<'a> {
             }
             Request::Auth { sequence, token } => return self.start_renewal(sequence, token, reserved),
             Request::Ping { sequence, state } => {
-                self.grant.metrics().answered(Kind::Ping, Outcome::Answered);
-                Answer::pong(sequence, state)
+                let pong = Answer::pong(sequence, state);
+                let error = self.bound.exceeded(&pong, self.codec);
+                let outcome = if error.is_none() { Outcome::Answered } else { Outcome::Refused };
+                self.grant.metrics().answered(Kind::Ping, outcome);
+                error.map_or(pong, |error| Answer::failed(sequence, system, format_args!("answer"), error))
             }
             Request::Limits { sequence, .. } => {
                 self.grant.metrics().answered(Kind::Session, Outcome::Answered);

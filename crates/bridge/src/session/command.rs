@@ -108,7 +108,7 @@ pub(super) async fn run(
             }
         }
     };
-    match bound.exceeded(&answer, encoding) {
+    match bound.exceeded(&answer, encoding.codec()) {
         Some(error) => failed(format_args!("answer"), error),
         None => answer,
     }

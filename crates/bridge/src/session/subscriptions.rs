@@ -185,7 +185,7 @@ impl Subscriptions {
         }
         let is_over = matches!(item, Item::Ended { .. });
         let answer = Answer::item(sequence, system, item, encoding);
-        if let Some(error) = open.bound.exceeded(&answer, encoding) {
+        if let Some(error) = open.bound.exceeded(&answer, encoding.codec()) {
             return (failed(error), reserved);
         }
         if !is_over {

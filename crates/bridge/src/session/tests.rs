@@ -210,8 +210,9 @@ async fn client_gets_no_larger_messages_than_it_takes() {
     let produce = CmdKafkaProduce { records: vec![ProduceRecord::default(); 26] };
     peer.ask(6, Req::CmdKafkaProduce(produce)).await;
     peer.ask(7, many(vec![5_000, 1_400, 1_400, 1_400])).await;
+    peer.ask(8, ping(&[0; 9_000])).await;
     let mut all = BTreeMap::new();
-    for _ in 1..=7 {
+    for _ in 1..=8 {
         let answer = peer.next().await.unwrap();
         assert!(answer.sequence == 1 || answer.encoded_len() <= 8_192, "{answer:?}");
         let of = |fetched: &KafkaFetchResp| match &fetched.messages[..] {
@@ -234,6 +235,7 @@ async fn client_gets_no_larger_messages_than_it_takes() {
     assert!(part.contains(&"one") && part.contains(&"none"), "{part:?}");
     let invalid = vec!["INVALID_COMMAND"];
     let (large, many) = (vec!["TOO_LARGE"], vec!["TOO_LARGE", "one"]);
+    assert_eq!(all.remove(&8), Some(large.clone()));
     let want = [(1, vec!["one"]), (2, Vec::new()), (3, large), (4, many), (5, invalid.clone()), (6, invalid)];
     assert_eq!(all, want.into());
 }

@@ -38,6 +38,14 @@ impl Encoding {
             Self::Json(_) => error::MAX_RESULT_BYTES,
         }
     }
+
+    /// The codec of messages that are encoded so.
+    pub fn codec(self) -> Codec {
+        match self {
+            Self::Protobuf => Codec::Protobuf,
+            Self::Json(_) => Codec::Json,
+        }
+    }
 }
 
 /// One answer.
@@ -152,11 +160,7 @@ impl Answer {
     }
 
     /// The bytes of the client's message.
-    pub(crate) fn message_bytes(&self, encoding: Encoding) -> usize {
-        let codec = match encoding {
-            Encoding::Protobuf => Codec::Protobuf,
-            Encoding::Json(_) => Codec::Json,
-        };
+    pub(crate) fn message_bytes(&self, codec: Codec) -> usize {
         let mut small = BytesMut::new();
         let large = self.clone().encode(codec, &mut small).map_or(0, |body| body.len());
         small.len().saturating_add(large).saturating_sub(grpc::HEAD_LEN)

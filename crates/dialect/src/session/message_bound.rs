@@ -10,6 +10,7 @@ use prost::encoding::message;
 use sluicegate_backend::command::{Command, ReadBounds, SubscribeCommand};
 use sluicegate_backend::{Chunk, CommandError, DecodeMessages as _, Fault, System, first_message};
 use sluicegate_delivery::{DEFAULT_BATCH_BYTES, Item};
+use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::error_code::MESSAGE_TOO_LARGE;
 use sluicegate_protocol::wire::number::MESSAGES;
 use sluicegate_protocol::{ErrorResp, KafkaMessage};
@@ -191,11 +192,11 @@ impl MessageBound {
     }
 
     /// The error of a command whose answer is larger.
-    pub fn exceeded(self, answer: &Answer, encoding: Encoding) -> Option<CommandError> {
+    pub fn exceeded(self, answer: &Answer, codec: Codec) -> Option<CommandError> {
         if self == Self::NONE {
             return None;
         }
-        let len = answer.message_bytes(encoding);
+        let len = answer.message_bytes(codec);
         let error = || {
             let max = self.0;
             let message = format!("the answer has {len} bytes: ask for less, as max_message_bytes = {max}");
@@ -252,7 +253,8 @@ mod tests {
         let chunk = Chunk { messages: messages.clone(), count: 1, ..Chunk::nothing(9, ends) };
         let metrics = RouteMetrics::default();
         let fetched = Answer::fetched(i64::MAX, system, 3, chunk, encoding, bound.room(), &metrics);
-        [Answer::item(i64::MAX, system, item, encoding), fetched].map(|answer| answer.message_bytes(encoding))
+        [Answer::item(i64::MAX, system, item, encoding), fetched]
+            .map(|answer| answer.message_bytes(encoding.codec()))
     }
 
     /// Control characters grow most as text.
