@@ -7,7 +7,7 @@ use sluicegate_backend::command::Start;
 use sluicegate_backend::number::whole_number;
 use sluicegate_backend::{LOG_END, LOG_START};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::well_known::{Iso8601, Rfc3339};
 
 /// A position; None: it is none.
 pub fn parse(text: &str, now: i64) -> Option<Start> {
@@ -41,11 +41,12 @@ pub fn time(text: &str, now: i64) -> Option<i64> {
 pub const EXPECTED: &str = "a number from 0, earliest, latest, -N (N before the end) \
                             or s@TIME (milliseconds, 2026-01-31T12:00:00Z or -5m)";
 
-/// The milliseconds since 1970 of a number of them, of a time of RFC 3339, or of a time before `now` such as `-5m`. None:
+/// The milliseconds since 1970 of a number of them, of a time of RFC 3339 or ISO 8601 with an offset, or of a time before `now` such as `-5m`. None:
 /// it is no time, or before 1970.
 fn millis(text: &str, now: i64) -> Option<i64> {
     let millis = whole_number(text).or_else(|| Some(now.saturating_sub(ago(text)?))).or_else(|| {
-        let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        let iso = |_| OffsetDateTime::parse(text, &Iso8601::PARSING);
+        let time = OffsetDateTime::parse(text, &Rfc3339).or_else(iso).ok()?;
         i64::try_from(time.unix_timestamp_nanos().div_euclid(1_000_000)).ok()
     });
     millis.filter(|millis| *millis >= 0)
@@ -86,6 +87,7 @@ mod tests {
             ("s@1700000000000", Start::Timestamp(NOW)),
             ("s@2023-11-14T22:13:20Z", Start::Timestamp(NOW)),
             ("s@2023-11-14T23:13:20+01:00", Start::Timestamp(NOW)),
+            ("s@2023-11-14T23:13:20+0100", Start::Timestamp(NOW)),
             ("s@-5m", Start::Timestamp(NOW - 300_000)),
             ("s@-0s", Start::Timestamp(NOW)),
             ("s@-2h", Start::Timestamp(NOW - 7_200_000)),

@@ -22,8 +22,8 @@ pub(crate) fn target(target: &str, system: System) {
     events::query(&query, system, target.partition);
     let _ = bounds(&query, system);
     let _ = (position(&query, dialect::of(system).words().offset), topic_records::begin(&query));
-    if let Some(offsets) = query.text("offsets") {
-        let _ = topic_records::places("t", offsets);
+    if let Some(offsets) = query.time("offsets") {
+        let _ = topic_records::places("t", &offsets);
     }
 }
 

@@ -208,13 +208,16 @@ impl Query {
         self.0.iter().filter(move |(given, _)| *given == name).map(|(_, value)| value.as_ref())
     }
 
-    /// The text of a parameter that can be a time. A space before the offset of a time was a plus that is not encoded, as
-    /// in `2026-01-31T12:00:00+01:00`.
+    /// The text of a parameter that can be a time, or a list with times. A space before the offset of a time was a plus
+    /// that is not encoded, as in `2026-01-31T12:00:00+01:00`.
     pub(super) fn time(&self, name: &str) -> Option<String> {
-        let text = self.text(name)?;
-        let (time, offset) = text.rsplit_once(' ').unwrap_or((text, ""));
-        let is_offset = offset.len() == 5 && offset.find(':') == Some(2);
-        Some(if is_offset { format!("{time}+{offset}") } else { text.to_owned() })
+        let is_offset = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b':');
+        let with_plus = |text: &str| match text.rsplit_once(' ') {
+            Some((time, offset)) if is_offset(offset) && !offset.is_empty() => format!("{time}+{offset}"),
+            _ => text.to_owned(),
+        };
+        let texts: Vec<String> = self.text(name)?.split(',').map(with_plus).collect();
+        Some(texts.join(","))
     }
 
     /// A parameter's text.

@@ -30,9 +30,9 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let system = grant.system();
     let bounds = records::bounds(query, system)?;
-    let begins = match (query.text("offsets"), query.text("offset")) {
+    let begins = match (query.time("offsets"), query.text("offset")) {
         (Some(offsets), None) => {
-            position::begins(places(topic, offsets)?.into_iter(), grant, bounds.committed).await?
+            position::begins(places(topic, &offsets)?.into_iter(), grant, bounds.committed).await?
         }
         (None, _) => position::places(begin(query)?, grant, topic, bounds.committed, INSTEAD).await?,
         (Some(_), Some(_)) => {
@@ -131,6 +131,13 @@ mod tests {
         let want = [(log(2_147_483_647), Start::Offset(i64::MAX)), (log(0), Start::Offset(0))];
         assert_eq!(places("t", "2147483647:9223372036854775807,0:0").unwrap(), want);
         assert_eq!(places("t", &vec!["0:0"; 256].join(",")).unwrap().len(), 256);
+        let times = "offsets=0:s@1970-01-01T01:00:01+01:00,1:s@1970-01-01T01:00:02%2B01:00,0:-2";
+        let times = Query::at("/topics/t/records", times, System::Kafka).unwrap().time("offsets").unwrap();
+        let want = [Start::Timestamp(1_000), Start::Timestamp(2_000), Start::BeforeEnd(2)];
+        assert_eq!(
+            places("t", &times).unwrap().into_iter().map(|(_, start)| start).collect::<Vec<_>>(),
+            want
+        );
         let many = vec!["0:0"; 257].join(",");
         for invalid in
             ["", "0", "0:", ":0", "0:0,", "0:now", "-1:0", "0:0 ", "2147483648:0", "0:0;1:0", &many]

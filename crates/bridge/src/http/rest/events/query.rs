@@ -170,6 +170,7 @@ mod tests {
             ("timestamp=1970-01-01T00:00:01Z", Start::Timestamp(1_000)),
             // The plus of a time's offset, however it is sent, and a space in place of the T.
             ("timestamp=1970-01-01T01:00:01+01:00", Start::Timestamp(1_000)),
+            ("from=s@1970-01-01T01:00:01+0100", Start::Timestamp(1_000)),
             ("from=s@1970-01-01T01:00:01%2B01:00", Start::Timestamp(1_000)),
             ("from=s@1970-01-01+01:00:01+01:00", Start::Timestamp(1_000)),
             ("from=5", Start::Offset(5)),
