@@ -176,7 +176,8 @@ impl<'de> Visitor<'de> for Offsets {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Next, A::Error> {
         let mut next = BTreeMap::new();
-        while let Some((partition, Int64(offset))) = members.next_entry::<i32, Int64>()? {
+        while let Some((partition, offset)) = members.next_entry::<i32, Option<Int64>>()? {
+            let Some(Int64(offset)) = offset else { continue };
             if next.insert(partition, offset).is_some() {
                 return Err(A::Error::custom(format_args!("next: duplicate partition {partition}")));
             }

@@ -49,7 +49,7 @@ fn each_member_has_its_field() {
         topic_id: Some(0xF0F1_F2F3_F4F5_F6F7_F8F9_FAFB_FCFD_FEFF),
         ..Default::default()
     };
-    let members = json!({"topic": "t", "partitions": [1, 0], "next": {"1": 7, "0": "6"}, "topic_id": "8PHy8_T19vf4-fr7_P3-_w"});
+    let members = json!({"topic": "t", "partitions": [1, 0], "next": {"1": 7, "0": "6", "2": null}, "topic_id": "8PHy8_T19vf4-fr7_P3-_w"});
     check(&members, of(source.clone()));
     check(&json!({"sources": [members]}), of(source.clone()));
     let command = SubscribeCommand {
