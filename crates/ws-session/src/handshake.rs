@@ -126,10 +126,6 @@ impl Policy {
                 "a WebSocket upgrade is expected here",
             ));
         }
-        // RFC 9110, section 7.8: "A server MUST ignore an Upgrade header field that is received in an HTTP/1.0 request."
-        if headers.http == Http::Old {
-            return Err(Refused::new(426, "a WebSocket upgrade needs HTTP/1.1"));
-        }
         // RFC 6455, section 4.2.2: "the server MUST abort the WebSocket handshake [...] and send an appropriate HTTP
         // error code [...] and a |Sec-WebSocket-Version| header field". The RFC's example, 426, needs an `Upgrade`
         // header, which proxies remove from responses.
@@ -145,7 +141,9 @@ impl Policy {
         let accept = match headers.http {
             // RFC 8441, section 5: "the Sec-WebSocket-Key and Sec-WebSocket-Accept header fields" are not used.
             Http::Multiplexed => None,
-            Http::Old | Http::Upgrading => {
+            // RFC 9110, section 7.8: "A server MUST ignore an Upgrade header field that is received in an HTTP/1.0 request."
+            Http::Old => return Err(Refused::new(426, "a WebSocket upgrade needs HTTP/1.1")),
+            Http::Upgrading => {
                 let key = key.map(str::trim).filter(|key| is_key(key));
                 Some(accept(key.ok_or(bad("Sec-WebSocket-Key is not 16 bytes in base64"))?))
             }

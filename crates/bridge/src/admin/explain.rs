@@ -1,9 +1,10 @@
 //! `POST /explain` on the admin port: operators ask what a client could do, with the headers that its gateway sends.
 
+use http::{Request, Response, StatusCode};
+
 use super::sessions::json;
 use super::{Admin, Body, text};
 use crate::percent::parameters;
-use http::{Request, Response, StatusCode};
 
 impl Admin {
     /// The answer to a request about a client and the topics of `query`. Tokens are in headers, which nothing logs.
