@@ -267,7 +267,8 @@ impl Grant {
         })
     }
 
-    /// Writes records in the order of tickets. Calls `queued` once the first record is queued.
+    /// Writes records in the order of tickets. Calls `queued` once all records are queued, and not at all if one was
+    /// refused.
     ///
     /// # Cancel safety
     /// The records are written all or none.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderName, Method, StatusCode};
 use sluicegate_backend::command::{Header, Record};
 use sluicegate_backend::number::whole_number;
-use sluicegate_backend::{System, Written};
+use sluicegate_backend::{CommandError, DeliveryReport, Fault, System};
 use sluicegate_delivery::cluster::{MAX_HEADERS, WriteTicket};
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect::http::media_type::JSON;
@@ -53,30 +53,35 @@ async fn post(
     let record = record(request.headers, request.body, route, system)?;
     let topic = &record.topic.clone();
     request.grant.check_write(topic).map_err(|error| Problem::failed(error, system))?;
-    if request.headers.prefer_async() {
-        queued(request.grant, vec![record], Arc::clone(running)).await?;
+    let (grant, partition) = (request.grant, record.partition);
+    let Some(reports) = written(grant, vec![record], request.headers.prefer_async(), running).await else {
         let document = BTreeMap::from([(system.topic, topic)]);
         let response = Response::json(StatusCode::ACCEPTED, JSON, &document);
         return Ok(response.header(HeaderName::from_static("preference-applied"), "respond-async"));
+    };
+    match reports.and_then(|mut reports| reports.pop().unwrap_or_else(|| Err(no_report()))) {
+        Ok(written) => {
+            let document = dialect::of(system).acknowledged(topic, written);
+            Ok(Response::with_body(StatusCode::OK, JSON, document.into()))
+        }
+        Err(error) => Err(Problem::failed(error, system).with_missing_log(grant, topic, partition).await),
     }
-    let written = all_written(request.grant, vec![record], || {}).await?.pop().ok_or_else(no_report)?;
-    let document = dialect::of(system).acknowledged(topic, written);
-    Ok(Response::with_body(StatusCode::OK, JSON, document.into()))
 }
 
-/// Waits until records are queued. They are written in the background.
-///
-/// # Errors
-/// The records were not queued.
+/// The reports of records. None if `is_async` and all are queued: they are then written in the background.
 ///
 /// # Cancel safety
-/// After a drop, the records are still written.
-pub(super) async fn queued(
+/// If `is_async`, the records are still written after a drop, otherwise all or none.
+pub(super) async fn written(
     grant: &Grant,
     records: Vec<Record>,
-    running: Arc<RequestPermits>,
-) -> Result<(), Problem> {
-    let grant = grant.clone();
+    is_async: bool,
+    running: &Arc<RequestPermits>,
+) -> Option<Result<Vec<DeliveryReport>, CommandError>> {
+    if !is_async {
+        return Some(grant.produce(records, WriteTicket::default(), || {}).await);
+    }
+    let (grant, running) = (grant.clone(), Arc::clone(running));
     let (queued, in_queue) = oneshot::channel();
     let writing = tokio::spawn(async move {
         let queued = || {
@@ -84,44 +89,27 @@ pub(super) async fn queued(
             // The client can be gone.
             queued.send(()).unwrap_or_default();
         };
-        let written = all_written(&grant, records, queued).await;
-        if let Err(problem) = &written {
+        let reports = grant.produce(records, WriteTicket::default(), queued).await;
+        let errors = reports.iter().flatten().flat_map(|report| report.as_ref().err());
+        if let Some(error) = errors.chain(reports.as_ref().err()).next() {
             // Debug only, as clients could fill the log. Metrics count it.
             tracing::debug!(
-                ?problem,
+                ?error,
                 event = "record_not_written",
                 "record accepted with respond-async was not written"
             );
         }
-        written
+        reports
     });
     match in_queue.await {
-        Ok(()) => Ok(()),
-        Err(_) => writing.await.unwrap_or_else(|_| Err(no_report())).map(drop),
+        Ok(()) => None,
+        Err(_) => Some(writing.await.unwrap_or_else(|_| Err(no_report()))),
     }
 }
 
-/// Writes records of one topic. Calls `queued` when they are queued.
-///
-/// # Errors
-/// One of them was not written.
-async fn all_written(
-    grant: &Grant,
-    records: Vec<Record>,
-    queued: impl FnOnce(),
-) -> Result<Vec<Written>, Problem> {
-    let first = records.first().map(|record| (record.topic.clone(), record.partition));
-    let (topic, partition) = first.unwrap_or_default();
-    let failed = |error| Problem::failed(error, grant.system());
-    let reports = grant.produce(records, WriteTicket::default(), queued).await.map_err(failed)?;
-    match reports.into_iter().collect::<Result<_, _>>() {
-        Ok(written) => Ok(written),
-        Err(error) => Err(failed(error).with_missing_log(grant, &topic, partition).await),
-    }
-}
-
-fn no_report() -> Problem {
-    Problem::new(ProblemKind::UnknownOutcome, "no delivery report for the record, it may have been written")
+fn no_report() -> CommandError {
+    let message = "no delivery report for the record, it may have been written";
+    CommandError::new(Fault::UnknownOutcome { retriable: false }, 0, message)
 }
 
 /// Builds the record of a request.

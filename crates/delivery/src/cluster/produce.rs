@@ -40,7 +40,7 @@ impl Cluster {
     }
 
     /// Writes records of `source` in the order of tickets, and refuses those whose topic is not in `topics`, or which are
-    /// not among its rows. Calls `queued` once the first record is queued.
+    /// not among its rows. Calls `queued` once all records are queued, and not at all if one was refused.
     ///
     /// # Errors
     /// No record was written.
@@ -86,10 +86,11 @@ impl Cluster {
         if parts.writes.is_none() {
             return Err(self.read_only(first_topic(&records)));
         }
+        let count = records.len();
         let enqueued = due.run_until_cancelled(parts.backend.enqueue(source, records, errors, &due)).await;
         let enqueued = enqueued.ok_or_else(CommandError::shutting_down)??;
         drop((enqueuing, ticket));
-        if enqueued.queued > 0 {
+        if enqueued.queued == count {
             queued();
         }
         Ok(enqueued.reports.await)

@@ -5,21 +5,20 @@ use std::sync::Arc;
 use http::StatusCode;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::{CommandError, DeliveryReport, System};
-use sluicegate_delivery::cluster::WriteTicket;
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::{HttpWords, RecordId};
 
 use super::super::Request;
 use super::super::headers::Headers;
 use super::super::problem::{Problem, ProblemKind};
-use super::super::produce::queued;
+use super::super::produce::written;
 use super::super::record_id;
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
 use super::batch;
 
 /// Writes the records of the body to a topic or one of its partitions, or to a stream. If it `is_async`, as Strimzi's
-/// bridge has it, answers without results once the records are queued.
+/// bridge has it, answers without results once all records are queued.
 ///
 /// # Errors
 /// The request failed as a whole, or all records failed with the same kind of error.
@@ -50,13 +49,12 @@ pub(super) async fn post(
     })?;
     let mut records = batch::parse(request.body, system, format, topic, partition)?;
     identify(&mut records, request.headers, system)?;
-    if is_async {
-        queued(grant, records, Arc::clone(running)).await?;
-        return Ok(Response::empty(StatusCode::NO_CONTENT));
-    }
     // If all records fail for a missing partition, the error names the first record's.
     let partition = partition.or_else(|| records.first()?.partition);
-    let reports = grant.produce(records, WriteTicket::default(), || {}).await.map_err(failed)?;
+    let Some(reports) = written(grant, records, is_async, running).await else {
+        return Ok(Response::empty(StatusCode::NO_CONTENT));
+    };
+    let reports = reports.map_err(failed)?;
     if let Some(error) = common_error(&reports) {
         return Err(failed(error.clone()).with_missing_log(grant, topic, partition).await);
     }

@@ -110,6 +110,13 @@ async fn answer_of_strimzis_async_has_no_results() {
     let response = crate::http::ask(&grant, &rest("/topics/0?async=true"), Method::POST, &lines, TWO).await;
     assert_eq!((response.status, &response.body[..]), (StatusCode::NO_CONTENT, &b""[..]));
     assert_eq!(script.taken(), ["\"AA==\"", "\"AQ==\""]);
+    // One record is refused before any is queued.
+    let body = r#"{"records":[{"value":1},{"value":2,"headers":[{"key":"\u0000","value":""}]}]}"#;
+    for target in ["/topics/0?async=true", "/topics/0"] {
+        let (status, results) =
+            told(crate::http::ask(&grant, &rest(target), Method::POST, &lines, body).await);
+        assert!(status == 200 && results.contains("NUL"), "{status} {results}");
+    }
 }
 
 #[tokio::test]
