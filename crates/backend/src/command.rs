@@ -232,6 +232,11 @@ impl Start {
         }
     }
 
+    /// Whether it is the end, or counted from there.
+    pub fn is_from_end(self) -> bool {
+        matches!(self, Self::BeforeEnd(_) | Self::Timestamp(LOG_END))
+    }
+
     /// The offset in a log that ends at `end`. `found` is that of [`timestamp`](Self::timestamp), negative if there is
     /// none. What is written between the two questions is at or after both, if the end was asked for first.
     pub fn in_log(self, end: i64, found: Option<i64>) -> i64 {

@@ -271,7 +271,8 @@ impl Cluster {
         self.offsets_within(source, asked, committed, None).await
     }
 
-    /// The same; those that are not known `until` then are errors. If all that is left has no leader, the wait is short.
+    /// The same; those that are not known `until` then are errors. What has no leader is waited for as long as others
+    /// answer, and shortly after.
     pub(crate) async fn offsets_within(
         &self,
         source: ClientKey,
@@ -282,24 +283,25 @@ impl Cluster {
         let mut results: Vec<_> = asked.iter().map(|_| Err(unanswered())).collect();
         let backend = self.backend();
         let mut listed = backend.list_offsets(source, asked, committed);
-        let mut led: Option<BTreeSet<usize>> = None;
-        loop {
-            let next = match until {
-                Some(until) => timeout_at(until, listed.next()).await.unwrap_or_default(),
-                None => listed.next().await,
-            };
-            let Some((number, listed)) = next else { break };
-            if let Some(result) = results.get_mut(number) {
-                *result = listed;
+        let mut left: BTreeSet<usize> = (0..asked.len()).collect();
+        let is_led =
+            |number: &usize| asked.get(*number).is_some_and(|(log, _)| backend.may_have_leader(*log));
+        while !left.is_empty() {
+            let look = later(Instant::now(), PATIENCE);
+            let by = until.map_or(look, |until| until.min(look));
+            match timeout_at(by, listed.next()).await {
+                Ok(Some((number, listed))) => {
+                    if let Some(result) = results.get_mut(number) {
+                        *result = listed;
+                    }
+                    left.remove(&number);
+                    until = until.into_iter().chain(Instant::now().checked_add(LISTING_PATIENCE)).min();
+                }
+                Ok(None) => break,
+                // By then, the leaders are known.
+                Err(_) if until == Some(by) || !left.iter().any(is_led) => break,
+                Err(_) => {}
             }
-            let now = Instant::now();
-            let has_leader =
-                |&number: &usize| asked.get(number).is_some_and(|(log, _)| backend.may_have_leader(*log));
-            // By the first answer, the leaders are known.
-            let led = led.get_or_insert_with(|| (0..asked.len()).filter(has_leader).collect());
-            led.remove(&number);
-            let patience = if led.is_empty() { PATIENCE } else { LISTING_PATIENCE };
-            until = [until, now.checked_add(patience)].into_iter().flatten().min();
         }
         drop(listed);
         results
@@ -456,7 +458,7 @@ fn later(instant: Instant, time: Duration) -> Instant {
 pub(crate) const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// The time that the offsets of other partitions may take once one is known. A search by timestamp can take long.
-const LISTING_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const LISTING_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The time that the ends of logs may take before a command goes on without them.
 pub(crate) const SOON: Duration = Duration::from_secs(1);

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_util::FutureExt;
+use futures_util::future::{try_join, try_join_all};
 use sluicegate_backend::command::Start;
 use sluicegate_backend::{CommandError, Description, Fault, LOG_END, ListedOffset, Log, System};
 use sluicegate_fair_share as fair_share;
@@ -11,7 +13,7 @@ use sluicegate_protocol::error_code::{INVALID_REQUEST, UNKNOWN_TOPIC_OR_PARTITIO
 use tokio::time::{Instant, timeout};
 
 use super::filter::Filters;
-use crate::cluster::{Cluster, Place, SOON, escape_for_message, out_of_range, unanswered};
+use crate::cluster::{Cluster, LISTING_PATIENCE, Place, SOON, escape_for_message, out_of_range, unanswered};
 
 /// A client's request.
 #[derive(Debug, Clone, Default)]
@@ -76,16 +78,35 @@ pub(super) struct Resolved {
     pub(super) later: BTreeMap<i32, Later>,
 }
 
+/// The beginning of a subscription, on both clocks.
+#[derive(Debug, Clone, Copy)]
+struct Began {
+    at: Instant,
+    /// Since 1970.
+    millis: i64,
+}
+
+impl Began {
+    fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { at: Instant::now(), millis: i64::try_from(since.as_millis()).unwrap_or(i64::MAX) }
+    }
+}
+
 /// Where a partition begins that cannot be asked yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Later {
     pub(super) from: Start,
-    /// The epoch of its last leader before the subscription began. None: not known.
+    /// What was written under later epochs belongs to the subscription. None: not known.
     pub(super) epoch: Option<i32>,
+    /// The time before the subscription began, in milliseconds since 1970: what has come since belongs to it, too. None:
+    /// the epoch tells all of it.
+    pub(super) since: Option<i64>,
 }
 
 impl Subscribe {
-    /// Finds where each partition begins. Those that do not answer soon begin later.
+    /// Finds where each partition begins, of all topics at the same time. Those without a leader, and those that do not
+    /// answer within [`LISTING_PATIENCE`], begin later.
     ///
     /// # Errors
     /// One of the topics cannot be read now, or is not there; or there are too many partitions.
@@ -93,14 +114,21 @@ impl Subscribe {
     /// # Cancel safety
     /// A drop abandons the reads.
     pub(super) async fn resolve(&self, cluster: &Cluster) -> Result<Vec<Resolved>, CommandError> {
-        let mut resolved = Vec::with_capacity(self.sources.len());
-        let mut left = MAX_PARTITIONS;
-        for source in &self.sources {
-            let source = source.resolve((cluster, self.client), self.committed, left).await?;
-            left = left.saturating_sub(source.topic.partitions.len());
-            resolved.push(source);
+        let began = Began::now();
+        let described = self.sources.iter().map(|source| source.describe((cluster, self.client)));
+        let described = try_join_all(described).await?;
+        let count = self.sources.iter().zip(&described).map(|(source, described)| match source.is_whole() {
+            true => described.partitions.len(),
+            false => source.partitions.len(),
+        });
+        if count.fold(0, usize::saturating_add) > MAX_PARTITIONS {
+            return Err(too_many_partitions());
         }
-        Ok(resolved)
+        // Boxed, as the compiler gives up on nested types.
+        let resolve = |(source, described)| {
+            Source::resolve(source, (cluster, self.client), self.committed, described, began).boxed()
+        };
+        try_join_all(self.sources.iter().zip(described).map(resolve)).await
     }
 }
 
@@ -110,29 +138,26 @@ impl Source {
         self.partitions.is_empty()
     }
 
-    /// Finds the partitions and their offsets.
+    /// Finds the offsets of the partitions.
     ///
     /// # Errors
-    /// The topic or a partition does not exist, is not the same any more, or must not be read; or there are more
-    /// partitions than `max`.
+    /// The topic or a partition does not exist, is not the same any more, or must not be read.
     ///
     /// # Cancel safety
     /// A drop abandons the reads.
-    pub(super) async fn resolve(
+    async fn resolve(
         &self,
         (cluster, client): (&Cluster, fair_share::ClientKey),
         committed: bool,
-        max: usize,
+        existing: Arc<Description>,
+        began: Began,
     ) -> Result<Resolved, CommandError> {
-        let existing = self.describe((cluster, client)).await?;
         let described_id = existing.topic_id;
         let existing: Vec<i32> = existing.partitions.iter().map(|partition| partition.partition).collect();
         let partitions = if self.partitions.is_empty() { existing } else { self.partitions.clone() };
-        if partitions.len() > max {
-            return Err(too_many_partitions());
-        }
         let mut begins: BTreeMap<i32, i64> = BTreeMap::new();
-        let (mut unknown, mut named) = (Vec::new(), Vec::new());
+        let (mut unknown, mut named, mut resumed) = (Vec::new(), Vec::new(), Vec::new());
+        let is_from_end = self.from.is_from_end();
         for partition in partitions {
             match (self.next.get(&partition).copied(), self.from) {
                 (Some(next @ 0..), _) => drop(begins.insert(partition, next)),
@@ -143,6 +168,7 @@ impl Source {
                     named.push((partition, offset));
                     begins.insert(partition, offset);
                 }
+                (Some(_), _) if is_from_end => resumed.push(partition),
                 (_, Start::Timestamp(_) | Start::BeforeEnd(_)) => unknown.push(partition),
             }
         }
@@ -151,20 +177,49 @@ impl Source {
         }
         // Before the partitions are asked: an election that follows is noticed by its epoch.
         let backend = cluster.backend();
+        let is_led = |partition: &i32| backend.may_have_leader(self.log(*partition));
         let later = |partition: &i32| {
             let epoch = backend.last_epoch(self.log(*partition));
-            (*partition, Later { from: self.from, epoch })
+            // Nothing is written under the epoch of a leader that is gone.
+            let since = (epoch.is_none() || is_led(partition)).then_some(began.millis);
+            (*partition, Later { from: self.from, epoch, since })
         };
-        let mut later: BTreeMap<i32, Later> = unknown.iter().map(later).collect();
+        // Their client has waited for a leader, which can have been there meanwhile.
+        let later_again = |partition: &i32| match later(partition) {
+            (partition, Later { from, epoch: Some(epoch), .. }) => {
+                (partition, Later { from, epoch: epoch.checked_sub(1), since: None })
+            }
+            unknown => unknown,
+        };
+        let mut later: BTreeMap<i32, Later> =
+            unknown.iter().map(later).chain(resumed.iter().map(later_again)).collect();
         // Without a leader, they would not answer soon.
-        unknown.retain(|partition| backend.may_have_leader(self.log(*partition)));
+        unknown.retain(is_led);
+        resumed.retain(is_led);
+        let until = began.at.checked_add(LISTING_PATIENCE);
+        let resumed = resumed.into_iter().filter_map(|partition| Some((partition, *later.get(&partition)?)));
+        let resumed = resumed.map(async |(partition, later)| {
+            let found = later.find((cluster, client), self.log(partition), committed);
+            match timeout(LISTING_PATIENCE, found).await {
+                Ok(Ok(offset)) => Ok(Some((partition, offset))),
+                Ok(Err(error)) if !error.fault.is_retriable() => Err(error),
+                Ok(Err(_)) | Err(_) => Ok(None),
+            }
+        });
+        let resumed: Vec<_> = resumed.collect();
         // The ends first: what is written while the time is looked up comes after them.
-        let ends = self.list((cluster, client), &unknown, (LOG_END, committed), soon()).await?;
+        let ends = self.list((cluster, client), &unknown, (LOG_END, committed), until);
+        let (resumed, ends) = try_join(try_join_all(resumed), ends).await?;
+        for (partition, offset) in resumed.into_iter().flatten() {
+            begins.insert(partition, offset);
+            later.remove(&partition);
+        }
         let found = match self.from.timestamp() {
             // A search takes long in a large log.
             Some(timestamp) => {
                 let unknown: Vec<i32> = ends.keys().copied().collect();
-                Some(self.list((cluster, client), &unknown, (timestamp, committed), None).await?)
+                let until = began.at.checked_add(SEARCH_TIME);
+                Some(self.list((cluster, client), &unknown, (timestamp, committed), until).await?)
             }
             None => None,
         };
@@ -306,8 +361,8 @@ impl Source {
 }
 
 impl Later {
-    /// Finds where the partition begins. If it got another leader since, the end is the one that the log had before: what
-    /// was written since belongs to the subscription.
+    /// Finds where the partition begins. What was written since the subscription began belongs to it: the end is the one
+    /// that the log had then.
     ///
     /// # Errors
     /// It cannot be asked yet, or must not be read.
@@ -334,6 +389,10 @@ impl Later {
         {
             let before = backend.end_of_epoch(client, log, epoch).await?;
             end = before.map_or(end, |before| before.min(end));
+        }
+        if let Some(since) = self.since.filter(|_| self.from.is_from_end()) {
+            let first = list(since, None).await?;
+            end = if first < 0 { end } else { first.min(end) };
         }
         let found = match self.from.timestamp() {
             Some(timestamp) => Some(list(timestamp, None).await?),
@@ -365,6 +424,9 @@ pub fn too_many_partitions() -> CommandError {
 
 /// The time for which a subscription waits for the ends of its logs, twice at most.
 const CHECK_TIME: Duration = Duration::from_secs(1);
+
+/// The time for which a subscription searches for the offset of a time.
+const SEARCH_TIME: Duration = Duration::from_secs(25);
 
 /// The offset of a partition that has not begun, because it does not answer yet.
 pub const NOT_BEGUN: i64 = -1;

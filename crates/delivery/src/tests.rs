@@ -261,21 +261,47 @@ async fn partition_without_a_leader_begins_when_it_has_one() {
     assert!(began.elapsed().is_zero(), "{:?}", began.elapsed());
     while soon(&mut subscription).await.is_some() {}
     // A client that comes back begins there when the partition does.
-    let again = Source { next: begins, ..source };
-    let mut again = subscribe(&logs.cluster(), System::Kafka, again).await.unwrap();
+    let source = Source { next: begins, ..source };
+    let mut again = subscribe(&logs.cluster(), System::Kafka, source.clone()).await.unwrap();
     while soon(&mut again).await.is_some() {}
     logs.change(|state| state.unled = None);
     logs.elect(Some(5));
     logs.append(1, 3);
-    for mut subscription in [subscription, again] {
-        let begun = loop {
+    // Nor does it lose what was written while it was away.
+    let late = subscribe(&logs.cluster(), System::Kafka, source).await.unwrap();
+    for mut subscription in [subscription, again, late] {
+        loop {
             match soon(&mut subscription).await {
-                Some(Item::Subscribed(topics)) if topics[0].partitions.len() == 1 => break topics,
+                Some(Item::Subscribed(topics)) if topics[0].partitions.contains(&(1, 3)) => break,
                 item => assert!(item.is_some()),
             }
-        };
-        assert_eq!(begun[0].partitions, [(1, 3)]);
-        assert_eq!(delivered(&mut subscription).await, [3, 4, 5, 6, 7]);
+        }
+        while !matches!(soon(&mut subscription).await, Some(Item::Delivery { messages, .. }) if offsets(&messages) == [3, 4, 5, 6, 7])
+        {
+        }
+    }
+}
+
+/// An end that is told after a write is not where the subscription began. All topics are waited for at the same time.
+#[tokio::test(start_paused = true)]
+async fn slow_leader_loses_no_record() {
+    for (time, begin, waited) in [(1_700, 3, 1_700), (60_000, NOT_BEGUN, 5_000)] {
+        let logs = Logs::default();
+        logs.append(0, 3);
+        logs.change(|state| state.lists_in = Duration::from_millis(time));
+        let source = |topic: &str| Source { topic: topic.into(), partitions: vec![0], ..Default::default() };
+        let command = SubscribeCommand { sources: ["a", "b"].map(source).into(), ..Default::default() };
+        let began = Instant::now();
+        let opened = subscribe_in(&logs.cluster(), &Arc::default(), System::Kafka, command).await;
+        assert_eq!(began.elapsed().as_millis(), waited);
+        let mut subscription = opened.unwrap();
+        let Some(Item::Subscribed(topics)) = soon(&mut subscription).await else { panic!("not subscribed") };
+        assert_eq!(topics.iter().map(|topic| &topic.partitions[..]).collect::<Vec<_>>(), [[(0, begin)]; 2]);
+        logs.append(0, 2);
+        logs.change(|state| (state.lists_in, state.of_time) = (Duration::ZERO, Some(3)));
+        while !matches!(soon(&mut subscription).await, Some(Item::Delivery { messages, .. }) if offsets(&messages) == [3, 4])
+        {
+        }
     }
 }
 
@@ -283,11 +309,14 @@ async fn partition_without_a_leader_begins_when_it_has_one() {
 async fn offsets_wait_shortly_for_a_leader() {
     let logs = Logs::default();
     logs.change(|state| state.unled = Some(1));
-    let asked = [0, 1].map(|partition| (Log { topic: TOPIC, partition }, LOG_END));
-    let began = Instant::now();
-    let listed = logs.cluster().list_offsets(ClientKey::default(), &asked, false).await;
-    assert!(listed[0].is_ok() && listed[1].is_err(), "{listed:?}");
-    assert_eq!(began.elapsed().as_millis(), 500);
+    for partitions in [&[0, 1][..], &[1]] {
+        let log = |partition: &i32| (Log { topic: TOPIC, partition: *partition }, LOG_END);
+        let asked: Vec<_> = partitions.iter().map(log).collect();
+        let began = Instant::now();
+        let listed = logs.cluster().list_offsets(ClientKey::default(), &asked, false).await;
+        assert!(listed.iter().zip(partitions).all(|(listed, of)| listed.is_ok() == (*of == 0)), "{listed:?}");
+        assert_eq!(began.elapsed().as_millis(), 500);
+    }
 }
 
 #[tokio::test(start_paused = true)]

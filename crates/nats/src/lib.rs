@@ -34,6 +34,7 @@ mod walk;
 mod wire;
 mod writer;
 
+use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +43,7 @@ pub use async_nats::ServerAddr;
 use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{BoxStream, FuturesUnordered};
 use futures_util::{FutureExt, StreamExt};
+use parking_lot::Mutex;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
@@ -70,6 +72,8 @@ pub struct Nats {
     /// None if the cluster is read-only: writes have a connection of their own.
     writer: Option<Writer>,
     incidents: Arc<Incidents>,
+    /// Streams whose leader did not answer when it was asked last.
+    offline: Mutex<HashSet<String>>,
 }
 
 impl Nats {
@@ -100,7 +104,17 @@ impl Nats {
         let api = || Api::new(Connection::new(config.clone(), Arc::clone(dialer), requests.clone()));
         let reader = Reader::new(api(), logs);
         let writer = writes.map(|metrics| Writer::new(api(), config, metrics, Arc::clone(&incidents)));
-        Self { reader, writer, incidents }
+        Self { reader, writer, incidents, offline: Mutex::default() }
+    }
+
+    /// Notes whether the stream's leader has not answered.
+    fn is_offline(&self, stream: &str, is_offline: bool) {
+        let mut offline = self.offline.lock();
+        if !is_offline {
+            offline.remove(stream);
+        } else if offline.len() < MAX_OFFLINE {
+            offline.insert(stream.to_owned());
+        }
     }
 
     fn failed(&self, log: Log<'_>, error: ReadError) -> CommandError {
@@ -146,10 +160,15 @@ impl Backend for Nats {
         Version { topic_id: name.and_then(|name| self.reader.stream_id(name)), leader_epoch: None }
     }
 
+    fn may_have_leader(&self, log: Log<'_>) -> bool {
+        !self.offline.lock().contains(log.topic)
+    }
+
     fn ask_version<'a>(&'a self, _: ClientKey, log: Log<'a>) -> CommandFuture<'a, Version> {
         async move {
             let asked = async { self.reader.ask_stream_id(StreamName::of(log)?).await };
             let topic_id = Some(asked.await.map_err(|error| self.failed(log, error))?);
+            self.is_offline(log.topic, false);
             Ok(Version { topic_id, leader_epoch: None })
         }
         .boxed()
@@ -219,14 +238,16 @@ impl Backend for Nats {
             let asked = async { self.reader.ask_stream_id(StreamName::of(log)?).await };
             let mut asked = pin!(asked);
             let asked = match timeout(PATIENCE, &mut asked).await {
-                Ok(asked) => asked.map(drop),
-                // A stream that is offline has its partition: its reads tell. Others of a command need not wait.
-                Err(_) if self.reader.is_connected() => Ok(()),
-                Err(_) => asked.await.map(drop),
+                Err(_) if self.reader.is_connected() => None,
+                Err(_) => Some(asked.await),
+                Ok(asked) => Some(asked),
             };
-            asked
-                .or_else(|error| error.is_of_offline_stream().then_some(()).ok_or(error))
-                .map_err(|error| self.failed(log, error))?;
+            match asked {
+                Some(Err(error)) if !error.is_of_offline_stream() => return Err(self.failed(log, error)),
+                Some(Ok(_)) => self.is_offline(topic, false),
+                // A stream that is offline has its partition: its reads tell. Others of a command need not wait.
+                Some(Err(_)) | None => self.is_offline(topic, true),
+            }
             // Servers have names and no numbers.
             let partition = Partition { partition: 0, leader: None, replicas: Vec::new() };
             Ok(Arc::new(Description::new(None, vec![partition])))
@@ -287,6 +308,8 @@ impl Backend for Nats {
     }
 }
 
+/// Streams that are known to be offline. Others are waited for as if they were not.
+const MAX_OFFLINE: usize = 1_000;
 /// The time for which the description of a stream waits for its leader.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The pause between looks for a later start of a stream.

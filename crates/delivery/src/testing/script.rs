@@ -57,6 +57,10 @@ pub(crate) struct State {
     pub(crate) skipped: usize,
     /// Whether look-ups of offsets never end.
     pub(crate) are_ends_silent: bool,
+    /// The time that a look-up of offsets takes.
+    pub(crate) lists_in: Duration,
+    /// The offset of any time.
+    pub(crate) of_time: Option<i64>,
     /// Whether the topic is missing.
     pub(crate) is_hidden: bool,
     /// Of look-ups of offsets.
@@ -152,6 +156,37 @@ impl Script {
         let next_offset = fetch.offset + i64::try_from(count).unwrap();
         let ends = Ends { start: 0, stable: end, end };
         Ok(Chunk { messages: encoded.repeat(count).into(), count, ..Chunk::nothing(next_offset, ends) })
+    }
+
+    /// The offsets as they are now.
+    fn list<'a>(
+        &'a self,
+        asked: &'a [(Log<'a>, i64)],
+        committed: bool,
+    ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)> {
+        let state = self.state();
+        if state.are_ends_silent {
+            return stream::pending().boxed();
+        }
+        let list = |(number, (log, timestamp)): (usize, &(Log<'_>, i64))| {
+            if let Some(refusal) = &state.offsets_refusal {
+                return (number, Err(refusal.clone()));
+            }
+            let Ends { start, end, .. } = state.ends(log.partition);
+            let offset = match *timestamp {
+                timestamp if !self.has_logs => timestamp.saturating_sub(committed.into()),
+                LOG_START => start,
+                0.. => state.of_time.unwrap_or(end),
+                _ => end,
+            };
+            (number, Ok(ListedOffset { offset, timestamp: -1 }))
+        };
+        let is_led = |(_, (log, _)): &(usize, &(Log<'_>, i64))| state.unled != Some(log.partition);
+        let listed: Vec<_> = asked.iter().enumerate().filter(is_led).map(list).collect();
+        // A leader is waited for.
+        let is_complete = listed.len() == asked.len();
+        let listed = stream::iter(listed);
+        if is_complete { listed.boxed() } else { listed.chain(stream::pending()).boxed() }
     }
 
     /// Waits at the end of a log that a test writes.
@@ -368,28 +403,11 @@ impl Backend for Script {
         asked: &'a [(Log<'a>, i64)],
         committed: bool,
     ) -> BoxStream<'a, (usize, Result<ListedOffset, CommandError>)> {
-        let state = self.state();
-        if state.are_ends_silent {
-            return stream::pending().boxed();
+        let time = self.state().lists_in;
+        if !time.is_zero() {
+            return stream::once(sleep(time)).flat_map(move |()| self.list(asked, committed)).boxed();
         }
-        let list = |(number, (log, timestamp)): (usize, &(Log<'_>, i64))| {
-            if let Some(refusal) = &state.offsets_refusal {
-                return (number, Err(refusal.clone()));
-            }
-            let Ends { start, end, .. } = state.ends(log.partition);
-            let offset = match *timestamp {
-                timestamp if !self.has_logs => timestamp.saturating_sub(committed.into()),
-                LOG_START => start,
-                _ => end,
-            };
-            (number, Ok(ListedOffset { offset, timestamp: -1 }))
-        };
-        let is_led = |(_, (log, _)): &(usize, &(Log<'_>, i64))| state.unled != Some(log.partition);
-        let listed: Vec<_> = asked.iter().enumerate().filter(is_led).map(list).collect();
-        // A leader is waited for.
-        let is_complete = listed.len() == asked.len();
-        let listed = stream::iter(listed);
-        if is_complete { listed.boxed() } else { listed.chain(stream::pending()).boxed() }
+        self.list(asked, committed)
     }
 
     fn topics(&self) -> CommandFuture<'_, Arc<[String]>> {

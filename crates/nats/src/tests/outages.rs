@@ -41,7 +41,9 @@ async fn stream_that_does_not_answer_has_its_partition() {
     assert_eq!(partitions("NONE").await.unwrap_err().fault, Fault::NotFound);
     // As if the only server with the stream were gone, and another one connected.
     case.server.process.freeze();
+    assert!(nats.may_have_leader(log("S")));
     assert_eq!(partitions("S").await.unwrap().partitions.len(), 1);
+    assert!(!nats.may_have_leader(log("S")));
 }
 
 #[tokio::test]

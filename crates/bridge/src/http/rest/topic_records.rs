@@ -3,7 +3,7 @@
 use http::StatusCode;
 use sluicegate_backend::command::Start;
 use sluicegate_backend::number::whole_number;
-use sluicegate_backend::{LOG_START, Log};
+use sluicegate_backend::{LOG_END, LOG_START, Log};
 use sluicegate_delivery::cluster::MAX_PARTITIONS;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect::http::media_type::Format;
@@ -28,7 +28,7 @@ pub(super) async fn get(
     format: Format,
     mut running: &RequestPermits,
 ) -> Result<Response, Problem> {
-    let system = grant.system();
+    let (system, began) = (grant.system(), now());
     let bounds = records::bounds(query, system)?;
     let begins = match (query.time("offsets"), query.text("offset")) {
         (Some(offsets), None) => {
@@ -41,10 +41,12 @@ pub(super) async fn get(
         }
     };
     let (mut places, mut unread) = (Vec::with_capacity(begins.len()), Vec::new());
+    // Its end by then can be after what is written meanwhile.
+    let from_now = |start| if start == Start::Timestamp(LOG_END) { Start::Timestamp(began) } else { start };
     for begin in begins {
         match begin {
             Ok(place) => places.push(place),
-            Err(start) => unread.push(start),
+            Err((log, start)) => unread.push((log, from_now(start))),
         }
     }
     let results = grant.multi_fetch(&places, bounds, &mut running).await;
@@ -107,7 +109,7 @@ const INSTEAD: &str = "name some in the query parameter offsets";
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_backend::{LOG_END, System};
+    use sluicegate_backend::System;
     use sluicegate_dialect::position::text;
 
     use super::super::super::tests::check_problem;
