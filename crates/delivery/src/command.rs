@@ -59,6 +59,7 @@ impl Subscribe {
             linger,
             skips,
             table: table.map(|TableCommand { away }| Table { away, max_away: bounds.table_away }),
+            waits: false,
         })
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Subscribe {
     pub skips: bool,
     /// None: it is no table.
     pub table: Option<Table>,
+    /// Whether a table of which nothing can be read yet waits.
+    pub waits: bool,
 }
 
 /// A table: the newest record of each key comes first.

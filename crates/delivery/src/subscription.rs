@@ -80,8 +80,16 @@ impl Subscription {
     ) -> Result<Self, CommandError> {
         let held = standing.held();
         let progress = Arc::new(Progress::new(subscribe.filters.count(subscribe.table.is_some())));
-        let begun = begin(Arc::clone(cluster), subscribe, Arc::clone(&held), false);
-        let Begun { cursors, waits, snapshot } = cluster.measured(Kind::Subscribe, begun).await?;
+        // Boxed, as the compiler gives up on nested types.
+        let begun = begin(Arc::clone(cluster), subscribe.clone(), Arc::clone(&held), false).boxed();
+        let (begun, restart) = match cluster.measured(Kind::Subscribe, begun).await {
+            Err(error) if subscribe.waits && subscribe.table.is_some() && error.fault == Fault::Transient => {
+                let begun = Begun::later(cluster, subscribe.clone(), error);
+                (begun, Some(begin_again(Arc::clone(cluster), subscribe, Arc::clone(&held))))
+            }
+            begun => (begun?, None),
+        };
+        let Begun { cursors, waits, snapshot } = begun;
         progress.add(cursors.all().iter().map(Cursor::position));
         cluster.subscriptions.add(&progress);
         Ok(Self {
@@ -89,7 +97,7 @@ impl Subscription {
             cursors,
             snapshot,
             tables: Vec::new(),
-            restart: None,
+            restart,
             standing: Arc::clone(standing),
             held,
             waits,
@@ -175,12 +183,16 @@ impl Subscription {
             (self.snapshot, self.tables, self.waits) = (None, Vec::new(), FuturesUnordered::new());
             let request = self.cursors.client.request.anew();
             let begun = begin_again(Arc::clone(&self.cluster), request, Arc::clone(&self.held));
-            self.restart = Some(begun.boxed());
+            self.restart = Some(begun);
             // It is told at once: a client that leaves now must not go on from where it was.
             self.cursors.lose();
             return true;
         }
+        let is_told = self.has_items();
         let Some(restart) = &mut self.restart else { return false };
+        if is_told {
+            return true;
+        }
         let begun = restart.await;
         self.restart = None;
         match begun {

@@ -257,6 +257,25 @@ impl Grant {
     /// # Cancel safety
     /// A drop abandons the reads.
     pub async fn subscribe(&self, command: SubscribeCommand) -> Result<Subscription, CommandError> {
+        self.subscribe_or_wait(command, false).await
+    }
+
+    /// The same; a table of which nothing can be read yet waits, and says so first.
+    ///
+    /// # Errors
+    /// As those of [`Grant::subscribe`].
+    ///
+    /// # Cancel safety
+    /// A drop abandons the reads.
+    pub async fn follow(&self, command: SubscribeCommand) -> Result<Subscription, CommandError> {
+        self.subscribe_or_wait(command, true).await
+    }
+
+    async fn subscribe_or_wait(
+        &self,
+        command: SubscribeCommand,
+        waits: bool,
+    ) -> Result<Subscription, CommandError> {
         self.count_read(Kind::Subscribe).await?;
         let is_table = command.table.is_some();
         let granted = command.sources.iter().try_for_each(|source| {
@@ -264,7 +283,7 @@ impl Grant {
             if is_table { self.check_table(&source.topic) } else { Ok(()) }
         });
         let subscribe = granted.and_then(|()| Subscribe::of(self.system(), command, self.reads()));
-        let subscribe = Subscribe { client: self.client, ..self.counted(Kind::Subscribe, subscribe)? };
+        let subscribe = Subscribe { client: self.client, waits, ..self.counted(Kind::Subscribe, subscribe)? };
         let place = self.usage.as_ref().map(|usage| usage.subscribe()).transpose();
         let place = self.counted(Kind::Subscribe, place)?;
         let subscription = Subscription::open(&self.cluster, &self.route, &self.standing, subscribe).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all, try_join_all};
@@ -20,7 +20,7 @@ use crate::cursors::Cursors;
 use crate::failures::Failures;
 use crate::grant::Held;
 use crate::held_keys::HeldKeys;
-use crate::item::Place;
+use crate::item::{Item, Place};
 use crate::snapshot::Snapshot;
 use crate::subscribe::{NOT_BEGUN, Resolved, Source, Subscribe, SubscribedTopic};
 use crate::view::View;
@@ -30,6 +30,19 @@ pub(super) struct Begun {
     pub(super) cursors: Cursors,
     pub(super) waits: FuturesUnordered<BoxFuture<'static, Wake>>,
     pub(super) snapshot: Option<Snapshot>,
+}
+
+impl Begun {
+    /// Nothing yet of a table that waits after this error.
+    pub(super) fn later(cluster: &Cluster, subscribe: Subscribe, error: CommandError) -> Self {
+        let first = subscribe.sources.first();
+        let partition = first.and_then(|source| source.partitions.first().copied()).unwrap_or_default();
+        let topic = first.map_or_else(|| Arc::from(""), |source| Arc::clone(&source.topic));
+        let mut cursors = Cursors::new(subscribe, cluster.system, Arc::clone(&cluster.selections));
+        let place = Place { topic, partition, offset: 0 };
+        cursors.client.items.push_back(Item::Retrying { place, error, since: SystemTime::now() });
+        Self { cursors, waits: FuturesUnordered::new(), snapshot: None }
+    }
 }
 
 /// Finds where each partition begins. Those that cannot be asked begin later; of a table, it must not be all of them, and
@@ -102,11 +115,15 @@ pub(super) async fn begin(
 
 /// The same for a table that was open already: it waits for a cluster that is away, and for a topic that is missing,
 /// as its partitions are for a moment while it is created again.
-pub(super) async fn begin_again(
+pub(super) fn begin_again(
     cluster: Arc<Cluster>,
     subscribe: Subscribe,
     held: Arc<Held>,
-) -> Result<Begun, CommandError> {
+) -> BoxFuture<'static, Result<Begun, CommandError>> {
+    retry(cluster, subscribe, held).boxed()
+}
+
+async fn retry(cluster: Arc<Cluster>, subscribe: Subscribe, held: Arc<Held>) -> Result<Begun, CommandError> {
     let mut failures = Failures::default();
     let begun = Instant::now();
     loop {

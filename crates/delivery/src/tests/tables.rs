@@ -275,6 +275,20 @@ async fn table_begins_without_a_partition_that_has_no_leader() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn table_can_wait_for_its_only_partition() {
+    let logs = logs(20);
+    logs.change(|state| state.unled = Some(0));
+    let mut command = command();
+    command.sources[0].partitions = vec![0];
+    let grant = Grant::of(&logs.cluster(), Rights::all()).with_tables(Topics::default());
+    assert!(grant.subscribe(command.clone()).await.is_err());
+    let mut holder = Holder::new(grant.follow(command).await.unwrap());
+    assert!(matches!(holder.soon().await, Some(Item::Retrying { .. })));
+    logs.change(|state| state.unled = None);
+    holder.settle_as_replay(&logs, 1, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn building_and_outages_are_told() {
     let logs = logs(20);
     logs.change(|state| state.silent = Some(0));

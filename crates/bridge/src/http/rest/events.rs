@@ -91,7 +91,7 @@ pub(super) async fn get(
         source.next = positions.next();
         source.topic_id = positions.topic_id;
     }
-    let subscription = match grant.subscribe(command).await {
+    let subscription = match grant.follow(command).await {
         Ok(subscription) => subscription,
         Err(error) if error.fault == Fault::Recreated => return Err(other_topic(system, topic)),
         Err(error) => return Err(failed(error).await),
