@@ -269,9 +269,9 @@ impl Events {
         Some(())
     }
 
-    /// Where the stream is in a partition.
+    /// Where the stream is in a partition; −1: it has not begun there.
     fn at(&self, partition: i32) -> i64 {
-        self.next.get(&partition).or(self.last.get(&partition)).copied().unwrap_or_default()
+        self.next.get(&partition).or(self.last.get(&partition)).copied().unwrap_or(-1)
     }
 
     fn taken(&self, partition: i32) -> i64 {
@@ -290,6 +290,7 @@ impl Events {
         let begins_anew = self.next.is_empty() && self.taken.is_empty();
         for (partition, to) in places {
             let (at, taken) = (self.at(partition), self.taken(partition));
+            let begins = begins_anew || self.next.get(&partition) == Some(&-1);
             if self.next.insert(partition, to).is_none() {
                 let topic = SubscribedTopic {
                     topic: self.topic.clone(),
@@ -307,7 +308,7 @@ impl Events {
             }
             let from = at.max(taken);
             if own.is_none() && from < to {
-                let told = match begins_anew {
+                let told = match begins {
                     true => skipped(partition, (from, to), Cause::Deleted),
                     false => self.delivery(partition, to, Vec::new()),
                 };
