@@ -63,21 +63,17 @@ pub(super) async fn begins<'a>(
     grant: &Grant,
     committed: bool,
 ) -> Result<Vec<Begin<'a>>, Problem> {
-    let mut left: Vec<(Log<'a>, Start)> = asked.collect();
-    let (mut begins, mut failed) = (Vec::with_capacity(left.len()), None);
-    // Those that begin alike are asked together.
-    while let Some((_, start)) = left.first().copied() {
-        let alike: Vec<Log<'a>> = left.extract_if(.., |(_, of)| *of == start).map(|(log, _)| log).collect();
-        let found = resolve_each(start, grant, &alike, committed).await;
-        for (log, found) in alike.into_iter().zip(found) {
-            match found {
-                Ok(offset) => begins.push(Ok((log, offset))),
-                Err(error) if error.fault.is_retriable() => {
-                    begins.push(Err((log, start)));
-                    failed.get_or_insert((log, error));
-                }
-                Err(error) => return Err(Problem::of_read(grant, log, None, error).await),
+    let asked: Vec<(Log<'a>, Start)> = asked.collect();
+    let found = resolve_each(&asked, grant, committed).await;
+    let (mut begins, mut failed) = (Vec::with_capacity(asked.len()), None);
+    for ((log, start), found) in asked.into_iter().zip(found) {
+        match found {
+            Ok(offset) => begins.push(Ok((log, offset))),
+            Err(error) if error.fault.is_retriable() => {
+                begins.push(Err((log, start)));
+                failed.get_or_insert((log, error));
             }
+            Err(error) => return Err(Problem::of_read(grant, log, None, error).await),
         }
     }
     match failed {
@@ -102,34 +98,40 @@ pub(super) async fn resolve(
     committed: bool,
 ) -> Result<i64, CommandError> {
     // One result for one log.
-    resolve_each(start, grant, &[log], committed).await.pop().unwrap_or(Ok(0))
+    resolve_each(&[(log, start)], grant, committed).await.pop().unwrap_or(Ok(0))
 }
 
-/// The offset in each log.
+/// The offset in each log, from two questions at most.
 async fn resolve_each(
-    start: Start,
+    asked: &[(Log<'_>, Start)],
     grant: &Grant,
-    logs: &[Log<'_>],
     committed: bool,
 ) -> Vec<Result<i64, CommandError>> {
-    let list = async |timestamp| {
-        let asked: Vec<_> = logs.iter().map(|log| (*log, timestamp)).collect();
-        match grant.list_offsets(&asked, committed).await {
-            Ok(listed) => listed.into_iter().map(|listed| Ok(listed?.offset)).collect(),
-            Err(error) => vec![Err(error); logs.len()],
-        }
+    let end = |start| match start {
+        Start::Offset(_) => None,
+        Start::Timestamp(end @ ..0) => Some(end),
+        Start::Timestamp(_) | Start::BeforeEnd(_) => Some(LOG_END),
     };
-    match (start, start.timestamp()) {
-        (Start::Offset(offset), _) => vec![Ok(offset); logs.len()],
-        (Start::Timestamp(end @ ..0), _) => list(end).await,
-        (_, None) => list(LOG_END).await,
-        // The ends first: what is written meanwhile comes after them.
-        (_, Some(timestamp)) => {
-            let ends = list(LOG_END).await;
-            let found = list(timestamp).await;
-            ends.into_iter().zip(found).map(|(end, found)| Ok(start.in_log(end?, Some(found?)))).collect()
-        }
-    }
+    let other = |start: Start| start.timestamp().filter(|of| end(start) != Some(*of));
+    let list = async |timestamps: Vec<Option<i64>>| {
+        let of_log = |(&(log, _), timestamp): (&_, &Option<i64>)| timestamp.map(|timestamp| (log, timestamp));
+        let listed: Vec<_> = asked.iter().zip(&timestamps).filter_map(of_log).collect();
+        let listed = match listed.is_empty() {
+            true => Vec::new(),
+            false => match grant.list_offsets(&listed, committed).await {
+                Ok(listed) => listed.into_iter().map(|listed| Ok(listed?.offset)).collect(),
+                Err(error) => vec![Err(error); listed.len()],
+            },
+        };
+        let mut listed = listed.into_iter();
+        let each = timestamps.into_iter().map(|timestamp| timestamp.and_then(|_| listed.next()).transpose());
+        each.collect::<Vec<Result<Option<i64>, CommandError>>>()
+    };
+    // The ends first: what is written meanwhile comes after them.
+    let ends = list(asked.iter().map(|(_, start)| end(*start)).collect()).await;
+    let found = list(asked.iter().map(|(_, start)| other(*start)).collect()).await;
+    let each = asked.iter().zip(ends).zip(found);
+    each.map(|(((_, start), end), found)| Ok(start.in_log(end?.unwrap_or_default(), found?))).collect()
 }
 
 /// The problem of a topic with more than [`MAX_PARTITIONS`], and what to do `instead`.
@@ -154,15 +156,15 @@ mod tests {
     #[tokio::test]
     async fn offsets_are_found_in_each_log() {
         let (cluster, _) = Script::cluster(1);
-        let logs = [0, 1].map(|partition| Log { topic: "0", partition });
+        let asked = |start| [0, 1].map(|partition| (Log { topic: "0", partition }, start));
         for (start, want) in
             [(Start::Offset(7), 7), (Start::Timestamp(LOG_START), LOG_START), (Start::Timestamp(5), 5)]
         {
-            let found = resolve_each(start, &Grant::all(&cluster), &logs, false).await;
+            let found = resolve_each(&asked(start), &Grant::all(&cluster), false).await;
             assert_eq!(found, [Ok(want), Ok(want)], "{start:?}");
         }
         // Among committed records, each scripted offset is one less: no record is from then on, so it is the end.
-        let found = resolve_each(Start::Timestamp(0), &Grant::all(&cluster), &logs, true).await;
+        let found = resolve_each(&asked(Start::Timestamp(0)), &Grant::all(&cluster), true).await;
         assert_eq!(found, [Ok(LOG_END - 1), Ok(LOG_END - 1)]);
     }
 
