@@ -1,10 +1,18 @@
-//! Numbers in headers, paths, queries and JSON strings.
+//! Numbers in headers, paths, queries and JSON strings, and times as numbers.
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A whole number in decimal digits, with an optional minus sign.
 pub fn whole_number(text: &str) -> Option<i64> {
     // Rust's parser also accepts a plus sign.
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+/// The milliseconds since 1970 of a time; 0 before that.
+pub fn millis(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::{try_join, try_join_all};
 use sluicegate_backend::command::Start;
+use sluicegate_backend::number::millis;
 use sluicegate_backend::{CommandError, Description, Fault, LOG_END, ListedOffset, Log, System};
 use sluicegate_fair_share as fair_share;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, UNKNOWN_TOPIC_OR_PARTITION};
@@ -90,8 +91,7 @@ struct Began {
 
 impl Began {
     fn now() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { at: Instant::now(), millis: i64::try_from(since.as_millis()).unwrap_or(i64::MAX) }
+        Self { at: Instant::now(), millis: millis(SystemTime::now()) }
     }
 }
 
@@ -99,7 +99,7 @@ impl Began {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Later {
     pub(super) from: Start,
-    /// What was written under later epochs belongs to the subscription. None: not known.
+    /// The last epoch whose records are before the subscription: those of later ones belong to it. None: not known.
     pub(super) epoch: Option<i32>,
     /// The time before the subscription began, in milliseconds since 1970: what has come since belongs to it, too. None:
     /// the epoch tells all of it.

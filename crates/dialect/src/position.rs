@@ -1,10 +1,10 @@
 //! Positions in logs, in the words that all ways in have: an offset, `-10`, `earliest`, `latest` or `s@TIME`, where a time
 //! is in milliseconds, `2026-01-31T12:00:00Z` or `-5m`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use sluicegate_backend::command::Start;
-use sluicegate_backend::number::whole_number;
+use sluicegate_backend::number::{self, whole_number};
 use sluicegate_backend::{LOG_END, LOG_START};
 use time::OffsetDateTime;
 use time::format_description::well_known::{Iso8601, Rfc3339};
@@ -61,8 +61,7 @@ fn ago(text: &str) -> Option<i64> {
 
 /// The time in milliseconds since 1970.
 pub fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    number::millis(SystemTime::now())
 }
 
 const UNITS: [(char, i64); 4] = [('s', 1_000), ('m', 60_000), ('h', 3_600_000), ('d', 86_400_000)];

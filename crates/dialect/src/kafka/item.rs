@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use serde::{Serialize, Serializer};
+use sluicegate_backend::number::millis;
 use sluicegate_delivery::{Item, Place, SubscribedTopic};
 use sluicegate_protocol as wire;
 use sluicegate_protocol::kafka_subscription_event::{self as event, Event};
@@ -11,7 +12,7 @@ use sluicegate_protocol::{KafkaDeliveryResp, KafkaSubscribedResp, KafkaSubscript
 use super::SYSTEM;
 use crate::cause_name;
 use crate::session::error::{Error, MAX_ERROR_BYTES, error_resp};
-use crate::session::subscribe::{cause, id_bytes, id_text, millis};
+use crate::session::subscribe::{cause, id_bytes, id_text};
 use crate::session::text::{LATEST_PER_KEY, SnapshotEnd, text};
 
 /// The message of an item without records; None for the other items.

@@ -1,6 +1,6 @@
 //! Members of subscriptions that systems share.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -122,12 +122,6 @@ pub(crate) fn cause(cause: SkipCause) -> Cause {
         SkipCause::Deleted => Cause::Deleted,
         SkipCause::Lag => Cause::Lag,
     }
-}
-
-/// Milliseconds since 1970.
-pub(crate) fn millis(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Checks the size of a subscription's text.
