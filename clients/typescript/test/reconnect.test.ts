@@ -293,7 +293,7 @@ test("a network or a user that is back ends the pause, and a connection without 
     server.answers = false;
     const next = gate.ping();
     await come();
-    // What was on its way is no answer.
+    // A message that was on its way is no answer.
     server.expiring();
     await settle(1000);
     // The first of two decides.

@@ -20,7 +20,7 @@ pub struct Keys {
 #[derive(Clone)]
 struct Key {
     id: Option<String>,
-    /// Those of its kind.
+    /// The algorithms of its kind.
     algorithms: &'static [Algorithm],
     /// The only one that it is for, if the issuer says so.
     only: Option<Algorithm>,

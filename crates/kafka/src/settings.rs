@@ -187,7 +187,7 @@ pub const DEFAULTS: &[(&[&str], &str)] = &[
     (&["message.timeout.ms", "delivery.timeout.ms"], "30000"),
     // Less than librdkafka's 1 GiB: bounds the memory that an unavailable cluster costs.
     (&[QUEUE_KBYTES], "65536"),
-    // Of the Java client and those after it: one key has one partition, whoever writes it. librdkafka's own is CRC32.
+    // The choice of the Java client and those after it: one key has one partition, whoever writes it. librdkafka's own is CRC32.
     (&[PARTITIONER], "murmur2_random"),
 ];
 /// Both names of the property for bootstrap brokers.

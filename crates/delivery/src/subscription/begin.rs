@@ -127,7 +127,7 @@ async fn retry(cluster: Arc<Cluster>, subscribe: Subscribe, held: Arc<Held>) -> 
     let mut failures = Failures::default();
     let begun = Instant::now();
     loop {
-        // What the client has of a partition that cannot be read is no part of the next snapshot.
+        // The client's rows of a partition that cannot be read are no part of the next snapshot.
         let whole = begun.elapsed() < WHOLE_TIME;
         match begin(Arc::clone(&cluster), subscribe.clone(), Arc::clone(&held), whole).await {
             Err(error)

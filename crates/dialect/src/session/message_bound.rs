@@ -26,7 +26,7 @@ use super::records::{MAX_GROWTH, RECORD_BYTES};
 pub struct MessageBound(usize);
 
 impl MessageBound {
-    /// That of a client that has not said any.
+    /// The bound of a client that has not said any.
     pub const NONE: Self = Self(usize::MAX);
 
     /// The client's choice.
@@ -213,7 +213,7 @@ pub fn too_large(len: usize, max: usize, name: &str) -> CommandError {
     CommandError::new(Fault::TooLarge, MESSAGE_TOO_LARGE, message)
 }
 
-/// What a client can get in place of a record: without value and headers, and if that is too large, without key.
+/// Stand-ins for a record, the larger one first: without value and headers, and if that is too large, without key.
 fn placeholders(message: KafkaMessage, error: ErrorResp) -> impl Iterator<Item = KafkaMessage> {
     let error = Some(Box::new(error));
     let keyed = KafkaMessage { value: None, headers: Vec::new(), error, ..message };

@@ -102,7 +102,7 @@ fn headers(headers: &[Header], stream: &str) -> Result<Headers, CommandError> {
                 parsed.has_id = true;
                 parsed.add(NATS_MESSAGE_ID, value);
             }
-            // That of another stream is a copied message's.
+            // The name of another stream is a copied message's.
             Use::ExpectedStream if names_stream => parsed.add(NATS_EXPECTED_STREAM, value),
             Use::Condition => {
                 let problem = format!(

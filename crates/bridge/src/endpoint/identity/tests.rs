@@ -55,7 +55,7 @@ async fn claims_of_gateways_are_believed_until_they_expire() {
     }
     let identity = told(json!({"sub": "a"})).await.unwrap().unwrap();
     assert_eq!(identity.until, None);
-    // Those of people whose tokens expire together end at random, up to 10 s sooner.
+    // Identities of people whose tokens expire together end at random, up to 10 s sooner.
     let identity = Identity { until: Some(SystemTime::now() + Duration::from_secs(600)), ..identity };
     let ends: BTreeSet<_> = (0..100).map(|_| identity.holding(&BTreeSet::new()).expires).collect();
     let spread = ends.last().unwrap().unwrap() - ends.first().unwrap().unwrap();

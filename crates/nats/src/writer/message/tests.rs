@@ -40,7 +40,7 @@ fn record_becomes_a_message() {
     assert!(!plain.has_id && plain.headers.is_empty());
 }
 
-/// Those of a message that was read, for one.
+/// The headers of a message that was read, for one.
 #[test]
 fn headers_of_servers_are_left_out_unless_the_client_has_a_use_for_them() {
     for name in

@@ -185,7 +185,7 @@ fn records_are_written_as_they_were_read() {
         };
         message.set_timestamp_type(TimestampType::LogAppendTime);
         if !system.has_partitions {
-            // That of its first write.
+            // A condition of its first write.
             message.headers.push(condition);
         }
         let (mut text, http) = (Vec::new(), dialect::of(system));
