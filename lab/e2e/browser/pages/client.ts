@@ -96,12 +96,16 @@ export function values(): string[][] {
   return clients.map(({ values }) => values);
 }
 
-/** The pauses of each client after its connection was lost: as announced, and as they were. Milliseconds. */
+/**
+ * The pauses of each client after its connection was lost: as announced, and as they were, from the status before on,
+ * because the timer runs when a listener is told. Milliseconds.
+ */
 export function pauses(): { announced: number; waited: number }[][] {
   return clients.map(({ statuses }) =>
     statuses.flatMap(({ at, status }, index) => {
       const next = statuses[index + 1];
-      return status.state === "waiting" && next ? [{ announced: status.retryIn, waited: next.at - at }] : [];
+      const since = statuses[index - 1]?.at ?? at;
+      return status.state === "waiting" && next ? [{ announced: status.retryIn, waited: next.at - since }] : [];
     }),
   );
 }
