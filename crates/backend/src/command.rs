@@ -104,6 +104,8 @@ pub struct ReadBounds {
     pub fill: bool,
     /// Whether records of open and aborted transactions are left out.
     pub committed: bool,
+    /// Whether values and keys with a schema are given as JSON.
+    pub decode: bool,
     /// Whether to read on to the first record that the client is granted, however long that takes: it cannot continue
     /// from an answer without records.
     pub reads_on: bool,
@@ -165,6 +167,8 @@ pub struct SubscribeCommand {
     pub sources: Vec<Source>,
     /// Whether records of open and aborted transactions are left out.
     pub committed: bool,
+    /// Whether values and keys with a schema are given as JSON.
+    pub decode: bool,
     /// Records must match each.
     pub filters: Vec<RecordFilter>,
     /// The size of a delivery in bytes. 0: the bridge chooses.

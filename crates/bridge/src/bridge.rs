@@ -35,6 +35,7 @@ use crate::clusters::Clusters;
 use crate::config::{self, ClusterConfig, Config, Fingerprint, LogFormat, Place, Problem};
 use crate::endpoint::identity::verifier;
 use crate::endpoint::{Endpoint, Settings};
+use crate::registries::Registries;
 use crate::revocation::{self, Revoked};
 use crate::server::{Connections, Server};
 
@@ -253,7 +254,7 @@ impl Endpoint {
         let audit = config.audit.file.as_deref().map(|path| audit_log(path, &metrics)).transpose()?;
         let logs = SharedLog::new(kept_records(config));
         let writes_due = CancellationToken::new();
-        let (shared, per_cluster) = ((logs.clone(), EncoderPool::new()), metrics.clone());
+        let (shared, per_cluster) = (Shared { logs: logs.clone(), ..Shared::default() }, metrics.clone());
         let make = Box::new(move |name: &str, config: &ClusterConfig, is_writable: bool| {
             backend(name, config, is_writable, &shared, &per_cluster)
         });
@@ -320,7 +321,7 @@ impl Endpoint {
 /// # Cancel safety
 /// A drop has no effect.
 pub async fn connect(config: &Config, within: Duration) -> Vec<(String, Result<String, Problem>)> {
-    let (metrics, shared) = (Metrics::default(), (SharedLog::default(), EncoderPool::new()));
+    let (metrics, shared) = (Metrics::default(), Shared::default());
     let asked = config.clusters.iter().map(async |(name, cluster)| {
         let ready = backend(name, cluster, false, &shared, &metrics).ready(within).await;
         let problem = |Unready { key, cause }| Problem {
@@ -357,18 +358,31 @@ fn audit_log(path: &Path, metrics: &Metrics) -> Result<Arc<AuditLog>, StartError
     AuditLog::open(path, metrics.audit_lines_dropped.clone()).map(Arc::new).map_err(failed)
 }
 
+/// Memory, threads and registries of all clusters.
+#[derive(Default)]
+struct Shared {
+    logs: SharedLog,
+    encoders: EncoderPool,
+    registries: Registries,
+}
+
 /// The backend of a cluster, with what all clusters share.
 fn backend(
     name: &str,
     config: &ClusterConfig,
     is_writable: bool,
-    (logs, encoders): &(SharedLog, EncoderPool),
+    shared: &Shared,
     metrics: &Metrics,
 ) -> Arc<dyn Backend> {
-    let (logs, writes) = (logs.add_cluster(), is_writable.then(|| metrics.writes(name)));
+    let (logs, writes) = (shared.logs.add_cluster(), is_writable.then(|| metrics.writes(name)));
     match config {
-        ClusterConfig::Kafka(config) => {
-            Arc::new(Kafka::new(name, config, (logs, encoders.clone()), metrics.brokers(name), writes))
+        ClusterConfig::Kafka(config, schemas) => {
+            let kept = (logs, shared.encoders.clone());
+            let kafka = Kafka::new(name, config, kept, metrics.brokers(name), writes);
+            Arc::new(match schemas {
+                None => kafka,
+                Some(schemas) => kafka.with_schemas(shared.registries.of(schemas), shared.logs.add_cluster()),
+            })
         }
         ClusterConfig::Nats(config) => Arc::new(Nats::new(name, config, logs, metrics.nats(name), writes)),
     }

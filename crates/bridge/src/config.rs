@@ -16,10 +16,11 @@ mod nats;
 mod problem;
 mod revocation;
 mod route_clusters;
+mod schemas;
 mod secret;
 mod section;
 mod source;
-mod tls;
+pub(crate) mod tls;
 mod traces;
 mod tree;
 mod unnamed_cluster;
@@ -47,6 +48,8 @@ pub use self::problem::{Place, Problem};
 pub use self::revocation::{Revocation, Topic as RevocationTopic};
 pub use self::route_clusters::RouteClusters;
 pub(crate) use self::route_clusters::{DefinedCluster, NAME as ROUTE_CLUSTERS, is_of_definition};
+pub(crate) use self::schemas::Login;
+pub use self::schemas::Schemas;
 pub use self::secret::Secret;
 use self::section::Section;
 pub use self::source::Source;
@@ -239,6 +242,7 @@ impl Config {
         let fingerprint = Fingerprint::of(&tree);
         let mut root = Section::root(tree);
         let clusters = root.table_or_empty(keys::CLUSTERS, &mut problems);
+        let schemas = schemas::parse(root.table_or_empty("schemas", &mut problems), &mut problems);
         let has_secret = root.has("gateway_secret");
         let has_second = root.has("second_gateway_secret");
         let of_routes = root.table_or_empty("route_clusters", &mut problems);
@@ -259,7 +263,7 @@ impl Config {
             session: session(root.table_or_empty("session", &mut problems), &mut problems),
             read: read(root.table_or_empty("read", &mut problems), &mut problems),
             write: write(root.table_or_empty("write", &mut problems), &clusters, &mut problems),
-            clusters: cluster::all(clusters, !route_clusters.allows_any(), &mut problems),
+            clusters: cluster::all(clusters, &schemas, !route_clusters.allows_any(), &mut problems),
             route_clusters,
             traces: traces::parse(root.table_or_empty("traces", &mut problems), &mut problems),
             ignored_variables,
@@ -331,7 +335,7 @@ impl Config {
             problems.add(keys::IDENTITY_FROM_GATEWAY.name, problem);
         }
         if let Some(topic) = &self.revocation.topic
-            && !matches!(self.clusters.get(&topic.cluster), Some(ClusterConfig::Kafka(_)))
+            && !matches!(self.clusters.get(&topic.cluster), Some(ClusterConfig::Kafka(..)))
         {
             let problem = format!(
                 "is \"{}\", expected the NAME of a [clusters.NAME] of Kafka",

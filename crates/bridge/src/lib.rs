@@ -21,6 +21,7 @@ mod http;
 mod limit;
 pub mod logging;
 mod percent;
+mod registries;
 mod revocation;
 mod server;
 mod session;

@@ -24,6 +24,7 @@ pub struct FetchOptions {
     max_bytes: u32,
     max_records: u32,
     isolation: Isolation,
+    decode: bool,
 }
 
 impl FetchOptions {
@@ -66,6 +67,13 @@ impl FetchOptions {
         self
     }
 
+    /// Gives values with a schema as JSON, if the cluster has schemas: `value_schema` of a message says which schema it
+    /// was, and `not_decoded` why a value is as it is stored. By default all values are. Has no effect on NATS streams.
+    pub fn decode(mut self) -> Self {
+        self.decode = true;
+        self
+    }
+
     pub(crate) fn wait(&self) -> Wait {
         Wait { wanted: self.max_wait.unwrap_or_default(), longest: self.max_wait.unwrap_or(MAX_WAIT) }
     }
@@ -80,6 +88,7 @@ impl FetchOptions {
             max_bytes: self.max_bytes,
             max_records: self.max_records,
             isolation: self.isolation.into(),
+            decode: self.decode,
         }
     }
 
@@ -90,6 +99,7 @@ impl FetchOptions {
             min_bytes: self.min_bytes,
             max_bytes: self.max_bytes,
             isolation: self.isolation.into(),
+            decode: self.decode,
         }
     }
 

@@ -24,6 +24,7 @@ use crate::{At, nats};
 pub struct Subscribe<S = Source> {
     pub(crate) sources: Vec<S>,
     isolation: Isolation,
+    decode: bool,
     pub(crate) filters: Vec<RecordFilter>,
     pub(crate) max_batch_bytes: u32,
     pub(crate) max_batch_records: u32,
@@ -41,6 +42,7 @@ impl<S> Subscribe<S> {
         Self {
             sources: sources.into_iter().collect(),
             isolation: Isolation::default(),
+            decode: false,
             filters: Vec::new(),
             max_batch_bytes: 0,
             max_batch_records: 0,
@@ -54,6 +56,13 @@ impl<S> Subscribe<S> {
     /// Selects records of transactions; all by default. Has no effect on NATS streams, which have no transactions.
     pub fn isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
+        self
+    }
+
+    /// Gives values with a schema as JSON, if the cluster has schemas: `value_schema` of a message says which schema it
+    /// was, and `not_decoded` why a value is as it is stored. By default all values are. Has no effect on NATS streams.
+    pub fn decode(mut self) -> Self {
+        self.decode = true;
         self
     }
 
@@ -126,6 +135,7 @@ impl Subscribe {
         CmdKafkaSubscribe {
             sources: self.sources.into_iter().map(|source| source.0).collect(),
             isolation: self.isolation.into(),
+            decode: self.decode,
             filters: self.filters,
             max_batch_bytes: self.max_batch_bytes,
             max_batch_records: self.max_batch_records,

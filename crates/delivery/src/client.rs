@@ -167,6 +167,7 @@ impl Client {
             max_records: self.request.max_records,
             fill: false,
             committed: self.request.committed,
+            decode: self.request.decode,
             source: self.request.client,
         }
     }

@@ -110,7 +110,7 @@ impl Reads {
 
     /// The fetch of a client within these bounds.
     pub fn fetch(&self, source: ClientKey, offset: i64, bounds: ReadBounds) -> Fetch {
-        let ReadBounds { wait, min_bytes, max_records, fill, committed, .. } = bounds;
+        let ReadBounds { wait, min_bytes, max_records, fill, committed, decode, .. } = bounds;
         Fetch {
             offset,
             max_bytes: self.max_bytes(bounds),
@@ -119,6 +119,7 @@ impl Reads {
             max_records,
             fill,
             committed,
+            decode,
             source,
         }
     }

@@ -19,8 +19,17 @@ impl Subscribe {
     /// # Errors
     /// The command contradicts itself, or exceeds a bound.
     pub(crate) fn of(system: System, command: SubscribeCommand, bounds: Reads) -> Result<Self, CommandError> {
-        let SubscribeCommand { sources, committed, filters, max_bytes, max_records, linger, skips, table } =
-            command;
+        let SubscribeCommand {
+            sources,
+            committed,
+            decode,
+            filters,
+            max_bytes,
+            max_records,
+            linger,
+            skips,
+            table,
+        } = command;
         if sources.is_empty() {
             return Err(invalid("0 sources in one command: expected at least 1"));
         }
@@ -53,6 +62,7 @@ impl Subscribe {
             client: fair_share::ClientKey::default(),
             sources: sources.into_iter().map(|of| source(system, of)).collect::<Result<_, _>>()?,
             committed: committed || table.is_some(),
+            decode,
             filters: if table.is_some() { filters.with_keys() } else { filters },
             max_bytes: max_bytes.min(bounds.max_bytes),
             max_records,

@@ -24,6 +24,8 @@ pub(crate) struct Subscribe {
     pub sources: Vec<Source>,
     /// As in [`Fetch`](sluicegate_backend::Fetch).
     pub committed: bool,
+    /// As in [`Fetch`](sluicegate_backend::Fetch).
+    pub decode: bool,
     pub filters: Filters,
     /// The size of a delivery in bytes. A single record is delivered even if it is larger.
     pub max_bytes: usize,

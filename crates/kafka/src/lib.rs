@@ -4,11 +4,13 @@
 //! - here: [`Kafka`], a cluster
 //! - `descriptions`: descriptions of topics, kept while the metadata is the same
 //! - `placement`: partitions of records, while some have no leader; `writer`: a cluster's producer
+//! - `decoding`: values and keys with a schema as JSON
 //! - [`ClusterConfig`]: its configuration; [`properties`], `settings`: librdkafka's properties, one by one and as a
 //!   producer's settings
 //! - `error`, `incidents`: errors for clients; causes that clients must not see are logged
 
 mod cluster_config;
+mod decoding;
 mod descriptions;
 mod error;
 mod incidents;
@@ -33,13 +35,15 @@ use sluicegate_backend::{
 use sluicegate_fair_share::ClientKey;
 pub use sluicegate_reader::{EncoderPool, PropertyError, is_secret};
 use sluicegate_reader::{ReadError, Reader, SkipMeter};
-use sluicegate_shared_log::{ClusterLogs, Ends, SeenEnds};
+use sluicegate_shared_log::{ClusterLogs, Ends, LogKey, SeenEnds};
 use sluicegate_telemetry::metrics::{BrokerMetrics, WriteMetrics};
 use sluicegate_telemetry::traces;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use self::cluster_config::ClusterConfig;
+pub use self::decoding::Schemas;
+use self::decoding::{Decoding, LogVersion};
 use self::descriptions::Descriptions;
 use self::incidents::Incidents;
 use self::observer::ReadObserver;
@@ -53,6 +57,8 @@ pub struct Kafka {
     /// None if the cluster is read-only: a producer would cost threads and connections.
     writer: Option<Writer>,
     placement: Placement,
+    /// None: its values have no schemas that are known here.
+    decoding: Option<Decoding>,
     descriptions: Descriptions,
     incidents: Incidents,
 }
@@ -79,9 +85,25 @@ impl Kafka {
             reader,
             writer,
             placement: Placement::new(config.writer.places_as_java()),
+            decoding: None,
             descriptions: Descriptions::default(),
             incidents: Incidents::new(name),
         }
+    }
+
+    /// The same, whose values and keys with a schema can be given as JSON. What was decoded is kept in `logs`.
+    #[must_use]
+    pub fn with_schemas(self, schemas: Schemas, logs: ClusterLogs) -> Self {
+        let decoding = Decoding::new(schemas, logs);
+        Self { decoding: Some(decoding), ..self }
+    }
+
+    /// The log as decoded records of it are kept.
+    fn kept_log(&self, log: Log<'_>, committed: bool) -> LogVersion {
+        let Version { topic_id, leader_epoch } = self.version(log);
+        let Log { topic, partition } = log;
+        let key = LogKey { topic: topic.into(), incarnation: topic_id.unwrap_or(0), partition, committed };
+        (key, leader_epoch.map_or(-1, i64::from))
     }
 
     fn failed(&self, error: &ReadError) -> CommandError {
@@ -114,14 +136,29 @@ impl Backend for Kafka {
         reservation: &'a mut dyn AnswerReservation,
     ) -> CommandFuture<'a, Chunk> {
         async move {
+            let decoding = self.decoding.as_ref().filter(|_| fetch.decode);
+            let kept = decoding.map(|decoding| (decoding, self.kept_log(log, fetch.committed)));
+            if let Some((decoding, kept)) = &kept
+                && let Some(enough) = decoding.enough(kept, fetch)
+            {
+                return Ok(enough);
+            }
             let fetched = self.reader.fetch(log, fetch, &Scans(scans), reservation).await;
-            fetched.map_err(|error| self.failed(&error))
+            let fetched = fetched.map_err(|error| self.failed(&error))?;
+            let Some((decoding, kept)) = kept else { return Ok(fetched) };
+            // The log's version may have become known, or another one, meanwhile.
+            let is_same = self.kept_log(log, fetch.committed) == kept;
+            decoding.decode(is_same.then_some(&kept), fetched, fetch, scans).await
         }
         .boxed()
     }
 
     fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Chunk> {
-        self.reader.recent(log, fetch)
+        let read = |fetch| self.reader.recent(log, fetch);
+        match self.decoding.as_ref().filter(|_| fetch.decode) {
+            Some(decoding) => decoding.recent(&self.kept_log(log, fetch.committed), fetch, read),
+            None => read(fetch),
+        }
     }
 
     fn version(&self, log: Log<'_>) -> Version {
@@ -146,6 +183,7 @@ impl Backend for Kafka {
 
     fn forget(&self, log: Log<'_>) {
         self.reader.forget(log);
+        self.decoding.iter().for_each(|decoding| decoding.forget(log.topic, log.partition));
     }
 
     fn known_end(&self, log: Log<'_>) -> Option<i64> {

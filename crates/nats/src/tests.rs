@@ -213,6 +213,7 @@ fn at(offset: i64) -> Fetch {
         max_records: 0,
         fill: false,
         committed: false,
+        decode: false,
         source: ClientKey::UNKNOWN,
     }
 }

@@ -38,6 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             max_records: 0,
             fill: false,
             committed: false,
+            decode: false,
             source: ClientKey::default(),
         };
         let fetched = reader.fetch(log, fetch, &(), &mut ()).await?;

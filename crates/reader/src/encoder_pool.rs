@@ -112,7 +112,7 @@ impl Default for EncoderPool {
 }
 
 /// The first of encoded messages, as the entry of a shared log.
-pub(crate) fn first_entry(messages: &[u8]) -> Option<Entry> {
+pub fn first_entry(messages: &[u8]) -> Option<Entry> {
     let (position, len) = first_message(messages)?;
     Some(Entry { position, len })
 }

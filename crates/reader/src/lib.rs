@@ -68,6 +68,7 @@ mod topic_partition;
 mod transport;
 mod wire;
 
+pub use self::encoder_pool::first_entry;
 pub use api::Replica;
 pub use bootstrap_check::BootstrapCheck;
 pub use config::{Config, PropertyError, is_secret};

@@ -188,7 +188,7 @@ mod tests {
                 value: bytes(value),
                 headers: headers.iter().map(header).collect(),
                 timestamp_type: is_log_append_time.into(),
-                error: None,
+                ..KafkaMessage::default()
             }];
             let theirs = KafkaFetchResp { messages, next_offset: 0, ..Default::default() }.encode_to_vec();
             assert_eq!(ours.strip_prefix(b"before"), Some(&theirs[..]));

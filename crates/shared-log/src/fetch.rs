@@ -23,6 +23,8 @@ pub struct Fetch {
     pub fill: bool,
     /// Whether records of open and aborted transactions are left out.
     pub committed: bool,
+    /// Whether values and keys with a schema are given as JSON.
+    pub decode: bool,
     /// The client that fetches. Clients that share a request, or wait for the same limit, are told apart by it.
     pub source: ClientKey,
 }

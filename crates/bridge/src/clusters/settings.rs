@@ -56,7 +56,7 @@ impl Settings {
         // Blocks: certificates are read from files.
         let parsed = spawn_blocking(move || routes.cluster(&definition.properties())).await;
         let parsed = parsed.map_err(|_| RouteClusterError::Unusable)?;
-        parsed.map(ClusterConfig::Kafka).map_err(|errors| property_error(&errors))
+        parsed.map(|config| ClusterConfig::Kafka(config, None)).map_err(|errors| property_error(&errors))
     }
 }
 

@@ -331,7 +331,7 @@ async fn cluster_stays_open_until_its_records_are_delivered() {
     let keys = "idle_timeout_ms = 100\nwrite = true\n[route_clusters.properties]\nlinger.ms = 1500\n";
     let config = routes(&["127.0.0.1:*"], keys);
     let make = Box::new(|_: &str, config: &ClusterConfig, _: bool| {
-        let ClusterConfig::Kafka(config) = config else { panic!("{config:?}") };
+        let ClusterConfig::Kafka(config, _) = config else { panic!("{config:?}") };
         let metrics = Metrics::default();
         let (logs, writes) = (SharedLog::default().add_cluster(), Some(metrics.writes("route")));
         Arc::new(Kafka::new("route", config, (logs, EncoderPool::new()), metrics.brokers("route"), writes))

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use sluicegate_backend::System;
+use sluicegate_backend::suggestion::similar_among;
 use sluicegate_kafka::PropertyError;
 
 use super::flat::Flat;
-use super::kind::{ClusterConfig, KIND, KINDS, Keys};
+use super::kind::{ClusterConfig, KIND, KINDS, Keys, SCHEMAS};
 use super::nats;
 use super::problem::{Place, Problems};
+use super::schemas::Schemas;
 use super::section::Section;
 use super::tree::given_by;
 use super::unnamed_cluster;
@@ -20,6 +23,7 @@ type Parsed<C> = Result<C, Vec<PropertyError>>;
 /// Parses every cluster. If `expected`, there has to be at least one.
 pub(super) fn all(
     mut table: Section,
+    schemas: &BTreeMap<String, Arc<Schemas>>,
     expected: bool,
     problems: &mut Problems,
 ) -> BTreeMap<String, ClusterConfig> {
@@ -32,11 +36,17 @@ pub(super) fn all(
              SLUICEGATE_CLUSTERS__NAME__BOOTSTRAP_SERVERS",
         );
     }
-    let parsed = |(name, table): (String, Section)| Some((name.clone(), one(&name, table, problems)?));
+    let parsed =
+        |(name, table): (String, Section)| Some((name.clone(), one(&name, table, schemas, problems)?));
     tables.into_iter().filter_map(parsed).collect()
 }
 
-fn one(name: &str, mut table: Section, problems: &mut Problems) -> Option<ClusterConfig> {
+fn one(
+    name: &str,
+    mut table: Section,
+    schemas: &BTreeMap<String, Arc<Schemas>>,
+    problems: &mut Problems,
+) -> Option<ClusterConfig> {
     let shown = format!("clusters.{}", name.escape_debug());
     check_name(name, &shown, problems);
     let kind = table.place(KIND);
@@ -46,6 +56,16 @@ fn one(name: &str, mut table: Section, problems: &mut Problems) -> Option<Cluste
         None if kind.is_some() => return None,
         None => System::Kafka,
     };
+    let place = table.place(SCHEMAS);
+    let of_schemas = table.text(SCHEMAS, problems);
+    let registry = of_schemas.as_ref().and_then(|name| schemas.get(name));
+    if let (Some(name), Some(place), None) = (&of_schemas, place, registry) {
+        let expected = match similar_among(name, schemas.keys().map(String::as_str)) {
+            Some(meant) => format!("did you mean \"{meant}\"?"),
+            None => "expected the NAME of a [schemas.NAME]".to_owned(),
+        };
+        problems.add(place, format!("is \"{}\", {expected}", name.escape_debug()));
+    }
     let given = given(table, system, problems);
     let places = given.values().map(|flat| &flat.place).chain(&kind);
     if let Some(variable) = only_variables(places)
@@ -57,7 +77,11 @@ fn one(name: &str, mut table: Section, problems: &mut Problems) -> Option<Cluste
         return None;
     }
     let parsed = match system {
-        System::Kafka => kafka(&given).map(ClusterConfig::Kafka),
+        System::Kafka => kafka(&given).map(|config| ClusterConfig::Kafka(config, registry.cloned())),
+        System::Nats if of_schemas.is_some() => {
+            let problem = "is a key of Kafka clusters: leave it out, or leave out `kind`".to_owned();
+            Err(vec![PropertyError { key: SCHEMAS.to_owned(), problem }])
+        }
         System::Nats => parse(&given, system, nats::parse).map(ClusterConfig::Nats),
     };
     let errors = match parsed {

@@ -111,7 +111,7 @@ fn issuer(name: &str, mut table: Section, leeway: Duration, problems: &mut Probl
     Some(Issuer { name: issuer?, audience, algorithms, leeway, keys: keys? })
 }
 
-fn parse_url(text: &str) -> Option<Uri> {
+pub(super) fn parse_url(text: &str) -> Option<Uri> {
     let uri: Uri = text.parse().ok()?;
     let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
     (is_http && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))).then_some(uri)

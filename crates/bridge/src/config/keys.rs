@@ -225,6 +225,24 @@ keys! {
     READ_TABLE_AWAY: Number = "read.table_away_ms", number(HOUR, 1000..=30 * DAY),
         "How long a client can be away from a table before it begins anew",
         "";
+    SCHEMAS_URL: Other = "schemas.NAME.url", other("URL", "required"),
+        "A [schema registry](schemas.md) with Confluent's API; `clusters.NAME.schemas` names it",
+        "64 MiB of schemas";
+    SCHEMAS_USERNAME: Other = "schemas.NAME.username", other("string", "none"),
+        "The bridge's user there, with a `password`",
+        "";
+    SCHEMAS_PASSWORD: Other = "schemas.NAME.password", other("string or file", "none"),
+        "The user's password",
+        "";
+    SCHEMAS_TOKEN: Other = "schemas.NAME.token", other("string or file", "none"),
+        "A bearer token, in place of a user",
+        "";
+    SCHEMAS_CA: Other = "schemas.NAME.ca", other("path", "the system's"),
+        "PEM CA of the registry's certificate",
+        "";
+    ON_MISSING_SCHEMA: Other = "schemas.NAME.on_missing_schema", other("`wait` or `bytes`", "`wait`"),
+        "While it does not answer: wait, or give records as stored",
+        "";
     WRITE_CLUSTERS: Other = "write.clusters", other("list of names", "none"),
         "Clusters that routes with write access can write to",
         "a producer each: 64 MiB by default";

@@ -1,16 +1,20 @@
 //! The kinds of clusters, and the keys of each.
 
-use sluicegate_backend::System;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use sluicegate_backend::{System, file_hash};
 use sluicegate_kafka::properties;
 
 use super::nats;
+use super::schemas::Schemas;
 
 /// The configuration of one cluster.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one for each cluster")]
 pub enum ClusterConfig {
-    /// `kind = "kafka"`, the default.
-    Kafka(sluicegate_kafka::ClusterConfig),
+    /// `kind = "kafka"`, the default, and the registry of its schemas.
+    Kafka(sluicegate_kafka::ClusterConfig, Option<Arc<Schemas>>),
     /// `kind = "nats"`.
     Nats(sluicegate_nats::ClusterConfig),
 }
@@ -18,7 +22,7 @@ pub enum ClusterConfig {
 impl ClusterConfig {
     pub(crate) fn system(&self) -> System {
         match self {
-            Self::Kafka(_) => System::Kafka,
+            Self::Kafka(..) => System::Kafka,
             Self::Nats(_) => System::Nats,
         }
     }
@@ -26,7 +30,12 @@ impl ClusterConfig {
     /// Differs if a value differs, or a file that one of them names.
     pub(crate) fn version(&self) -> u64 {
         match self {
-            Self::Kafka(config) => config.version(),
+            Self::Kafka(config, None) => config.version(),
+            Self::Kafka(config, Some(schemas)) => {
+                let mut hasher = file_hash::hasher();
+                (config.version(), schemas.version).hash(&mut hasher);
+                hasher.finish()
+            }
             Self::Nats(config) => config.version,
         }
     }
@@ -37,7 +46,7 @@ impl ClusterConfig {
     /// Why the cluster cannot be written to, without secrets.
     pub(crate) fn check_writable(&self) -> Result<(), String> {
         match self {
-            Self::Kafka(config) => config.check_writable(),
+            Self::Kafka(config, _) => config.check_writable(),
             Self::Nats(_) => Ok(()),
         }
     }
@@ -46,9 +55,12 @@ impl ClusterConfig {
 /// The key that says which system a cluster is.
 pub(super) const KIND: &str = "kind";
 
+/// The key of a Kafka cluster that names the registry of its schemas.
+pub(super) const SCHEMAS: &str = "schemas";
+
 /// Whether a cluster of some system has this key.
 pub(super) fn is_cluster_key(name: &str) -> bool {
-    name == KIND || KINDS.iter().any(|(_, system)| system.is_key(name))
+    name == KIND || name == SCHEMAS || KINDS.iter().any(|(_, system)| system.is_key(name))
 }
 
 /// The values of `kind`.

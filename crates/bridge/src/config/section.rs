@@ -201,6 +201,16 @@ impl Section {
 
     /// A secret, or `{ file = "…" }` whose file contains it.
     pub(super) fn secret(&mut self, key: &str, problems: &mut Problems) -> Option<Secret> {
+        self.hidden(key, Secret::parse, problems)
+    }
+
+    /// What `parse` makes of a text, or of that of the file in `{ file = "…" }`. Problems do not show it.
+    fn hidden<T>(
+        &mut self,
+        key: &str,
+        parse: fn(&str) -> Result<T, String>,
+        problems: &mut Problems,
+    ) -> Option<T> {
         let node = self.tree.remove(key)?;
         let place = node.shown(self.shown(key));
         let read = match node {
@@ -209,14 +219,23 @@ impl Section {
                 let path = table.required_path("file", problems);
                 table.end(problems);
                 let path = path?;
-                value_file::read(&path).and_then(|text| Secret::parse(&text))
+                value_file::read(&path).and_then(|text| parse(&text))
             }
             node => match node.text() {
-                Some(text) => Secret::parse(text),
+                Some(text) => parse(text),
                 None => Err("expected a string or { file = \"…\" }".to_owned()),
             },
         };
         read.map_err(|problem| problems.add(place, problem)).ok()
+    }
+
+    /// A password or token of another program: a text, or `{ file = "…" }` whose file contains it.
+    pub(super) fn password(&mut self, key: &str, problems: &mut Problems) -> Option<String> {
+        let parse = |text: &str| match text.is_empty() || text.chars().any(char::is_control) {
+            true => Err("expected a text that is not empty, without control characters".to_owned()),
+            false => Ok(text.to_owned()),
+        };
+        self.hidden(key, parse, problems)
     }
 
     /// All values under dotted names: see [`flat::flatten`].

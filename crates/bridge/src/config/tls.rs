@@ -9,7 +9,7 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use sluicegate_backend::file_hash;
 
 use super::keys;
@@ -77,6 +77,21 @@ fn server(
         builder.with_single_cert(chain, key).map_err(|error| format!("certificate and key: {error}"))?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(server)
+}
+
+/// TLS to a server that one of `roots` vouches for.
+#[expect(clippy::expect_used, reason = "ring has the default versions, and nothing of it comes from outside")]
+pub(crate) fn client(roots: RootCertStore) -> ClientConfig {
+    let versions = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions();
+    versions.expect("default versions").with_root_certificates(roots).with_no_client_auth()
+}
+
+/// The certificates that the system trusts.
+pub(crate) fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
 }
 
 pub(super) fn root_store(certificates: Vec<CertificateDer<'static>>) -> Result<RootCertStore, String> {

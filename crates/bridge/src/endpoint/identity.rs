@@ -6,8 +6,6 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use http::HeaderMap;
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::value::RawValue;
 use sluicegate_delivery::grant::{Holding, Person};
 use sluicegate_identity::{Issuer, TokenError, Verifier};
@@ -19,7 +17,7 @@ use tokio::time::Instant;
 use super::identity_error::IdentityError;
 use super::refusal::Refusal;
 use crate::clusters::BASE64;
-use crate::config::Config;
+use crate::config::{Config, tls};
 
 /// The identities that the bridge believes.
 #[derive(Clone, Default)]
@@ -161,17 +159,7 @@ const MAX_SPREAD: Duration = Duration::from_secs(10);
 
 /// A verifier of an issuer's tokens, whose keys it fetches when it needs them.
 pub(crate) fn verifier(issuer: &Issuer) -> Verifier {
-    Verifier::new(issuer.clone(), tls)
-}
-
-/// TLS to issuers, whose certificates the system trusts.
-#[expect(clippy::expect_used, reason = "ring has the default versions, and nothing of it comes from outside")]
-fn tls() -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let versions = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions();
-    versions.expect("default versions").with_root_certificates(roots).with_no_client_auth()
+    Verifier::new(issuer.clone(), || tls::client(tls::system_roots()))
 }
 
 pub(super) fn claims(told: &[u8]) -> Result<Claims, Refusal> {

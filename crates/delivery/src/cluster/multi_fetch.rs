@@ -27,14 +27,16 @@ pub struct MultiFetch {
     /// As in [`Fetch`].
     pub committed: bool,
     /// As in [`Fetch`].
+    pub decode: bool,
+    /// As in [`Fetch`].
     pub source: ClientKey,
 }
 
 impl MultiFetch {
     /// As `fetch`, from many logs.
     pub(crate) fn of(fetch: Fetch) -> Self {
-        let Fetch { max_bytes, wait, min_bytes, fill, committed, source, .. } = fetch;
-        Self { max_bytes, wait, min_bytes, fill, committed, source }
+        let Fetch { max_bytes, wait, min_bytes, fill, committed, decode, source, .. } = fetch;
+        Self { max_bytes, wait, min_bytes, fill, committed, decode, source }
     }
 }
 
@@ -64,10 +66,11 @@ impl Cluster {
         &self,
         (log, offset): Place<'_>,
         max_bytes: usize,
-        MultiFetch { fill, committed, source, .. }: MultiFetch,
+        MultiFetch { fill, committed, decode, source, .. }: MultiFetch,
     ) -> Result<Chunk, CommandError> {
         let wait = Duration::ZERO;
-        let fetch = Fetch { offset, max_bytes, wait, min_bytes: 0, max_records: 0, fill, committed, source };
+        let fetch =
+            Fetch { offset, max_bytes, wait, min_bytes: 0, max_records: 0, fill, committed, decode, source };
         self.backend().fetch(log, fetch, &self.scans(), &mut ()).await
     }
 }

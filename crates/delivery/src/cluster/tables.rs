@@ -44,8 +44,15 @@ pub(super) struct Tables {
     told: Mutex<HashMap<Arc<str>, Life>>,
 }
 
-/// A topic, the number of a partition, and what of its log.
-type TableKey = (Arc<str>, i32, Slice);
+/// A log, and how it becomes a table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct TableKey {
+    topic: Arc<str>,
+    partition: i32,
+    slice: Slice,
+    /// Whether values and keys with a schema are given as JSON.
+    decode: bool,
+}
 
 impl Tables {
     pub(super) fn new(limits: TableLimits) -> Self {
@@ -61,11 +68,12 @@ impl Cluster {
         self: &Arc<Self>,
         source: ClientKey,
         log: Log<'_>,
-        slice: Option<Slice>,
+        (slice, decode): (Option<Slice>, bool),
         topic_id: Option<u128>,
     ) -> (UsedTable, Option<i32>) {
         let epoch = self.backend().version(log).leader_epoch;
-        let mut key: TableKey = (Arc::from(log.topic), log.partition, Slice::All);
+        let Log { topic, partition } = log;
+        let mut key = TableKey { topic: Arc::from(topic), partition, slice: Slice::All, decode };
         let Tables { limits, tables, .. } = &self.tables;
         let (mut tables, holder) = (tables.lock(), self.holder(source));
         let is_current = |table: &&Arc<LogTable>| !table.is_past() && table.is_of(topic_id);
@@ -74,7 +82,7 @@ impl Cluster {
         if let Some(slice) = slice
             && tables.get(&key).is_some_and(|table| table.has_no_room())
         {
-            let part: TableKey = (Arc::clone(&key.0), key.1, slice);
+            let part = TableKey { slice, ..key.clone() };
             let is_known = tables.get(&part).filter(is_current).is_some();
             permit = if is_known { None } else { limits.slice(holder) };
             if is_known || permit.is_some() {
@@ -86,8 +94,8 @@ impl Cluster {
             return (UsedTable::new(known, user), epoch);
         }
         tables.retain(|_, table| !table.is_past());
-        let part = (key.2.clone(), permit);
-        let table = LogTable::new(limits, (holder, &key.0), part, topic_id, self.system.first_entry);
+        let part = (key.slice.clone(), permit);
+        let table = LogTable::new(limits, (holder, &key.topic), part, topic_id, self.system.first_entry);
         let used = UsedTable::new(&table, user);
         let earlier = tables.insert(key.clone(), Arc::clone(&table));
         drop(tables);

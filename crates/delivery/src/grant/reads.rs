@@ -204,11 +204,16 @@ impl Grant {
     ///
     /// # Cancel safety
     /// A drop abandons the look-up. A table that was begun is finished.
-    pub async fn look_up(&self, topic: &str, key: &[u8]) -> Result<Option<(i32, Bytes)>, CommandError> {
+    pub async fn look_up(
+        &self,
+        topic: &str,
+        key: &[u8],
+        decode: bool,
+    ) -> Result<Option<(i32, Bytes)>, CommandError> {
         self.count_read(Kind::Fetch).await?;
         let granted = self.check_read(topic).and_then(|()| self.check_table(topic));
         self.counted(Kind::Fetch, granted)?;
-        let found = self.cluster.look_up(self.client, topic, key, self.within_term(LOOK_UP_TIME));
+        let found = self.cluster.look_up(self.client, topic, (key, decode), self.within_term(LOOK_UP_TIME));
         let found = self.unless_revoked(self.cluster.measured(Kind::Fetch, found)).await?;
         // The grant can have ended meanwhile, and the wait with it.
         self.check_read(topic).inspect_err(|error| self.count_denied(Kind::Fetch, error))?;

@@ -81,13 +81,13 @@ pub(super) async fn begin(
             waits.push(grown(Arc::clone(&resolved.topic), watched).boxed());
         }
     }
-    let Subscribe { client, table, .. } = subscribe;
+    let Subscribe { client, table, decode, .. } = subscribe;
     if subscribe.table.is_none() {
         // Only a table can begin anew.
         subscribe.sources = Vec::new();
     }
     let mut cursors = Cursors::new(subscribe, cluster.system, Arc::clone(&cluster.selections));
-    let snapshot = begins_anew.then(|| snapshot(&cluster, (client, &held), &topics, &epochs));
+    let snapshot = begins_anew.then(|| snapshot(&cluster, (client, &held), decode, &topics, &epochs));
     let names: Vec<_> = topics.iter().map(|topic| Arc::clone(&topic.topic)).collect();
     if begins_anew {
         // A log of which no part is in the snapshot is read from its beginning, as that of a new partition is.
@@ -147,6 +147,7 @@ type Epochs = BTreeMap<(Arc<str>, i32), Option<i32>>;
 fn snapshot(
     cluster: &Arc<Cluster>,
     (client, held): (ClientKey, &Held),
+    decode: bool,
     topics: &[SubscribedTopic],
     epochs: &Epochs,
 ) -> Snapshot {
@@ -155,7 +156,7 @@ fn snapshot(
         let slice = Slice::of_rows(&granted(held.rights.read.as_ref(), topic));
         for (partition, offset) in partitions.iter().filter(|(_, offset)| *offset != NOT_BEGUN) {
             let log = Log { topic, partition: *partition };
-            let (table, epoch) = cluster.table(client, log, slice.clone(), *topic_id);
+            let (table, epoch) = cluster.table(client, log, (slice.clone(), decode), *topic_id);
             let epoch = epochs.get(&(Arc::clone(topic), *partition)).copied().unwrap_or(epoch);
             let place = Place { topic: Arc::clone(topic), partition: *partition, offset: *offset };
             snapshot.add(place, table, epoch, slice.is_some());

@@ -267,9 +267,9 @@ async fn table_begins_without_a_partition_that_has_no_leader() {
     assert_eq!((holder.snapshots, holder.held.len()), (1, replay(&logs, 1).len()));
     let grant = Grant::of(&cluster, Rights::all()).with_tables(Topics::default());
     let (_, known) = of_others.keys().next().unwrap();
-    assert!(grant.look_up(TOPIC, known.as_bytes()).await.unwrap().is_some());
+    assert!(grant.look_up(TOPIC, known.as_bytes(), false).await.unwrap().is_some());
     // It can have the key.
-    assert!(grant.look_up(TOPIC, b"unknown").await.unwrap_err().fault.is_retriable());
+    assert!(grant.look_up(TOPIC, b"unknown", false).await.unwrap_err().fault.is_retriable());
     logs.change(|state| state.unled = None);
     holder.settle_as_replay(&logs, logs::PARTITIONS, 1).await;
 }
@@ -427,7 +427,7 @@ async fn client_with_a_table_of_a_part_has_its_share_of_work() {
     let all = Grant::of(&cluster, Rights::all()).with_tables(Topics::default());
     let began = Instant::now();
     for _ in 0..4 {
-        assert!(all.look_up(TOPIC, b"mine:a").await.unwrap().is_some());
+        assert!(all.look_up(TOPIC, b"mine:a", false).await.unwrap().is_some());
         logs.append(0, 200);
     }
     assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
@@ -446,7 +446,7 @@ async fn tenant_that_fills_a_topic_takes_no_table_from_others() {
     holder.settle().await;
     assert_eq!(holder.held, [((0, "mine:a".to_owned()), 210)].into());
     for grant in [&mine, &all] {
-        assert!(grant.look_up(TOPIC, b"mine:a").await.unwrap().is_some());
+        assert!(grant.look_up(TOPIC, b"mine:a", false).await.unwrap().is_some());
     }
     // A client that sees all is told to come back.
     let mut holder = Holder::new(all.subscribe(command()).await.unwrap());
@@ -463,7 +463,7 @@ async fn tenant_that_fills_a_topic_takes_no_table_from_others() {
     assert_eq!(holder.held.len(), 81 + 1);
     // Nor does a look-up in another topic end the table that is in use.
     cluster.bound_tables(200_000);
-    assert!(all.look_up("another", b"mine:a").await.unwrap().is_some());
+    assert!(all.look_up("another", b"mine:a", false).await.unwrap().is_some());
     logs.change(|state| state.forgotten = 0);
     Holder::new(all.subscribe(command()).await.unwrap()).settle().await;
     logs.change(|state| assert_eq!(state.forgotten, 0, "the table is there"));
@@ -478,7 +478,7 @@ async fn look_up_ends_with_the_identity_that_it_was_begun_with() {
     let grant = Grant::all(&logs.cluster()).with_tables(Topics::default());
     let grant = grant.held(Some(Holding { person, expires }), None);
     let began = Instant::now();
-    let found = grant.look_up(TOPIC, b"a").await;
+    let found = grant.look_up(TOPIC, b"a", false).await;
     assert_eq!(found.err().map(|error| error.fault), Some(Fault::Unauthenticated));
     assert_eq!(began.elapsed(), Duration::from_secs(1));
 }

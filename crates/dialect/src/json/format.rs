@@ -34,6 +34,11 @@ pub enum Formatted<'a> {
 }
 
 impl Format {
+    /// Whether values and keys with a schema are given as JSON.
+    pub fn decodes(self) -> bool {
+        self == Self::Json
+    }
+
     /// A record's value.
     pub fn value(self, bytes: &[u8]) -> Formatted<'_> {
         let fits = match self {

@@ -1,7 +1,7 @@
 //! Records in JSON documents.
 
 use serde::Serialize;
-use sluicegate_protocol::{Header, KafkaMessage, TimestampType};
+use sluicegate_protocol::{Header, KafkaMessage, Schema, SchemaType, TimestampType};
 
 use super::format::{Format, Formatted};
 use crate::session::error::Error;
@@ -22,6 +22,14 @@ pub struct Record<'a> {
     value: Option<Option<Formatted<'a>>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     headers: Vec<HeaderOf<'a, Formatted<'a>>>,
+    /// The schema of a value or key that was decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_schema: Option<SchemaOf<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_schema: Option<SchemaOf<'a>>,
+    /// Why a value or key with a schema was not.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    not_decoded: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Error<'a>>,
 }
@@ -29,8 +37,9 @@ pub struct Record<'a> {
 impl<'a> Record<'a> {
     /// The record of a partition in this format.
     pub fn new(partition: i32, message: &'a KafkaMessage, format: Format) -> Self {
-        let KafkaMessage { offset, timestamp, key, value, error, .. } = message;
-        let key = key.as_deref().map(|key| format.key(key));
+        let KafkaMessage { offset, timestamp, value, error, value_schema, key_schema, not_decoded, .. } =
+            message;
+        let key = key(message, format, Format::key);
         let value = value.as_deref().map(|value| format.value(value));
         Self {
             partition,
@@ -40,8 +49,49 @@ impl<'a> Record<'a> {
             key: (key.is_some() || error.is_none()).then_some(key),
             value: error.is_none().then_some(value),
             headers: headers(message, |value| format.key(value)),
+            value_schema: value_schema.as_deref().map(SchemaOf::new),
+            key_schema: key_schema.as_deref().map(SchemaOf::new),
+            not_decoded,
             error: error.as_deref().map(Error::of_result),
         }
+    }
+}
+
+/// A schema of a registry.
+#[derive(Serialize)]
+struct SchemaOf<'a> {
+    #[serde(skip_serializing_if = "is_zero")]
+    id: u32,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    guid: &'a str,
+    r#type: &'static str,
+}
+
+impl<'a> SchemaOf<'a> {
+    fn new(schema: &'a Schema) -> Self {
+        let r#type = match schema.r#type() {
+            SchemaType::Avro => "AVRO",
+            SchemaType::Protobuf => "PROTOBUF",
+            SchemaType::JsonSchema => "JSON",
+        };
+        Self { id: schema.id, guid: &schema.guid, r#type }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(id: &u32) -> bool {
+    *id == 0
+}
+
+/// The key of a message: its JSON if it was decoded, and what `stored` makes of it otherwise.
+pub fn key<'a>(
+    message: &'a KafkaMessage,
+    format: Format,
+    stored: impl Fn(Format, &'a [u8]) -> Formatted<'a>,
+) -> Option<Formatted<'a>> {
+    match &message.key_schema {
+        Some(_) => Some(format.value(&message.key_json)),
+        None => message.key.as_deref().map(|key| stored(format, key)),
     }
 }
 

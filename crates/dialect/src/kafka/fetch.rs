@@ -11,14 +11,28 @@ use crate::session::members::{Int64, or_default};
 
 pub(super) fn of_protobuf(command: CmdKafkaFetch) -> Command {
     let isolation = command.isolation();
-    let CmdKafkaFetch { topic, partition, offset, max_wait_ms, min_bytes, max_bytes, max_records, .. } =
-        command;
+    let CmdKafkaFetch {
+        topic,
+        partition,
+        offset,
+        max_wait_ms,
+        min_bytes,
+        max_bytes,
+        max_records,
+        decode,
+        ..
+    } = command;
     let max_records = size(max_records);
     let committed = isolation == Isolation::ReadCommitted;
     // Clients of APISIX know no `next_offset`.
     let reads_on = true;
-    let bounds =
-        ReadBounds { max_records, committed, reads_on, ..read_bounds(max_wait_ms, min_bytes, max_bytes) };
+    let bounds = ReadBounds {
+        max_records,
+        committed,
+        decode,
+        reads_on,
+        ..read_bounds(max_wait_ms, min_bytes, max_bytes)
+    };
     Command::Fetch { log: LogName { topic, partition }, offset, bounds }
 }
 
@@ -45,11 +59,20 @@ pub(super) struct Fetch {
 impl From<Fetch> for Command {
     fn from(fetch: Fetch) -> Self {
         let Fetch {
-            topic, partition, offset, max_wait_ms, min_bytes, max_bytes, max_records, isolation, ..
+            topic,
+            partition,
+            offset,
+            format,
+            max_wait_ms,
+            min_bytes,
+            max_bytes,
+            max_records,
+            isolation,
         } = fetch;
         let bounds = ReadBounds {
             max_records: size(max_records),
             committed: isolation.is_committed(),
+            decode: format.decodes(),
             ..read_bounds(max_wait_ms, min_bytes, max_bytes)
         };
         Self::Fetch { log: LogName { topic, partition }, offset: offset.0, bounds }

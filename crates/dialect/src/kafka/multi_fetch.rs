@@ -23,13 +23,13 @@ use crate::session::text::shrunk;
 
 pub(super) fn of_protobuf(command: CmdKafkaMultiFetch) -> Command {
     let isolation = command.isolation();
-    let CmdKafkaMultiFetch { partitions, max_wait_ms, min_bytes, max_bytes, .. } = command;
+    let CmdKafkaMultiFetch { partitions, max_wait_ms, min_bytes, max_bytes, decode, .. } = command;
     let place = |PartitionOffset { topic, partition, offset }| (LogName { topic, partition }, offset);
     let places = partitions.into_iter().map(place).collect();
     let committed = isolation == Isolation::ReadCommitted;
     Command::MultiFetch {
         places,
-        bounds: ReadBounds { committed, ..read_bounds(max_wait_ms, min_bytes, max_bytes) },
+        bounds: ReadBounds { committed, decode, ..read_bounds(max_wait_ms, min_bytes, max_bytes) },
     }
 }
 
@@ -59,13 +59,17 @@ struct Place {
 
 impl From<MultiFetch> for Command {
     fn from(fetch: MultiFetch) -> Self {
-        let MultiFetch { partitions, max_wait_ms, min_bytes, max_bytes, isolation, .. } = fetch;
+        let MultiFetch { partitions, format, max_wait_ms, min_bytes, max_bytes, isolation } = fetch;
         let place = |Object(Place { topic, partition, offset })| (LogName { topic, partition }, offset.0);
         let places = partitions.0.into_iter().map(place).collect();
         let committed = isolation.is_committed();
         Self::MultiFetch {
             places,
-            bounds: ReadBounds { committed, ..read_bounds(max_wait_ms, min_bytes, max_bytes) },
+            bounds: ReadBounds {
+                committed,
+                decode: format.decodes(),
+                ..read_bounds(max_wait_ms, min_bytes, max_bytes)
+            },
         }
     }
 }

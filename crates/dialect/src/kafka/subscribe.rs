@@ -35,11 +35,20 @@ pub(super) fn of_protobuf(command: CmdKafkaSubscribe) -> Result<Subscribed, Stri
         command.on_lag(),
         table(command.snapshot() == Snapshot::LatestPerKey, command.away_ms),
     );
-    let CmdKafkaSubscribe { sources, filters, max_batch_bytes, max_batch_records, linger_ms, credit, .. } =
-        command;
+    let CmdKafkaSubscribe {
+        sources,
+        filters,
+        max_batch_bytes,
+        max_batch_records,
+        linger_ms,
+        credit,
+        decode,
+        ..
+    } = command;
     let command = SubscribeCommand {
         sources: sources.into_iter().map(source).collect::<Result<_, _>>()?,
         committed: isolation == Isolation::ReadCommitted,
+        decode,
         filters: filters.into_iter().map(record_filter).collect(),
         max_bytes: size(max_batch_bytes),
         max_records: size(max_batch_records),
@@ -112,6 +121,7 @@ impl<'a> Subscribe<'a> {
         let command = SubscribeCommand {
             sources: sources.into_iter().map(Into::into).collect(),
             committed: self.isolation.is_committed(),
+            decode: format.decodes(),
             filters: filters(given)?,
             max_bytes: bounded(self.max_batch_bytes, MAX_BATCH_BYTES),
             max_records: bounded(self.max_batch_records, MAX_BATCH_RECORDS),

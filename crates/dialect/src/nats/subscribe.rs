@@ -32,6 +32,7 @@ pub(super) fn of_protobuf(command: CmdNatsSubscribe) -> Result<Subscribed, Strin
     let command = SubscribeCommand {
         sources: sources.into_iter().map(source).collect::<Result<_, _>>()?,
         committed: false,
+        decode: false,
         filters: filters.into_iter().map(record_filter).collect(),
         max_bytes: size(max_batch_bytes),
         max_records: size(max_batch_messages),
@@ -133,6 +134,7 @@ impl<'a> Subscribe<'a> {
         let command = SubscribeCommand {
             sources: sources.into_iter().map(Into::into).collect(),
             committed: false,
+            decode: false,
             filters: filters(given)?,
             max_bytes: bounded(self.max_batch_bytes, MAX_BATCH_BYTES),
             max_records: bounded(self.max_batch_messages, MAX_BATCH_RECORDS),
@@ -202,6 +204,7 @@ mod tests {
             let command = SubscribeCommand {
                 sources: vec![source(command::Start::BeforeEnd(5))],
                 committed: false,
+                decode: false,
                 filters: vec![filter.clone()],
                 max_bytes: 24 * 1024,
                 max_records: 9,

@@ -114,6 +114,9 @@ pub struct CmdKafkaFetch {
     /// Kafka's `isolation.level`.
     #[prost(enumeration = "Isolation", tag = "1005")]
     pub isolation: i32,
+    /// On clusters with schemas: values with a schema come as JSON, as `KafkaMessage.value_schema` says.
+    #[prost(bool, tag = "1006")]
+    pub decode: bool,
 }
 /// Asks for an offset of one partition.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -150,6 +153,9 @@ pub struct CmdKafkaMultiFetch {
     /// Kafka's `isolation.level`.
     #[prost(enumeration = "Isolation", tag = "5")]
     pub isolation: i32,
+    /// As `CmdKafkaFetch.decode`.
+    #[prost(bool, tag = "6")]
+    pub decode: bool,
 }
 /// A place in a log.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -230,6 +236,9 @@ pub struct CmdKafkaSubscribe {
     /// snapshot instead of going on. So it does without this time, and without the ids of its topics.
     #[prost(uint64, optional, tag = "10")]
     pub away_ms: ::core::option::Option<u64>,
+    /// As `CmdKafkaFetch.decode`.
+    #[prost(bool, tag = "11")]
+    pub decode: bool,
 }
 /// A topic to read.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -644,6 +653,29 @@ pub struct KafkaMessage {
     /// key if it does not fit either. They are not null.
     #[prost(message, optional, boxed, tag = "1003")]
     pub error: ::core::option::Option<::prost::alloc::boxed::Box<ErrorResp>>,
+    /// Present: the client asked for JSON, and `value` is the JSON, as UTF-8, of a value with this schema.
+    #[prost(message, optional, boxed, tag = "1004")]
+    pub value_schema: ::core::option::Option<::prost::alloc::boxed::Box<Schema>>,
+    /// Present: the client asked for JSON, and `key_json` is that of a key with this schema. `key` stays as it is stored.
+    #[prost(message, optional, boxed, tag = "1005")]
+    pub key_schema: ::core::option::Option<::prost::alloc::boxed::Box<Schema>>,
+    #[prost(bytes = "bytes", tag = "1006")]
+    pub key_json: ::prost::bytes::Bytes,
+    /// Present: the client asked for JSON, and why the value, or the key, is as it is stored although it has a schema.
+    #[prost(string, tag = "1007")]
+    pub not_decoded: ::prost::alloc::string::String,
+}
+/// A schema of a registry.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Schema {
+    /// The registry's number; 0: the record has a `guid` instead.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// As text, with hyphens.
+    #[prost(string, tag = "2")]
+    pub guid: ::prost::alloc::string::String,
+    #[prost(enumeration = "SchemaType", tag = "3")]
+    pub r#type: i32,
 }
 /// Answers `CmdKafkaListOffset`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1379,6 +1411,36 @@ impl Reason {
             "UNKNOWN_OUTCOME" => Some(Self::UnknownOutcome),
             "RECREATED" => Some(Self::Recreated),
             "QUOTA_EXCEEDED" => Some(Self::QuotaExceeded),
+            _ => None,
+        }
+    }
+}
+/// A language of schemas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SchemaType {
+    Avro = 0,
+    Protobuf = 1,
+    JsonSchema = 2,
+}
+impl SchemaType {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Avro => "AVRO",
+            Self::Protobuf => "PROTOBUF",
+            Self::JsonSchema => "JSON_SCHEMA",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "AVRO" => Some(Self::Avro),
+            "PROTOBUF" => Some(Self::Protobuf),
+            "JSON_SCHEMA" => Some(Self::JsonSchema),
             _ => None,
         }
     }

@@ -72,6 +72,7 @@ pub(crate) fn waiting(offset: i64, wait: Duration) -> Fetch {
         max_records: 0,
         fill: false,
         committed: false,
+        decode: false,
         source: ClientKey::default(),
     }
 }

@@ -46,7 +46,7 @@ fn message(line: &str) -> KafkaMessage {
         value: bytes(value),
         headers: headers.split(',').filter(|_| headers != "NO_HEADERS").map(header).collect(),
         timestamp_type: line.starts_with("LogAppendTime").into(),
-        error: None,
+        ..KafkaMessage::default()
     }
 }
 

@@ -43,8 +43,16 @@ fn expected(batches: &[batch::Batch], from: i64) -> Vec<KafkaMessage> {
             let headers = record.headers.iter().map(header).collect();
             if offset >= from {
                 let timestamp_type = (batch.attributes & batch::LOG_APPEND_TIME != 0).into();
-                let error = None;
-                messages.push(KafkaMessage { offset, timestamp, key, value, headers, timestamp_type, error });
+                let rest = KafkaMessage::default();
+                messages.push(KafkaMessage {
+                    offset,
+                    timestamp,
+                    key,
+                    value,
+                    headers,
+                    timestamp_type,
+                    ..rest
+                });
             }
         }
     }

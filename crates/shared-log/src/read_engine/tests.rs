@@ -10,7 +10,17 @@ use super::*;
 
 fn at(offset: i64) -> Fetch {
     let (max_bytes, wait, source) = (ROOM, Duration::ZERO, ClientKey::UNKNOWN);
-    Fetch { offset, max_bytes, wait, min_bytes: 0, max_records: 0, fill: false, committed: false, source }
+    Fetch {
+        offset,
+        max_bytes,
+        wait,
+        min_bytes: 0,
+        max_records: 0,
+        fill: false,
+        committed: false,
+        decode: false,
+        source,
+    }
 }
 
 fn waiting(offset: i64) -> Fetch {

@@ -51,7 +51,7 @@ impl Kafka {
                         .map(header)
                         .collect(),
                     timestamp_type: matches!(message.timestamp(), Timestamp::LogAppendTime(_)).into(),
-                    error: None,
+                    ..KafkaMessage::default()
                 }),
                 Err(KafkaError::PartitionEOF(_)) => return messages,
                 // A node is down. librdkafka reads from another one.

@@ -96,7 +96,7 @@ fn documented_ranges_are_those_that_are_accepted() {
 fn documented_defaults_are_those_that_hold() {
     let cluster = |text: &str| {
         load(text, &[]).map(|mut config| match config.clusters.remove("default") {
-            Some(ClusterConfig::Kafka(config)) => config,
+            Some(ClusterConfig::Kafka(config, _)) => config,
             other => panic!("{other:?}"),
         })
     };

@@ -20,7 +20,7 @@ pub(crate) fn target(target: &str, system: System) {
     let Ok(target) = Target::parse(path, system) else { return };
     let Ok(query) = target.query(query, system) else { return };
     events::query(&query, system, target.partition);
-    let _ = bounds(&query, system);
+    let _ = bounds(&query, system, Format::Json);
     let _ = (position(&query, dialect::of(system).words().offset), topic_records::begin(&query));
     if let Some(offsets) = query.time("offsets") {
         let _ = topic_records::places("t", &offsets);

@@ -29,7 +29,7 @@ pub(super) async fn get(
     format: Format,
     mut running: &RequestPermits,
 ) -> Result<Response, Problem> {
-    let (start, bounds) = parse_fetch(query, grant.system())?;
+    let (start, bounds) = parse_fetch(query, grant.system(), format)?;
     let offset = match resolve(start, grant, log, bounds.committed).await {
         Ok(offset) => offset,
         Err(error) => return Err(Problem::of_read(grant, log, None, error).await),
@@ -57,7 +57,7 @@ pub(super) async fn get_key(
     format: Format,
 ) -> Result<Response, Problem> {
     let system = grant.system();
-    let found = match grant.look_up(topic, key).await {
+    let found = match grant.look_up(topic, key, format == Format::Json).await {
         Ok(found) => found,
         Err(error) => {
             return Err(Problem::failed(error, system).with_missing_log(grant, topic, None).await);
@@ -77,14 +77,14 @@ pub(super) async fn get_key(
 }
 
 /// Where a query begins, and its bounds.
-fn parse_fetch(query: &Query, system: System) -> Result<(Start, ReadBounds), Problem> {
+fn parse_fetch(query: &Query, system: System, format: Format) -> Result<(Start, ReadBounds), Problem> {
     let place = dialect::of(system).words().offset;
     let start = position(query, place)?.unwrap_or(Start::Timestamp(LOG_START));
-    Ok((start, bounds(query, system)?))
+    Ok((start, bounds(query, system, format)?))
 }
 
 /// The bounds of a query.
-pub(super) fn bounds(query: &Query, system: System) -> Result<ReadBounds, Problem> {
+pub(super) fn bounds(query: &Query, system: System, format: Format) -> Result<ReadBounds, Problem> {
     let size = |number: Option<i64>| number.and_then(|number| usize::try_from(number).ok());
     let timeout = query.number("timeout", 0..=MAX_TIMEOUT_MS)?;
     let max_records = query.number(dialect::of(system).words().max_records, 1..=i64::MAX)?;
@@ -95,6 +95,7 @@ pub(super) fn bounds(query: &Query, system: System) -> Result<ReadBounds, Proble
         max_records: size(max_records).unwrap_or_default(),
         fill: true,
         committed: query.committed()?,
+        decode: format == Format::Json,
         reads_on: false,
     })
 }

@@ -29,7 +29,7 @@ pub(super) async fn get(
     mut running: &RequestPermits,
 ) -> Result<Response, Problem> {
     let (system, began) = (grant.system(), now());
-    let bounds = records::bounds(query, system)?;
+    let bounds = records::bounds(query, system, format)?;
     let begins = match (query.time("offsets"), query.text("offset")) {
         (Some(offsets), None) => {
             position::begins(places(topic, &offsets)?.into_iter(), grant, bounds.committed).await?

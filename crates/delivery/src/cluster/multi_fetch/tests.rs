@@ -11,6 +11,7 @@ const FETCH: MultiFetch = MultiFetch {
     min_bytes: 0,
     fill: false,
     committed: false,
+    decode: false,
     source: ClientKey::UNKNOWN,
 };
 

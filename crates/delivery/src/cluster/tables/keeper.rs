@@ -79,7 +79,7 @@ impl Keeper {
     }
 
     fn log(&self) -> Log<'_> {
-        Log { topic: &self.key.0, partition: self.key.1 }
+        Log { topic: &self.key.topic, partition: self.key.partition }
     }
 
     fn source(&self) -> ClientKey {
@@ -130,6 +130,7 @@ impl Keeper {
             max_records: 0,
             fill: false,
             committed: true,
+            decode: self.key.decode,
             source: self.source(),
         };
         let turn = match self.is_building {
@@ -226,7 +227,7 @@ impl Keeper {
     async fn removals(&self) -> Removals {
         let removals = self.staleness.removals(None, Instant::now());
         let (Removals::Unknown, Some(cluster)) = (removals, self.cluster.upgrade()) else { return removals };
-        let life = cluster.tombstone_life(self.source(), &self.key.0).await;
+        let life = cluster.tombstone_life(self.source(), &self.key.topic).await;
         let now = Instant::now();
         match life {
             // A table that begins anew each time instead of being built is never there.
@@ -323,7 +324,11 @@ impl Keeper {
 }
 
 /// The error of a log that forgets removals before all of it is read: keys would be left that have no value.
-fn forgets_too_soon(system: System, (topic, partition, _): &TableKey, life: Duration) -> CommandError {
+fn forgets_too_soon(
+    system: System,
+    TableKey { topic, partition, .. }: &TableKey,
+    life: Duration,
+) -> CommandError {
     let (log, life) = (escaped_log(system, topic, *partition), life.as_millis());
     let message = format!(
         "removals are kept for {life} ms, as far as is known, and reading the log into a table takes longer: ask for a \

@@ -29,7 +29,7 @@ impl Cluster {
         self: &Arc<Self>,
         source: ClientKey,
         topic: &str,
-        key: &[u8],
+        (key, decode): (&[u8], bool),
         within: Duration,
     ) -> Result<Vec<(i32, Bytes)>, CommandError> {
         let described = self.describe(source, topic).await?;
@@ -46,7 +46,7 @@ impl Cluster {
         let until = now.checked_add(within).unwrap_or(now);
         let topic_id = logs.first().and_then(|log| self.backend().version(*log).topic_id);
         let slice = Some(Slice::Key(Bytes::copy_from_slice(key)));
-        let table = |log: &Log<'_>| self.table(source, *log, slice.clone(), topic_id);
+        let table = |log: &Log<'_>| self.table(source, *log, (slice.clone(), decode), topic_id);
         let tables: Vec<_> = logs.iter().map(table).collect();
         let (mut found, mut unread) = (Vec::new(), None);
         for ((log, (mut part, mut epoch)), end) in logs.iter().zip(tables).zip(ends) {

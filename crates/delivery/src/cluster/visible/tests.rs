@@ -27,7 +27,17 @@ fn mine(topic: &str) -> Result<Rows, CommandError> {
 
 fn at(offset: i64, wait: Duration) -> Fetch {
     let (max_bytes, source) = (1000, ClientKey::UNKNOWN);
-    Fetch { offset, max_bytes, wait, min_bytes: 0, max_records: 0, fill: false, committed: false, source }
+    Fetch {
+        offset,
+        max_bytes,
+        wait,
+        min_bytes: 0,
+        max_records: 0,
+        fill: false,
+        committed: false,
+        decode: false,
+        source,
+    }
 }
 
 async fn fetch(cluster: &Arc<Cluster>, fetch: Fetch, reads_on: bool) -> Chunk {

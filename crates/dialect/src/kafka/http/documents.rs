@@ -8,7 +8,7 @@ use super::super::SYSTEM;
 use crate::http::failure::{Failure, is_default};
 use crate::http::json;
 use crate::json::format::{Format, Formatted, Payload};
-use crate::json::record::{HeaderOf, headers, timestamp_type};
+use crate::json::record::{HeaderOf, headers, key, timestamp_type};
 
 /// Appends a record.
 pub(super) fn put_record(
@@ -18,17 +18,18 @@ pub(super) fn put_record(
     message: &KafkaMessage,
     format: Format,
 ) {
-    let KafkaMessage { offset, timestamp, key, value, .. } = message;
+    let KafkaMessage { offset, timestamp, value, not_decoded, .. } = message;
     let record = Record {
         topic,
         // As the REST proxies have it, keys are JSON as values are.
-        key: key.as_deref().map(|key| format.value(key)),
+        key: key(message, format, Format::value),
         value: value.as_deref().map(|value| format.value(value)),
         partition,
         offset: *offset,
         timestamp: *timestamp,
         timestamp_type: timestamp_type(message),
         headers: headers(message, Payload::Base64),
+        not_decoded,
     };
     // Cannot fail: a `Vec` accepts all writes, and every part of a record is valid JSON.
     let _ = serde_json::to_writer(text, &record);
@@ -90,6 +91,9 @@ struct Record<'a> {
     timestamp_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     headers: Vec<HeaderOf<'a, Payload<'a>>>,
+    /// Why a value or key with a schema is as it is stored.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    not_decoded: &'a str,
 }
 
 #[derive(Serialize)]

@@ -218,7 +218,7 @@ fn any_message() -> impl Strategy<Value = KafkaMessage> {
             key,
             value,
             headers,
-            error: None,
+            ..KafkaMessage::default()
         },
     )
 }

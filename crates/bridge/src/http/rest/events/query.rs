@@ -69,6 +69,7 @@ impl EventsQuery {
         let command = SubscribeCommand {
             sources: vec![source],
             committed,
+            decode: format.decodes(),
             filters: filters(query, words)?,
             skips,
             table,

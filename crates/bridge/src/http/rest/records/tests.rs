@@ -141,7 +141,7 @@ fn parsed(query: &str, system: System) -> Result<(Start, ReadBounds), Problem> {
         System::Kafka => "/topics/t/partitions/0/records",
         System::Nats => "/streams/s/messages",
     };
-    parse_fetch(&Query::at(path, query, system)?, system)
+    parse_fetch(&Query::at(path, query, system)?, system, Format::Json)
 }
 
 #[test]

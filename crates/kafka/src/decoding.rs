@@ -1,0 +1,358 @@
+//! Values and keys with a schema as JSON: decoded once, for all clients that want them.
+
+use std::collections::HashMap;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use prost::encoding::message;
+use sluicegate_backend::rate::ClusterRate;
+use sluicegate_backend::{Chunk, CommandError, Fault, Fetch, WAITING_BYTES, first_message};
+use sluicegate_fair_share::{Holder, Places};
+use sluicegate_protocol::wire::number::MESSAGES;
+use sluicegate_protocol::{Header, KafkaMessage, Schema, SchemaType};
+use sluicegate_schemas::registry::{Kind, Known, Missing, Registry};
+use sluicegate_schemas::wire::{self, Part, SchemaId};
+use sluicegate_shared_log::{ClusterLogs, LogKey, SingleFlight, assemble};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout_at};
+
+use sluicegate_reader::first_entry;
+
+/// The schemas of a cluster's records.
+#[derive(Clone)]
+pub struct Schemas {
+    /// Where they are looked up.
+    pub registry: Arc<Registry>,
+    /// Whether records come as they are stored while the registry does not answer. Otherwise, they are waited for.
+    pub gives_bytes: bool,
+    /// Threads that decode, of all clusters.
+    pub places: Arc<Places>,
+}
+
+/// Decodes the records of one cluster.
+pub(crate) struct Decoding {
+    schemas: Schemas,
+    /// Decoded records.
+    logs: ClusterLogs,
+    /// Held while a few records are decoded at once: all who want the same ones wait for the first.
+    at_once: Mutex<()>,
+    flights: SingleFlight<(LogKey, i64, i64), Result<Chunk, CommandError>>,
+}
+
+/// A log and its version, as in [`ClusterLogs::insert`].
+pub(crate) type LogVersion = (LogKey, i64);
+
+/// Schemas that were looked up for a read, or why there are none.
+type Found = HashMap<SchemaId, Result<Arc<Known>, String>>;
+
+impl Decoding {
+    /// Keeps decoded records in `logs`.
+    pub(crate) fn new(schemas: Schemas, logs: ClusterLogs) -> Self {
+        Self { schemas, logs, at_once: Mutex::default(), flights: SingleFlight::default() }
+    }
+
+    /// Drops the records of a log that were decoded before.
+    pub(crate) fn forget(&self, topic: &str, partition: i32) {
+        self.logs.forget(topic, partition);
+    }
+
+    /// Records that were decoded before, or that `read` has, if they are few and their schemas are known.
+    pub(crate) fn recent(
+        &self,
+        log: &LogVersion,
+        fetch: Fetch,
+        read: impl Fn(Fetch) -> Option<Chunk>,
+    ) -> Option<Chunk> {
+        if let Some(kept) = self.kept(log, fetch) {
+            return Some(kept);
+        }
+        let raw = read(Fetch { decode: false, max_bytes: fetch.max_bytes.min(AT_ONCE), ..fetch })?;
+        if raw.messages.len() > AT_ONCE {
+            return None;
+        }
+        let _turn = self.at_once.lock();
+        if let Some(kept) = self.kept(log, fetch) {
+            return Some(kept);
+        }
+        let mut decoded = Decoded::new(raw);
+        // What was decoded before the first unknown schema is given. A failure is not worth a look-up here.
+        let _ = decoded.advance(&self.schemas.registry, &Found::new(), MAX_AT_ONCE);
+        let chunk = decoded.chunk;
+        if chunk.count == 0 {
+            return None;
+        }
+        self.keep(log, &chunk);
+        Some(assemble(&[chunk], fetch.offset, fetch.size(), first_entry))
+    }
+
+    /// Enough records that were decoded before to answer a fetch.
+    pub(crate) fn enough(&self, log: &LogVersion, fetch: Fetch) -> Option<Chunk> {
+        let has_all = |kept: &Chunk| {
+            kept.messages.len() >= fetch.max_bytes / 2
+                || fetch.max_records > 0 && kept.count >= fetch.max_records
+        };
+        self.kept(log, fetch).filter(has_all)
+    }
+
+    fn kept(&self, (log, version): &LogVersion, fetch: Fetch) -> Option<Chunk> {
+        self.logs.read(log, *version, fetch.offset, fetch.size(), first_entry, Instant::now().into())
+    }
+
+    fn keep(&self, (log, version): &LogVersion, chunk: &Chunk) {
+        let now = Instant::now().into();
+        let _ = self.logs.insert_parts(log, *version, chunk.clone(), PART, first_entry, now);
+    }
+
+    /// Decodes what a fetch has read. `log` is None if its records may be of several versions of it: they are not kept.
+    ///
+    /// # Errors
+    /// The registry does not answer, and no record is before the first one that needs it.
+    ///
+    /// # Cancel safety
+    /// A drop leaves decoding to others who want the same.
+    pub(crate) async fn decode(
+        &self,
+        log: Option<&LogVersion>,
+        raw: Chunk,
+        fetch: Fetch,
+        scans: &ClusterRate,
+    ) -> Result<Chunk, CommandError> {
+        if raw.count == 0 {
+            return Ok(raw);
+        }
+        let mut size = fetch.size();
+        if !fetch.wait.is_zero() && raw.messages.len() <= WAITING_BYTES {
+            // The fetch may have waited, with little memory.
+            size.bytes = size.bytes.min(WAITING_BYTES);
+        }
+        let decoded = match log {
+            None => self.run(raw, fetch, scans).await?.chunk,
+            Some(log @ (key, version)) => {
+                let is_enough = |kept: &Chunk| {
+                    kept.next_offset >= raw.next_offset || kept.messages.len() >= fetch.max_bytes / 2
+                };
+                let known = || Some(Ok(self.kept(log, fetch).filter(is_enough)?));
+                let decode = || async {
+                    let decoded = self.run(raw.clone(), fetch, scans).await?;
+                    if !decoded.is_provisional {
+                        self.keep(log, &decoded.chunk);
+                    }
+                    Ok(decoded.chunk)
+                };
+                self.flights.run((key.clone(), *version, fetch.offset), |_| false, known, decode).await?
+            }
+        };
+        Ok(assemble(&[decoded], fetch.offset, size, first_entry))
+    }
+
+    /// Decodes records, and looks up schemas that are not known.
+    async fn run(&self, raw: Chunk, fetch: Fetch, scans: &ClusterRate) -> Result<Decoded, CommandError> {
+        scans.take(fetch.source, raw.messages.len() / DECODED_PER_SCANNED).await;
+        let holder = Holder { cluster: std::ptr::from_ref(self).addr(), source: fetch.source };
+        let now = Instant::now();
+        let until = now.checked_add(PATIENCE).unwrap_or(now);
+        let (mut decoded, mut found) = (Decoded::new(raw), Found::new());
+        loop {
+            let needed;
+            (decoded, found, needed) = self.advance(decoded, found, holder).await;
+            let Some(id) = needed else { return Ok(decoded) };
+            let look_up = self.schemas.registry.schema(holder, id);
+            let known = match decoded.chunk.count {
+                0 => look_up.await,
+                _ => match timeout_at(until, look_up).await {
+                    Ok(known) => known,
+                    // The next fetch waits for it.
+                    Err(_) => return Ok(decoded),
+                },
+            };
+            let known = match known {
+                Ok(known) => Ok(known),
+                Err(Missing::Unknown(reason) | Missing::Refused(reason)) => Err(reason),
+                Err(Missing::Unanswered) if self.schemas.gives_bytes => {
+                    decoded.is_provisional = true;
+                    Err(UNANSWERED.to_owned())
+                }
+                Err(Missing::Unanswered) if decoded.chunk.count > 0 => return Ok(decoded),
+                Err(Missing::Unanswered) => {
+                    return Err(CommandError::new(Fault::Transient, 0, UNANSWERED).with_retry());
+                }
+            };
+            found.insert(id, known);
+        }
+    }
+
+    /// Decodes as far as schemas are known: few records at once, and more in turns.
+    async fn advance(
+        &self,
+        mut decoded: Decoded,
+        found: Found,
+        holder: Holder,
+    ) -> (Decoded, Found, Option<SchemaId>) {
+        if decoded.rest.len() <= AT_ONCE {
+            let needed = decoded.advance(&self.schemas.registry, &found, MAX_DECODED);
+            return (decoded, found, needed);
+        }
+        let place = self.schemas.places.acquire(holder).await;
+        let registry = Arc::clone(&self.schemas.registry);
+        let decode = spawn_blocking(move || {
+            let needed = decoded.advance(&registry, &found, MAX_DECODED);
+            drop(place);
+            (decoded, found, needed)
+        });
+        match decode.await {
+            Ok(decoded) => decoded,
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            // The runtime ends, and this call with it.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// Records that are being decoded.
+struct Decoded {
+    /// Those that are.
+    chunk: Chunk,
+    /// Encoded, those that are not.
+    rest: Bytes,
+    /// The end of all of them.
+    end: i64,
+    /// Whether some are as they are stored only because the registry does not answer now.
+    is_provisional: bool,
+}
+
+impl Decoded {
+    fn new(raw: Chunk) -> Self {
+        let Chunk { messages, next_offset, .. } = raw;
+        let chunk = Chunk { messages: Bytes::new(), count: 0, next_offset: raw.base, ..raw };
+        Self { chunk, rest: messages, end: next_offset, is_provisional: false }
+    }
+
+    /// Decodes until a schema is needed that is neither `found` nor known to the registry, which is given, or until all
+    /// of it has `max_bytes`.
+    fn advance(&mut self, registry: &Registry, found: &Found, max_bytes: usize) -> Option<SchemaId> {
+        let mut out = Vec::from(std::mem::take(&mut self.chunk.messages));
+        let known = |id| match found.get(&id) {
+            Some(known) => Some(known.clone()),
+            None => match registry.cached(id)? {
+                Ok(known) => Some(Ok(known)),
+                Err(Missing::Unknown(reason) | Missing::Refused(reason)) => Some(Err(reason)),
+                Err(Missing::Unanswered) => None,
+            },
+        };
+        let mut needed = None;
+        while let Some((message, rest)) = first_message(&self.rest) {
+            if self.chunk.count > 0 && out.len() >= max_bytes {
+                break;
+            }
+            let next = message.offset.saturating_add(1);
+            match with_json(message, &known) {
+                Ok(message) => message::encode(MESSAGES, &message, &mut out),
+                Err(id) => {
+                    needed = Some(id);
+                    break;
+                }
+            }
+            (self.rest, self.chunk.next_offset) = (rest, next);
+            self.chunk.count = self.chunk.count.saturating_add(1);
+        }
+        if self.rest.is_empty() {
+            self.chunk.next_offset = self.end;
+        }
+        self.chunk.messages = Bytes::from(out);
+        needed
+    }
+}
+
+/// A record with JSON in place of its value, and beside its key, if they have schemas.
+///
+/// # Errors
+/// The schema that it needs, which is not known.
+fn with_json(
+    mut message: KafkaMessage,
+    known: impl Fn(SchemaId) -> Option<Result<Arc<Known>, String>>,
+) -> Result<KafkaMessage, SchemaId> {
+    let KafkaMessage { key, value, headers, .. } = &message;
+    let key = json(Part::Key, key.as_ref(), headers, &known)?;
+    let value = json(Part::Value, value.as_ref(), headers, &known)?;
+    match key {
+        None => {}
+        Some(Ok((schema, json))) => {
+            (message.key_schema, message.key_json) = (Some(Box::new(schema)), json);
+        }
+        Some(Err(reason)) => message.not_decoded = format!("key: {reason}"),
+    }
+    match value {
+        None => {}
+        Some(Ok((schema, json))) => {
+            (message.value_schema, message.value) = (Some(Box::new(schema)), Some(json));
+        }
+        Some(Err(reason)) if message.not_decoded.is_empty() => message.not_decoded = reason,
+        Some(Err(reason)) => message.not_decoded = format!("{}; value: {reason}", message.not_decoded),
+    }
+    Ok(message)
+}
+
+/// The JSON of a part of a record, or why there is none; None if it has no schema.
+#[expect(clippy::type_complexity, reason = "two callers, beside it")]
+fn json(
+    part: Part,
+    bytes: Option<&Bytes>,
+    headers: &[Header],
+    known: impl Fn(SchemaId) -> Option<Result<Arc<Known>, String>>,
+) -> Result<Option<Result<(Schema, Bytes), String>>, SchemaId> {
+    let header = headers.iter().find(|header| header.key == part.header());
+    let header = header.and_then(|header| header.value.as_deref());
+    let Some(framed) = bytes.and_then(|bytes| wire::find(bytes, header)) else { return Ok(None) };
+    let schema = match known(framed.id) {
+        None => return Err(framed.id),
+        Some(Err(reason)) => return Ok(Some(Err(reason))),
+        Some(Ok(known)) => known,
+    };
+    let max_json = framed.payload().len().saturating_mul(MAX_GROWTH).saturating_add(MAX_EXTRA);
+    let mut json = Vec::new();
+    Ok(Some(match schema.schema.decode(&framed, max_json, &mut json) {
+        Ok(()) => Ok((told(&schema), json.into())),
+        Err(error) => Err(error.to_string()),
+    }))
+}
+
+/// A schema as clients are told of it.
+fn told(known: &Known) -> Schema {
+    let (id, guid) = match known.id {
+        SchemaId::Number(id) => (id, String::new()),
+        guid @ SchemaId::Guid(_) => (0, guid.to_string()),
+    };
+    let r#type = match known.schema.kind() {
+        Kind::Avro => SchemaType::Avro,
+        Kind::Protobuf => SchemaType::Protobuf,
+        Kind::JsonSchema => SchemaType::JsonSchema,
+    };
+    Schema { id, guid, r#type: r#type.into() }
+}
+
+const UNANSWERED: &str = "the schema registry does not answer";
+
+/// Records of so many bytes are decoded at once: within a tenth of a millisecond, and the JSON of few more than
+/// [`MAX_AT_ONCE`].
+const AT_ONCE: usize = 16 * 1024;
+const MAX_AT_ONCE: usize = 256 * 1024;
+
+/// Records that are decoded in one turn, in bytes, and one more.
+const MAX_DECODED: usize = 4 * 1024 * 1024;
+
+/// The parts in which decoded records are kept, in bytes.
+const PART: usize = 256 * 1024;
+
+/// The JSON of a value, at most: so many times its bytes, and so many more, as names of members that its bytes are
+/// too short to have.
+const MAX_GROWTH: usize = 32;
+const MAX_EXTRA: usize = 64 * 1024;
+
+/// Bytes that are decoded for the cost of one that is scanned and left out.
+const DECODED_PER_SCANNED: usize = 4;
+
+/// The time for which records wait for the schemas of others behind them.
+const PATIENCE: Duration = Duration::from_millis(250);

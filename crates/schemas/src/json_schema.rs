@@ -1,0 +1,1 @@
+//! JSON Schema: values that are JSON, with the schema's opinion of them.

@@ -1,0 +1,1 @@
+//! Protobuf schemas: messages and their JSON (Protocol Buffers, "ProtoJSON Format").
