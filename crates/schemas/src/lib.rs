@@ -12,6 +12,9 @@ pub mod protobuf;
 pub mod registry;
 pub mod wire;
 
+#[cfg(test)]
+extern crate self as sluicegate_schemas; // in invariants, which fuzz targets have, too
+
 use thiserror::Error;
 
 /// Levels of arrays and objects in a value's JSON, at most: those that leave an answer of a JSON session readable.

@@ -12,6 +12,8 @@
     reason = "a target fails loudly"
 )]
 
+#[path = "../../../crates/schemas/src/avro/tests/invariants.rs"]
+mod avro_invariants;
 #[expect(dead_code, reason = "the tests use the rest")]
 #[path = "../../../crates/records/tests/records/batch.rs"]
 mod batch;

@@ -9,7 +9,7 @@ mod identity;
 pub type Target = fn(&[u8]);
 
 /// The targets by their names, which are also the folders of their corpora.
-pub const TARGETS: [(&str, Target); 18] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("session", bridge::session),
     ("grpc_messages", bridge::grpc_messages),
     ("requests", bridge::requests),
@@ -18,6 +18,7 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("http_writes", bridge::writes),
     ("event_ids", bridge::event_ids),
     ("records", crate::records_invariants::check_input),
+    ("avro", crate::avro_invariants::check_input),
     ("kafka_answers", bridge::kafka_answers),
     ("nats_messages", bridge::nats_messages),
     ("tokens", identity::tokens),
