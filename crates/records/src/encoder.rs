@@ -1,19 +1,14 @@
 //! Encodes the batches of a partition.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use crate::{
-    Corruption, RecordFault, RecordsError,
-    aborted::{Aborted, AbortedTransaction},
-    batch::Batch,
-    compression::{Codec, Decompressor, Failure},
-    cursor::Cursor,
-    entry::Entry,
-    message::Message,
-    old_message::OldMessage,
-    prefix::Parsed,
-    record::Record,
-};
+use crate::compression::{Codec, Decompressor, Failure};
+use crate::cursor::Cursor;
+use crate::entry::{Batch, Entry, OldMessage, Parsed};
+use crate::message::Message;
+use crate::record::Record;
+use crate::{Corruption, RecordFault, RecordsError};
 
 /// Encodes records, and keeps its buffers for decompression from call to call.
 ///
@@ -259,5 +254,44 @@ impl Answer<'_> {
         self.encoded.count = self.encoded.count.saturating_add(1);
         self.encoded.next_offset = next_offset;
         Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// An aborted transaction, as Fetch responses list them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AbortedTransaction {
+    /// The producer that aborted it.
+    pub producer_id: i64,
+    /// The offset of its first record.
+    pub first_offset: i64,
+}
+
+/// The aborted transactions that are open at a position of the log.
+#[derive(Debug)]
+pub(crate) struct Aborted {
+    /// Transactions that begin later, the last one first.
+    coming: Vec<AbortedTransaction>,
+    /// The producers of those that have begun and not ended.
+    open: BTreeSet<i64>,
+}
+
+impl Aborted {
+    pub(crate) fn new(transactions: &[AbortedTransaction]) -> Self {
+        let mut coming = transactions.to_vec();
+        coming.sort_unstable_by_key(|transaction| std::cmp::Reverse(transaction.first_offset));
+        Self { coming, open: BTreeSet::new() }
+    }
+
+    /// Whether the next batch of the log belongs to an aborted transaction.
+    pub(crate) fn has(&mut self, batch: &Batch<'_>) -> bool {
+        while let Some(begun) = self.coming.pop_if(|coming| coming.first_offset < batch.next_offset) {
+            self.open.insert(begun.producer_id);
+        }
+        batch.is_transactional() && self.open.contains(&batch.producer_id)
+    }
+
+    /// The producer's transaction has been aborted: its later records belong to another one.
+    pub(crate) fn ended(&mut self, producer_id: i64) {
+        self.open.remove(&producer_id);
     }
 }

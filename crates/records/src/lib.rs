@@ -1,30 +1,24 @@
 //! Encodes Kafka record batches as the protobuf bytes of `KafkaFetchResp`: one copy and no allocation per record.
 //!
 //! 1. [`Encoder::encode`]: walks the entries of one partition's Fetch response
-//! 2. `entry`, `batch`: parse the header of a batch, check its length and checksum
+//! 2. `entry`: parses the header of a batch or of an older message, checks its length and checksum
 //! 3. `compression`: decompresses its records into a bounded buffer
 //! 4. `record`: parses one record after the other in place
 //! 5. `message`: appends a record to the output as a `KafkaMessage`
 //!
-//! Only format version 2 is supported (KIP-98, Kafka 0.11 and later). Messages of versions 0 and 1 (`old_message`) are
-//! an error with the offset after them. Transaction markers are not encoded, nor are the records of aborted
+//! Only format version 2 is supported (KIP-98, Kafka 0.11 and later). Messages of versions 0 and 1 are an error with the offset after them. Transaction markers are not encoded, nor are the records of aborted
 //! transactions ([`AbortedTransaction`]) if the caller lists them.
 
 #![warn(clippy::arithmetic_side_effects)]
 
-mod aborted;
-mod batch;
 mod compression;
 mod cursor;
 mod encoder;
 mod entry;
 mod error;
 mod message;
-mod old_message;
-mod prefix;
 mod record;
 
-pub use aborted::AbortedTransaction;
-pub use encoder::{Encoded, Encoder, Limits};
+pub use encoder::{AbortedTransaction, Encoded, Encoder, Limits};
 pub use error::{Corruption, RecordFault, RecordsError};
 pub use message::first_message;
