@@ -1,4 +1,4 @@
-//! Kafka's requests and responses.
+//! Kafka's requests and responses, and the versions of them that a broker supports.
 //!
 //! `kafka-protocol` encodes requests. Responses are decoded here, for the reasons in [`crate::wire`].
 
@@ -8,7 +8,6 @@ mod list_offsets;
 mod metadata;
 mod sasl;
 mod topic_config;
-mod versions;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -16,15 +15,15 @@ use std::time::Duration;
 use bytes::Bytes;
 pub(crate) use epoch_end::{EpochEndAnswer, EpochEndRequest};
 pub(crate) use fetch::{FetchAnswer, FetchPartition, FetchRequest};
-use kafka_protocol::messages::{ApiKey, RequestHeader, TopicName};
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, RequestHeader, TopicName};
 use kafka_protocol::protocol::{Encodable, StrBytes};
 pub(crate) use list_offsets::{AnsweredOffset, AskedOffset, ListOffsetsAnswer, ListOffsetsRequest};
 pub use metadata::Replica;
 pub(crate) use metadata::{MetadataAnswer, MetadataRequest, PartitionAnswer, TopicAnswer};
 pub(crate) use sasl::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
 pub(crate) use topic_config::{TopicConfigAnswer, TopicConfigRequest};
-pub(crate) use versions::{Versions, VersionsRequest};
 
+use crate::error::ErrorCode;
 use crate::wire::{Wire, WireError};
 
 /// A request and its response.
@@ -93,6 +92,67 @@ fn topic_name(name: &str) -> TopicName {
 
 /// The size of a frame's length field.
 const LENGTH: usize = 4;
+
+/// Every broker supports version 0; librdkafka uses version 3.
+pub(crate) struct VersionsRequest;
+
+/// The versions of a broker.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Versions {
+    pub(crate) error: Option<ErrorCode>,
+    speaks: Vec<(i16, RangeInclusive<i16>)>,
+}
+
+impl Versions {
+    /// Whether the list is empty. A null array counts as empty here; it aborts the process in librdkafka 2.12.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.speaks.is_empty()
+    }
+
+    /// The highest version that both sides support.
+    pub(crate) fn pick<A: Api>(&self, request: &A) -> Result<i16, String> {
+        let (name, ours) = (A::KEY, *A::VERSIONS.start()..=request.max_version());
+        let Some((_, theirs)) = self.speaks.iter().find(|(key, _)| *key == A::KEY as i16) else {
+            return Err(format!("does not support {name:?}"));
+        };
+        let version = *ours.end().min(theirs.end());
+        if ours.contains(&version) && theirs.contains(&version) {
+            Ok(version)
+        } else {
+            Err(format!("supports {name:?} in versions {theirs:?}, expected one of {ours:?}"))
+        }
+    }
+}
+
+impl Api for VersionsRequest {
+    const KEY: ApiKey = ApiKey::ApiVersions;
+    const VERSIONS: RangeInclusive<i16> = 0..=3;
+    const FLEXIBLE: i16 = 3;
+    type Body = ApiVersionsRequest;
+    type Answer = Versions;
+
+    /// Versions below 3 omit the names.
+    fn body(&self, _version: i16) -> ApiVersionsRequest {
+        ApiVersionsRequest::default()
+            .with_client_software_name(StrBytes::from_static_str("sluicegate"))
+            .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")))
+    }
+
+    fn decode(&self, wire: &mut Wire, _version: i16) -> Result<Versions, WireError> {
+        let error = ErrorCode::of(wire.i16()?);
+        let mut speaks = Vec::new();
+        if error.is_some() {
+            // KIP-511: a broker that does not support the version of the request answers in version 0.
+            return Ok(Versions { error, speaks });
+        }
+        for _ in 0..wire.array(6)? {
+            let key = wire.i16()?;
+            speaks.push((key, wire.i16()?..=wire.i16()?));
+            wire.end()?;
+        }
+        Ok(Versions { error, speaks })
+    }
+}
 
 #[cfg(test)]
 pub(crate) mod tests;

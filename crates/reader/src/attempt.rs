@@ -7,10 +7,8 @@ use tokio::time::Instant;
 
 use crate::address::Address;
 use crate::backoff::{Backoff, Jitter};
-use crate::connection_error::ConnectionError;
-use crate::error_code::ErrorCode;
+use crate::error::{ConnectionError, ErrorCode, ReadError};
 use crate::metadata_cache::{Leader, ReadReplica, broker_error};
-use crate::read_error::ReadError;
 use crate::topic_partition::TopicPartition;
 
 /// A call to the leader of a partition, retried on leader changes, connection loss and throttling until a deadline.

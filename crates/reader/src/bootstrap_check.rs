@@ -7,9 +7,8 @@ use tokio::task::JoinSet;
 use crate::address::Address;
 use crate::broker_failures::BrokerFailures;
 use crate::config::Config;
-use crate::connection_error::ConnectionError;
 use crate::dial::dial;
-use crate::read_error::ReadError;
+use crate::error::{ConnectionError, ReadError};
 use crate::transport::Limits;
 
 /// The result of a check of the brokers in `bootstrap.servers`.

@@ -25,11 +25,10 @@ use crate::address::Address;
 use crate::api::Api;
 use crate::config::Config;
 use crate::connection::{Answered, Connection, Slot};
-use crate::connection_error::ConnectionError;
 use crate::dial::dial;
+use crate::error::ConnectionError;
 use crate::observer::{BrokerRequest, Observed};
-use crate::slow_logs::SlowLogs;
-use crate::stalls::Stalls;
+use crate::slow_logs::{SlowLogs, Stalls};
 
 /// A broker and the connections to it, opened on demand.
 ///

@@ -1,8 +1,7 @@
 //! The failures of several brokers, as one error.
 
 use crate::config::Config;
-use crate::connection_error::ConnectionError;
-use crate::read_error::ReadError;
+use crate::error::{ConnectionError, ReadError};
 
 /// The failures of several brokers; empty if the time ran out before the first one.
 #[derive(Default)]

@@ -19,10 +19,9 @@ use crate::batches::Batches;
 use crate::broker::Broker;
 use crate::broker_failures::BrokerFailures;
 use crate::config::Config;
-use crate::connection_error::ConnectionError;
+use crate::error::{ConnectionError, ReadError};
 use crate::metadata_cache::{Freshness, LastLeader, Leader, MetadataCache, Topic, topic_error};
 use crate::observer::BrokerStates;
-use crate::read_error::ReadError;
 use crate::topic_partition::TopicPartition;
 
 /// A cluster's brokers and metadata.

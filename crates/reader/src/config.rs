@@ -19,11 +19,10 @@ pub(crate) use security::tests as security_tests;
 use sluicegate_records::Limits;
 use tokio::time::Instant;
 
-use crate::address::{Address, AddressFamily};
+use crate::address::{Address, AddressFamily, SecurityProtocol};
 use crate::network::Network;
 use crate::observer::Observer;
 use crate::sasl::Sasl;
-use crate::security_protocol::SecurityProtocol;
 
 /// The configuration of reads from one cluster.
 ///

@@ -13,8 +13,7 @@ use tokio::time::Instant;
 use crate::address::Address;
 use crate::api::{self, Api, Versions, VersionsRequest};
 use crate::backoff::jitter;
-use crate::connection_error::ConnectionError;
-use crate::error_code::ErrorCode;
+use crate::error::{ConnectionError, ErrorCode};
 use crate::transport::{Limits, Permit, Transport};
 use crate::wire::WireError;
 

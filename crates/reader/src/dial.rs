@@ -11,7 +11,7 @@ use crate::address::Address;
 use crate::backoff::after;
 use crate::config::Config;
 use crate::connection::Connection;
-use crate::connection_error::ConnectionError;
+use crate::error::ConnectionError;
 use crate::network::Stream;
 use crate::tls::{Tls, TlsFault};
 use crate::transport::Limits;

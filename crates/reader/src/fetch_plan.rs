@@ -8,10 +8,8 @@ use tokio::time::Instant;
 
 use crate::api::FetchAnswer;
 use crate::attempt::{Reply, Role};
-use crate::connection_error::ConnectionError;
 use crate::encoder_pool::{EncodedRecords, Encoding};
-use crate::error_code::ErrorCode;
-use crate::read_error::ReadError;
+use crate::error::{ConnectionError, ErrorCode, ReadError};
 use crate::skip_cache::SkipCache;
 use crate::topic_partition::TopicPartition;
 

@@ -10,8 +10,7 @@ use tokio::time::Instant;
 
 use crate::address::Address;
 use crate::api::{MetadataAnswer, PartitionAnswer, Replica, TopicAnswer};
-use crate::error_code::ErrorCode;
-use crate::read_error::ReadError;
+use crate::error::{ErrorCode, ReadError};
 use crate::topic_partition::TopicPartition;
 
 /// A topic's partitions.

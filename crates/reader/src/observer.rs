@@ -8,7 +8,7 @@ use kafka_protocol::messages::ApiKey;
 use tokio::time::Instant;
 
 use crate::address::Address;
-use crate::connection_error::ConnectionError;
+use crate::error::ConnectionError;
 
 /// Watches the requests of a [`Reader`](crate::Reader). Its methods must return at once.
 pub trait Observer: fmt::Debug + Send + Sync {

@@ -19,9 +19,7 @@ use crate::backoff::jitter;
 use crate::batches::Batches;
 use crate::broker::{Broker, SEARCHES};
 use crate::brokers::{Brokers, Wanted};
-use crate::connection_error::ConnectionError;
-use crate::error_code::ErrorCode;
-use crate::read_error::ReadError;
+use crate::error::{ConnectionError, ErrorCode, ReadError};
 use crate::topic_partition::TopicPartition;
 
 /// A question about a partition.

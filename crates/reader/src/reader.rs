@@ -1,6 +1,5 @@
 //! The public calls.
 
-mod read_ahead;
 mod read_through;
 mod version;
 
@@ -18,19 +17,17 @@ use sluicegate_shared_log::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
-use self::read_ahead::ReadAhead;
+use self::read_through::ReadAhead;
 pub use self::read_through::SkipMeter;
 use crate::backoff::in_future;
 use crate::broker_failures::BrokerFailures;
 use crate::brokers::Brokers;
 use crate::config::Config;
-use crate::connection_error::ConnectionError;
 use crate::encoder_pool::{EncoderPool, first_entry};
-use crate::error_code::ErrorCode;
+use crate::error::{ConnectionError, ErrorCode, ReadError};
 use crate::metadata_cache::Topic;
 use crate::observer::BrokerStates;
 use crate::offsets::{Asked, OffsetRequests, Offsets};
-use crate::read_error::ReadError;
 use crate::skip_cache::SkipCache;
 use crate::tail::{Tails, Waiting, place};
 use crate::topic_partition::TopicPartition;

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::api::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
 use crate::backoff::after;
 use crate::connection::Connection;
-use crate::connection_error::ConnectionError;
+use crate::error::ConnectionError;
 use crate::redact::{Secret, sanitize};
 
 /// The mechanism and its credentials.

@@ -5,8 +5,7 @@ use std::fmt;
 use kafka_protocol::error::ResponseError;
 use sluicegate_shared_log::{Log, LogKey};
 
-use crate::error_code::ErrorCode;
-use crate::read_error::ReadError;
+use crate::error::{ErrorCode, ReadError};
 
 /// A log whose topic has a name that Kafka accepts, and whose partition has a non-negative number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::address::Address;
 use crate::backoff::after;
-use crate::connection_error::ConnectionError;
+use crate::error::ConnectionError;
 
 /// A stream to a broker. Dropping it closes the stream.
 pub(crate) struct Transport {

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use kafka_protocol::messages::{ApiKey, offset_for_leader_epoch_request as body};
 
 use super::{Api, topic_name};
-use crate::error_code::ErrorCode;
+use crate::error::ErrorCode;
 use crate::wire::{Wire, WireError};
 
 pub(crate) struct EpochEndRequest<'a> {

@@ -10,7 +10,7 @@ use sluicegate_records::AbortedTransaction;
 use sluicegate_shared_log::Ends;
 
 use super::{Api, topic_name};
-use crate::error_code::ErrorCode;
+use crate::error::ErrorCode;
 use crate::wire::{Wire, WireError};
 
 /// A fetch from several partitions.

@@ -8,7 +8,7 @@ use kafka_protocol::messages::{ApiKey, list_offsets_request as body};
 use sluicegate_shared_log::MAX_TIMESTAMP;
 
 use super::{Api, topic_name};
-use crate::error_code::ErrorCode;
+use crate::error::ErrorCode;
 use crate::wire::{Wire, WireError};
 
 pub(crate) struct ListOffsetsRequest {

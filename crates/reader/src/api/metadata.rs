@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use kafka_protocol::messages::{ApiKey, metadata_request};
 
 use super::{Api, topic_name};
-use crate::error_code::ErrorCode;
+use crate::error::ErrorCode;
 use crate::wire::{Wire, WireError};
 
 /// Requests the brokers and some topics. Never creates a topic.

@@ -10,7 +10,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use super::Api;
-use crate::error_code::ErrorCode;
+use crate::error::ErrorCode;
 use crate::wire::{Wire, WireError};
 
 /// Names the mechanism. Since version 1, SaslAuthenticate requests carry its messages.

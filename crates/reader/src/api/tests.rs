@@ -3,6 +3,7 @@
 mod fetch;
 mod list_offsets;
 mod metadata;
+mod versions;
 
 use bytes::{Buf, BytesMut};
 use kafka_protocol::messages::api_versions_response::{ApiVersion, ApiVersionsResponse};
@@ -16,12 +17,11 @@ use kafka_protocol::messages::{self, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, HeaderVersion, decode_request_header_from_buffer};
 use proptest::prelude::*;
 
-pub(super) use self::fetch::{fetch_partition, fetch_request};
-pub(super) use self::list_offsets::list_offsets_request;
+use self::fetch::{fetch_partition, fetch_request};
+use self::list_offsets::list_offsets_request;
 use self::metadata::metadata_request;
 use super::sasl::SaslHandshakeAnswer;
 use super::*;
-use crate::error_code::ErrorCode;
 use crate::testing;
 
 const ID: u128 = 0x0123_4567_89AB_CDEF_0011_2233_4455_6677;

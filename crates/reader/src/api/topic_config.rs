@@ -6,7 +6,7 @@ use kafka_protocol::messages::{ApiKey, describe_configs_request as body};
 use kafka_protocol::protocol::StrBytes;
 
 use super::Api;
-use crate::error_code::ErrorCode;
+use crate::error::ErrorCode;
 use crate::wire::{Wire, WireError};
 
 pub(crate) struct TopicConfigRequest<'a> {

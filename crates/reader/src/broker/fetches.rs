@@ -12,7 +12,7 @@ use super::Broker;
 use super::traffic::{Pool, STALLED, is_stalled};
 use crate::api::{FetchAnswer, FetchPartition, FetchRequest};
 use crate::connection::Answered;
-use crate::connection_error::ConnectionError;
+use crate::error::ConnectionError;
 use crate::slow_logs::SLOW;
 
 impl Broker {

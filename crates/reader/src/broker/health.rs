@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::address::Address;
 use crate::backoff::{Backoff, jitter};
 use crate::config::Config;
-use crate::connection_error::ConnectionError;
+use crate::error::ConnectionError;
 
 /// The failures of a broker.
 pub(super) struct Health {

@@ -2,8 +2,8 @@
 
 use super::properties::Properties;
 use super::sasl::SASL;
+use crate::address::SecurityProtocol;
 use crate::sasl::Sasl;
-use crate::security_protocol::SecurityProtocol;
 use crate::tls::Tls;
 
 /// The security of connections.

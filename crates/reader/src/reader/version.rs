@@ -12,9 +12,9 @@ use crate::attempt::{Attempt, Reply};
 use crate::backoff::in_future;
 use crate::backoff::jitter;
 use crate::broker_failures::BrokerFailures;
+use crate::error::ReadError;
 use crate::leader_call::{Recipient, leader_call};
 use crate::metadata_cache::LastLeader;
-use crate::read_error::ReadError;
 use crate::topic_partition::TopicPartition;
 
 impl Reader {

@@ -25,8 +25,8 @@ use crate::address::Address;
 use crate::config::Config;
 use crate::config::security_tests::{Directory, pem};
 use crate::config::tests::read;
-use crate::connection_error::ConnectionError;
 use crate::dial::dial;
+use crate::error::ConnectionError;
 use crate::sasl::{Sasl, TokenSource};
 use crate::transport::Limits;
 
