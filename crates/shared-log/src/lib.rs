@@ -17,18 +17,15 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod chunk;
-mod chunks;
-mod fetch;
 mod log;
 mod marks;
 mod read_engine;
 mod shared_log;
 mod single_flight;
 
-pub use chunk::{Chunk, Ends, SeenEnds, assemble};
-pub use fetch::{AnswerReservation, AnswerSize, Fetch, MAX_WAIT, WAITING_BYTES};
+pub use chunk::{AnswerSize, Chunk, Ends, SeenEnds, assemble};
 pub use log::{LOG_END, LOG_START, ListedOffset, Log, LogKey, MAX_TIMESTAMP, Version};
 pub use marks::{Entry, FirstEntry};
-pub use read_engine::{Event, RawReads, fetch};
+pub use read_engine::{AnswerReservation, Event, Fetch, MAX_WAIT, RawReads, WAITING_BYTES, fetch};
 pub use shared_log::{ClusterLogs, Counted, Limits, SharedLog, Stats};
 pub use single_flight::SingleFlight;

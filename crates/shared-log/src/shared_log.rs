@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::chunk::{Chunk, Ends, assemble_marked};
-use crate::chunks::{Chunks, Kept};
-use crate::fetch::AnswerSize;
+use crate::chunk::{AnswerSize, Chunk, Chunks, Ends, Kept, assemble_marked};
 use crate::log::LogKey;
 use crate::marks::FirstEntry;
 
