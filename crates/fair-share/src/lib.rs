@@ -8,16 +8,12 @@
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-mod client_key;
 mod holder;
 mod ledger;
-mod permits;
 mod places;
 mod turns;
 
-pub use client_key::ClientKey;
-pub use holder::{ClusterId, Holder};
-pub use ledger::Ledger;
-pub use permits::{Permit, Permits};
+pub use holder::{ClientKey, ClusterId, Holder};
+pub use ledger::{Ledger, Permit, Permits};
 pub use places::{Place, Places};
 pub use turns::{Ticket, Turns};
