@@ -4,7 +4,7 @@
 use sluicegate_fair_share::ClientKey;
 use sluicegate_ws_session::answer::Edit;
 use sluicegate_ws_session::handshake::{Accepted, Headers, Http, Policy, Refused};
-use sluicegate_ws_session::{Input, Output, Session, padding};
+use sluicegate_ws_session::{Input, Output, Session, pad};
 
 use crate::filter::Filter;
 use crate::host::{self, Buffer, Map, Status};
@@ -87,7 +87,7 @@ impl SessionStream {
                 Output::ToClient(_) => {}
             }
         }
-        padding::pad(&mut to_bridge);
+        pad(&mut to_bridge);
         host::replace_front(Buffer::RequestBody, size, &to_bridge)
     }
 

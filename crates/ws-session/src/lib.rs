@@ -8,10 +8,9 @@
 //! 3. [`message`]: frames become messages, in bounded memory ([`budget`]) that clients share fairly
 //! 4. [`request`]: a message becomes a command for the bridge, or a refusal
 //! 5. [`answer`]: the bridge's stream becomes frames for the client
-//! 6. [`padding`]: writes to the bridge are padded to a minimum size
-//! 7. [`close`]: Close frames; [`SessionError`]: errors that close the client, with their close codes
+//! 6. [`close`]: Close frames; [`SessionError`]: errors that close the client, with their close codes
 //!
-//! [`Session`] ties these together.
+//! [`Session`] ties these together; [`pad`] pads its writes to the bridge to a minimum size.
 
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -25,10 +24,9 @@ pub mod close;
 pub mod frame;
 pub mod handshake;
 pub mod message;
-pub mod padding;
 pub mod request;
 mod session;
 mod session_error;
 
-pub use session::{Event, Input, Limits, Output, Session};
+pub use session::{Event, Input, Limits, Output, Session, pad};
 pub use session_error::SessionError;

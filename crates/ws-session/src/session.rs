@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prost::encoding::message;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::control_req::Control;
+use sluicegate_protocol::grpc::MIN_WRITE;
 use sluicegate_protocol::wire::number::CONTROL;
 use sluicegate_protocol::{Close, ControlReq, grpc};
 
@@ -318,6 +320,18 @@ pub(crate) fn control(what: Control, to_bridge: &mut Vec<u8>) -> Result<(), Sess
     Ok(())
 }
 
+/// Pads gRPC messages for the bridge to at least [`MIN_WRITE`] bytes, with a control message that the bridge ignores: unread
+/// data of one stream then harms no other stream of the connection.
+/// Leaves an empty buffer empty. Adds fewer bytes if there is no memory.
+pub fn pad(to_bridge: &mut Vec<u8>) {
+    let missing = MIN_WRITE.saturating_sub(to_bridge.len());
+    if to_bridge.is_empty() || missing == 0 {
+        return;
+    }
+    let zeros = ZEROS.get(..missing.saturating_sub(LEAST)).unwrap_or_default();
+    let _ = control(Control::Padding(Bytes::from_static(zeros)), to_bridge);
+}
+
 /// Appends a gRPC message.
 fn send(message: &[u8], to_bridge: &mut Vec<u8>) -> Result<(), SessionError> {
     begin(message.len(), to_bridge)?;
@@ -332,6 +346,11 @@ fn begin(len: usize, to_bridge: &mut Vec<u8>) -> Result<(), SessionError> {
     to_bridge.extend_from_slice(&grpc::head(u32::try_from(len).unwrap_or(u32::MAX)));
     Ok(())
 }
+
+/// The smallest such message: gRPC's head, and the tags and lengths of two fields.
+const LEAST: usize = 10;
+
+static ZEROS: [u8; MIN_WRITE] = [0; MIN_WRITE];
 
 #[cfg(test)]
 mod tests;

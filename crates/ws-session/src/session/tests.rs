@@ -409,3 +409,32 @@ fn answers_pass_whatever_the_client_has_begun() {
         assert_eq!(bridge(&mut session, &pong).client, b"\x82\x06\x82\x02\x03\x0a\x01s");
     }
 }
+
+#[test]
+fn short_write_is_padded_with_one_message() {
+    for len in 1..MIN_WRITE {
+        let before = vec![b'x'; len];
+        let mut padded = before.clone();
+        pad(&mut padded);
+        assert!((MIN_WRITE..MIN_WRITE + LEAST + 2).contains(&padded.len()), "{len} to {}", padded.len());
+        let (message, padding) = padded.split_at(len);
+        assert_eq!(message, before);
+        let (head, padding) = padding.split_first_chunk().unwrap();
+        assert_eq!(grpc::message_len(*head).unwrap() as usize, padding.len());
+        let Some(Req::Control(ControlReq { control: Some(Control::Padding(zeros)) })) =
+            PubSubReq::decode(padding).unwrap().req
+        else {
+            panic!("{padding:?} after {len} bytes")
+        };
+        assert!(zeros.iter().all(|byte| *byte == 0));
+    }
+}
+
+#[test]
+fn empty_and_long_writes_are_not_padded() {
+    for len in [0, MIN_WRITE, MIN_WRITE + 1, 70_000] {
+        let mut bytes = vec![b'x'; len];
+        pad(&mut bytes);
+        assert_eq!(bytes.len(), len);
+    }
+}
