@@ -1,9 +1,9 @@
-//! The admin port: `/livez`, `/readyz`, `/metrics`, over HTTP/1.1; for operators, [`sessions`] and [`explain`] too.
+//! The admin port: `/livez`, `/readyz`, `/metrics`, over HTTP/1.1; for operators, [`sessions`] and `POST /explain` too: what
+//! a client could do, with the headers that its gateway sends.
 //!
 //! Anybody who reaches it can open connections, so each has little time and none keeps a probe out ([`places`]). Long
 //! answers are made in [`turns`], so that sessions do not wait for them.
 
-mod explain;
 mod places;
 mod sessions;
 mod turns;
@@ -25,8 +25,10 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use self::places::Places;
+use self::sessions::json;
 use self::turns::Turns;
 use crate::endpoint::Endpoint;
+use crate::percent::parameters;
 
 /// Serves health checks and metrics.
 pub(crate) struct Admin {
@@ -150,6 +152,35 @@ const READY_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a failed accept: usually, the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+impl Admin {
+    /// The answer to a request about a client and the topics of `query`. Tokens are in headers, which nothing logs.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the wait for an issuer's keys.
+    async fn explain<B>(&self, request: &Request<B>, query: &str) -> Response<Body> {
+        if let Some(refused) = self.refuse_others(request.headers()) {
+            return refused;
+        }
+        match topics(query) {
+            Some(topics) => json(&self.endpoint.explain(request, topics).await),
+            None => text(StatusCode::BAD_REQUEST, EXPECTED),
+        }
+    }
+}
+
+fn topics(query: &str) -> Option<Vec<String>> {
+    let topic = |pair: Option<(String, String)>| {
+        let (name, topic) = pair?;
+        (name == "topic" && !topic.is_empty()).then_some(topic)
+    };
+    let topics: Option<Vec<String>> = parameters(query).map(topic).collect();
+    topics.filter(|topics| topics.len() <= MAX_TOPICS)
+}
+
+/// Topics of a request. The rows of each can be 32 KiB.
+const MAX_TOPICS: usize = 20;
+const EXPECTED: &str = "expected topic=NAME, at most 20 times\n";
 
 #[cfg(test)]
 mod tests {

@@ -2,16 +2,16 @@
 //!
 //! 1. [`transport`]: the bytes of an upgraded stream, of a request's and a response's body, or of a client's WebSocket,
 //!    whose frames [`websocket`] turns into gRPC messages
-//! 2. [`frames`]: bytes become gRPC messages
+//! 2. [`input`]: bytes become gRPC messages
 //! 3. [`intake`]: a message becomes a [`Request`], in the words of `dialect::session`, and starts, or waits
 //! 4. [`command`]: a command runs within the client's [`Grant`]
 //! 5. [`subscriptions`]: what was subscribed to is delivered
-//! 6. [`renewal`], [`expiry`]: the client shows another token, and the session ends with its grant
+//! 6. [`renewal`]: the client shows another token, and the session ends with its grant
 //! 7. [`outbox`]: each [`Answer`] becomes a write, or a part of one
 //!
 //! Memory is bounded by reservation: a request starts only when its largest possible answer fits into the session's
 //! answer bytes. Its reservation ends when the transport has taken the answer. Commands for the cluster and requests
-//! that the session answers itself have separate queues ([`request_queue`]), so that a ping or a close never waits for
+//! that the session answers itself have separate queues (`intake::RequestQueue`), so that a ping or a close never waits for
 //! a slow fetch. While one is full, no input is read, and flow control slows the peer down. A peer for which that would
 //! harm others ([`Overload::CloseSession`]) is always read, and its session is closed when too many requests wait.
 //!
@@ -21,14 +21,11 @@
 mod body;
 mod command;
 mod end;
-mod expiry;
-mod frames;
+mod input;
 mod intake;
 mod keepalive;
 mod outbox;
-mod peer;
 mod renewal;
-mod request_queue;
 mod subscriptions;
 mod transport;
 mod websocket;
@@ -61,16 +58,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 pub(crate) use self::end::End;
-use self::expiry::Expiry;
-use self::frames::Frames;
 #[cfg(feature = "testing")]
-pub(crate) use self::frames::messages;
-use self::intake::OWN_ANSWER_BYTES;
+pub(crate) use self::input::messages;
+use self::input::{Disconnected, Frames, Input};
+use self::intake::{OWN_ANSWER_BYTES, RequestQueue, Reservation};
 use self::keepalive::{Due, Keepalive};
 use self::outbox::Outbox;
-use self::peer::{Disconnected, Input};
+use self::renewal::Expiry;
 pub(crate) use self::renewal::{Granted, Renew};
-use self::request_queue::{RequestQueue, Reservation};
 use self::subscriptions::Subscriptions;
 use self::transport::Output;
 pub(crate) use self::transport::{Overload, Transport};

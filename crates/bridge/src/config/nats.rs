@@ -1,12 +1,10 @@
 //! `[clusters.NAME]` with `kind = "nats"`: dotted keys, as Kafka's properties.
 //!
-//! - here: names and values
+//! - here: names and values, `servers` and credentials
 //! - `keys`: defaults, ranges and the reference
-//! - `servers`, `credentials`, `tls`: checks of several keys
+//! - `tls`: checks of `tls.*`
 
-mod credentials;
 pub(super) mod keys;
-mod servers;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -16,7 +14,8 @@ use std::time::Duration;
 
 use sluicegate_backend::file_hash;
 use sluicegate_backend::suggestion::similar_among;
-use sluicegate_nats::{ClusterConfig, Credentials};
+use sluicegate_nats::{ClusterConfig, Credentials, ServerAddr};
+use sluicegate_protocol::definition::{Host, Node};
 
 use super::PropertyError;
 use super::keys::{Key, Number};
@@ -147,6 +146,85 @@ fn is_token(text: &str) -> bool {
 }
 
 /// Their values are paths.
+impl Values<'_> {
+    fn servers(&mut self) -> Vec<ServerAddr> {
+        let name = keys::SERVERS.name;
+        let Some(text) = self.given.get(name) else {
+            self.problem(name, format!("is required, {EXPECTED}"));
+            return Vec::new();
+        };
+        // The text can contain a password, which can contain commas.
+        if text.contains('@') {
+            self.problem(name, "contains credentials: use `user` and `password`, or `token`");
+            return Vec::new();
+        }
+        let mut servers = Vec::new();
+        for url in text.split(',').map(str::trim) {
+            match server(url) {
+                Some(server) => servers.push(server),
+                None => self.problem(name, format!("has \"{}\", {EXPECTED}", url.escape_debug())),
+            }
+        }
+        servers
+    }
+}
+
+fn server(url: &str) -> Option<ServerAddr> {
+    let (scheme, address) = url.split_once("://").filter(|(scheme, _)| matches!(*scheme, "nats" | "tls"))?;
+    let node = match Host::parse(address) {
+        Some(host) => Node { host, port: DEFAULT_PORT },
+        None => Node::parse(address)?,
+    };
+    format!("{scheme}://{node}").parse().ok()
+}
+
+impl Values<'_> {
+    /// `None` without credentials, or if there is a problem.
+    fn credentials(&mut self) -> Option<Credentials> {
+        let [user, password, token, nkey, creds] =
+            [&keys::USER, &keys::PASSWORD, &keys::TOKEN, &keys::NKEY, &keys::CREDS].map(|key| key.name);
+        let login = if self.has(user) { user } else { password };
+        let mut given = [login, token, nkey, creds].into_iter().filter(|name| self.given.contains_key(*name));
+        if let Some(first) = given.next() {
+            for other in given {
+                self.problem(other, format!("conflicts with `{first}`: set only one kind of credentials"));
+            }
+        }
+        self.login(user, password)
+            .or(self.secret(token).map(|token| Credentials::Token(token.to_owned())))
+            .or(self.key(nkey, Credentials::nkey, NKEY))
+            .or(self.key(creds, Credentials::creds, CREDS))
+    }
+
+    fn login(&mut self, user: &str, password: &str) -> Option<Credentials> {
+        match (self.has(user), self.has(password)) {
+            (true, false) => self.problem(password, format!("is required with `{user}`")),
+            (false, true) => self.problem(user, format!("is required with `{password}`")),
+            _ => {}
+        }
+        let (user, password) = (self.secret(user), self.secret(password));
+        Some(Credentials::Password { user: user?.to_owned(), password: password?.to_owned() })
+    }
+
+    /// The error never shows the text.
+    fn key(
+        &mut self,
+        name: &str,
+        parse: fn(&str) -> Option<Credentials>,
+        expected: &str,
+    ) -> Option<Credentials> {
+        let credentials = parse(self.secret(name)?);
+        if credentials.is_none() {
+            self.problem(name, expected);
+        }
+        credentials
+    }
+}
+
+const NKEY: &str = "expected the seed of a user's NKey, which begins with SU";
+const CREDS: &str = "expected the contents of a .creds file: set { file = \"…\" } to its path";
+const DEFAULT_PORT: u16 = 4222;
+const EXPECTED: &str = "expected nats://host:port or tls://host:port, with commas between servers";
 const PATHS: [&str; 3] = [keys::TLS_CA.name, keys::TLS_CERTIFICATE.name, keys::TLS_KEY.name];
 const DOMAIN: &str = "expected a name without spaces, '.', '*' and '>'";
 const INBOX: &str = "expected a subject without spaces, empty tokens, '*' and '>'";

@@ -10,8 +10,7 @@ use sluicegate_telemetry::metrics::SessionEnd;
 use tokio::time::timeout;
 
 use super::Session;
-use super::frames::FrameError;
-use super::peer::{read_meanwhile, read_to_end};
+use super::input::{FrameError, read_meanwhile, read_to_end};
 
 /// Why a session ends.
 #[derive(Debug, Clone, PartialEq)]

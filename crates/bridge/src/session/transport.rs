@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::body::{self, SessionBody};
+use super::input::{self, Disconnected, Input};
 use super::outbox::{Outbox, Write};
-use super::peer::{self, Disconnected, Input};
 use super::websocket::{Answers, Client};
 
 /// A session's input and output.
@@ -42,7 +42,7 @@ impl Transport {
     pub(crate) fn stream(io: impl AsyncRead + AsyncWrite + Send + 'static, overload: Overload) -> Self {
         let (read, write) = tokio::io::split(io);
         Self {
-            input: peer::chunks(read, |bytes| Some(Bytes::copy_from_slice(bytes))),
+            input: input::chunks(read, |bytes| Some(Bytes::copy_from_slice(bytes))),
             output: Output::Stream { io: Box::pin(write), write: None },
             overload,
             gateway_max_bytes: None,

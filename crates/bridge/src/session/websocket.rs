@@ -18,8 +18,8 @@ use sluicegate_ws_session::{Event, Input as SessionInput, Output, Session};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_write_buf;
 
+use super::input::{self, Disconnected, Input};
 use super::outbox::{Outbox, Write};
-use super::peer::{self, Disconnected, Input};
 
 /// The client's side of a session. Both directions step it, but never concurrently: one task polls them.
 #[derive(Debug, Clone)]
@@ -33,14 +33,14 @@ impl Client {
     /// The client's requests from `io`, as gRPC messages.
     ///
     /// A chunk is empty if the client's bytes make no request yet: they still show that it is alive. A chunk has at
-    /// most the largest request plus [`peer::READ_BYTES`] of others, each of which can become a refusal of five times
+    /// most the largest request plus [`input::READ_BYTES`] of others, each of which can become a refusal of five times
     /// its size.
     ///
     /// Ends at the client's close frame. RFC 6455, section 5.5.1: "After both sending and receiving a Close message
     /// [...] The server MUST close the underlying TCP connection immediately".
     pub(super) fn requests(&self, io: impl AsyncRead + Send + 'static, grant: Grant) -> Input {
         let (client, ended) = (self.clone(), self.clone());
-        let mut chunks = peer::chunks(io, move |bytes| {
+        let mut chunks = input::chunks(io, move |bytes| {
             requests(client.step(SessionInput::Client { bytes, max_frames: usize::MAX }), grant.metrics())
         });
         Box::pin(stream::poll_fn(move |cx| {

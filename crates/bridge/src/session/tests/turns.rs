@@ -12,7 +12,7 @@ use sluicegate_rights::{Rights, Topics};
 
 use super::*;
 use crate::session::body::SessionBody;
-use crate::session::peer::{READ_BYTES, chunks};
+use crate::session::input::{READ_BYTES, chunks};
 
 /// A session of a client at an unknown address, with these chunks of input.
 pub(super) fn serve(
