@@ -4,7 +4,7 @@
 //! - here: [`Backend`], one cluster of a system, and the results; [`CommandError`] says by [`Fault`] who can mend it
 //! - [`System`]: its words in errors, logs and traces
 //! - [`rate`]: limits per second that clients share
-//! - [`write_queue`], [`write_sequencer`], [`delivery_reports`]: bounds, order and results of writes, for all systems
+//! - [`write_queue`], [`delivery_reports`]: bounds, order and results of writes, for all systems
 //! - [`table_entry`]: records as entries of a table, which the system's words tell apart from removals
 //! - [`number`], [`suggestion`], [`file_hash`]: what configurations and parsers share
 //!
@@ -24,7 +24,6 @@ pub mod suggestion;
 pub mod table_entry;
 mod words;
 pub mod write_queue;
-pub mod write_sequencer;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Bounds a producer's queue in bytes and in records, which its clients share fairly.
+//! Bounds a producer's queue in bytes and in records, which its clients share fairly, and orders the commands of a session
+//! that enter it.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use sluicegate_fair_share::{ClientKey, Ledger};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use crate::command::{Header, Record};
 
@@ -168,11 +169,41 @@ pub fn size(record: &Record, overhead: Overhead) -> usize {
         .saturating_add(overhead.record)
 }
 
+/// Issues tickets, which proceed in the same order.
+#[derive(Debug, Default)]
+pub struct WriteSequencer {
+    last: Option<oneshot::Receiver<()>>,
+}
+
+/// A command's place in the order. A drop lets the next ticket proceed. The default is a ticket without others.
+#[derive(Debug, Default)]
+pub struct WriteTicket {
+    previous: Option<oneshot::Receiver<()>>,
+    _own: Option<oneshot::Sender<()>>,
+}
+
+impl WriteSequencer {
+    /// The ticket after all others.
+    pub fn issue(&mut self) -> WriteTicket {
+        let (own, next) = oneshot::channel();
+        WriteTicket { previous: self.last.replace(next), _own: Some(own) }
+    }
+}
+
+impl WriteTicket {
+    /// Waits until the previous ticket is dropped.
+    pub async fn wait(&mut self) {
+        if let Some(previous) = self.previous.take() {
+            // Nothing is ever sent: the drop closes the channel.
+            let _ = previous.await;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
+    use std::net::IpAddr;
 
     fn source(number: u8) -> ClientKey {
         ClientKey::from(IpAddr::from([10, 0, 0, number]))
@@ -195,5 +226,23 @@ mod tests {
             drop(bystander);
             assert!(queue.is_empty() && queue.held.lock().bytes.is_empty());
         }
+    }
+
+    #[tokio::test]
+    async fn tickets_proceed_in_order() {
+        let mut sequencer = WriteSequencer::default();
+        let [mut first, mut second, mut third] = std::array::from_fn(|_| sequencer.issue());
+        first.wait().await;
+        let waits = tokio::spawn(async move {
+            third.wait().await;
+        });
+        tokio::task::yield_now().await;
+        assert!(!waits.is_finished());
+        drop(first);
+        second.wait().await;
+        assert!(!waits.is_finished());
+        drop(second);
+        waits.await.unwrap();
+        WriteTicket::default().wait().await;
     }
 }

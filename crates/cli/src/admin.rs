@@ -11,9 +11,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::admin_error::AdminError;
 use crate::args::{Gateway, Sessions};
-use crate::failure::Failure;
+use crate::failure::{AdminError, Failure};
 use crate::settings::Settings;
 use crate::stderr::say;
 use crate::stdout::Stdout;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use sluicegate_client::{ConnectError, Error, Reason, RestError};
 use tokio::sync::watch;
 
-use crate::admin_error::AdminError;
 use crate::log::Log;
 use crate::refusal;
 use crate::stderr::{printable, say};
@@ -192,4 +191,24 @@ impl Interrupt {
             Ok(_) = self.pressed.wait_for(|pressed| *pressed) => Err(Failure::Interrupted),
         }
     }
+}
+
+/// Failure of a request that has a connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AdminError {
+    /// The status is not 200.
+    #[error("use the admin port: it answered HTTP {status}{cause}")]
+    Refused {
+        status: u16,
+        /// The server's text and a hint, or nothing.
+        cause: String,
+    },
+    /// The connection ended before the answer was complete.
+    #[error("keep the connection: {detail}")]
+    Lost { detail: String },
+    /// The answer has another content than expected, or is too large.
+    #[error("understand the bridge: {detail}")]
+    Answer { detail: String },
+    #[error("get an answer within {} s", .after.as_secs_f64())]
+    Timeout { after: Duration },
 }

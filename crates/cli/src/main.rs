@@ -14,7 +14,6 @@
 #![warn(clippy::arithmetic_side_effects)]
 
 mod admin;
-mod admin_error;
 mod args;
 mod check_routes;
 mod completion;

@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use futures_util::StreamExt;
 use futures_util::future::join;
 use sluicegate_backend::command::ReadBounds;
-pub use sluicegate_backend::write_sequencer::{WriteSequencer, WriteTicket};
+pub use sluicegate_backend::write_queue::{WriteSequencer, WriteTicket};
 use sluicegate_backend::{
     Backend, Chunk, CommandError, Fault, Fetch, LOG_END, LOG_START, ListedOffset, Log, System, WAITING_BYTES,
 };

@@ -12,12 +12,10 @@ mod keys;
 mod provider;
 mod revocation;
 mod source;
-mod unverified;
 mod verifier;
 
 pub use jsonwebtoken::Algorithm;
 
 pub use self::keys::{ALGORITHMS, Keys, KeysError, RefusedKey};
 pub use self::revocation::{Identified, MAX_ENTRIES, Revocation, RevocationList, Revocations, Revoked};
-pub use self::unverified::Unverified;
-pub use self::verifier::{Issuer, KeysFrom, TokenError, Verifier};
+pub use self::verifier::{Issuer, KeysFrom, TokenError, Unverified, Verifier};

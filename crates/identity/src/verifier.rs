@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use jsonwebtoken::dangerous::insecure_decode;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
 use rustls::ClientConfig;
@@ -207,6 +208,27 @@ fn claims(token: &[u8], key: &DecodingKey, validation: &Validation) -> Result<Cl
 fn is_access_token(kind: &str) -> bool {
     let kind = kind.to_ascii_lowercase();
     matches!(kind.strip_prefix("application/").unwrap_or(&kind), "jwt" | "at+jwt")
+}
+
+/// The header and the claims of a token that nobody has verified.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unverified {
+    /// `alg`
+    pub algorithm: Algorithm,
+    /// `kid`
+    pub key: Option<String>,
+    /// The payload.
+    pub claims: Claims,
+}
+
+impl Unverified {
+    /// Reads a token; None: it is not a JSON Web Token, or too long.
+    pub fn parse(token: &[u8]) -> Option<Self> {
+        let token = Some(token).filter(|token| token.len() <= MAX_TOKEN_BYTES)?;
+        let decoded = insecure_decode::<Map<String, Value>>(token).ok()?;
+        let (algorithm, key) = (decoded.header.alg, decoded.header.kid);
+        Some(Self { algorithm, key, claims: Claims::of(decoded.claims) })
+    }
 }
 
 #[cfg(test)]

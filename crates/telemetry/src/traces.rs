@@ -9,7 +9,6 @@
 
 mod context;
 mod export;
-mod requests;
 mod span;
 
 use std::sync::Arc;
@@ -21,9 +20,8 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use sluicegate_backend::rate::Rate;
 use sluicegate_fair_share::{ClientKey, Ledger};
 
-pub use self::context::{Context, current, current_id};
+pub use self::context::{Context, below, current, current_id, produce, reported};
 pub use self::export::ExportCounts;
-pub use self::requests::{below, produce, reported};
 pub use self::span::{RECEIVE, SEND, Span};
 
 /// Decides what is traced, and exports it. Clones share everything.

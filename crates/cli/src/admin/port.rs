@@ -14,8 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::debug;
 
-use crate::admin_error::AdminError;
-use crate::failure::Failure;
+use crate::failure::{AdminError, Failure};
 use crate::header::Header;
 use crate::settings::Settings;
 

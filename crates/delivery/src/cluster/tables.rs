@@ -5,7 +5,6 @@
 //!
 //! - `log_table`: the table of one log, and how far that was read
 //! - `keeper`: the task that reads it
-//! - `slice`: all of a log, or a part of it
 //! - `look_up`: one key of all tables of a topic
 //! - `limits`: the memory of all of them, and the turns of those who ask for one
 
@@ -13,15 +12,16 @@ mod keeper;
 mod limits;
 mod log_table;
 mod look_up;
-mod slice;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
-use sluicegate_backend::{CommandError, Log, Version};
+use sluicegate_backend::{Chunk, CommandError, Log, Version};
 use sluicegate_fair_share::{ClientKey, Permits};
+use sluicegate_rights::Rows;
 use sluicegate_shared_log::SingleFlight;
 use tokio::time::{Instant, timeout};
 
@@ -29,9 +29,9 @@ use self::keeper::Keeper;
 pub use self::limits::TableLimits;
 use self::log_table::LogTable;
 pub(crate) use self::log_table::{Over, Progress, UsedTable, no_room};
-pub(crate) use self::slice::Slice;
 use super::{Cluster, unanswered};
 use crate::failures::Failures;
+use crate::filter::{select_key, select_rows};
 use crate::staleness::{Life, Staleness};
 
 /// The tables of one cluster.
@@ -170,3 +170,31 @@ const LIFE_TIME: Duration = Duration::from_secs(2);
 
 /// Topics of which it is remembered how long they keep removals, of some 200 bytes each. Of more, it is asked anew.
 const MAX_TOLD: usize = 10_000;
+
+/// The records of a log that a table is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Slice {
+    /// All records, for all clients.
+    All,
+    /// Records of these rows, which keys tell apart.
+    Rows(Rows),
+    /// Records of one key.
+    Key(Bytes),
+}
+
+impl Slice {
+    /// The rows alone, if keys tell them apart from others: all records of a key are among them, or none.
+    pub(crate) fn of_rows(rows: &Rows) -> Option<Self> {
+        (!rows.is_all() && !rows.look_at_headers()).then(|| Self::Rows(rows.clone()))
+    }
+
+    /// The records of a read that are part of it, encoded.
+    fn of(&self, read: Chunk) -> Bytes {
+        let selected = match self {
+            Self::All => read,
+            Self::Rows(rows) => select_rows(read, rows).0,
+            Self::Key(key) => select_key(read, key),
+        };
+        selected.messages
+    }
+}

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use sluicegate_backend::delivery_reports::DeliveryReports;
-use sluicegate_backend::write_queue::QueuePermit;
-use sluicegate_backend::write_sequencer::WriteTicket;
+use sluicegate_backend::write_queue::{QueuePermit, WriteTicket};
 use sluicegate_backend::{CommandError, Dedup, DeliveryReport, Written};
 use sluicegate_telemetry::metrics::{WriteFailure, WriteMetrics};
 use tokio::time::{Instant, timeout_at};

@@ -3,12 +3,13 @@
 use std::fmt::Write;
 
 use http::HeaderMap;
+use opentelemetry::trace::SpanKind;
 use opentelemetry::{SpanId, TraceId};
-
+use sluicegate_backend::System;
 use sluicegate_fair_share::ClientKey;
 
 use super::Traces;
-use super::span::{Parent, Span};
+use super::span::{Parent, SEND, Span};
 
 /// A request's place in a trace.
 #[derive(Clone)]
@@ -126,6 +127,35 @@ const SAMPLED: u8 = 1;
 
 tokio::task_local! {
     static CURRENT: Context;
+}
+
+/// Begins the span of a request that the current task sends to another system, if what it belongs to is sampled.
+pub fn below(name: &'static str, kind: SpanKind, fill: impl FnOnce(&mut Span)) -> Option<Span> {
+    let (context, parent) = sampled()?;
+    let span = parent.tracing.begin(&context, name, kind, parent.client)?;
+    let mut span = Span::below(parent, span);
+    fill(&mut span);
+    Some(span)
+}
+
+/// Begins the span of records on their way to a messaging system.
+pub fn produce(system: System, records: usize) -> Option<Span> {
+    below("Produce", SpanKind::Producer, |span| {
+        span.command(system, "produce", Some(SEND));
+        span.batch(records);
+    })
+}
+
+/// Ends the span of [`produce`] with the last report.
+pub async fn reported<T, E>(
+    span: Option<Span>,
+    reports: impl Future<Output = Vec<Result<T, E>>>,
+) -> Vec<Result<T, E>> {
+    let reports = reports.await;
+    if let (Some(mut span), true) = (span, reports.iter().any(Result::is_err)) {
+        span.fail("not_acknowledged");
+    }
+    reports
 }
 
 #[cfg(test)]

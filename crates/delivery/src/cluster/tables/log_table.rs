@@ -13,8 +13,8 @@ use sluicegate_table::{FirstEntry, Page, Table};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use super::Slice;
 use super::limits::{Droppable, Share, TableLimits};
-use super::slice::Slice;
 
 /// The newest entry of each key of a log, which one task reads for all clients.
 pub(crate) struct LogTable {

@@ -11,8 +11,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::super::multi_fetch::MAX_PARTITIONS;
 use super::super::{Cluster, unanswered};
+use super::Slice;
 use super::log_table::{LogTable, Over, no_room};
-use super::slice::Slice;
 
 impl Cluster {
     /// The newest record of a key in each partition that has it, encoded, with the partition: the one with the latest
