@@ -40,9 +40,9 @@ pub(crate) use sluicegate_kafka::PropertyError;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+pub use self::cluster::ClusterConfig;
 pub(crate) use self::fingerprint::Fingerprint;
 pub use self::identity::Identity;
-pub use self::kind::ClusterConfig;
 use self::problem::Problems;
 pub use self::problem::{Place, Problem};
 pub use self::revocation::{Revocation, Topic as RevocationTopic};

@@ -1,4 +1,5 @@
-#[derive(Clone,Copy)] pub enum Part {
+#[derive(Clone, Copy)]
+pub enum Part {
     Key,
     Value,
 }

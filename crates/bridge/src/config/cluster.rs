@@ -1,21 +1,65 @@
 //! `[clusters.NAME]`: `kind`, and the keys of that kind, as quoted keys or as dotted ones.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 
-use sluicegate_backend::System;
 use sluicegate_backend::suggestion::similar_among;
+use sluicegate_backend::{System, file_hash};
 use sluicegate_kafka::PropertyError;
 
 use super::flat::Flat;
-use super::kind::{ClusterConfig, KIND, KINDS, Keys, SCHEMAS};
+use super::kind::{KIND, KINDS, Keys, SCHEMAS};
 use super::nats;
 use super::problem::{Place, Problems};
 use super::schemas::Schemas;
-use super::section::Section;
+use super::section::{Section, check_name};
 use super::tree::given_by;
 use super::unnamed_cluster;
+
+/// The configuration of one cluster.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one for each cluster")]
+pub enum ClusterConfig {
+    /// `kind = "kafka"`, the default, and the registry of its schemas.
+    Kafka(sluicegate_kafka::ClusterConfig, Option<Arc<Schemas>>),
+    /// `kind = "nats"`.
+    Nats(sluicegate_nats::ClusterConfig),
+}
+
+impl ClusterConfig {
+    pub(crate) fn system(&self) -> System {
+        match self {
+            Self::Kafka(..) => System::Kafka,
+            Self::Nats(_) => System::Nats,
+        }
+    }
+
+    /// Differs if a value differs, or a file that one of them names.
+    pub(crate) fn version(&self) -> u64 {
+        match self {
+            Self::Kafka(config, None) => config.version(),
+            Self::Kafka(config, Some(schemas)) => {
+                let mut hasher = file_hash::hasher();
+                (config.version(), schemas.version).hash(&mut hasher);
+                hasher.finish()
+            }
+            Self::Nats(config) => config.version,
+        }
+    }
+
+    /// Checks that the values fit together for writing.
+    ///
+    /// # Errors
+    /// Why the cluster cannot be written to, without secrets.
+    pub(crate) fn check_writable(&self) -> Result<(), String> {
+        match self {
+            Self::Kafka(config, _) => config.check_writable(),
+            Self::Nats(_) => Ok(()),
+        }
+    }
+}
 
 /// A cluster's configuration, or all of its invalid keys.
 type Parsed<C> = Result<C, Vec<PropertyError>>;
@@ -95,14 +139,6 @@ fn one(
     None
 }
 
-/// Checks the name of a table such as `[clusters.NAME]`, which problems show as `shown`.
-pub(super) fn check_name(name: &str, shown: &str, problems: &mut Problems) {
-    if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_name_byte) {
-        let expected = format!("expected a name of 1 to {MAX_NAME} letters, digits, '.', '_' and '-'");
-        problems.add(shown.to_owned(), expected);
-    }
-}
-
 /// A Kafka cluster's properties: see [`parse`].
 pub(super) fn kafka(given: &BTreeMap<String, Flat>) -> Parsed<sluicegate_kafka::ClusterConfig> {
     parse(given, System::Kafka, sluicegate_kafka::ClusterConfig::parse)
@@ -175,10 +211,3 @@ fn of_value(system: System, property: &str, flat: Option<&Flat>, problem: &str) 
         Some(path) => format!("{path}: does not contain a valid value of this property"),
     }
 }
-
-fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
-}
-
-/// The longest name of a cluster, which is a header's value and a metric's label.
-const MAX_NAME: usize = 100;

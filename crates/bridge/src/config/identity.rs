@@ -5,13 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
 use sluicegate_identity::{ALGORITHMS, Algorithm, Issuer, Keys, KeysFrom};
 
-use super::cluster::check_name;
 use super::keys;
 use super::problem::Problems;
-use super::section::Section;
+use super::section::{Section, check_name, parse_url};
 use super::value_file;
 
 /// `[identity]`.
@@ -109,12 +107,6 @@ fn issuer(name: &str, mut table: Section, leeway: Duration, problems: &mut Probl
     };
     let algorithms = if algorithms.is_empty() { by_default } else { algorithms };
     Some(Issuer { name: issuer?, audience, algorithms, leeway, keys: keys? })
-}
-
-pub(super) fn parse_url(text: &str) -> Option<Uri> {
-    let uri: Uri = text.parse().ok()?;
-    let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-    (is_http && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))).then_some(uri)
 }
 
 fn from_file(path: &Path) -> Result<Keys, String> {

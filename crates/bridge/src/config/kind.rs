@@ -1,56 +1,9 @@
 //! The kinds of clusters, and the keys of each.
 
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
-
-use sluicegate_backend::{System, file_hash};
+use sluicegate_backend::System;
 use sluicegate_kafka::properties;
 
 use super::nats;
-use super::schemas::Schemas;
-
-/// The configuration of one cluster.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one for each cluster")]
-pub enum ClusterConfig {
-    /// `kind = "kafka"`, the default, and the registry of its schemas.
-    Kafka(sluicegate_kafka::ClusterConfig, Option<Arc<Schemas>>),
-    /// `kind = "nats"`.
-    Nats(sluicegate_nats::ClusterConfig),
-}
-
-impl ClusterConfig {
-    pub(crate) fn system(&self) -> System {
-        match self {
-            Self::Kafka(..) => System::Kafka,
-            Self::Nats(_) => System::Nats,
-        }
-    }
-
-    /// Differs if a value differs, or a file that one of them names.
-    pub(crate) fn version(&self) -> u64 {
-        match self {
-            Self::Kafka(config, None) => config.version(),
-            Self::Kafka(config, Some(schemas)) => {
-                let mut hasher = file_hash::hasher();
-                (config.version(), schemas.version).hash(&mut hasher);
-                hasher.finish()
-            }
-            Self::Nats(config) => config.version,
-        }
-    }
-
-    /// Checks that the values fit together for writing.
-    ///
-    /// # Errors
-    /// Why the cluster cannot be written to, without secrets.
-    pub(crate) fn check_writable(&self) -> Result<(), String> {
-        match self {
-            Self::Kafka(config, _) => config.check_writable(),
-            Self::Nats(_) => Ok(()),
-        }
-    }
-}
 
 /// The key that says which system a cluster is.
 pub(super) const KIND: &str = "kind";

@@ -9,11 +9,9 @@ use http::Uri;
 use rustls::ClientConfig;
 use sluicegate_backend::file_hash;
 
-use super::cluster::check_name;
-use super::identity::parse_url;
 use super::keys;
 use super::problem::Problems;
-use super::section::Section;
+use super::section::{Section, check_name, parse_url};
 use super::tls;
 
 /// A registry of schemas.

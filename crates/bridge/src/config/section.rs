@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::Uri;
 use sluicegate_backend::System;
 use toml::Value;
 
@@ -288,3 +289,25 @@ impl Section {
         format!("{}{key}", self.prefix)
     }
 }
+
+/// Checks the name of a table such as `[clusters.NAME]`, which problems show as `shown`.
+pub(super) fn check_name(name: &str, shown: &str, problems: &mut Problems) {
+    if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_name_byte) {
+        let expected = format!("expected a name of 1 to {MAX_NAME} letters, digits, '.', '_' and '-'");
+        problems.add(shown.to_owned(), expected);
+    }
+}
+
+/// An HTTP(S) URL without credentials.
+pub(super) fn parse_url(text: &str) -> Option<Uri> {
+    let uri: Uri = text.parse().ok()?;
+    let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
+    (is_http && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))).then_some(uri)
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+}
+
+/// The longest name of a cluster, which is a header's value and a metric's label.
+const MAX_NAME: usize = 100;
