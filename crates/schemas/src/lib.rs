@@ -7,6 +7,7 @@
 //! exceeding them.
 
 pub mod avro;
+mod json;
 pub mod json_schema;
 pub mod protobuf;
 pub mod registry;
