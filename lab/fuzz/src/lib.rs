@@ -20,6 +20,8 @@ mod batch;
 #[expect(dead_code, reason = "the tests use the rest")]
 #[path = "../../../crates/records/tests/records/invariants.rs"]
 mod records_invariants;
+#[path = "../../../crates/schemas/tests/schemas/invariants.rs"]
+mod schemas_invariants;
 #[path = "../../../crates/ws-session/src/session/tests/invariant.rs"]
 mod session_invariant;
 mod targets;

@@ -4,12 +4,13 @@ mod bridge;
 mod config;
 mod filter;
 mod identity;
+mod schemas;
 
 /// A decoder, and a check of what it decodes.
 pub type Target = fn(&[u8]);
 
 /// The targets by their names, which are also the folders of their corpora.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 21] = [
     ("session", bridge::session),
     ("grpc_messages", bridge::grpc_messages),
     ("requests", bridge::requests),
@@ -21,6 +22,8 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("avro", crate::avro_invariants::check_input),
     ("kafka_answers", bridge::kafka_answers),
     ("nats_messages", bridge::nats_messages),
+    ("protobuf", schemas::protobuf),
+    ("json_schema", schemas::json_schema),
     ("tokens", identity::tokens),
     ("key_sets", identity::key_sets),
     ("rights", identity::rights),
