@@ -1,27 +1,19 @@
 //! Where the keys of an issuer come from: the configuration, or a URL.
 
-mod bounded_stream;
-
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use http::Uri;
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri};
 use jsonwebtoken::Algorithm;
 use rustls::ClientConfig;
-use sluicegate_tls_faults::{Settings, Shown};
+use sluicegate_bounded_http::{Client, Limits, shown};
+use sluicegate_tls_faults::Settings;
 use thiserror::Error;
-use tokio::net::TcpStream;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio::time::{Instant, timeout};
-use tower::util::MapResponse;
+use tokio::time::Instant;
 
-use self::bounded_stream::BoundedStream;
 use crate::keys::{Keys, KeysError};
 
 /// Where keys come from.
@@ -35,14 +27,12 @@ pub(crate) enum Source {
 /// The keys behind a URL.
 pub(crate) struct Fetched {
     url: Uri,
-    client: Client<HttpsConnector<Connector>, Empty<&'static [u8]>>,
+    client: Client,
     /// The newest keys.
     keys: ArcSwapOption<Keys>,
     /// Held while they are fetched: all who wait share one request.
     state: Arc<Mutex<State>>,
 }
-
-type Connector = MapResponse<HttpConnector, fn(TokioIo<TcpStream>) -> TokioIo<BoundedStream>>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -70,17 +60,7 @@ impl Source {
     /// Keys that are fetched from `url` when the first token needs one, again after [`MAX_AGE`], and, at most every
     /// [`REST`], for a token with a new key. While the URL is down, the known ones stay.
     pub(crate) fn url(url: Uri, tls: ClientConfig) -> Self {
-        let mut tcp = HttpConnector::new();
-        // TLS is the connector's around it.
-        tcp.enforce_http(false);
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .enable_http2()
-            .wrap_connector(MapResponse::new(tcp, BoundedStream::wrap as _));
-        // Each request has its own connection, whose bytes are bounded.
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        let client = Client::new(tls, SETTINGS, LIMITS);
         let (keys, state) = (ArcSwapOption::empty(), Arc::default());
         Self::Url(Arc::new(Fetched { url, client, keys, state }))
     }
@@ -112,13 +92,6 @@ impl Source {
             Self::Url(fetched) => Some(fetched.fetch().await),
         }
     }
-}
-
-/// A URL for the log: a query can be a secret, as can what stands before the host.
-fn shown(url: &Uri) -> String {
-    let authority =
-        url.authority().map(|authority| authority.as_str().rsplit('@').next().unwrap_or_default());
-    format!("{}{}", authority.unwrap_or_default(), url.path())
 }
 
 impl Fetched {
@@ -191,37 +164,16 @@ impl Fetched {
         })
     }
 
-    /// The keys, within [`WITHIN`].
     async fn fetch(&self) -> Result<Keys, FetchError> {
-        let late = |_| Err(FetchError::Request(format!("no answer within {WITHIN:?}")));
-        timeout(WITHIN, self.ask()).await.unwrap_or_else(late)
-    }
-
-    async fn ask(&self) -> Result<Keys, FetchError> {
-        let request = |error: &(dyn std::error::Error + 'static)| {
-            let fault = sluicegate_tls_faults::find(error);
-            let fault = fault.map(|fault| SETTINGS.explain(fault, Shown::default()));
-            FetchError::Request(fault.unwrap_or_else(|| causes(error)))
-        };
-        let response = self.client.get(self.url.clone()).await.map_err(|error| request(&error))?;
-        if response.status() != http::StatusCode::OK {
+        let failed = |error: &dyn std::error::Error| FetchError::Request(error.to_string());
+        let request =
+            Request::get(self.url.clone()).body(Bytes::new().into()).map_err(|error| failed(&error))?;
+        let response = self.client.send(request).await.map_err(|error| failed(&error))?;
+        if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status().as_u16()));
         }
-        let body = Limited::new(response.into_body(), MAX_BYTES).collect().await;
-        let body = body.map_err(|error| request(&*error))?.to_bytes();
-        Ok(Keys::parse(&body)?)
+        Ok(Keys::parse(response.body())?)
     }
-}
-
-/// An error and its causes, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// Of the variable that the system's CAs can be replaced with.
@@ -230,10 +182,8 @@ const SETTINGS: Settings = Settings { ca: "SSL_CERT_FILE", certificate: None, na
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(300);
 /// The time between two requests, whatever tokens clients send.
 pub(crate) const REST: Duration = Duration::from_secs(10);
-/// The longest request.
-const WITHIN: Duration = Duration::from_secs(5);
-/// The largest set of keys, in bytes.
-const MAX_BYTES: usize = 256 * 1024;
+/// A request takes 5 s, and a set of keys 256 KiB, at most.
+const LIMITS: Limits = Limits { max_body: 256 * 1024, within: Duration::from_secs(5) };
 
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,11 @@ pub struct Shown {
 
 /// The failure of TLS behind an error, if there is one.
 pub fn find<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Error> {
+    cause(error)
+}
+
+/// The error of a type behind an error, if there is one.
+pub fn cause<'a, E: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {
