@@ -1,7 +1,9 @@
 //! Values with a schema: their JSON, and the bytes that JSON stands for.
 //!
 //! - [`wire`]: where a record says which schema it was written with
-//! - [`avro`], [`protobuf`], [`json_schema`]: a schema of each kind, which decodes and encodes one value
+//! - [`registry`]: the client of a schema registry, which caches schemas
+//! - [`avro`], [`protobuf`], [`json_schema`]: a schema of each kind, which decodes and encodes one value; [`schema`]: one
+//!   of any kind
 //!
 //! Bytes, JSON and schemas are input alike: each call has bounds of depth and memory, and fails with a sentence instead of
 //! exceeding them.
@@ -11,6 +13,7 @@ mod json;
 pub mod json_schema;
 pub mod protobuf;
 pub mod registry;
+pub mod schema;
 pub mod wire;
 
 #[cfg(test)]

@@ -1,0 +1,90 @@
+//! A schema of any kind.
+
+use crate::wire::Framed;
+use crate::{DecodeError, EncodeError, Reference, SchemaError, avro, json_schema, protobuf};
+
+/// The kinds of schemas that a registry has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Avro.
+    Avro,
+    /// Protobuf.
+    Protobuf,
+    /// JSON Schema.
+    JsonSchema,
+}
+
+/// A schema of one of these kinds.
+pub enum Schema {
+    /// Avro.
+    Avro(avro::Schema),
+    /// Protobuf.
+    Protobuf(protobuf::Schema),
+    /// JSON Schema.
+    JsonSchema(json_schema::Schema),
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Avro, Self::Protobuf, Self::JsonSchema];
+
+    /// The name that registries use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Avro => "AVRO",
+            Self::Protobuf => "PROTOBUF",
+            Self::JsonSchema => "JSON",
+        }
+    }
+}
+
+impl Schema {
+    /// A schema of this kind, with the schemas that it refers to, dependencies first.
+    ///
+    /// # Errors
+    /// The text is not a schema, refers to others, or exceeds a bound.
+    pub fn parse(kind: Kind, text: &str, references: &[Reference]) -> Result<Self, SchemaError> {
+        Ok(match kind {
+            Kind::Avro => Self::Avro(avro::Schema::parse(text, references)?),
+            Kind::Protobuf => Self::Protobuf(protobuf::Schema::parse(text, references)?),
+            Kind::JsonSchema => Self::JsonSchema(json_schema::Schema::parse(text, references)?),
+        })
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Avro(_) => Kind::Avro,
+            Self::Protobuf(_) => Kind::Protobuf,
+            Self::JsonSchema(_) => Kind::JsonSchema,
+        }
+    }
+
+    /// Appends the JSON of one key or value, of at most `max_json` bytes. After an error, `out` is as before.
+    ///
+    /// # Errors
+    /// The schema does not describe these bytes, or their JSON exceeds a bound.
+    pub fn decode(&self, framed: &Framed<'_>, max_json: usize, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+        match self {
+            Self::Avro(schema) => schema.decode(framed.payload(), max_json, out),
+            Self::Protobuf(schema) => {
+                let (indexes, message) = framed.message()?;
+                schema.decode(&indexes, message, max_json, out)
+            }
+            Self::JsonSchema(schema) => schema.decode(framed.payload(), max_json, out),
+        }
+    }
+
+    /// Appends the bytes that JSON stands for, without a schema id. `indexes` lead to the message of a Protobuf schema.
+    /// After an error, `out` is as before.
+    ///
+    /// # Errors
+    /// The schema does not allow this JSON.
+    pub fn encode(&self, indexes: &[usize], json: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        match self {
+            Self::Avro(schema) => schema.encode(json, out),
+            Self::Protobuf(schema) => schema.encode(indexes, json, out),
+            Self::JsonSchema(schema) => schema.encode(json, out),
+        }
+    }
+}
