@@ -48,7 +48,6 @@ pub use self::problem::{Place, Problem};
 pub use self::revocation::{Revocation, Topic as RevocationTopic};
 pub use self::route_clusters::RouteClusters;
 pub(crate) use self::route_clusters::{DefinedCluster, NAME as ROUTE_CLUSTERS, is_of_definition};
-pub(crate) use self::schemas::Login;
 pub use self::schemas::Schemas;
 pub use self::secret::Secret;
 use self::section::Section;

@@ -31,7 +31,7 @@ impl Registries {
         open.retain(|_, registry| registry.strong_count() > 0);
         let known = open.get(&config.version).and_then(Weak::upgrade);
         let registry = known.unwrap_or_else(|| {
-            let registry = Arc::new(config.registry());
+            let registry = Arc::new(Registry::new(Arc::clone(&config.http) as _, Arc::new(())));
             open.insert(config.version, Arc::downgrade(&registry));
             registry
         });

@@ -13,7 +13,8 @@ use sluicegate_backend::{Chunk, CommandError, Fault, Fetch, WAITING_BYTES, first
 use sluicegate_fair_share::{Holder, Places};
 use sluicegate_protocol::wire::number::MESSAGES;
 use sluicegate_protocol::{Header, KafkaMessage, Schema, SchemaType};
-use sluicegate_schemas::registry::{Kind, Known, Missing, Registry};
+use sluicegate_schemas::registry::{Known, Missing, Registry};
+use sluicegate_schemas::schema::Kind;
 use sluicegate_schemas::wire::{self, Part, SchemaId};
 use sluicegate_shared_log::{ClusterLogs, LogKey, SingleFlight, assemble};
 use tokio::task::spawn_blocking;
@@ -356,3 +357,6 @@ const DECODED_PER_SCANNED: usize = 4;
 
 /// The time for which records wait for the schemas of others behind them.
 const PATIENCE: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests;

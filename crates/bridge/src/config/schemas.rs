@@ -5,9 +5,9 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use http::Uri;
-use rustls::ClientConfig;
 use sluicegate_backend::file_hash;
+use sluicegate_schemas::registry::{Credentials, Http};
+use sluicegate_tls_faults::Settings;
 
 use super::keys;
 use super::problem::Problems;
@@ -17,22 +17,13 @@ use super::tls;
 /// A registry of schemas.
 #[derive(Clone)]
 pub struct Schemas {
-    /// The root of its API.
-    pub(crate) url: Uri,
-    pub(crate) login: Option<Login>,
-    pub(crate) tls: ClientConfig,
+    /// Its API.
+    pub(crate) http: Arc<Http>,
     /// `on_missing_schema`: whether records come as they are stored while it does not answer. Default: they are waited
     /// for.
     pub(crate) gives_bytes: bool,
     /// Differs if a value differs, or the file of `ca`.
     pub(crate) version: u64,
-}
-
-/// What it asks the bridge for.
-#[derive(Clone)]
-pub(crate) enum Login {
-    Basic { username: String, password: String },
-    Bearer(String),
 }
 
 impl fmt::Debug for Schemas {
@@ -88,16 +79,12 @@ fn registry(name: &str, mut table: Section, problems: &mut Problems) -> Option<S
             roots.map_err(|problem| problems.add(key("ca"), problem)).ok()?
         }
     };
-    let login = match (username, password, token) {
-        (Some(username), Some(password), _) => Some(Login::Basic { username, password }),
-        (_, _, token) => token.map(Login::Bearer),
+    let credentials = match (username, password, token) {
+        (Some(username), Some(password), _) => Some(Credentials::Basic(username, password)),
+        (_, _, token) => token.map(Credentials::Bearer),
     };
-    let tls = tls::client(roots);
-    Some(Schemas { url: parse_url(&url?)?, login, tls, gives_bytes, version: hasher.finish() })
-}
-impl Schemas {
-    pub(crate) fn registry(&self) -> sluicegate_schemas::registry::Registry {
-        let _ = (&self.url, &self.login, &self.tls);
-        sluicegate_schemas::registry::Registry
-    }
+    let settings = Settings { ca: "ca", certificate: None, names: None, revoked: None };
+    let http = Http::new(&parse_url(&url?)?, credentials.as_ref(), tls::client(roots), settings);
+    let http = http.map_err(|problem| problems.add(shown, problem.to_string())).ok()?;
+    Some(Schemas { http: Arc::new(http), gives_bytes, version: hasher.finish() })
 }
