@@ -1,8 +1,10 @@
 //! The commands of clients, in words that messaging systems share. Protobuf, JSON and HTTP parse into them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use sluicegate_protocol::SchemaType;
 
 use super::{LOG_END, LOG_START, Log};
 
@@ -137,6 +139,10 @@ pub struct Record {
     pub headers: Vec<Header>,
     /// Milliseconds since 1970. None, or −1 as of records that have none: the bridge's clock.
     pub timestamp: Option<i64>,
+    /// The schema with which the value, which is JSON, is encoded. None: it is written as it is.
+    pub value_schema: Option<SchemaChoice>,
+    /// The same of the key.
+    pub key_schema: Option<SchemaChoice>,
 }
 
 impl Record {
@@ -149,6 +155,26 @@ impl Record {
         let parts = [&self.key, &self.value].map(|part| part.as_ref().map_or(0, Bytes::len));
         parts.into_iter().chain(headers).fold(0, usize::saturating_add)
     }
+}
+
+/// A schema for a value or key that a client gives as JSON. Null needs none.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum SchemaChoice {
+    /// The latest one of the topic, on routes that encode JSON. On others, the JSON is written as it is.
+    Topic,
+    /// The latest one of a subject.
+    Subject(Arc<str>),
+    /// The one with this id.
+    Id(u32),
+    /// The topic's one with this text.
+    Text {
+        /// Its language.
+        kind: SchemaType,
+        /// The text, without references to others.
+        text: Arc<str>,
+        /// Whether it is registered if it is new, as the route says. Clients cannot.
+        registers: bool,
+    },
 }
 
 /// A header of a record.

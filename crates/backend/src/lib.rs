@@ -32,6 +32,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::BoxStream;
 use sluicegate_fair_share::ClientKey;
+use sluicegate_protocol::error_code::INVALID_REQUEST;
 pub use sluicegate_shared_log::{
     AnswerReservation, Chunk, Fetch, LOG_END, LOG_START, ListedOffset, Log, MAX_TIMESTAMP, Version,
     WAITING_BYTES,
@@ -165,6 +166,23 @@ pub trait Backend: Send + Sync {
         ready(()).boxed()
     }
 
+    /// Encodes the values and keys of records without an error that have a schema. Those that cannot be encoded get an
+    /// error. The work is counted to the client in `scans`.
+    ///
+    /// # Cancel safety
+    /// After a drop, some of the records have lost their schemas.
+    fn encode<'a>(
+        &'a self,
+        source: ClientKey,
+        records: &'a mut [Record],
+        errors: &'a mut [Option<CommandError>],
+        scans: &'a ClusterRate,
+    ) -> BoxFuture<'a, ()> {
+        let _ = (source, scans);
+        refuse_schemas(records, errors);
+        ready(()).boxed()
+    }
+
     /// Queues records of `source` in order, except those with an error. If a record finds no room, no later one is
     /// queued either: it must not overtake.
     ///
@@ -187,6 +205,21 @@ pub trait Backend: Send + Sync {
     /// Delivers queued records until `by`, and ends writing.
     fn end_writes(&self, by: Instant) -> BoxFuture<'_, ()>;
 }
+
+/// Gives records with a schema an error: the cluster has none.
+pub fn refuse_schemas(records: &[Record], errors: &mut [Option<CommandError>]) {
+    for (record, error) in records.iter().zip(errors) {
+        let has_one = [(&record.value, &record.value_schema), (&record.key, &record.key_schema)]
+            .iter()
+            .any(|(json, schema)| json.is_some() && schema.is_some());
+        if has_one && error.is_none() {
+            *error = Some(CommandError::new(Fault::Invalid, INVALID_REQUEST, NO_SCHEMAS));
+        }
+    }
+}
+
+const NO_SCHEMAS: &str = "the record has a schema, and its cluster no schema registry: expected `schemas` in the bridge's \
+                          configuration of the cluster";
 
 /// A command, or a part of one, under way.
 pub type CommandFuture<'a, T> = BoxFuture<'a, Result<T, CommandError>>;

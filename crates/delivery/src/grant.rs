@@ -3,6 +3,7 @@
 mod audit;
 mod person;
 mod reads;
+mod schemas;
 mod standing;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::{Activity, ClientKind, Listed, ListedSubscription, OpenClients};
 
 pub use self::audit::{IDENTITY_EXPIRED, IDENTITY_REVOKED};
 pub use self::person::Person;
+pub use self::schemas::SchemaRules;
 pub(crate) use self::standing::{Held, Standing};
 pub use self::standing::{Holding, Term, TermCause};
 
@@ -49,6 +51,7 @@ pub struct Grant {
     route_name: Option<Arc<str>>,
     /// The topics whose tables the client can read, among those that it can read.
     tables: Arc<Topics>,
+    schemas: SchemaRules,
 }
 
 impl Grant {
@@ -66,6 +69,7 @@ impl Grant {
             activity: Arc::default(),
             route_name: route.map(|name| String::from_utf8_lossy(name).into()),
             tables: Arc::new(Topics::none()),
+            schemas: SchemaRules::default(),
         }
     }
 
@@ -73,6 +77,18 @@ impl Grant {
     #[must_use]
     pub fn with_tables(self, tables: Topics) -> Self {
         Self { tables: Arc::new(tables), ..self }
+    }
+
+    /// This grant, with these rules for schemas of records that are written. By default, none are encoded unless the
+    /// client names a schema, and none are registered.
+    #[must_use]
+    pub fn with_schemas(self, schemas: SchemaRules) -> Self {
+        Self { schemas, ..self }
+    }
+
+    /// Whether values in JSON get the latest schema of their topic, unless the client names another one.
+    pub fn encodes(&self) -> bool {
+        self.schemas.encodes
     }
 
     /// This grant, whose use is counted to a person. Reads beyond the person's quota are refused.
@@ -274,11 +290,12 @@ impl Grant {
     /// The records are written all or none.
     pub async fn produce(
         &self,
-        records: Vec<Record>,
+        mut records: Vec<Record>,
         mut ticket: WriteTicket,
         queued: impl FnOnce(),
     ) -> Result<Vec<DeliveryReport>, CommandError> {
         self.activity.commanded();
+        self.schemas.apply(&mut records);
         let held = self.standing.held();
         let bytes = records.iter().map(Record::bytes).fold(0, usize::saturating_add);
         let counted = self.usage.as_ref().map_or(Ok(()), |usage| usage.write(records.len(), bytes));

@@ -12,7 +12,7 @@ pub mod resource;
 use http::HeaderName;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sluicegate_backend::command::Record;
+use sluicegate_backend::command::{Record, SchemaChoice};
 use sluicegate_backend::{Chunk, CommandError, DeliveryReport, Written};
 use sluicegate_delivery::Place;
 use sluicegate_protocol::KafkaMessage;
@@ -27,11 +27,11 @@ pub trait HttpDialect: Sync {
     /// The words of the system.
     fn words(&self) -> &'static HttpWords;
 
-    /// The value of the member of a body that lists the records; none if the body lacks it.
+    /// The members of a body.
     ///
     /// # Errors
     /// The body is not an object with known members.
-    fn batch<'a>(&self, body: &'a str) -> Result<Option<&'a RawValue>, BodyError>;
+    fn batch<'a>(&self, body: &'a str, format: Format) -> Result<Batch<'a>, BodyError>;
 
     /// Parses a record of a body, for a topic or one of its partitions. `place` is the record's in the body.
     ///
@@ -79,6 +79,17 @@ pub trait HttpDialect: Sync {
     /// # Errors
     /// No record has it; says what was expected.
     fn check_key(&self, key: &str) -> Result<(), &'static str>;
+}
+
+/// A body with records.
+#[derive(Debug, Default)]
+pub struct Batch<'a> {
+    /// The value of the member that lists them; none if the body lacks it.
+    pub records: Option<&'a RawValue>,
+    /// The schema of keys, if the body names one.
+    pub key_schema: Option<SchemaChoice>,
+    /// The schema of values, if the body names one.
+    pub value_schema: Option<SchemaChoice>,
 }
 
 /// The words of a messaging system in plain HTTP.

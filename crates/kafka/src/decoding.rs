@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use prost::encoding::message;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{Chunk, CommandError, Fault, Fetch, WAITING_BYTES, first_message};
-use sluicegate_fair_share::{Holder, Places};
+use sluicegate_fair_share::{ClientKey, Holder, Places};
 use sluicegate_protocol::wire::number::MESSAGES;
 use sluicegate_protocol::{Header, KafkaMessage, Schema, SchemaType};
 use sluicegate_schemas::registry::{Known, Missing, Registry};
@@ -33,6 +33,31 @@ pub struct Schemas {
     pub places: Arc<Places>,
 }
 
+impl Schemas {
+    /// Runs work on a thread for such, once it is the holder's turn.
+    ///
+    /// # Cancel safety
+    /// Work that has begun goes on.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        holder: Holder,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let place = self.places.acquire(holder).await;
+        let running = spawn_blocking(move || {
+            let done = work();
+            drop(place);
+            done
+        });
+        match running.await {
+            Ok(done) => done,
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            // The runtime ends, and this call with it.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
 /// Decodes the records of one cluster.
 pub(crate) struct Decoding {
     schemas: Schemas,
@@ -53,6 +78,16 @@ impl Decoding {
     /// Keeps decoded records in `logs`.
     pub(crate) fn new(schemas: Schemas, logs: ClusterLogs) -> Self {
         Self { schemas, logs, at_once: Mutex::default(), flights: SingleFlight::default() }
+    }
+
+    /// The schemas of the cluster.
+    pub(crate) fn schemas(&self) -> &Schemas {
+        &self.schemas
+    }
+
+    /// A client of the cluster.
+    pub(crate) fn holder(&self, source: ClientKey) -> Holder {
+        Holder { cluster: std::ptr::from_ref(self).addr(), source }
     }
 
     /// Drops the records of a log that were decoded before.
@@ -152,7 +187,7 @@ impl Decoding {
     /// Decodes records, and looks up schemas that are not known.
     async fn run(&self, raw: Chunk, fetch: Fetch, scans: &ClusterRate) -> Result<Decoded, CommandError> {
         scans.take(fetch.source, raw.messages.len() / DECODED_PER_SCANNED).await;
-        let holder = Holder { cluster: std::ptr::from_ref(self).addr(), source: fetch.source };
+        let holder = self.holder(fetch.source);
         let now = Instant::now();
         let until = now.checked_add(PATIENCE).unwrap_or(now);
         let (mut decoded, mut found) = (Decoded::new(raw), Found::new());
@@ -196,19 +231,12 @@ impl Decoding {
             let needed = decoded.advance(&self.schemas.registry, &found, MAX_DECODED);
             return (decoded, found, needed);
         }
-        let place = self.schemas.places.acquire(holder).await;
         let registry = Arc::clone(&self.schemas.registry);
-        let decode = spawn_blocking(move || {
+        let decode = move || {
             let needed = decoded.advance(&registry, &found, MAX_DECODED);
-            drop(place);
             (decoded, found, needed)
-        });
-        match decode.await {
-            Ok(decoded) => decoded,
-            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
-            // The runtime ends, and this call with it.
-            Err(_) => std::future::pending().await,
-        }
+        };
+        self.schemas.run(holder, decode).await
     }
 }
 
@@ -334,7 +362,7 @@ fn told(known: &Known) -> Schema {
     Schema { id, guid, r#type: r#type.into() }
 }
 
-const UNANSWERED: &str = "the schema registry does not answer";
+pub(crate) const UNANSWERED: &str = "the schema registry does not answer";
 
 /// Records of so many bytes are decoded at once: within a tenth of a millisecond, and the JSON of few more than
 /// [`MAX_AT_ONCE`].
@@ -353,7 +381,7 @@ const MAX_GROWTH: usize = 32;
 const MAX_EXTRA: usize = 64 * 1024;
 
 /// Bytes that are decoded for the cost of one that is scanned and left out.
-const DECODED_PER_SCANNED: usize = 4;
+pub(crate) const DECODED_PER_SCANNED: usize = 4;
 
 /// The time for which records wait for the schemas of others behind them.
 const PATIENCE: Duration = Duration::from_millis(250);

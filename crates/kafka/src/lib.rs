@@ -4,7 +4,7 @@
 //! - here: [`Kafka`], a cluster
 //! - `descriptions`: descriptions of topics, kept while the metadata is the same
 //! - `placement`: partitions of records, while some have no leader; `writer`: a cluster's producer
-//! - `decoding`: values and keys with a schema as JSON
+//! - `decoding`: values and keys with a schema as JSON; `encoding`: the reverse
 //! - [`ClusterConfig`]: its configuration; [`properties`], `settings`: librdkafka's properties, one by one and as a
 //!   producer's settings
 //! - `error`, `incidents`: errors for clients; causes that clients must not see are logged
@@ -12,6 +12,7 @@
 mod cluster_config;
 mod decoding;
 mod descriptions;
+mod encoding;
 mod error;
 mod incidents;
 mod observer;
@@ -30,7 +31,7 @@ use sluicegate_backend::command::Record;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
     AnswerReservation, Backend, Chunk, CommandError, CommandFuture, Description, Enqueued, Fault, Fetch,
-    ListedOffset, Log, System, Unready, Version,
+    ListedOffset, Log, System, Unready, Version, refuse_schemas,
 };
 use sluicegate_fair_share::ClientKey;
 pub use sluicegate_reader::{EncoderPool, PropertyError, is_secret};
@@ -45,6 +46,7 @@ pub use self::cluster_config::ClusterConfig;
 pub use self::decoding::Schemas;
 use self::decoding::{Decoding, LogVersion};
 use self::descriptions::Descriptions;
+use self::encoding::encode;
 use self::incidents::Incidents;
 use self::observer::ReadObserver;
 use self::placement::Placement;
@@ -260,6 +262,22 @@ impl Backend for Kafka {
             Some(writer) => writer.prepare().boxed(),
             None => ready(()).boxed(),
         }
+    }
+
+    fn encode<'a>(
+        &'a self,
+        source: ClientKey,
+        records: &'a mut [Record],
+        errors: &'a mut [Option<CommandError>],
+        scans: &'a ClusterRate,
+    ) -> BoxFuture<'a, ()> {
+        async move {
+            match &self.decoding {
+                None => refuse_schemas(records, errors),
+                Some(of) => encode(of.schemas(), of.holder(source), records, errors, scans).await,
+            }
+        }
+        .boxed()
     }
 
     fn enqueue<'a>(

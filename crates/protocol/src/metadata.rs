@@ -26,6 +26,13 @@ pub const TOPICS: &str = "sluicegate-topics";
 /// The topics whose tables the client can read, among those that it can read, in the form of [`TOPICS`]. Absent: none.
 pub const TABLES: &str = "sluicegate-tables";
 
+/// `true`: values that the client writes as JSON are encoded with the latest schema of their topic, unless it names
+/// another one. Absent: only if it names one.
+pub const ENCODE: &str = "sluicegate-encode";
+
+/// `true`: texts of schemas that the client gives are registered. Absent: the registry must know them.
+pub const REGISTER_SCHEMAS: &str = "sluicegate-register-schemas";
+
 /// The grants of the route to each person: a `Policy` of `sluicegate-rights` as JSON, in at most [`MAX_ACCESS_BYTES`]. It
 /// narrows [`READ`], [`WRITE`] and [`TOPICS`]. Absent: the route asks nobody who they are.
 pub const ACCESS: &str = "sluicegate-access";
@@ -61,7 +68,7 @@ pub const MAX_MESSAGE_BYTES: &str = "x-sluicegate-max-message-bytes";
 
 /// All headers that a gateway can send. Those outside [`PREFIX`] restrict nothing, so bridges that do not know them can
 /// ignore them.
-pub const ALL: [&str; 16] = [
+pub const ALL: [&str; 18] = [
     CLUSTER,
     CLUSTER_DEFINITION,
     GATEWAY_SECRET,
@@ -69,6 +76,8 @@ pub const ALL: [&str; 16] = [
     WRITE,
     TOPICS,
     TABLES,
+    ENCODE,
+    REGISTER_SCHEMAS,
     ACCESS,
     IDENTITY,
     TOKEN,

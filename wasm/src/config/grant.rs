@@ -21,7 +21,7 @@ use super::identity::{self, Source};
 use super::reader::Reader;
 
 /// The rights of a route's clients.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Grant {
     /// Whether they can read.
     pub read: bool,
@@ -31,6 +31,10 @@ pub struct Grant {
     pub topics: Option<String>,
     /// The topics whose tables they can read, in the same form; None for none.
     pub tables: Option<String>,
+    /// Whether JSON that they write is encoded with the schema of its topic.
+    pub encode: bool,
+    /// Whether schemas that they give are registered.
+    pub register_schemas: bool,
     /// The rights of each person within that. None: all can do the same.
     pub policy: Option<Personal>,
     /// Whether a right has all topics because the route names none for it.
@@ -81,7 +85,21 @@ impl Grant {
             Right::Shared(false) => Some(&[][..]),
         };
         let tables = tables(reader, readable);
-        Self { tables, ..Self::of(reader, topics, read, write) }
+        let encode = reader.flag("encode");
+        let grant = Self { tables, encode, ..Self::of(reader, topics, read, write) };
+        if encode && !grant.write {
+            reader.mistake("encode", WRITES);
+        }
+        grant
+    }
+
+    /// The same of a route whose clients can give schemas.
+    pub(super) fn with_schemas(self, reader: &mut Reader) -> Self {
+        let register_schemas = reader.flag("register_schemas");
+        if register_schemas && !self.write {
+            reader.mistake("register_schemas", WRITES);
+        }
+        Self { register_schemas, ..self }
     }
 
     /// The grant of a route that only writes: to `topic`, or to any of its topics if requests can name one.
@@ -96,7 +114,7 @@ impl Grant {
         let grant = Self::of(reader, topics, Right::Shared(false), Right::Shared(true));
         let only = topic.filter(|_| !names_its_own).map(str::to_owned);
         let is_unlimited = grant.is_unlimited && only.is_none();
-        Self { topics: only.or(grant.topics), is_unlimited, ..grant }
+        Self { topics: only.or(grant.topics), encode: reader.flag("encode"), is_unlimited, ..grant }
     }
 
     fn of(reader: &mut Reader, topics: Option<Vec<Entry>>, read: Right, write: Right) -> Self {
@@ -113,7 +131,7 @@ impl Grant {
             && topics.iter().flatten().all(Entry::is_plain)
         {
             let topics = topics.map(|topics| joined(reader, "topics", topics));
-            return Self { read: *read, write: *write, topics, tables: None, policy: None, is_unlimited };
+            return Self { read: *read, write: *write, topics, is_unlimited, ..Self::default() };
         }
         let topics = topics.unwrap_or_else(|| Template::parse("*").map(Entry::from).into_iter().collect());
         let granted = |right: Right| match right {
@@ -141,7 +159,7 @@ impl Grant {
         }
         let (read, write) = (policy.read.is_some(), policy.write.is_some());
         let policy = Some(Personal { policy, json, source });
-        Self { read, write, topics: None, tables: None, policy, is_unlimited }
+        Self { read, write, policy, is_unlimited, ..Self::default() }
     }
 
     /// The headers that tell the bridge.
@@ -151,7 +169,9 @@ impl Grant {
         let topics = self.topics.as_deref().map(|topics| (metadata::TOPICS, topics));
         let policy = self.policy.as_ref().map(|personal| (metadata::ACCESS, personal.json.as_str()));
         let tables = self.tables.as_deref().map(|tables| (metadata::TABLES, tables));
-        [read, write, topics, tables, policy].into_iter().flatten()
+        let encode = self.encode.then_some((metadata::ENCODE, "true"));
+        let register = self.register_schemas.then_some((metadata::REGISTER_SCHEMAS, "true"));
+        [read, write, topics, tables, encode, register, policy].into_iter().flatten()
     }
 }
 
@@ -273,6 +293,7 @@ fn matches(pattern: &str, topic: &str) -> bool {
     Pattern::parse(pattern).is_some_and(|pattern| [pattern].into_iter().collect::<Topics>().contains(topic))
 }
 
+const WRITES: &str = "needs write: clients of the route cannot write";
 const LONG_CLAIMS: &str = "the claims of this identity that the route uses are more than 3072 bytes";
 const TOPICS: &str = "must be topics such as \"orders\" or prefixes such as \"public.*\"";
 const CLAIMS: &str = "must be an object of paths, such as {\"team\": [\"realm\", \"team\"]}";

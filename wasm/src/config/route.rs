@@ -102,13 +102,17 @@ impl Route {
                 if path.ends_with('/') {
                     path.pop();
                 }
-                (Grant::read(reader), http(reader, Resource::Rest(HttpRest {})))
+                (Grant::read(reader).with_schemas(reader), http(reader, Resource::Rest(HttpRest {})))
             }
             Some(_) => {
                 reader.mistake("type", "must be \"pubsub\", \"produce\" or \"rest\"");
                 (Grant::read(reader), pubsub(reader))
             }
         };
+        if let (ClusterSource::Defined(_), true) = (&cluster, grant.encode || grant.register_schemas) {
+            let key = if grant.encode { "encode" } else { "register_schemas" };
+            reader.mistake(key, "needs a cluster of the bridge's configuration, with `schemas` there");
+        }
         let route = Self { path, cluster, grant, kind };
         let takes_cookies = match route.source() {
             Some(Source::Token(places)) => places.cookie.is_some(),

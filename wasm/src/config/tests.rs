@@ -35,10 +35,7 @@ fn smallest_configuration_has_the_documented_defaults() {
     let [route] = config.routes.as_slice() else { panic!("{:?}", config.routes) };
     assert_eq!(route.path, "/pubsub");
     assert!(matches!(&route.cluster, ClusterSource::Named(name) if **name == *"default"));
-    assert_eq!(
-        route.grant,
-        Grant { read: true, write: false, topics: None, tables: None, policy: None, is_unlimited: true }
-    );
+    assert_eq!(route.grant, Grant { read: true, is_unlimited: true, ..Grant::default() });
     let Kind::Pubsub { policy } = &route.kind else { panic!("{route:?}") };
     assert_eq!(policy.origins, None);
     assert_eq!(policy.subprotocols, [""; 0]);

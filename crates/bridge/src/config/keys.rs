@@ -226,7 +226,7 @@ keys! {
         "How long a client can be away from a table before it begins anew",
         "";
     SCHEMAS_URL: Other = "schemas.NAME.url", other("URL", "required"),
-        "A [schema registry](schemas.md) with Confluent's API; `clusters.NAME.schemas` names it",
+        "A [schema registry](schemas.md), which `clusters.NAME.schemas` names",
         "64 MiB of schemas";
     SCHEMAS_USERNAME: Other = "schemas.NAME.username", other("string", "none"),
         "The bridge's user there, with a `password`",

@@ -109,9 +109,9 @@ impl Endpoint {
         if settings.needs_audit && self.audit.as_ref().is_some_and(|log| !log.has_room(client)) {
             return Err(Refusal::NoAudit);
         }
-        let tables = rights::tables(headers)?;
+        let (tables, schemas) = (rights::tables(headers)?, rights::schemas(headers)?);
         let rights = settings.rights(admission.rights(), cluster.system);
-        let grant = Grant::new(cluster, client, route, rights).with_tables(tables);
+        let grant = Grant::new(cluster, client, route, rights).with_tables(tables).with_schemas(schemas);
         let usage = admission
             .account(headers, route)
             .map(|account| self.people.usage(account, &grant.metrics().quotas));

@@ -1,6 +1,7 @@
 //! The rights of a client: what its route grants to everybody, narrowed to what it grants to this person.
 
 use http::{HeaderMap, HeaderValue};
+use sluicegate_delivery::grant::SchemaRules;
 use sluicegate_protocol::metadata;
 use sluicegate_protocol::metadata::MAX_ACCESS_BYTES;
 use sluicegate_rights::{Claims, Policy, Rights, Topics};
@@ -37,6 +38,15 @@ pub(crate) fn of_route(headers: &HeaderMap) -> Result<Rights, Refusal> {
 /// The header is invalid.
 pub(crate) fn tables(headers: &HeaderMap) -> Result<Topics, Refusal> {
     Ok(topics(headers, metadata::TABLES)?.unwrap_or_else(Topics::none))
+}
+
+/// The route's rules for schemas of records that clients write.
+///
+/// # Errors
+/// A header is invalid.
+pub(crate) fn schemas(headers: &HeaderMap) -> Result<SchemaRules, Refusal> {
+    let flag = |header| Ok(flag(headers, header)?.unwrap_or(false));
+    Ok(SchemaRules { encodes: flag(metadata::ENCODE)?, registers: flag(metadata::REGISTER_SCHEMAS)? })
 }
 
 fn topics(headers: &HeaderMap, header: &'static str) -> Result<Option<Topics>, Refusal> {
@@ -79,7 +89,10 @@ mod tests {
 
     #[test]
     fn invalid_headers_grant_nothing() {
-        let of = |lines: HeaderMap| Ok(rights(of_route(&lines)?, policy(&lines)?.as_ref(), None));
+        let of = |lines: HeaderMap| {
+            schemas(&lines)?;
+            Ok(rights(of_route(&lines)?, policy(&lines)?.as_ref(), None))
+        };
         let check = |header, value: &str| match of(headers(&[(header, value)])).err() {
             Some(Refusal::InvalidHeader { header: found, .. }) => assert_eq!(found, header),
             Some(refusal @ Refusal::Policy(_)) => {
@@ -90,8 +103,9 @@ mod tests {
         };
         check(metadata::TOPICS, "a b");
         for value in ["", "yes", "TRUE", "1", "true, false"] {
-            check(metadata::READ, value);
-            check(metadata::WRITE, value);
+            for header in [metadata::READ, metadata::WRITE, metadata::ENCODE, metadata::REGISTER_SCHEMAS] {
+                check(header, value);
+            }
         }
         for value in
             ["", "[]", "x", r#"{"read":["a"]}"#, r#"{"newer":1}"#, r#"{"read":[{"topic":"${sub}"}]}"#]

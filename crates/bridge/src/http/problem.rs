@@ -53,6 +53,10 @@ pub(crate) enum ProblemKind {
     UnsupportedMediaType,
     /// The body's content is invalid.
     Unprocessable,
+    /// A value or key has no schema, or does not fit its schema.
+    Schema(SchemaFault),
+    /// The schema registry does not answer.
+    NoRegistry,
     TooManyHeaders,
     /// The write queue has no room, or the client's identity has used up its quota.
     Busy,
@@ -68,6 +72,19 @@ pub(crate) enum ProblemKind {
     Unavailable,
     /// A record may have been written.
     UnknownOutcome,
+}
+
+/// A fault of records that are encoded by schemas, as the REST proxies tell them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SchemaFault {
+    /// A key needs a schema, and the request names none.
+    NoKeySchema,
+    /// A value needs one.
+    NoValueSchema,
+    /// The JSON is none of the schema's.
+    Unfit,
+    /// The schema is unknown or invalid.
+    Unknown,
 }
 
 impl ProblemKind {
@@ -89,6 +106,16 @@ impl ProblemKind {
             Self::TooLarge => (Status::PAYLOAD_TOO_LARGE, "Content Too Large", 413),
             Self::UnsupportedMediaType => (Status::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type", 415),
             Self::Unprocessable => (Status::UNPROCESSABLE_ENTITY, "Unprocessable Content", 422),
+            Self::Schema(fault) => {
+                let code = match fault {
+                    SchemaFault::NoKeySchema => 42201,
+                    SchemaFault::NoValueSchema => 42202,
+                    SchemaFault::Unfit => 42203,
+                    SchemaFault::Unknown => 42205,
+                };
+                (Status::UNPROCESSABLE_ENTITY, "Unprocessable Content", code)
+            }
+            Self::NoRegistry => (Status::REQUEST_TIMEOUT, "Request Timeout", 40801),
             Self::TooManyHeaders => {
                 (Status::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large", 431)
             }
@@ -105,14 +132,14 @@ impl ProblemKind {
     /// The reason in sessions of a problem that has no fault of its own.
     fn reason(self) -> Reason {
         match self {
-            Self::Malformed | Self::Unprocessable => Reason::InvalidCommand,
+            Self::Malformed | Self::Unprocessable | Self::Schema(_) => Reason::InvalidCommand,
             Self::Forbidden => Reason::Denied,
             Self::NotAuthorized => Reason::Unauthorized,
             Self::NoTopic | Self::NoPartition | Self::NoKey => Reason::NotFound,
             Self::TooLarge => Reason::TooLarge,
             Self::Busy => Reason::QueueFull,
             Self::Rejected => Reason::Rejected,
-            Self::Unavailable => Reason::Transient,
+            Self::Unavailable | Self::NoRegistry => Reason::Transient,
             Self::UnknownOutcome => Reason::UnknownOutcome,
             Self::Unauthenticated(_)
             | Self::NoResource
@@ -144,6 +171,8 @@ impl ProblemKind {
             | Self::TooLarge
             | Self::UnsupportedMediaType
             | Self::Unprocessable
+            | Self::Schema(_)
+            | Self::NoRegistry
             | Self::TooManyHeaders
             | Self::TooSlow
             | Self::Misconfigured
@@ -204,6 +233,11 @@ impl Problem {
             message.push_str(advice);
         }
         Self { kind, detail: message, reason: fault.reason(), details, retry_after }
+    }
+
+    /// The same of another kind.
+    pub(super) fn of_kind(self, kind: ProblemKind) -> Self {
+        Self { kind, ..self }
     }
 
     /// The problem of a failed read of this log, from this offset if the client gave one.
@@ -274,7 +308,7 @@ impl Problem {
         if let ProblemKind::Unauthenticated(challenge) = self.kind {
             response = response.header(header::WWW_AUTHENTICATE, challenge);
         }
-        if matches!(self.kind, ProblemKind::Busy | ProblemKind::Unavailable) {
+        if matches!(self.kind, ProblemKind::Busy | ProblemKind::Unavailable | ProblemKind::NoRegistry) {
             // RFC 9110, section 10.2.3: whole seconds.
             let seconds = self.retry_after.as_millis().div_ceil(1000).max(1);
             response = response.header(header::RETRY_AFTER, seconds.to_string());
@@ -315,7 +349,7 @@ mod tests {
     use super::*;
     use crate::tests::check_causes;
 
-    const ALL: [ProblemKind; 21] = [
+    const ALL: [ProblemKind; 26] = [
         ProblemKind::Malformed,
         ProblemKind::Unauthenticated("Bearer"),
         ProblemKind::Forbidden,
@@ -327,6 +361,11 @@ mod tests {
         ProblemKind::MethodNotAllowed("GET"),
         ProblemKind::NotAcceptable,
         ProblemKind::TooSlow,
+        ProblemKind::NoRegistry,
+        ProblemKind::Schema(SchemaFault::NoKeySchema),
+        ProblemKind::Schema(SchemaFault::NoValueSchema),
+        ProblemKind::Schema(SchemaFault::Unfit),
+        ProblemKind::Schema(SchemaFault::Unknown),
         ProblemKind::TooLarge,
         ProblemKind::UnsupportedMediaType,
         ProblemKind::Unprocessable,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, Method, StatusCode};
-use sluicegate_backend::command::{Header, Record};
+use sluicegate_backend::command::{Header, Record, SchemaChoice};
 use sluicegate_backend::number::whole_number;
 use sluicegate_backend::{CommandError, DeliveryReport, Fault, System};
 use sluicegate_delivery::cluster::{MAX_HEADERS, WriteTicket};
@@ -137,6 +137,7 @@ pub(super) fn record(
         }
         _ => (body.clone(), None),
     };
+    let value_schema = document.is_some().then_some(SchemaChoice::Topic);
     let key = match (overrides.key, &route.jsonkey, document) {
         (Some(key), ..) => Some(Bytes::copy_from_slice(key)),
         (None, Some(path), Some(document)) => key_in(&document, path, system)?,
@@ -151,6 +152,8 @@ pub(super) fn record(
         value: Some(value),
         headers: record_headers,
         timestamp: None,
+        value_schema,
+        key_schema: None,
     })
 }
 

@@ -10,10 +10,13 @@ use proptest::prelude::*;
 use prost::Message;
 use serde_json::{Value, json};
 use sluicegate_backend::System;
+use sluicegate_backend::command::SchemaChoice;
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
+use sluicegate_delivery::testing::script::Script;
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::resource::Get;
+use sluicegate_protocol as wire;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::pub_sub_req::Req;
@@ -22,12 +25,13 @@ use sluicegate_protocol::{
     CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch,
     CmdKafkaProduce, CmdKafkaSubscribe, CmdNatsFetch, CmdNatsListSequences, CmdNatsPublish, CmdNatsSubscribe,
     ErrorResp, HttpProduce, HttpRoute, KafkaSource, NatsSource, PartitionOffset, ProduceRecord, PubSubReq,
-    PubSubResp, PublishMessage, Reason, StreamTime, grpc,
+    PubSubResp, PublishMessage, Reason, StreamTime, grpc, metadata, schema_choice,
 };
 use sluicegate_telemetry::traces;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use self::oracle::{KEY, Rights};
+use crate::endpoint::rights;
 use crate::http::tests::{headers, rest, told};
 use crate::session::{self, Overload, Transport};
 
@@ -259,6 +263,53 @@ async fn check_http(rights: &Rights, system: System, topic: &str) {
     let grant = rights.grant(system).await;
     let (status, text) = told(crate::http::ask(&grant, &route, Method::POST, &HeaderMap::new(), "x").await);
     assert_eq!(status == 403, !rights.writes(topic, KEY), "produce to {topic}: {text} {rights:?}");
+}
+
+/// The schemas of the values that reach a cluster by a route with these headers: of records in a session in protobuf and in
+/// JSON, of records and of a single body in plain HTTP.
+async fn schemas_of(lines: &[(&str, &str)]) -> Vec<Option<SchemaChoice>> {
+    let (cluster, script) = Script::cluster(1 << 20);
+    let grant = Grant::all(&cluster).with_schemas(rights::schemas(&headers(lines)).ok().unwrap());
+    let produce = |record| Req::CmdKafkaProduce(CmdKafkaProduce { records: vec![record] });
+    let record = ProduceRecord { topic: "0".into(), value: Some("1".into()), ..Default::default() };
+    let of = Some(schema_choice::Of::Id(7));
+    let named = ProduceRecord { value_schema: Some(wire::SchemaChoice { of }), ..record.clone() };
+    for record in [record, named] {
+        let message = PubSubReq { sequence: 1, req: Some(produce(record)) }.encode_to_vec();
+        answer(grant.clone(), Codec::Protobuf, &message).await;
+    }
+    for (format, schema) in [("text", None), ("json", None), ("json", Some("s"))] {
+        let record = json!({"topic": "0", "value": "1", "value_schema": schema});
+        let command = json!({"produce": {"format": format, "records": [record]}}).to_string();
+        answer(grant.clone(), Codec::Json, command.as_bytes()).await;
+    }
+    let produce = HttpProduce { topic: "0".into(), ..Default::default() };
+    let single = HttpRoute { resource: Some(Resource::Produce(produce)), ..Default::default() };
+    for (content_type, route, body) in [
+        ("application/vnd.kafka.binary.v2+json", &rest("/topics/0"), r#"{"records":[{"value":""}]}"#),
+        ("application/json", &rest("/topics/0"), r#"{"records":[{"value":1}]}"#),
+        ("text/plain", &single, "1"),
+        ("application/json", &single, "1"),
+    ] {
+        let lines = headers(&[("content-type", content_type)]);
+        let (status, text) = told(crate::http::ask(&grant, route, Method::POST, &lines, body).await);
+        assert_eq!(status, 200, "{content_type}: {text}");
+    }
+    script.schemas()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_way_in_encodes_json_if_its_route_says_so() {
+    let (id, subject) = (Some(SchemaChoice::Id(7)), Some(SchemaChoice::Subject("s".into())));
+    for (lines, json) in [
+        (&[][..], None),
+        (&[(metadata::ENCODE, "false"), (metadata::REGISTER_SCHEMAS, "true")], None),
+        (&[(metadata::ENCODE, "true")], Some(SchemaChoice::Topic)),
+    ] {
+        let sessions = [None, id.clone(), None, json.clone(), subject.clone()];
+        let http = [None, json.clone(), None, json];
+        assert_eq!(schemas_of(lines).await, [&sessions[..], &http].concat(), "{lines:?}");
+    }
 }
 
 fn cases() -> u32 {

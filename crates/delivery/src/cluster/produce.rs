@@ -96,7 +96,7 @@ impl Cluster {
         Ok(enqueued.reports.await)
     }
 
-    /// The error of each record that cannot be written. The others get the headers of their rows.
+    /// The error of each record that cannot be written. The others get the headers of their rows, and are encoded.
     async fn check(
         &self,
         source: ClientKey,
@@ -119,6 +119,7 @@ impl Cluster {
                 }
             }
         }
+        self.backend().encode(source, records, &mut errors, &self.scans()).await;
         errors
     }
 

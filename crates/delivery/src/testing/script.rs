@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, pending, ready};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use prost::Message;
-use sluicegate_backend::command::Record;
+use sluicegate_backend::command::{Record, SchemaChoice};
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
     AnswerReservation, Backend, Chunk, CommandError, CommandFuture, Dedup, Description, Enqueued, Fault,
@@ -41,6 +41,7 @@ pub struct Script {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     taken: Vec<Bytes>,
+    schemas: Vec<Option<SchemaChoice>>,
     refusal: Option<CommandError>,
     acknowledges_in: Duration,
     watched: Option<i32>,
@@ -108,6 +109,11 @@ impl Script {
     /// The values written, in order.
     pub fn taken(&self) -> Vec<Bytes> {
         self.state().taken.clone()
+    }
+
+    /// The schemas of the values that were to be encoded, in order.
+    pub fn schemas(&self) -> Vec<Option<SchemaChoice>> {
+        self.state().schemas.clone()
     }
 
     /// Refuses every record from now on.
@@ -448,6 +454,17 @@ impl Backend for Script {
             Ok(())
         }
         .boxed()
+    }
+
+    fn encode<'a>(
+        &'a self,
+        _: ClientKey,
+        records: &'a mut [Record],
+        _: &'a mut [Option<CommandError>],
+        _: &'a ClusterRate,
+    ) -> BoxFuture<'a, ()> {
+        self.state().schemas.extend(records.iter_mut().map(|record| record.value_schema.take()));
+        ready(()).boxed()
     }
 
     fn enqueue<'a>(

@@ -59,7 +59,7 @@ pub fn given(value: Option<&RawValue>, place: &str, format: Format) -> Result<Op
 pub fn bytes(value: Option<&RawValue>, place: &str, format: Format) -> Result<Option<Bytes>, BodyError> {
     let Some(value) = value else { return Ok(None) };
     match format {
-        Format::Json => Ok(Some(json::compacted(value.get()).into())),
+        Format::Json | Format::Schema(_) => Ok(Some(json::compacted(value.get()).into())),
         Format::Binary => {
             let text: Option<String> = serde_json::from_str(value.get()).ok();
             let bytes = text.and_then(|text| json::base64(&text));

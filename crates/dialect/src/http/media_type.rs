@@ -1,5 +1,7 @@
 //! The media types of requests and responses.
 
+use sluicegate_protocol::SchemaType;
+
 use crate::json::format;
 
 /// The form of keys and values in JSON.
@@ -11,16 +13,18 @@ pub enum Format {
     Binary,
     /// As strings.
     Text,
+    /// As embedded JSON of values with schemas in this language.
+    Schema(SchemaType),
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 3] = [Self::Json, Self::Binary, Self::Text];
+    pub const ALL: [Self; 4] = [Self::Json, Self::Binary, Self::Text, Self::Schema(SchemaType::Avro)];
 
     /// The form of keys and values.
     pub fn of_values(self) -> format::Format {
         match self {
-            Self::Json => format::Format::Json,
+            Self::Json | Self::Schema(_) => format::Format::Json,
             Self::Binary => format::Format::Base64,
             Self::Text => format::Format::Text,
         }
@@ -39,6 +43,8 @@ pub struct MediaTypes {
     pub binary: &'static str,
     /// The type of records as strings.
     pub text: &'static str,
+    /// The types of records with schemas; none if the system has none.
+    pub schemas: &'static [(&'static str, SchemaType)],
     /// The types of a body with records, as listed to clients.
     pub bodies: &'static [(&'static str, Format)],
     /// Types of a body that are accepted, and not listed.
@@ -55,6 +61,9 @@ impl MediaTypes {
             Format::Json => self.json,
             Format::Binary => self.binary,
             Format::Text => self.text,
+            Format::Schema(kind) => {
+                self.schemas.iter().find(|(_, of)| *of == kind).map_or(self.json, |(name, _)| *name)
+            }
         }
     }
 

@@ -8,13 +8,13 @@ use serde_json::value::RawValue;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::{CommandError, DeliveryReport, Written};
 use sluicegate_delivery::Place;
-use sluicegate_protocol::KafkaMessage;
+use sluicegate_protocol::{KafkaMessage, SchemaType};
 
 use super::Kafka;
 use crate::http::body::BodyError;
 use crate::http::media_type::{ANY_FORMAT, EXACT, Format, JSON, MediaTypes, PLAIN};
 use crate::http::resource::{Get, Resource, Resources, Unserved};
-use crate::http::{HttpDialect, HttpWords, LAST_EVENT_ID, Position, known};
+use crate::http::{Batch, HttpDialect, HttpWords, LAST_EVENT_ID, Position, known};
 use crate::json::format;
 
 static WORDS: HttpWords = HttpWords {
@@ -31,18 +31,33 @@ static WORDS: HttpWords = HttpWords {
             (&[(V2_BINARY, EXACT), (V2, ANY_FORMAT)], Format::Binary),
             (&[(V2_JSON, EXACT), (JSON, PLAIN)], Format::Json),
             (&[(V2_TEXT, EXACT)], Format::Text),
+            (&[(V2_AVRO, EXACT)], Format::Schema(SchemaType::Avro)),
+            (&[(V2_JSON_SCHEMA, EXACT)], Format::Schema(SchemaType::JsonSchema)),
+            (&[(V2_PROTOBUF, EXACT)], Format::Schema(SchemaType::Protobuf)),
         ],
         json: V2_JSON,
         binary: V2_BINARY,
         text: V2_TEXT,
+        schemas: &[
+            (V2_AVRO, SchemaType::Avro),
+            (V2_JSON_SCHEMA, SchemaType::JsonSchema),
+            (V2_PROTOBUF, SchemaType::Protobuf),
+        ],
         bodies: &[
             (V2_JSON, Format::Json),
             (V2_BINARY, Format::Binary),
             (V2_TEXT, Format::Text),
             (JSON, Format::Json),
+            (V2_AVRO, Format::Schema(SchemaType::Avro)),
+            (V2_JSON_SCHEMA, Format::Schema(SchemaType::JsonSchema)),
+            (V2_PROTOBUF, Format::Schema(SchemaType::Protobuf)),
         ],
-        old_bodies: &[(V1_JSON, Format::Json), (V1_BINARY, Format::Binary)],
-        errors: &[V2, V2_JSON, V2_BINARY, V2_TEXT],
+        old_bodies: &[
+            (V1_JSON, Format::Json),
+            (V1_BINARY, Format::Binary),
+            (V1_AVRO, Format::Schema(SchemaType::Avro)),
+        ],
+        errors: &[V2, V2_JSON, V2_BINARY, V2_TEXT, V2_AVRO, V2_JSON_SCHEMA, V2_PROTOBUF],
     },
     offset: "offset",
     ends: ["beginning_offset", "end_offset"],
@@ -178,7 +193,7 @@ static UNSERVED: [Unserved; 7] = [
     Unserved {
         paths: &["subjects/**", "schemas/**", "config/**", "mode/**", "compatibility/**"],
         are: "schemas are",
-        instead: "ask the schema registry, and send encoded values as binary",
+        instead: "ask the schema registry",
         page: MOVE,
     },
     Unserved {
@@ -213,6 +228,10 @@ const V2_JSON: &str = "application/vnd.kafka.json.v2+json";
 const V2_BINARY: &str = "application/vnd.kafka.binary.v2+json";
 /// Strimzi's.
 const V2_TEXT: &str = "application/vnd.kafka.text.v2+json";
+const V2_AVRO: &str = "application/vnd.kafka.avro.v2+json";
+const V2_JSON_SCHEMA: &str = "application/vnd.kafka.jsonschema.v2+json";
+const V2_PROTOBUF: &str = "application/vnd.kafka.protobuf.v2+json";
+const V1_AVRO: &str = "application/vnd.kafka.avro+json";
 const V1_JSON: &str = "application/vnd.kafka.json+json";
 const V1_BINARY: &str = "application/vnd.kafka.binary+json";
 
@@ -221,8 +240,8 @@ impl HttpDialect for Kafka {
         &WORDS
     }
 
-    fn batch<'a>(&self, body: &'a str) -> Result<Option<&'a RawValue>, BodyError> {
-        records::batch(body)
+    fn batch<'a>(&self, body: &'a str, format: Format) -> Result<Batch<'a>, BodyError> {
+        records::batch(body, format)
     }
 
     fn record(

@@ -1,13 +1,18 @@
 //! The command `produce`, and its answer.
 
-use serde::de::{Error as _, IgnoredAny};
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Error;
 use serde_json::value::RawValue;
-use sluicegate_backend::command::{self, Command};
+use sluicegate_backend::command::{self, Command, SchemaChoice};
 use sluicegate_backend::{DeliveryReport, Written};
 use sluicegate_delivery::cluster::{MAX_HEADERS, MAX_RECORDS};
+use sluicegate_protocol as wire;
 use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::schema_choice::Of;
 use sluicegate_protocol::{CmdKafkaProduce, KafkaProduceResp, ProduceRecord, Produced as WireProduced};
 
 use super::SYSTEM;
@@ -25,10 +30,11 @@ pub(super) fn of_protobuf(command: CmdKafkaProduce) -> Command {
 }
 
 fn record(
-    ProduceRecord { topic, partition, key, value, headers, timestamp }: ProduceRecord,
+    ProduceRecord { topic, partition, key, value, headers, timestamp, value_schema, key_schema }: ProduceRecord,
 ) -> command::Record {
     let headers = headers.into_iter().map(header).collect();
-    command::Record { topic, partition, key, value, headers, timestamp }
+    let [value_schema, key_schema] = [value_schema, key_schema].map(|schema| schema.map(schema_choice));
+    command::Record { topic, partition, key, value, headers, timestamp, value_schema, key_schema }
 }
 
 /// The command in JSON.
@@ -53,6 +59,8 @@ struct Record<'a> {
     #[serde(borrow, default, deserialize_with = "or_default")]
     headers: List<Object<RecordHeader<'a>>, MAX_HEADERS>,
     timestamp: Option<Int64>,
+    value_schema: Option<Choice>,
+    key_schema: Option<Choice>,
     // Of records that were read: they can be written as they are.
     #[serde(rename = "offset")]
     _offset: Option<IgnoredAny>,
@@ -77,15 +85,70 @@ impl Produce<'_> {
 
 impl Record<'_> {
     fn decode(self, format: Format) -> Result<command::Record, String> {
-        let Self { topic, partition, key, value, headers, timestamp, .. } = self;
+        let Self { topic, partition, key, value, headers, timestamp, value_schema, key_schema, .. } = self;
+        let by_route = (format == Format::Json).then_some(SchemaChoice::Topic);
+        let key = match (format, &key_schema) {
+            // A key with a schema is any JSON.
+            (Format::Json, Some(_)) if key.is_some() => value::value(key, format),
+            _ => text(key, format),
+        };
         Ok(command::Record {
             topic,
             partition,
-            key: text(key, format).map_err(|expected| format!("key: {expected}"))?,
+            key: key.map_err(|expected| format!("key: {expected}"))?,
             value: value::value(value, format).map_err(|expected| format!("value: {expected}"))?,
             headers: value::headers(headers, format)?,
             timestamp: timestamp.map(|Int64(timestamp)| timestamp),
+            value_schema: value_schema.map(|Choice(choice)| choice).or(by_route),
+            key_schema: key_schema.map(|Choice(choice)| choice),
         })
+    }
+}
+
+/// A choice in protobuf. One without a member is that of a subject that no registry has.
+fn schema_choice(choice: wire::SchemaChoice) -> SchemaChoice {
+    match choice.of {
+        Some(Of::Id(id)) => SchemaChoice::Id(id),
+        Some(Of::Subject(subject)) => SchemaChoice::Subject(subject.into()),
+        None => SchemaChoice::Subject("".into()),
+    }
+}
+
+/// A choice in JSON: a subject, an id, or the schema of a record that was read.
+#[derive(Debug, PartialEq)]
+struct Choice(SchemaChoice);
+
+impl<'de> Deserialize<'de> for Choice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Choices)
+    }
+}
+
+struct Choices;
+
+impl<'de> Visitor<'de> for Choices {
+    type Value = Choice;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a subject, the id of a schema, or the schema of a record that was read")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, id: u64) -> Result<Choice, E> {
+        let id = u32::try_from(id).map_err(|_| E::invalid_value(Unexpected::Unsigned(id), &self))?;
+        Ok(Choice(SchemaChoice::Id(id)))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, subject: &str) -> Result<Choice, E> {
+        Ok(Choice(SchemaChoice::Subject(subject.into())))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Choice, A::Error> {
+        #[derive(Deserialize)]
+        struct Read {
+            id: u32,
+        }
+        let Read { id } = Read::deserialize(MapAccessDeserializer::new(members))?;
+        Ok(Choice(SchemaChoice::Id(id)))
     }
 }
 

@@ -19,7 +19,7 @@ use crate::http::body::BodyError;
 use crate::http::failure::Failure;
 use crate::http::media_type::{EXACT, Format, JSON, MediaTypes};
 use crate::http::resource::{Get, Resource, Resources};
-use crate::http::{HttpDialect, HttpWords, LAST_EVENT_ID, Position, RecordId, json, known};
+use crate::http::{Batch, HttpDialect, HttpWords, LAST_EVENT_ID, Position, RecordId, json, known};
 use crate::json::format::{self, Payload};
 
 static WORDS: HttpWords = HttpWords {
@@ -38,6 +38,7 @@ static WORDS: HttpWords = HttpWords {
         json: JSON,
         binary: BINARY,
         text: TEXT,
+        schemas: &[],
         bodies: &[(JSON, Format::Json), (BINARY, Format::Binary), (TEXT, Format::Text)],
         old_bodies: &[],
         errors: &[],
@@ -139,7 +140,7 @@ impl HttpDialect for Nats {
         &WORDS
     }
 
-    fn batch<'a>(&self, body: &'a str) -> Result<Option<&'a RawValue>, BodyError> {
+    fn batch<'a>(&self, body: &'a str, _: Format) -> Result<Batch<'a>, BodyError> {
         messages::batch(body)
     }
 

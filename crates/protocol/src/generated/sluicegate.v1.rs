@@ -345,6 +345,30 @@ pub struct ProduceRecord {
     /// Milliseconds since 1970-01-01T00:00:00Z, at least 1. Absent: the bridge's clock.
     #[prost(int64, optional, tag = "6")]
     pub timestamp: ::core::option::Option<i64>,
+    /// On clusters with schemas: `value` is JSON, which is encoded with this schema. Absent: it is written as it is. Null needs no schema.
+    #[prost(message, optional, tag = "7")]
+    pub value_schema: ::core::option::Option<SchemaChoice>,
+    /// The same of `key`.
+    #[prost(message, optional, tag = "8")]
+    pub key_schema: ::core::option::Option<SchemaChoice>,
+}
+/// A schema for JSON that is written. One of its members is needed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SchemaChoice {
+    #[prost(oneof = "schema_choice::Of", tags = "1, 2")]
+    pub of: ::core::option::Option<schema_choice::Of>,
+}
+/// Nested message and enum types in `SchemaChoice`.
+pub mod schema_choice {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Of {
+        /// The latest version of this subject, such as `orders-value`.
+        #[prost(string, tag = "1")]
+        Subject(::prost::alloc::string::String),
+        /// The registry's number of the schema.
+        #[prost(uint32, tag = "2")]
+        Id(u32),
+    }
 }
 /// A header of a record.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -137,6 +137,7 @@ fn read(kafka: &Kafka, topic: &str, partition: i32) -> Vec<ProduceRecord> {
         value: message.value,
         headers: message.headers,
         timestamp: Some(message.timestamp),
+        ..ProduceRecord::default()
     };
     messages.into_iter().map(record).collect()
 }

@@ -42,6 +42,34 @@ fn produce_routes_write_only_to_their_own_topic() {
 }
 
 #[test]
+fn routes_that_write_can_encode_and_rest_routes_register() {
+    let (write, encode) = (("sluicegate-write", "true"), ("sluicegate-encode", "true"));
+    let register = ("sluicegate-register-schemas", "true");
+    check(r#""write":true,"encode":true"#, &[write, encode]);
+    check(r#""type":"rest","write":true,"register_schemas":true"#, &[write, register]);
+    check(r#""type":"rest","write":true,"encode":false,"register_schemas":false"#, &[write]);
+    let own = [("sluicegate-read", "false"), write, ("sluicegate-topics", "t"), encode];
+    check(r#""type":"produce","topic":"t","encode":true"#, &own);
+    let cluster = r#""kafka":{"nodes":["a:9092"]}"#;
+    let needs_write = |key: &str| format!("{key}: needs write: clients of the route cannot write");
+    let needs_schemas =
+        |key: &str| format!("{key}: needs a cluster of the bridge's configuration, with `schemas` there");
+    for (route, want) in [
+        (r#""encode":true"#.to_owned(), needs_write("encode")),
+        (r#""type":"rest","register_schemas":true"#.to_owned(), needs_write("register_schemas")),
+        (format!(r#""write":true,"encode":true,{cluster}"#), needs_schemas("encode")),
+        (
+            format!(r#""type":"rest","write":true,"register_schemas":true,{cluster}"#),
+            needs_schemas("register_schemas"),
+        ),
+        (r#""write":true,"register_schemas":true"#.to_owned(), "register_schemas: unknown key".to_owned()),
+        (r#""write":true,"encode":1"#.to_owned(), "encode: must be true or false".to_owned()),
+    ] {
+        mistakes(&format!(r#"{{"path":"/a",{route}}}"#), &[&want]);
+    }
+}
+
+#[test]
 fn topics_are_names_or_prefixes() {
     let longest = "a".repeat(249);
     for topics in ["a", "A.b_c-9", "*", ".*", "..*", "a*", &longest, &format!("{longest}*")] {

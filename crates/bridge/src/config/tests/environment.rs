@@ -23,7 +23,7 @@ fn environment_overrides_the_file() {
 #[test]
 fn unknown_variables_are_reported_and_ignored() {
     let variables = [
-        ("SLUICEGATE_URL", "ws://127.0.0.1:8080/pubsub"),
+        ("SLUICEGATE_HOME", "/opt"),
         ("SLUICEGATE_PORT_7400_TCP_ADDR", "10.0.0.1"),
         ("SLUICEGATE_SERVICE__HOST", "10.0.0.1"),
     ];

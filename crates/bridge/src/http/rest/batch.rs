@@ -3,6 +3,7 @@
 use sluicegate_backend::System;
 use sluicegate_backend::command::Record;
 use sluicegate_delivery::cluster::{MAX_COMMAND_HEADERS, MAX_RECORDS};
+use sluicegate_dialect::http::Batch;
 use sluicegate_dialect::http::body::{list, wrong};
 use sluicegate_dialect::http::media_type::Format;
 use sluicegate_dialect::{self as dialect, json};
@@ -24,7 +25,8 @@ pub(super) fn parse(
     let body = json::parse(body)?.trim_ascii();
     let dialect = dialect::of(system);
     let name = dialect.words().records;
-    let records = dialect.batch(body)?.ok_or_else(|| wrong(name, "expected an array"))?;
+    let Batch { records, key_schema, value_schema } = dialect.batch(body, format)?;
+    let records = records.ok_or_else(|| wrong(name, "expected an array"))?;
     let items = list(records, name, MAX_RECORDS)?;
     if items.is_empty() {
         return Err(wrong(name, "expected at least one").into());
@@ -33,7 +35,9 @@ pub(super) fn parse(
     let mut records = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
         let place = format!("{name}[{index}]");
-        let record = dialect.record(item, &place, format, topic, partition)?;
+        let mut record = dialect.record(item, &place, format, topic, partition)?;
+        record.key_schema = key_schema.clone().or(record.key_schema);
+        record.value_schema = value_schema.clone().or(record.value_schema);
         headers = headers.saturating_add(record.headers.len());
         if headers > MAX_COMMAND_HEADERS {
             return Err(Problem::new(

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::StatusCode;
-use sluicegate_backend::command::Record;
-use sluicegate_backend::{CommandError, DeliveryReport, System};
+use sluicegate_backend::command::{Record, SchemaChoice};
+use sluicegate_backend::{CommandError, DeliveryReport, Fault, System};
+use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect as dialect;
+use sluicegate_dialect::http::media_type::Format;
 use sluicegate_dialect::http::{HttpWords, RecordId};
+use sluicegate_protocol::error_code::INVALID_RECORD;
 
 use super::super::Request;
 use super::super::headers::Headers;
-use super::super::problem::{Problem, ProblemKind};
+use super::super::problem::{Problem, ProblemKind, SchemaFault};
 use super::super::produce::written;
 use super::super::record_id;
 use super::super::request_permits::RequestPermits;
@@ -43,12 +47,15 @@ pub(super) async fn post(
     let types = &dialect.words().media_types;
     let format = types.format_of(&given).ok_or_else(|| {
         let types: Vec<&str> = types.bodies.iter().map(|(name, _)| *name).collect();
-        let schemas = if has_schema(&given) { SCHEMAS } else { "" };
-        let detail = format!("{schemas}expected Content-Type to be one of {}", types.join(", "));
+        let detail = format!("expected Content-Type to be one of {}", types.join(", "));
         Problem::new(ProblemKind::UnsupportedMediaType, detail)
     })?;
     let mut records = batch::parse(request.body, system, format, topic, partition)?;
     identify(&mut records, request.headers, system)?;
+    let has_schemas = matches!(format, Format::Schema(_));
+    if has_schemas {
+        check_schemas(&records, grant)?;
+    }
     // If all records fail for a missing partition, the error names the first record's.
     let partition = partition.or_else(|| records.first()?.partition);
     let Some(reports) = written(grant, records, is_async, running).await else {
@@ -56,16 +63,44 @@ pub(super) async fn post(
     };
     let reports = reports.map_err(failed)?;
     if let Some(error) = common_error(&reports) {
+        if let (true, Some(kind)) = (has_schemas, of_schemas(error)) {
+            return Err(failed(error.clone()).of_kind(kind));
+        }
         return Err(failed(error.clone()).with_missing_log(grant, topic, partition).await);
     }
     grant.log_reports(&reports);
     Ok(Response::with_body(StatusCode::OK, content_type, dialect.results(reports).into()))
 }
 
-/// Whether a body has values for the REST proxies to encode.
-fn has_schema(content_type: &str) -> bool {
-    let format = content_type.strip_prefix("application/vnd.kafka.").unwrap_or_default();
-    ["avro.", "jsonschema.", "protobuf."].iter().any(|schema| format.starts_with(schema))
+/// Checks that values and keys that need a schema have one: their topic's, where the route chooses that.
+fn check_schemas(records: &[Record], grant: &Grant) -> Result<(), Problem> {
+    let lacks_one = |json: &Option<Bytes>, schema: &Option<SchemaChoice>| {
+        json.is_some() && matches!(schema, Some(SchemaChoice::Topic)) && !grant.encodes()
+    };
+    let missing = |fault, name: &str| {
+        let detail = format!("expected {name}_id or {name}, as the route chooses none (`encode`)");
+        Err(Problem::new(ProblemKind::Schema(fault), detail))
+    };
+    for Record { key, key_schema, value, value_schema, .. } in records {
+        if lacks_one(value, value_schema) {
+            return missing(SchemaFault::NoValueSchema, "value_schema");
+        }
+        if lacks_one(key, key_schema) {
+            return missing(SchemaFault::NoKeySchema, "key_schema");
+        }
+    }
+    Ok(())
+}
+
+/// The problem of a write of records with schemas.
+fn of_schemas(error: &CommandError) -> Option<ProblemKind> {
+    Some(match (error.fault, error.code) {
+        (Fault::InvalidRecord, INVALID_RECORD) => ProblemKind::Schema(SchemaFault::Unfit),
+        (Fault::Invalid, _) => ProblemKind::Schema(SchemaFault::Unknown),
+        // Of brokers, it has their code.
+        (Fault::Transient, 0) => ProblemKind::NoRegistry,
+        _ => return None,
+    })
 }
 
 /// Gives the only record of a request the id in its header.
@@ -100,8 +135,6 @@ fn common_error(reports: &[DeliveryReport]) -> Option<&CommandError> {
     let kind = ProblemKind::of(first);
     errors.all(|error| error.is_some_and(|error| ProblemKind::of(error) == kind)).then_some(first)
 }
-
-const SCHEMAS: &str = "schemas are not served: send encoded values as binary: ";
 
 #[cfg(test)]
 mod tests;

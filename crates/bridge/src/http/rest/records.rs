@@ -57,7 +57,7 @@ pub(super) async fn get_key(
     format: Format,
 ) -> Result<Response, Problem> {
     let system = grant.system();
-    let found = match grant.look_up(topic, key, format == Format::Json).await {
+    let found = match grant.look_up(topic, key, format.of_values().decodes()).await {
         Ok(found) => found,
         Err(error) => {
             return Err(Problem::failed(error, system).with_missing_log(grant, topic, None).await);
@@ -95,7 +95,7 @@ pub(super) fn bounds(query: &Query, system: System, format: Format) -> Result<Re
         max_records: size(max_records).unwrap_or_default(),
         fill: true,
         committed: query.committed()?,
-        decode: format == Format::Json,
+        decode: format.of_values().decodes(),
         reads_on: false,
     })
 }

@@ -102,7 +102,8 @@ struct Unwritten<'a>(&'a Record);
 
 impl Marks for Unwritten<'_> {
     fn key(&self) -> Option<&[u8]> {
-        self.0.key.as_deref()
+        // Rows are about keys as they are stored, and begin with no schema's id.
+        self.0.key.as_deref().filter(|_| self.0.key_schema.is_none())
     }
 
     fn headers(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
@@ -115,6 +116,8 @@ const MAX_SHOWN: usize = 3;
 
 #[cfg(test)]
 mod tests {
+    use sluicegate_backend::command::SchemaChoice;
+
     use super::*;
     use crate::testing::records::{keys as key, rows};
 
@@ -153,6 +156,9 @@ mod tests {
         let many = ["a:", "b:", "c:", "d\n:"].map(key).to_vec();
         check(many, record(Some("x"), &[]), Err("key: expected a:… or b:… or c:… or others"));
         check(vec![key("\n:")], record(Some("x"), &[]), Err("key: expected \\n:…"));
+        let key_schema = Some(SchemaChoice::Id(1));
+        let encoded = Record { key_schema, ..record(Some("a:1"), &[]) };
+        check(vec![key("a:")], encoded, Err("key: expected a:…"));
     }
 
     #[test]

@@ -3,15 +3,41 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use sluicegate_backend::command;
+use sluicegate_backend::command::{self, SchemaChoice};
 
+use crate::http::Batch;
 use crate::http::body::{BodyError, bytes, given, headers, number, object, wrong};
 use crate::http::media_type::Format;
 use crate::json::present;
 
 /// The records of a body.
-pub(super) fn batch(body: &str) -> Result<Option<&RawValue>, BodyError> {
-    Ok(object::<Records>(body, "the body")?.records)
+pub(super) fn batch(body: &str, format: Format) -> Result<Batch<'_>, BodyError> {
+    let Records { records, key_schema, key_schema_id, value_schema, value_schema_id } =
+        object(body, "the body")?;
+    let Format::Schema(kind) = format else {
+        // Clients of the REST proxies send these with any format. They mean nothing in JSON and base64.
+        return Ok(Batch { records, ..Batch::default() });
+    };
+    let choice = |name: &str, text: Option<&RawValue>, id: Option<&RawValue>| {
+        let given = |member: Option<&'_ RawValue>| member.filter(|member| member.get() != "null").is_some();
+        match (text, id) {
+            (_, Some(id)) if given(Some(id)) => {
+                let id = number(id, &format!("{name}_id"), 0, u32::MAX.into())?;
+                Ok(u32::try_from(id).ok().map(SchemaChoice::Id))
+            }
+            (Some(text), _) if given(Some(text)) => {
+                let text: Option<String> = serde_json::from_str(text.get()).ok();
+                let text = text.ok_or_else(|| wrong(name, "expected a schema as a string"))?;
+                Ok(Some(SchemaChoice::Text { kind, text: text.into(), registers: false }))
+            }
+            _ => Ok(None),
+        }
+    };
+    Ok(Batch {
+        records,
+        key_schema: choice("key_schema", key_schema, key_schema_id)?,
+        value_schema: choice("value_schema", value_schema, value_schema_id)?,
+    })
 }
 
 /// A record of a body, for a topic or one of its partitions.
@@ -42,6 +68,9 @@ pub(super) fn record(
         value: given(record.value, &format!("{place}.value"), format)?,
         headers: record.headers.map_or(Ok(Vec::new()), |list| headers(list, place))?,
         timestamp: timestamp.transpose()?,
+        // Those of the body replace them.
+        value_schema: matches!(format, Format::Json | Format::Schema(_)).then_some(SchemaChoice::Topic),
+        key_schema: matches!(format, Format::Schema(_)).then_some(SchemaChoice::Topic),
     })
 }
 
@@ -50,15 +79,14 @@ pub(super) fn record(
 struct Records<'a> {
     #[serde(borrow)]
     records: Option<&'a RawValue>,
-    // Clients of the REST proxies send these with any format. They mean nothing in JSON and base64.
-    #[serde(rename = "key_schema")]
-    _key_schema: Option<IgnoredAny>,
-    #[serde(rename = "key_schema_id")]
-    _key_schema_id: Option<IgnoredAny>,
-    #[serde(rename = "value_schema")]
-    _value_schema: Option<IgnoredAny>,
-    #[serde(rename = "value_schema_id")]
-    _value_schema_id: Option<IgnoredAny>,
+    #[serde(borrow)]
+    key_schema: Option<&'a RawValue>,
+    #[serde(borrow)]
+    key_schema_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    value_schema: Option<&'a RawValue>,
+    #[serde(borrow)]
+    value_schema_id: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -81,4 +109,6 @@ struct Record<'a> {
     _offset: Option<IgnoredAny>,
     #[serde(rename = "timestamp_type")]
     _timestamp_type: Option<IgnoredAny>,
+    #[serde(rename = "not_decoded")]
+    _not_decoded: Option<IgnoredAny>,
 }

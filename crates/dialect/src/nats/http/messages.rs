@@ -5,14 +5,15 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use sluicegate_backend::command;
 
+use crate::http::Batch;
 use crate::http::body::{BodyError, given, headers, object, wrong};
 use crate::http::media_type::Format;
 use crate::json::present;
 use crate::nats::publish;
 
 /// The messages of a body.
-pub(super) fn batch(body: &str) -> Result<Option<&RawValue>, BodyError> {
-    Ok(object::<Messages>(body, "the body")?.messages)
+pub(super) fn batch(body: &str) -> Result<Batch<'_>, BodyError> {
+    Ok(Batch { records: object::<Messages>(body, "the body")?.messages, ..Batch::default() })
 }
 
 /// A message of a body.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sluicegate_backend::command::{Command, Header, LogName, ReadBounds, Record, TopicNames};
+use sluicegate_backend::command::{Command, Header, LogName, ReadBounds, Record, SchemaChoice, TopicNames};
 use sluicegate_protocol::MESSAGE_ID_HEADER;
 
 use super::*;
@@ -147,7 +147,16 @@ fn records_are_written_in_the_format() {
             r#""key":{json},"value":{json},"headers":[{{"key":"h","value":{json}}}],"partition":3,"timestamp":"5","offset":7,"timestamp_type":"LogAppendTime""#
         );
         let headers = vec![Header { key: "h".into(), value: key.clone() }];
-        let want = Record { topic: "t".into(), partition: Some(3), key, value, headers, timestamp: Some(5) };
+        let want = Record {
+            topic: "t".into(),
+            partition: Some(3),
+            key,
+            value,
+            headers,
+            timestamp: Some(5),
+            value_schema: (format == "json").then_some(SchemaChoice::Topic),
+            key_schema: None,
+        };
         assert_eq!(written(format, &members), Ok(want), "{format} {json}");
     }
     let named = written("json", r#""value":null,"headers":[{"name":"h","value":"x"}]"#).unwrap();
@@ -157,6 +166,57 @@ fn records_are_written_in_the_format() {
     assert_eq!(value("12345678901234567890123"), bytes("12345678901234567890123"));
     let deep = "[".repeat(100_000) + &"]".repeat(100_000);
     assert_eq!(value(&deep), Some(deep.into()));
+}
+
+#[test]
+fn records_have_the_schemas_that_they_name() {
+    let subject = |name: &str| Some(SchemaChoice::Subject(name.into()));
+    for (format, members, key, schemas) in [
+        ("json", r#""key":"k","value":1,"value_schema":"s""#, "k", (subject("s"), None)),
+        (
+            "json",
+            r#""key":"k","value":1,"value_schema":7,"key_schema":null"#,
+            "k",
+            (Some(SchemaChoice::Id(7)), None),
+        ),
+        (
+            "json",
+            r#""key":"k","value":1,"key_schema":"s""#,
+            "\"k\"",
+            (Some(SchemaChoice::Topic), subject("s")),
+        ),
+        (
+            "json",
+            r#""key":{"a":1},"value":1,"key_schema":"s""#,
+            r#"{"a":1}"#,
+            (Some(SchemaChoice::Topic), subject("s")),
+        ),
+        (
+            "text",
+            r#""key":"1","value":"1","value_schema":"s","key_schema":"k""#,
+            "1",
+            (subject("s"), subject("k")),
+        ),
+        // As it was read.
+        (
+            "json",
+            r#""key":"k","value":1,"value_schema":{"id":7,"type":"AVRO"}"#,
+            "k",
+            (Some(SchemaChoice::Id(7)), None),
+        ),
+    ] {
+        let record = written(format, members).unwrap();
+        let found = (record.value_schema, record.key_schema);
+        assert_eq!((record.key.as_deref(), found), (Some(key.as_bytes()), schemas), "{members}");
+    }
+    let null = written("json", r#""key":null,"value":null,"key_schema":7"#).unwrap();
+    assert_eq!((null.key, null.value), (None, None));
+    for choice in ["true", "-1", "4294967296", "1.5"] {
+        let message = written("json", &format!(r#""value":1,"value_schema":{choice}"#)).unwrap_err();
+        assert!(message.contains("expected a subject, the id of a schema"), "{choice}: {message}");
+    }
+    let message = written("json", r#""value":1,"value_schema":{"guid":"g","type":"AVRO"}"#).unwrap_err();
+    assert!(message.contains("missing field `id`"), "{message}");
 }
 
 #[test]
