@@ -15,6 +15,7 @@ import {
   FieldDescriptorProtoSchema,
   FileDescriptorProtoSchema,
   FieldDescriptorProto_Label as Label,
+  FieldDescriptorProto_Type as Type,
 } from "@bufbuild/protobuf/wkt";
 
 const PATH = "src/generated/pubsub_pb.ts";
@@ -35,25 +36,39 @@ function list<T>(items: T[], as: (item: T) => string): string | undefined {
   return items.length ? `[${items.map(as)}]` : undefined;
 }
 
+/** Optional fields have a oneof of their own, which is none. */
+function isOfOneof(field: FieldDescriptorProto): boolean {
+  return isFieldSet(field, FieldDescriptorProtoSchema.field.oneofIndex) && !field.proto3Optional;
+}
+
 function field(field: FieldDescriptorProto): string {
   const { name, number, type, typeName, label, proto3Optional } = field;
-  const oneof = isFieldSet(field, FieldDescriptorProtoSchema.field.oneofIndex) ? field.oneofIndex : undefined;
+  assert(!isOfOneof(field) || field.oneofIndex === 0, `expected one oneof beside ${name}`);
   const repeated = label === Label.REPEATED ? label : undefined;
   return call(
     "field",
     text(name),
     number,
-    type,
-    text(typeName || undefined),
-    oneof,
-    repeated,
-    proto3Optional || undefined,
+    typeName ? text((type === Type.ENUM ? "=" : "") + nameOf(typeName)) : type,
+    proto3Optional ? 1 : isOfOneof(field) ? 0 : repeated,
   );
 }
 
+/** The name of a message or an enum in the file. */
+function nameOf(typeName: string): string {
+  const prefix = `.${file.package}.`;
+  assert(
+    prefix === ".sluicegate.v1." && typeName.startsWith(prefix),
+    `expected a type of src/describe.ts, got ${typeName}`,
+  );
+  return typeName.slice(prefix.length);
+}
+
 function message({ name, field: fields, oneofDecl, nestedType }: DescriptorProto): string {
-  const oneofs = list(oneofDecl, ({ name }) => text(name));
-  return call("message", text(name), list(fields, field) ?? "[]", oneofs, list(nestedType, message));
+  // Those of optional fields come after the others.
+  const hasOneof = fields.some(isOfOneof);
+  const oneof = hasOneof ? text(oneofDecl[0]?.name) : undefined;
+  return call("message", text(name), list(fields, field) ?? "[]", oneof, list(nestedType, message));
 }
 
 function values({ name, value }: EnumDescriptorProto): string {
