@@ -12,10 +12,10 @@ use super::{LOG_END, LOG_START, Log};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the sentence of a variant names its fields")]
 pub enum Command {
-    /// Reads records of `log` from `offset` on, within `bounds`.
-    Fetch { log: LogName, offset: i64, bounds: ReadBounds },
-    /// Reads records of each of `places`, a log and an offset, within `bounds`.
-    MultiFetch { places: Vec<(LogName, i64)>, bounds: ReadBounds },
+    /// Reads records of `log` from `offset` on that match all `filters`, within `bounds`.
+    Fetch { log: LogName, offset: i64, bounds: ReadBounds, filters: Vec<RecordFilter> },
+    /// Reads records of each of `places`, a log and an offset, that match all `filters`, within `bounds`.
+    MultiFetch { places: Vec<(LogName, i64)>, bounds: ReadBounds, filters: Vec<RecordFilter> },
     /// Finds the offset of `timestamp` in `log`.
     ListOffset { log: LogName, timestamp: i64 },
     /// Finds the offset of each of `asked`, a log and a timestamp; if `committed`, among committed records.
@@ -54,20 +54,29 @@ impl Command {
     /// The memory of its lists, in bytes, besides the texts and bytes in them.
     pub fn list_bytes(&self) -> usize {
         match self {
-            Self::Fetch { .. } | Self::ListOffset { .. } => 0,
+            Self::ListOffset { .. } => 0,
+            Self::Fetch { filters, .. } => filter_bytes(filters),
             Self::Produce(records) => {
                 let headers =
                     records.iter().map(|record| record.headers.len()).fold(0, usize::saturating_add);
                 headers.saturating_mul(size_of::<Header>()).saturating_add(size_of_val(&records[..]))
             }
-            Self::MultiFetch { places: logs, .. } | Self::ListOffsets { asked: logs, .. } => {
-                size_of_val(&logs[..])
+            Self::MultiFetch { places, filters, .. } => {
+                size_of_val(&places[..]).saturating_add(filter_bytes(filters))
             }
+            Self::ListOffsets { asked, .. } => size_of_val(&asked[..]),
             Self::Describe(TopicNames { topics, prefixes, .. }) => {
                 size_of_val(&topics[..]).saturating_add(size_of_val(&prefixes[..]))
             }
         }
     }
+}
+
+fn filter_bytes(filters: &[RecordFilter]) -> usize {
+    let values = filters.iter().map(|RecordFilter { equals, prefixes, .. }| {
+        size_of_val(&equals[..]).saturating_add(size_of_val(&prefixes[..]))
+    });
+    values.fold(size_of_val(filters), usize::saturating_add)
 }
 
 /// A log, as a client names it.
@@ -285,16 +294,31 @@ impl Default for Start {
     }
 }
 
-/// A condition on records: a value equals one of these, or begins with one of the prefixes. Without both, there is a
-/// value.
+/// A condition on records: the key, a header or a part of the value equals one of these, or begins with one of the
+/// prefixes. Without both, there is one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct RecordFilter {
-    /// Any header of this key. None: the record's key.
+    /// Any header of this key. None: the record's key, or a part of its value.
     pub header: Option<String>,
-    /// The values to equal.
+    /// A part of the record's value, which is JSON.
+    pub value: Option<ValuePart>,
+    /// The values to equal; of a part, JSON texts of scalars.
     pub equals: Vec<Bytes>,
-    /// The beginnings of values.
+    /// The beginnings of values; of a part that is a string.
     pub prefixes: Vec<Bytes>,
+}
+
+/// A part of a value, and what holds for it beside what it equals.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct ValuePart {
+    /// Where it is: a JSON Pointer (RFC 6901).
+    pub pointer: String,
+    /// A JSON number: the part is a larger one.
+    pub above: Option<String>,
+    /// A JSON number: the part is a smaller one.
+    pub below: Option<String>,
+    /// Whether the value must have no such part.
+    pub is_missing: bool,
 }
 
 #[cfg(test)]

@@ -89,6 +89,7 @@ impl FetchOptions {
             max_records: self.max_records,
             isolation: self.isolation.into(),
             decode: self.decode,
+            filters: Vec::new(),
         }
     }
 
@@ -100,6 +101,7 @@ impl FetchOptions {
             max_bytes: self.max_bytes,
             isolation: self.isolation.into(),
             decode: self.decode,
+            filters: Vec::new(),
         }
     }
 
@@ -111,6 +113,7 @@ impl FetchOptions {
             min_bytes: self.min_bytes,
             max_bytes: self.max_bytes,
             max_messages: self.max_records,
+            filters: Vec::new(),
         }
     }
 

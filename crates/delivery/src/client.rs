@@ -182,8 +182,11 @@ impl Client {
             true => self.selections.select(read, rows),
             false => select_rows(read, rows),
         };
-        let granted_count = granted.count;
-        let (wanted, more_work) = self.request.filters.select(granted);
+        let (granted_count, filters) = (granted.count, &self.request.filters);
+        let (wanted, more_work) = match is_shared {
+            true => self.selections.filter(granted, filters),
+            false => filters.select(granted),
+        };
         self.selection = (read_count > 0).then(|| Selection {
             topic: Arc::clone(&place.topic),
             delivered: wanted.count,
@@ -225,7 +228,7 @@ pub(super) fn granted(readable: Option<&Topics>, topic: &str) -> Rows {
 
 /// The error of a table whose client has more keys than there is room for.
 fn too_many_keys() -> CommandError {
-    let message =
-        "too many keys in this client's tables with filters or rows by header: filter by key as well";
+    let message = "too many keys in this client's tables with filters by header or value, or rows by header: filter by \
+                   key as well";
     CommandError::new(Fault::Rejected, 0, message)
 }

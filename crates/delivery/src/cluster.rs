@@ -44,6 +44,7 @@ pub use self::rates::Rates;
 pub use self::tables::TableLimits;
 use self::tables::Tables;
 pub(crate) use self::tables::{Over, Progress, Slice, UsedTable, no_room};
+pub(crate) use self::visible::Wanted;
 use crate::drain::Drain;
 use crate::selections::Selections;
 use crate::{OpenClient, OpenClients, OpenSubscriptions};

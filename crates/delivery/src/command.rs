@@ -40,15 +40,7 @@ impl Subscribe {
                 "{word} {topic} is in two sources: expected one source for each {word}"
             )));
         }
-        let bytes_of = |RecordFilter { header, equals, prefixes }: &RecordFilter| {
-            let values = equals.iter().chain(prefixes).map(|value| value.len());
-            values.chain(header.as_ref().map(String::len)).fold(0, usize::saturating_add)
-        };
-        let filter_bytes = filters.iter().map(bytes_of).fold(0, usize::saturating_add);
-        if filter_bytes > MAX_FILTER_BYTES {
-            let message = format!("{filter_bytes} bytes in filters: expected at most {MAX_FILTER_BYTES}");
-            return Err(invalid(message));
-        }
+        let filters = Filters::of_command(filters)?;
         if linger > MAX_LINGER {
             let [linger, max] = [linger, MAX_LINGER].map(|time| time.as_millis());
             return Err(invalid(format!("linger_ms is {linger}: expected at most {max}")));
@@ -56,7 +48,6 @@ impl Subscribe {
         if table.is_some() {
             check_table(system, &sources, skips)?;
         }
-        let filters = Filters::new(filters);
         let max_bytes = if max_bytes == 0 { DEFAULT_BATCH_BYTES } else { max_bytes };
         Ok(Self {
             client: fair_share::ClientKey::default(),
@@ -113,6 +104,16 @@ fn source(system: System, source: command::Source) -> Result<Source, CommandErro
     Ok(Source { topic: Arc::from(topic), partitions, from, next: next.into_iter().collect(), topic_id })
 }
 
+impl Filters {
+    /// The filters of a command.
+    ///
+    /// # Errors
+    /// One is invalid, or they exceed a bound.
+    pub(crate) fn of_command(filters: Vec<RecordFilter>) -> Result<Self, CommandError> {
+        Self::new(filters).map_err(invalid)
+    }
+}
+
 fn invalid(message: impl Into<String>) -> CommandError {
     CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
 }
@@ -121,14 +122,13 @@ fn invalid(message: impl Into<String>) -> CommandError {
 /// others to have their turn.
 pub const DEFAULT_BATCH_BYTES: usize = 64 * 1024;
 
-/// The values of all filters.
-const MAX_FILTER_BYTES: usize = 16 * 1024;
-
 /// The longest linger.
 const MAX_LINGER: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use sluicegate_backend::command::ValuePart;
+
     use super::*;
 
     const BOUNDS: Reads =
@@ -183,7 +183,16 @@ mod tests {
             SubscribeCommand { linger: Duration::from_millis(10_001), ..command(vec![of_topic("t")]) };
         refused(linger, "linger_ms is 10001: expected at most 10000");
         let values = RecordFilter { equals: vec![vec![0; 10_000].into(); 2], ..Default::default() };
-        let filtered = SubscribeCommand { filters: vec![values], ..command(vec![of_topic("t")]) };
-        refused(filtered, "20000 bytes in filters: expected at most 16384");
+        let value = Some(ValuePart { pointer: "status".to_owned(), ..Default::default() });
+        let pointer = RecordFilter { value, ..Default::default() };
+        for (filters, want) in [
+            (vec![values], "20000 bytes in filters: expected at most 16384"),
+            (
+                vec![RecordFilter::default(), pointer],
+                "filters[1]: pointer \"status\": expected a JSON Pointer such as \"/order/status\"",
+            ),
+        ] {
+            refused(SubscribeCommand { filters, ..command(vec![of_topic("t")]) }, want);
+        }
     }
 }

@@ -1,68 +1,146 @@
 //! Leaves out the records that a client does not want, or is not granted.
+//!
+//! [`value`] is about parts of values: [`json`] finds them, [`decimal`] compares their numbers.
 
+mod decimal;
+mod json;
+mod value;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use bytes::Bytes;
 use prost::Message;
 use sluicegate_backend::Chunk;
 use sluicegate_backend::command::RecordFilter;
 use sluicegate_protocol::Header;
-use sluicegate_protocol::wire::number::{MESSAGE_HEADERS, MESSAGE_KEY, MESSAGES};
+use sluicegate_protocol::wire::number::{MESSAGE_HEADERS, MESSAGE_KEY, MESSAGE_VALUE, MESSAGES};
 use sluicegate_protocol::wire::{self, Fields, Value};
 use sluicegate_rights::Rows;
 use sluicegate_rights::row::Marks;
+
+pub use self::json::MAX_JSON_DEPTH;
+use self::value::ValueFilter;
 
 /// Records match if they match every filter. Without filters, all do.
 ///
 /// The values of each are sorted, so that a comparison costs little however many there are, and of prefixes only those
 /// are kept that begin with no other one.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Filters(Vec<RecordFilter>);
+pub(crate) struct Filters {
+    filters: Arc<[Filter]>,
+    hash: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Filter {
+    of: RecordFilter,
+    /// Of a part of the value.
+    value: Option<ValueFilter>,
+}
 
 impl Filters {
-    pub(crate) fn new(mut filters: Vec<RecordFilter>) -> Self {
-        for RecordFilter { equals, prefixes, .. } in &mut filters {
-            equals.sort_unstable();
-            equals.dedup();
-            prefixes.sort_unstable();
-            prefixes.dedup_by(|next, kept| next.starts_with(kept));
+    /// # Errors
+    /// One of them is invalid, or they are too large together; says what was expected.
+    pub(crate) fn new(filters: Vec<RecordFilter>) -> Result<Self, String> {
+        let bytes = filters.iter().map(bytes_of).fold(0, usize::saturating_add);
+        if bytes > MAX_BYTES {
+            return Err(format!("{bytes} bytes in filters: expected at most {MAX_BYTES}"));
         }
-        Self(filters)
+        let filter = |(index, mut of): (usize, RecordFilter)| {
+            of.equals.sort_unstable();
+            of.equals.dedup();
+            of.prefixes.sort_unstable();
+            of.prefixes.dedup_by(|next, kept| next.starts_with(kept));
+            let value = of.value.as_ref().map(|part| ValueFilter::new(&of, part)).transpose();
+            let value = value.map_err(|error| format!("filters[{index}]: {error}"))?;
+            Ok(Filter { of, value })
+        };
+        Ok(Self::of(filters.into_iter().enumerate().map(filter).collect::<Result<_, String>>()?))
+    }
+
+    fn of(filters: Arc<[Filter]>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        filters.iter().for_each(|filter| filter.of.hash(&mut hasher));
+        Self { filters, hash: hasher.finish() }
     }
 
     /// The same for records of a table, which have keys.
-    pub(crate) fn with_keys(mut self) -> Self {
-        self.0.push(RecordFilter::default());
-        self
+    pub(crate) fn with_keys(&self) -> Self {
+        Self::of(self.filters.iter().cloned().chain([Filter::default()]).collect())
     }
 
     /// The number of those that clients see, without that of tables.
     pub(crate) fn count(&self, is_table: bool) -> usize {
-        self.0.len().saturating_sub(usize::from(is_table))
+        self.filters.len().saturating_sub(usize::from(is_table))
     }
 
     pub(crate) fn each(&self) -> impl Iterator<Item = &RecordFilter> {
-        self.0.iter()
+        self.filters.iter().map(|filter| &filter.of)
+    }
+
+    /// Whether all records match.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.filters.is_empty()
     }
 
     /// Whether records of the same key can differ in whether they match.
-    pub(crate) fn look_at_headers(&self) -> bool {
-        self.0.iter().any(|filter| filter.header.is_some())
+    pub(crate) fn look_beyond_keys(&self) -> bool {
+        self.each().any(|filter| filter.header.is_some() || filter.value.is_some())
     }
 
-    /// The records that match, and the work to find them.
+    /// Whether they are about values, which takes more work than keys and headers.
+    pub(crate) fn look_at_values(&self) -> bool {
+        self.each().any(|filter| filter.value.is_some())
+    }
+
+    /// Their memory in bytes, estimated.
+    pub(crate) fn memory(&self) -> usize {
+        self.each().map(bytes_of).fold(size_of_val(&self.filters[..]), usize::saturating_add)
+    }
+
+    /// The records that match, and the work to find them. Values are gone through even if all match.
     pub(crate) fn select(&self, read: Chunk) -> (Chunk, usize) {
-        match self.0.len() {
+        let looks = self.filters.len().saturating_add(usize::from(self.look_at_values()));
+        match looks {
             0 => (read, 0),
-            filters => select(read, filters, |record| self.match_record(record)),
+            looks => select(read, looks, |record| self.match_record(record)),
         }
     }
 
     fn match_record(&self, record: &Encoded<'_>) -> bool {
-        self.0.iter().all(|filter| match &filter.header {
-            None => record.key().is_some_and(|key| matches(filter, key)),
-            Some(wanted) => record.headers().any(|(name, value)| {
-                name == wanted.as_bytes() && value.is_some_and(|value| matches(filter, value))
+        self.filters.iter().all(|Filter { of, value }| match (value, &of.header) {
+            (Some(filter), _) => {
+                self::value(record.0, MESSAGE_VALUE).is_some_and(|value| filter.matches(value))
+            }
+            (None, None) => record.key().is_some_and(|key| matches(of, key)),
+            (None, Some(wanted)) => record.headers().any(|(name, value)| {
+                name == wanted.as_bytes() && value.is_some_and(|value| matches(of, value))
             }),
         })
     }
+}
+
+impl PartialEq for Filters {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash
+            && (Arc::ptr_eq(&self.filters, &other.filters) || self.each().eq(other.each()))
+    }
+}
+
+impl Eq for Filters {}
+
+impl Hash for Filters {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(self.hash);
+    }
+}
+
+fn bytes_of(RecordFilter { header, value, equals, prefixes }: &RecordFilter) -> usize {
+    let values = equals.iter().chain(prefixes).map(Bytes::len);
+    let texts = value.iter().flat_map(|part| [Some(&part.pointer), part.above.as_ref(), part.below.as_ref()]);
+    let texts = texts.chain([header.as_ref()]).flatten().map(String::len);
+    values.chain(texts).fold(0, usize::saturating_add)
 }
 
 /// The records that are among `rows`, and the work to find them.
@@ -173,12 +251,15 @@ impl Encoded<'_> {
     }
 }
 
+fn matches(RecordFilter { equals, prefixes, .. }: &RecordFilter, value: &[u8]) -> bool {
+    equals.is_empty() && prefixes.is_empty() || is_one_of(equals, prefixes, value)
+}
+
 /// Only the last prefix that does not sort after the value can be one of it: others that sort between them begin with
 /// that one.
-fn matches(RecordFilter { equals, prefixes, .. }: &RecordFilter, value: &[u8]) -> bool {
+fn is_one_of(equals: &[Bytes], prefixes: &[Bytes], value: &[u8]) -> bool {
     let after = prefixes.partition_point(|prefix| **prefix <= *value);
-    equals.is_empty() && prefixes.is_empty()
-        || equals.binary_search_by(|wanted| (**wanted).cmp(value)).is_ok()
+    equals.binary_search_by(|wanted| (**wanted).cmp(value)).is_ok()
         || after
             .checked_sub(1)
             .and_then(|last| prefixes.get(last))
@@ -197,14 +278,15 @@ fn content<E>(field: Result<(u32, Value<'_>), E>) -> Option<(u32, &[u8])> {
     }
 }
 
-/// Filters of a subscription.
+/// Filters of a subscription or a fetch.
 pub const MAX_FILTERS: usize = 16;
 /// Values of all of them.
 pub const MAX_VALUES: usize = 100;
+/// The size of all of them.
+const MAX_BYTES: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use sluicegate_protocol::KafkaMessage;
     use sluicegate_rights::Row;
 
@@ -232,7 +314,8 @@ mod tests {
 
     fn filter(header: Option<&str>, equals: &[&'static str], prefixes: &[&'static str]) -> RecordFilter {
         let bytes = |values: &[&'static str]| values.iter().map(|value| Bytes::from(*value)).collect();
-        RecordFilter { header: header.map(str::to_owned), equals: bytes(equals), prefixes: bytes(prefixes) }
+        let header = header.map(str::to_owned);
+        RecordFilter { header, equals: bytes(equals), prefixes: bytes(prefixes), value: None }
     }
 
     #[track_caller]
@@ -242,7 +325,7 @@ mod tests {
 
     #[track_caller]
     fn check_rows(filters: &[RecordFilter], rows: &Rows, want: &[i64]) {
-        let filters = Filters::new(filters.to_vec());
+        let filters = Filters::new(filters.to_vec()).unwrap();
         let (granted, _) = select_rows(fetched(&messages(), 4), rows);
         let (Chunk { messages, count, next_offset, .. }, _) = filters.select(granted);
         let got = (&offsets(&messages)[..], count, next_offset);
@@ -287,13 +370,17 @@ mod tests {
             equals.reverse();
             prefixes.rotate_left(chosen.len() / 2);
             for [equals, prefixes] in [[&equals[..], &[]], [&[], &prefixes]] {
-                let Filters(filters) = Filters::new(vec![filter(None, equals, prefixes)]);
+                let filters = Filters::new(vec![filter(None, equals, prefixes)]).unwrap();
                 for value in &texts {
                     let is_any = chosen.is_empty();
                     let want = is_any
                         || equals.contains(value)
                         || prefixes.iter().any(|prefix| value.starts_with(prefix));
-                    assert_eq!(matches(&filters[0], value.as_bytes()), want, "{value} of {chosen:?}");
+                    assert_eq!(
+                        matches(&filters.filters[0].of, value.as_bytes()),
+                        want,
+                        "{value} of {chosen:?}"
+                    );
                 }
             }
         }
@@ -302,7 +389,7 @@ mod tests {
     #[test]
     fn records_that_all_match_are_not_copied() {
         let all = fetched(&messages()[1..], 4);
-        let (matching, work) = Filters::new(vec![filter(None, &[], &[""])]).select(all.clone());
+        let (matching, work) = Filters::new(vec![filter(None, &[], &[""])]).unwrap().select(all.clone());
         let matching = matching.messages;
         assert_eq!(work, 0);
         assert_eq!((matching.as_ptr(), matching.len()), (all.messages.as_ptr(), all.messages.len()));

@@ -14,7 +14,7 @@
 //! A table's subscription begins with a `snapshot` of the newest record of each key, from the cluster's tables;
 //! `held_keys` are those that its client has; `staleness` says whether client or table can miss removals. `failures` says when to read a log again that could not be read.
 //!
-//! `command` and `filter` check what a client asks for; `selections` shares what rows leave out among clients with the same ones.
+//! `command` and `filter` check what a client asks for; `selections` shares what rows and filters leave out among clients with the same ones.
 //!
 //! While its client has no room, a subscription holds no records. It reads a batch when there is room for one, from
 //! records that were read for others if it can, so a slow client costs a few hundred bytes for each partition.
@@ -45,7 +45,7 @@ mod view;
 
 pub use self::activity::{Activity, Counts};
 pub use self::command::DEFAULT_BATCH_BYTES;
-pub use self::filter::{MAX_FILTERS, MAX_VALUES};
+pub use self::filter::{MAX_FILTERS, MAX_JSON_DEPTH, MAX_VALUES};
 pub use self::item::{Item, Place, SkipCause};
 pub(crate) use self::lag::OpenSubscriptions;
 pub use self::lag::{ListedSubscription, Tally};

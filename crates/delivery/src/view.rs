@@ -73,7 +73,7 @@ mod tests {
             equals: equals.iter().map(|value| Bytes::from(*value)).collect(),
             ..Default::default()
         };
-        Filters::new(filters.iter().map(filter).collect())
+        Filters::new(filters.iter().map(filter).collect()).unwrap()
     }
 
     /// Claims have no order, and neither have filters.

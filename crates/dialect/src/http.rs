@@ -12,7 +12,7 @@ pub mod resource;
 use http::HeaderName;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sluicegate_backend::command::{Record, SchemaChoice};
+use sluicegate_backend::command::{Record, RecordFilter, SchemaChoice};
 use sluicegate_backend::{Chunk, CommandError, DeliveryReport, Written};
 use sluicegate_delivery::Place;
 use sluicegate_protocol::KafkaMessage;
@@ -79,6 +79,12 @@ pub trait HttpDialect: Sync {
     /// # Errors
     /// No record has it; says what was expected.
     fn check_key(&self, key: &str) -> Result<(), &'static str>;
+
+    /// Parses a filter of records as sessions have it in JSON.
+    ///
+    /// # Errors
+    /// Says what was expected.
+    fn filter(&self, json: &str) -> Result<RecordFilter, String>;
 }
 
 /// A body with records.
@@ -132,10 +138,13 @@ pub struct HttpWords {
 
 impl HttpWords {
     /// The parameters that can be repeated.
-    pub fn lists(&self) -> [&'static str; 3] {
-        [self.key, self.key_prefix, "header"]
+    pub fn lists(&self) -> [&'static str; 4] {
+        [self.key, self.key_prefix, "header", FILTER]
     }
 }
+
+/// The parameter with a filter in JSON.
+pub const FILTER: &str = "filter";
 
 /// The places of a record's id.
 pub struct RecordId {

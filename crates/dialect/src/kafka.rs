@@ -63,10 +63,12 @@ impl Dialect for Kafka {
 
     fn command(&self, req: Req) -> Option<Result<Asked, String>> {
         let command = match req {
-            Req::CmdKafkaFetch(fetch) => fetch::of_protobuf(fetch),
+            Req::CmdKafkaFetch(fetch) => return Some(fetch::of_protobuf(fetch).map(Asked::Command)),
             Req::CmdKafkaListOffset(list) => list_offsets::one_of_protobuf(list),
             Req::CmdKafkaProduce(produce) => produce::of_protobuf(produce),
-            Req::CmdKafkaMultiFetch(fetch) => multi_fetch::of_protobuf(fetch),
+            Req::CmdKafkaMultiFetch(fetch) => {
+                return Some(multi_fetch::of_protobuf(fetch).map(Asked::Command));
+            }
             Req::CmdKafkaListOffsets(list) => list_offsets::of_protobuf(list),
             Req::CmdKafkaMetadata(metadata) => metadata::of_protobuf(metadata),
             Req::CmdKafkaSubscribe(command) => {
@@ -79,10 +81,8 @@ impl Dialect for Kafka {
 
     fn json_command(&self, name: &str, json: &str) -> Option<(Kind, Result<InFormat, Error>)> {
         Some(match name {
-            "fetch" => (Kind::Fetch, object(json).map(|fetch: Fetch| run(fetch.format, fetch))),
-            "multi_fetch" => {
-                (Kind::MultiFetch, object(json).map(|fetch: MultiFetch| run(fetch.format, fetch)))
-            }
+            "fetch" => (Kind::Fetch, object(json).and_then(Fetch::decode).map(run)),
+            "multi_fetch" => (Kind::MultiFetch, object(json).and_then(MultiFetch::decode).map(run)),
             "list_offset" => (Kind::ListOffset, object(json).map(plain::<ListOffset>)),
             "list_offsets" => (Kind::ListOffsets, object(json).map(plain::<ListOffsets>)),
             "metadata" => (Kind::Topics, object(json).map(plain::<Metadata>)),

@@ -67,13 +67,13 @@ pub struct Subscribed {
 pub type InFormat = (Asked, Format);
 
 /// A command whose answer has keys and values in this format.
-fn run(format: Format, command: impl Into<Command>) -> InFormat {
-    (Asked::Command(command.into()), format)
+fn run((command, format): (Command, Format)) -> InFormat {
+    (Asked::Command(command), format)
 }
 
 /// A command whose answer has neither.
 fn plain<C: Into<Command>>(command: C) -> InFormat {
-    run(Format::default(), command)
+    run((command.into(), Format::default()))
 }
 
 /// The words of a messaging system, in sessions and in plain HTTP.

@@ -55,7 +55,7 @@ impl Dialect for Nats {
 
     fn command(&self, req: Req) -> Option<Result<Asked, String>> {
         let command = match req {
-            Req::CmdNatsFetch(fetch) => fetch::of_protobuf(fetch),
+            Req::CmdNatsFetch(fetch) => return Some(fetch::of_protobuf(fetch).map(Asked::Command)),
             Req::CmdNatsListSequences(list) => list_sequences::of_protobuf(list),
             Req::CmdNatsPublish(publish) => publish::of_protobuf(publish),
             Req::CmdNatsSubscribe(command) => {
@@ -68,7 +68,7 @@ impl Dialect for Nats {
 
     fn json_command(&self, name: &str, json: &str) -> Option<(Kind, Result<InFormat, Error>)> {
         Some(match name {
-            "fetch" => (Kind::Fetch, object(json).map(|fetch: Fetch| run(fetch.format, fetch))),
+            "fetch" => (Kind::Fetch, object(json).and_then(Fetch::decode).map(run)),
             "list_sequences" => (Kind::ListOffsets, object(json).map(plain::<ListSequences>)),
             "publish" => {
                 let records = object(json).and_then(Publish::decode);

@@ -21,6 +21,7 @@ pub(crate) mod value;
 
 pub use self::answer::{Answer, ENVELOPE_BYTES, Encoding, MAX_RESULT_BYTES};
 pub use self::error::MAX_ERROR_BYTES;
+pub use self::filter::check_values;
 pub use self::message_bound::{MessageBound, too_large};
 pub use self::records::max_delivery_bytes;
 pub use self::request::Request;

@@ -179,6 +179,10 @@ pub mod number {
     pub const SOURCES: u32 = 1;
     /// `CmdKafkaSubscribe.filters`.
     pub const FILTERS: u32 = 3;
+    /// `CmdKafkaFetch.filters`.
+    pub const FETCH_FILTERS: u32 = 1007;
+    /// `CmdKafkaMultiFetch.filters`.
+    pub const MULTI_FETCH_FILTERS: u32 = 7;
     /// `KafkaSource.next`.
     pub const NEXT: u32 = 5;
     /// `RecordFilter.equals`.

@@ -168,7 +168,7 @@ impl Walker {
             max_records: if random.u8(..4) == 0 { random.u32(1..5) } else { 0 },
             min_bytes: if random.u8(..4) == 0 { random.u32(1..500) } else { 0 },
             isolation: i32::from(self.view.committed),
-            decode: false,
+            ..CmdKafkaFetch::default()
         };
         (command, log.end_for(self.view.committed))
     }

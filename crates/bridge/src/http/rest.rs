@@ -8,6 +8,7 @@ mod batch;
 #[cfg(feature = "testing")]
 pub(super) mod decoders;
 mod events;
+mod filters;
 mod offsets;
 mod path;
 mod position;

@@ -53,8 +53,8 @@ pub(super) async fn run(
     let system = grant.system();
     let failed = |what: fmt::Arguments<'_>, error| Answer::failed(sequence, system, what, error);
     let answer = match command {
-        Command::Fetch { log, offset, bounds } => {
-            match grant.fetch(log.as_log(), offset, bounds, reservation).await {
+        Command::Fetch { log, offset, bounds, filters } => {
+            match grant.fetch(log.as_log(), offset, bounds, filters, reservation).await {
                 Ok(mut fetched) => {
                     let max_bytes = grant.max_bytes(bounds);
                     let partition = log.partition;
@@ -83,8 +83,8 @@ pub(super) async fn run(
             }
             Err(error) => failed(format_args!("produce"), error),
         },
-        Command::MultiFetch { places, bounds } => {
-            match grant.multi_fetch(&each(&places), bounds, reservation).await {
+        Command::MultiFetch { places, bounds, filters } => {
+            match grant.multi_fetch(&each(&places), bounds, filters, reservation).await {
                 Ok(mut results) => {
                     let partitions = places.iter().map(|(log, _)| log.partition);
                     bound.fit_all(partitions.clone().zip(&mut results), system, encoding);

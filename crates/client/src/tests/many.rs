@@ -36,7 +36,7 @@ async fn multi_fetch_has_a_result_for_each_place() {
         min_bytes: 2,
         max_bytes: 9,
         isolation: Isolation::ReadCommitted.into(),
-        decode: false,
+        ..Default::default()
     };
     assert_eq!(server.await.unwrap(), [Req::CmdKafkaMultiFetch(want)]);
 }

@@ -33,6 +33,7 @@ async fn fetch_reads_messages_and_the_ends_of_the_stream() {
         min_bytes: 1,
         max_bytes: 2,
         max_messages: 3,
+        ..Default::default()
     };
     assert_eq!(server.await.unwrap(), [Req::CmdNatsFetch(want)]);
 }

@@ -10,7 +10,9 @@ use sluicegate_telemetry::metrics::RouteMetrics;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::visible::Wanted;
 use super::*;
+use crate::filter::Filters;
 use crate::grant::Standing;
 use crate::testing::logs::Logs;
 use crate::testing::script::Script;
@@ -44,7 +46,14 @@ fn one(cluster: &Cluster, source: ClientKey, max_bytes: usize) -> Fetch {
 fn fetch(cluster: Arc<Cluster>, source: ClientKey) -> BoxFuture<'static, ()> {
     async move {
         let fetched = cluster
-            .fetch(LOG, one(&cluster, source, 1_000), false, ALL, &RouteMetrics::default(), &mut ())
+            .fetch(
+                LOG,
+                one(&cluster, source, 1_000),
+                Wanted { filters: &Filters::default(), reads_on: false },
+                ALL,
+                &RouteMetrics::default(),
+                &mut (),
+            )
             .await;
         assert_eq!(fetched.unwrap().count, 1);
     }
@@ -54,7 +63,9 @@ fn fetch(cluster: Arc<Cluster>, source: ClientKey) -> BoxFuture<'static, ()> {
 fn multi_fetch(cluster: Arc<Cluster>, source: ClientKey) -> BoxFuture<'static, ()> {
     async move {
         let fetch = MultiFetch::of(one(&cluster, source, 1));
-        let fetched = cluster.fetch_each(&[(LOG, 0)], fetch, ALL, &RouteMetrics::default(), &mut ()).await;
+        let fetched = cluster
+            .fetch_each(&[(LOG, 0)], fetch, &Filters::default(), ALL, &RouteMetrics::default(), &mut ())
+            .await;
         assert_eq!(fetched[0].as_ref().unwrap().count, 1);
     }
     .boxed()

@@ -1,4 +1,4 @@
-//! Fetches of a client that sees some of a topic's records: those that it does not see are counted to it, and read past.
+//! Fetches of a client that sees, or wants, some of a topic's records: the others are counted to it, and read past.
 
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::multi_fetch::{MultiFetch, Place};
 use super::{Cluster, later};
+use crate::filter::Filters;
 use crate::selections::Selections;
 
 /// The records of a topic that the client can read now.
@@ -21,8 +22,16 @@ use crate::selections::Selections;
 /// It cannot read the topic.
 pub(crate) type RowsOf<'a> = dyn Fn(&str) -> Result<Rows, CommandError> + Sync + 'a;
 
+/// The records that a client asks for, of those that it can read.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) filters: &'a Filters,
+    /// Whether to read on to the first of them, however long that takes.
+    pub(crate) reads_on: bool,
+}
+
 impl Cluster {
-    /// Reads records that the client sees, and counts the others to `route`. At the end of the log it waits until
+    /// Reads wanted records that the client sees, and counts the others to `route`. At the end of the log it waits until
     /// `reservation` ends the wait. Without `reads_on`, it answers after [`SEARCH_TIME`] if it has found none.
     ///
     /// # Cancel safety
@@ -31,19 +40,19 @@ impl Cluster {
         &self,
         log: Log<'_>,
         fetch: Fetch,
-        reads_on: bool,
+        wanted: Wanted<'_>,
         rows: &RowsOf<'_>,
         route: &RouteMetrics,
         reservation: &mut dyn AnswerReservation,
     ) -> Result<Chunk, CommandError> {
-        self.measured(Kind::Fetch, self.find(log, fetch, reads_on, rows, route, reservation)).await
+        self.measured(Kind::Fetch, self.find(log, fetch, wanted, rows, route, reservation)).await
     }
 
     async fn find(
         &self,
         log: Log<'_>,
         fetch: Fetch,
-        reads_on: bool,
+        Wanted { filters, reads_on }: Wanted<'_>,
         rows: &RowsOf<'_>,
         route: &RouteMetrics,
         reservation: &mut dyn AnswerReservation,
@@ -52,11 +61,11 @@ impl Cluster {
         let mut found: Option<Chunk> = None;
         let mut passed = Passed::default();
         loop {
-            let granted = rows(log.topic)?;
-            if !granted.is_all() {
+            let sees_all = rows(log.topic)?.is_all() && filters.is_empty();
+            if !sees_all {
                 passed.version.get_or_insert(self.backend().version(log));
             }
-            (next.max_bytes, next.max_records) = match granted.is_all() {
+            (next.max_bytes, next.max_records) = match sees_all {
                 true => (fetch.max_bytes, fetch.max_records),
                 // The client's bounds are for what it sees.
                 false => (fetch.max_bytes.max(SEARCH_BYTES.min(self.reads().max_bytes)), 0),
@@ -75,19 +84,19 @@ impl Cluster {
                 read => read?,
             };
             let still = rows(log.topic)?;
-            if granted.is_all() && still.is_all() {
+            if sees_all && still.is_all() {
                 return Ok(read);
             }
-            let (mut selected, work) = self.selections.select(read.clone(), &still);
+            let (mut selected, work) = self.selections.select_both(read.clone(), &still, filters);
             self.scans().take(fetch.source, work).await;
             // A renewal can have changed them meanwhile.
             let now = rows(log.topic)?;
             if now != still {
-                selected = self.selections.select(read.clone(), &now).0;
+                selected = self.selections.select_both(read.clone(), &now, filters).0;
             }
             route.hidden(read.count.saturating_sub(selected.count));
             let selected = cut(selected, fetch);
-            if now.is_all() {
+            if now.is_all() && filters.is_empty() {
                 return Ok(selected);
             }
             let is_over = selected.next_offset <= next.offset
@@ -112,11 +121,12 @@ impl Cluster {
         &self,
         places: &[Place<'_>],
         fetch: MultiFetch,
+        filters: &Filters,
         rows: &RowsOf<'_>,
         route: &RouteMetrics,
         reservation: &mut dyn AnswerReservation,
     ) -> Vec<Result<Chunk, CommandError>> {
-        let find = self.find_in_each(places, fetch, rows, route, reservation);
+        let find = self.find_in_each(places, fetch, filters, rows, route, reservation);
         self.measured_each(Kind::MultiFetch, find).await
     }
 
@@ -124,6 +134,7 @@ impl Cluster {
         &self,
         places: &[Place<'_>],
         mut fetch: MultiFetch,
+        filters: &Filters,
         rows: &RowsOf<'_>,
         route: &RouteMetrics,
         reservation: &mut dyn AnswerReservation,
@@ -133,7 +144,8 @@ impl Cluster {
         let mut passed = vec![Passed::default(); asked.len()];
         loop {
             for (passed, (log, _)) in passed.iter_mut().zip(&places) {
-                if passed.version.is_none() && rows(log.topic).is_ok_and(|rows| !rows.is_all()) {
+                let sees_all = |rows: Rows| rows.is_all() && filters.is_empty();
+                if passed.version.is_none() && rows(log.topic).is_ok_and(|rows| !sees_all(rows)) {
                     passed.version = Some(self.backend().version(*log));
                 }
             }
@@ -146,13 +158,13 @@ impl Cluster {
             }
             self.add_ends(fetch.source, &places, &mut read).await;
             let granted = rows_of_each(&places, rows);
-            let (mut selected, work) = select_each(&self.selections, &read, &granted);
+            let (mut selected, work) = select_each(&self.selections, &read, &granted, filters);
             if work > 0 {
                 self.scans().take(fetch.source, work).await;
                 // A renewal can have changed the rows meanwhile.
                 let now = rows_of_each(&places, rows);
                 if now != granted {
-                    (selected, _) = select_each(&self.selections, &read, &now);
+                    (selected, _) = select_each(&self.selections, &read, &now, filters);
                 }
             }
             for (read, selected) in read.iter().zip(&selected) {
@@ -276,19 +288,20 @@ fn rows_of_each(places: &[Place<'_>], rows: &RowsOf<'_>) -> Vec<Result<Rows, Com
     places.iter().map(|(log, _)| rows(log.topic)).collect()
 }
 
-/// The records of each place that are among its rows, and the work to select them.
+/// The records of each place that are among its rows and match the filters, and the work to select them.
 fn select_each(
     selections: &Selections,
     read: &[Result<Chunk, CommandError>],
     rows: &[Result<Rows, CommandError>],
+    filters: &Filters,
 ) -> (Vec<Result<Chunk, CommandError>>, usize) {
     let mut work = 0_usize;
     let select = |(read, rows): (&Result<Chunk, CommandError>, &Result<Rows, CommandError>)| {
         let (read, rows) = (read.clone()?, rows.as_ref().map_err(Clone::clone)?);
-        if rows.is_all() {
+        if rows.is_all() && filters.is_empty() {
             return Ok(read);
         }
-        let (selected, more) = selections.select(read, rows);
+        let (selected, more) = selections.select_both(read, rows, filters);
         // Each place is a read of its own, however small.
         let least = MIN_WORK.saturating_sub(selected.messages.len());
         work = work.saturating_add(more.max(least));

@@ -5,20 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sluicegate_backend::command::{ReadBounds, SubscribeCommand, TopicNames};
+use sluicegate_backend::command::{ReadBounds, RecordFilter, SubscribeCommand, TopicNames};
 use sluicegate_backend::{AnswerReservation, Chunk, CommandError, Description, ListedOffset, Log};
 use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Kind;
 
 use super::{Grant, denied};
 use crate::cluster::{
-    DescribedTopic, MetadataPage, MultiFetch, Place, TABLES, TopicSelection, escape_for_message, read_denied,
+    DescribedTopic, MetadataPage, MultiFetch, Place, TABLES, TopicSelection, Wanted, escape_for_message,
+    read_denied,
 };
-use crate::filter::select_rows;
+use crate::filter::{Filters, select_rows};
 use crate::{Subscribe, Subscription};
 
 impl Grant {
-    /// Reads records of a log from `offset` on. At its end it waits until `reservation` ends the wait. An error of an
+    /// Reads records of a log from `offset` on that match all `filters`. At its end it waits until `reservation` ends the wait. An error of an
     /// offset that the log does not have tells the ends of the log, as far as they are known.
     ///
     /// # Cancel safety
@@ -28,9 +29,11 @@ impl Grant {
         log: Log<'_>,
         offset: i64,
         bounds: ReadBounds,
+        filters: Vec<RecordFilter>,
         reservation: &mut dyn AnswerReservation,
     ) -> Result<Chunk, CommandError> {
         self.count_read(Kind::Fetch).await?;
+        let filters = Filters::of_command(filters)?;
         self.counted(Kind::Fetch, self.check_read(log.topic))?;
         let mut fetch = self.reads().fetch(self.client, offset, bounds);
         fetch.wait = self.within_term(fetch.wait);
@@ -38,7 +41,7 @@ impl Grant {
             .unless_revoked(self.cluster.fetch(
                 log,
                 fetch,
-                bounds.reads_on,
+                Wanted { filters: &filters, reads_on: bounds.reads_on },
                 &|topic| self.rows(topic),
                 &self.route,
                 reservation,
@@ -57,7 +60,7 @@ impl Grant {
         }
     }
 
-    /// Reads records of each place, which share the largest answer. The results are in their order, with errors as in
+    /// Reads records of each place that match all `filters`. The places share the largest answer. The results are in their order, with errors as in
     /// [`Grant::fetch`]. One record that is larger than its part is delivered in any case.
     ///
     /// # Errors
@@ -69,9 +72,11 @@ impl Grant {
         &self,
         places: &[Place<'_>],
         bounds: ReadBounds,
+        filters: Vec<RecordFilter>,
         reservation: &mut dyn AnswerReservation,
     ) -> Result<Vec<Result<Chunk, CommandError>>, CommandError> {
         self.count_read(Kind::MultiFetch).await?;
+        let filters = Filters::of_command(filters)?;
         let held = self.standing.held();
         let granted = self.granted(Kind::MultiFetch, held.readable(only_topic(places)), places)?;
         let mut fetch = MultiFetch::of(self.reads().fetch(self.client, 0, bounds));
@@ -81,7 +86,7 @@ impl Grant {
             fetch.wait = Duration::ZERO;
         }
         let rows = |topic: &str| self.rows(topic);
-        let read = self.cluster.fetch_each(&granted, fetch, &rows, &self.route, reservation);
+        let read = self.cluster.fetch_each(&granted, fetch, &filters, &rows, &self.route, reservation);
         let read = self.unless_revoked(read).await?;
         self.count_delivered(read.iter().flatten());
         Ok(self.with_denied(Kind::MultiFetch, &held.rights, places, read))

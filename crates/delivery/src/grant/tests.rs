@@ -58,8 +58,8 @@ async fn renewal_takes_topics_from_reads_that_wait() {
         let places = [(log("100"), 0), (log("200"), 0)];
         let (mut one, mut many) = ((), ());
         tokio::join!(
-            grant.fetch(log("100"), 0, bounds, &mut one),
-            grant.multi_fetch(&places, bounds, &mut many)
+            grant.fetch(log("100"), 0, bounds, vec![], &mut one),
+            grant.multi_fetch(&places, bounds, vec![], &mut many)
         )
     };
     let renewal = async {
@@ -95,7 +95,7 @@ async fn revocation_ends_reads_that_wait() {
     let grant = grant("60000").held(Some(holding.clone()), None);
     let began = Instant::now();
     let mut waiter = ();
-    let waits = grant.fetch(log("60000"), 0, ReadBounds::default(), &mut waiter);
+    let waits = grant.fetch(log("60000"), 0, ReadBounds::default(), vec![], &mut waiter);
     let (fetched, cause, ()) = tokio::join!(waits, grant.ended(), async { holding.person.revoke() });
     let fault = fetched.err().map(|error| error.fault);
     assert_eq!((fault, cause), (Some(Fault::Unauthenticated), TermCause::Revoked));

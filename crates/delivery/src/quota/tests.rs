@@ -41,9 +41,9 @@ async fn reads_of_requests_are_refused_and_those_of_sessions_wait_in_order() {
     let request = counted(Grant::all(&cluster), &usage);
     let (session, _place) = request.clone().into_session().unwrap();
     for _ in 0..51 {
-        request.fetch(log("0"), 0, ReadBounds::default(), &mut ()).await.unwrap();
+        request.fetch(log("0"), 0, ReadBounds::default(), vec![], &mut ()).await.unwrap();
     }
-    let error = request.fetch(log("0"), 0, ReadBounds::default(), &mut ()).await.unwrap_err();
+    let error = request.fetch(log("0"), 0, ReadBounds::default(), vec![], &mut ()).await.unwrap_err();
     assert_eq!((error.fault, error.code, error.fault.is_retriable()), (Fault::QuotaExceeded, 0, true));
     assert_eq!(error.message, "too many commands a second of this identity");
     assert!((1..=100).contains(&error.retry_after.as_millis()), "{error:?}");
@@ -51,7 +51,7 @@ async fn reads_of_requests_are_refused_and_those_of_sessions_wait_in_order() {
     let reads = (0..100).map(|number| {
         let (session, order) = (&session, &order);
         async move {
-            session.fetch(log("0"), 0, ReadBounds::default(), &mut ()).await.unwrap();
+            session.fetch(log("0"), 0, ReadBounds::default(), vec![], &mut ()).await.unwrap();
             order.lock().unwrap().push(number);
         }
     });
@@ -60,7 +60,7 @@ async fn reads_of_requests_are_refused_and_those_of_sessions_wait_in_order() {
     assert_eq!(began.elapsed().as_secs_f64().round(), 10.0);
     // Another person has a quota of their own.
     let bystander = counted(Grant::all(&cluster), &self::usage(READ));
-    assert_eq!(bystander.fetch(log("0"), 0, ReadBounds::default(), &mut ()).await.err(), None);
+    assert_eq!(bystander.fetch(log("0"), 0, ReadBounds::default(), vec![], &mut ()).await.err(), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,8 +78,8 @@ async fn each_kind_of_command_counts() {
     let command = SubscribeCommand { sources: vec![source], ..Default::default() };
     let records = vec![Record { topic: "0".into(), ..Record::default() }];
     let errors = [
-        full().fetch(log("0"), 0, bounds, &mut ()).await.err(),
-        full().multi_fetch(&places, bounds, &mut ()).await.err(),
+        full().fetch(log("0"), 0, bounds, vec![], &mut ()).await.err(),
+        full().multi_fetch(&places, bounds, vec![], &mut ()).await.err(),
         full().list_offset(log("0"), 0, false).await.err(),
         full().list_offsets(&places, false).await.err(),
         full().ends(log("0"), false).await.err(),

@@ -1,5 +1,6 @@
 //! Selections that clients share, and their memory.
 
+use sluicegate_backend::command::{RecordFilter, ValuePart};
 use sluicegate_protocol::KafkaMessage;
 
 use super::*;
@@ -36,6 +37,37 @@ async fn clients_with_the_same_rows_share_a_selection_and_others_do_not() {
     tokio::time::advance(MAX_AGE).await;
     selections.expire();
     assert!(selections.select(read, &rows("a:")).1 > 0);
+}
+
+#[test]
+fn subscribers_with_the_same_filters_cost_one_evaluation() {
+    let selections = Selections::default();
+    let value =
+        |number| format!(r#"{{"order":{{"status":"{}"}}}}"#, if number % 2 == 0 { "open" } else { "closed" });
+    let message = |number: i64| KafkaMessage { value: Some(value(number).into()), ..Default::default() };
+    let read = fetched(&(0..20).map(message).collect::<Vec<_>>(), 20);
+    let value = Some(ValuePart { pointer: "/order/status".to_owned(), ..Default::default() });
+    let filters = |status: &'static str| {
+        let filter = RecordFilter { value: value.clone(), equals: vec![status.into()], ..Default::default() };
+        Filters::new(vec![filter]).unwrap()
+    };
+    for (status, count) in [("\"open\"", 10), ("\"ready\"", 0)] {
+        // Each client has filters of its own.
+        let work: Vec<usize> = (0..100)
+            .map(|_| {
+                let (selected, work) = selections.filter(read.clone(), &filters(status));
+                assert_eq!((selected.count, selected.next_offset), (count, 20));
+                work
+            })
+            .collect();
+        assert_eq!(work.iter().filter(|work| **work > 0).count(), 1, "evaluations");
+    }
+    // A value is gone through even if all match.
+    let (all, work) = selections.filter(read.clone(), &filters("\"open\"").with_keys());
+    assert!(all.count == 0 && work >= read.messages.len());
+    let small = fetched(&[message(0)], 1);
+    let twice = [(); 2].map(|()| selections.filter(small.clone(), &filters("\"open\"")));
+    assert_eq!(twice.map(|(selected, work)| (selected.count, work)), [(1, small.messages.len()); 2]);
 }
 
 #[tokio::test(start_paused = true)]

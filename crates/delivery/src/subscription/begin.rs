@@ -53,7 +53,7 @@ pub(super) async fn begin(
     held: Arc<Held>,
     whole: bool,
 ) -> Result<Begun, CommandError> {
-    let looks_at_headers = subscribe.table.is_some() && looks_at_headers(&subscribe, &held);
+    let looks_at_headers = subscribe.table.is_some() && looks_beyond_keys(&subscribe, &held);
     let (mut subscribe, resolved, epochs) = match subscribe.goes_on(&cluster, &held, looks_at_headers).await?
     {
         Some(resolved) => (subscribe, resolved, Epochs::new()),
@@ -166,8 +166,8 @@ fn snapshot(
 }
 
 /// Whether records of the same key can differ in whether they are for the client.
-fn looks_at_headers(subscribe: &Subscribe, held: &Held) -> bool {
-    subscribe.filters.look_at_headers()
+fn looks_beyond_keys(subscribe: &Subscribe, held: &Held) -> bool {
+    subscribe.filters.look_beyond_keys()
         || subscribe.sources.iter().any(|source| rows(source, held).look_at_headers())
 }
 

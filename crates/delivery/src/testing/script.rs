@@ -80,8 +80,9 @@ pub(crate) struct State {
     pub(crate) is_version_unknown: bool,
     /// The end of what is left from earlier epochs; None: all.
     pub(crate) kept: Option<i64>,
-    /// The key of each record, and whether it has no value, by its offset.
+    /// The key and the value of each record, and whether it has no value, by its offset.
     pub(crate) key: Option<fn(i64) -> &'static str>,
+    pub(crate) value: Option<fn(i64) -> &'static str>,
     pub(crate) is_empty: Option<fn(i64) -> bool>,
     pub(crate) tombstone_life: Option<Duration>,
     /// Times that records in memory were dropped.
@@ -254,7 +255,8 @@ impl State {
             }
             let key = self.key.map(|key| key(next).into());
             let is_empty = self.is_empty.is_some_and(|is_empty| is_empty(next));
-            let value = (!is_empty).then(|| vec![0; 10].into());
+            let value = self.value.map_or_else(|| vec![0; 10].into(), |value| value(next).into());
+            let value = (!is_empty).then_some(value);
             let encoded = encode(KafkaMessage { offset: next, key, value, ..Default::default() });
             if !messages.is_empty() && messages.len() + encoded.len() > fetch.max_bytes {
                 break;

@@ -45,8 +45,11 @@ async fn records_are_counted_as_delivered_or_hidden() {
     assert_eq!((delivered, hidden_by_rows, hidden_by_filters), (3, 2, 2));
     assert!(last_delivery.is_some());
     let (log, bounds) = (Log { topic: TOPIC, partition: 0 }, ReadBounds::default());
-    assert_eq!(grant.fetch(log, 0, bounds, &mut ()).await.unwrap().count, 5);
-    assert_eq!(grant.multi_fetch(&[(log, 0)], bounds, &mut ()).await.unwrap()[0].as_ref().unwrap().count, 5);
+    assert_eq!(grant.fetch(log, 0, bounds, vec![], &mut ()).await.unwrap().count, 5);
+    assert_eq!(
+        grant.multi_fetch(&[(log, 0)], bounds, vec![], &mut ()).await.unwrap()[0].as_ref().unwrap().count,
+        5
+    );
     assert_eq!(grant.route().counts()[2], 2 + 2 + 2 + 2);
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use sluicegate_backend::command::TableCommand;
+use sluicegate_backend::command::{TableCommand, ValuePart};
 use sluicegate_rights::{Pattern, Rights, Row, Topics};
 
 use super::*;
@@ -331,6 +331,32 @@ async fn renewal_with_other_rows_begins_anew() {
     };
     let told = timeout(Duration::from_secs(1), holder.subscription.ready(100));
     assert!(tokio::join!(told, renew).0.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn value_that_matches_no_more_removes_its_key() {
+    let logs = Logs::default();
+    logs.set_keys(|offset| ["a", "b"][offset as usize % 2]);
+    logs.change(|state| {
+        state.value = Some(|offset| match offset {
+            2 => r#"{"status":"closed"}"#,
+            5 => "open",
+            _ => r#"{"status":"open"}"#,
+        });
+        state.is_empty = Some(|offset| offset == 6);
+    });
+    logs.append(0, 2);
+    let value = Some(ValuePart { pointer: "/status".to_owned(), ..Default::default() });
+    let filter = RecordFilter { value, equals: vec![r#""open""#.into()], ..Default::default() };
+    let command = SubscribeCommand { filters: vec![filter], ..command() };
+    let opened = subscribe_in(&logs.cluster(), &Arc::default(), System::Kafka, command).await;
+    let mut holder = Holder::new(opened.unwrap());
+    for want in [&[("a", 0), ("b", 1)][..], &[("b", 3)], &[("a", 4)], &[("b", 7)]] {
+        holder.settle().await;
+        let held: Vec<_> = holder.held.iter().map(|((_, key), offset)| (key.as_str(), *offset)).collect();
+        assert_eq!(held, want);
+        logs.append(0, 2);
+    }
 }
 
 /// The rights of a client change while it has no connection, or it asks for other keys.

@@ -96,6 +96,8 @@ fn is_portable_number(number: &str) -> bool {
 /// The most levels of arrays and objects in a key or value, so that no answer has more than 64, the limit of .NET's
 /// parsers. The answer with most levels around a value has five: `{"results":[{"messages":[{"value":…}]}]}`.
 pub(crate) const MAX_DEPTH: usize = 64 - 5;
+// Filters match the same values.
+const _: () = assert!(MAX_DEPTH == sluicegate_delivery::MAX_JSON_DEPTH);
 /// Jackson's limit.
 const MAX_NUMBER: usize = 1000;
 /// Jackson's limit, in bytes with the quote.

@@ -1,15 +1,24 @@
 //! The command `fetch`, and its answer without records.
 
 use serde::Deserialize;
+use serde_json::Error;
 use sluicegate_backend::command::{Command, LogName, ReadBounds};
+use sluicegate_delivery::MAX_FILTERS;
 use sluicegate_protocol::{CmdKafkaFetch, Isolation, KafkaFetchResp};
 use sluicegate_shared_log::Ends;
 
 use crate::json::format::Format;
+use crate::json::list::List;
 use crate::session::bounds::{read_bounds, size};
-use crate::session::members::{Int64, or_default};
+use crate::session::filter::{Filter, filters, record_filters};
+use crate::session::members::{Int64, Object, or_default};
 
-pub(super) fn of_protobuf(command: CmdKafkaFetch) -> Command {
+/// The fetch.
+///
+/// # Errors
+/// A filter is invalid.
+pub(super) fn of_protobuf(mut command: CmdKafkaFetch) -> Result<Command, String> {
+    let filters = record_filters(std::mem::take(&mut command.filters))?;
     let isolation = command.isolation();
     let CmdKafkaFetch {
         topic,
@@ -24,8 +33,8 @@ pub(super) fn of_protobuf(command: CmdKafkaFetch) -> Command {
     } = command;
     let max_records = size(max_records);
     let committed = isolation == Isolation::ReadCommitted;
-    // Clients of APISIX know no `next_offset`.
-    let reads_on = true;
+    // Clients of APISIX know no `next_offset`, and no filters.
+    let reads_on = filters.is_empty();
     let bounds = ReadBounds {
         max_records,
         committed,
@@ -33,13 +42,13 @@ pub(super) fn of_protobuf(command: CmdKafkaFetch) -> Command {
         reads_on,
         ..read_bounds(max_wait_ms, min_bytes, max_bytes)
     };
-    Command::Fetch { log: LogName { topic, partition }, offset, bounds }
+    Ok(Command::Fetch { log: LogName { topic, partition }, offset, bounds, filters })
 }
 
 /// The command in JSON.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Fetch {
+pub(super) struct Fetch<'a> {
     topic: String,
     partition: i32,
     offset: Int64,
@@ -54,11 +63,19 @@ pub(super) struct Fetch {
     max_records: u32,
     #[serde(default, deserialize_with = "or_default")]
     isolation: IsolationName,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    filters: List<Object<Filter<'a>>, MAX_FILTERS>,
 }
 
-impl From<Fetch> for Command {
-    fn from(fetch: Fetch) -> Self {
-        let Fetch {
+impl Fetch<'_> {
+    /// The command, and the format of keys and values.
+    ///
+    /// # Errors
+    /// A filter is invalid.
+    pub(super) fn decode(mut self) -> Result<(Command, Format), Error> {
+        let given = std::mem::take(&mut self.filters.0).into_iter().map(|Object(filter)| filter);
+        let filters = filters(given, "key", self.format)?;
+        let Self {
             topic,
             partition,
             offset,
@@ -68,14 +85,16 @@ impl From<Fetch> for Command {
             max_bytes,
             max_records,
             isolation,
-        } = fetch;
+            ..
+        } = self;
         let bounds = ReadBounds {
             max_records: size(max_records),
             committed: isolation.is_committed(),
             decode: format.decodes(),
             ..read_bounds(max_wait_ms, min_bytes, max_bytes)
         };
-        Self::Fetch { log: LogName { topic, partition }, offset: offset.0, bounds }
+        let log = LogName { topic, partition };
+        Ok((Command::Fetch { log, offset: offset.0, bounds, filters }, format))
     }
 }
 

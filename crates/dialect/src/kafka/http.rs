@@ -5,7 +5,7 @@ mod records;
 
 use http::HeaderName;
 use serde_json::value::RawValue;
-use sluicegate_backend::command::Record;
+use sluicegate_backend::command::{Record, RecordFilter};
 use sluicegate_backend::{CommandError, DeliveryReport, Written};
 use sluicegate_delivery::Place;
 use sluicegate_protocol::{KafkaMessage, SchemaType};
@@ -14,8 +14,10 @@ use super::Kafka;
 use crate::http::body::BodyError;
 use crate::http::media_type::{ANY_FORMAT, EXACT, Format, JSON, MediaTypes, PLAIN};
 use crate::http::resource::{Get, Resource, Resources, Unserved};
-use crate::http::{Batch, HttpDialect, HttpWords, LAST_EVENT_ID, Position, known};
+use crate::http::{Batch, FILTER, HttpDialect, HttpWords, LAST_EVENT_ID, Position, known};
 use crate::json::format;
+use crate::session::filter::Filter;
+use crate::session::members::object;
 
 static WORDS: HttpWords = HttpWords {
     root: "topics",
@@ -111,7 +113,16 @@ static RESOURCES: [Resource; 9] = [
         path: "/topics/{topic}/records",
         name: "records",
         get: Some(Get::TopicRecords),
-        parameters: &["offsets", "offset", "max_bytes", "max_records", "min_bytes", "timeout", "isolation"],
+        parameters: &[
+            "offsets",
+            "offset",
+            "max_bytes",
+            "max_records",
+            "min_bytes",
+            "timeout",
+            "isolation",
+            FILTER,
+        ],
         posts: false,
     },
     Resource {
@@ -139,7 +150,7 @@ static RESOURCES: [Resource; 9] = [
         path: "/topics/{topic}/partitions/{partition}/records",
         name: "records",
         get: Some(Get::Records),
-        parameters: &["offset", "max_bytes", "max_records", "min_bytes", "timeout", "isolation"],
+        parameters: &["offset", "max_bytes", "max_records", "min_bytes", "timeout", "isolation", FILTER],
         posts: false,
     },
     Resource {
@@ -207,7 +218,7 @@ static UNSERVED: [Unserved; 7] = [
 const MOVE: &str = "docs/how-to/move-from-rest-proxy.md";
 
 /// The parameters of streams of events.
-const EVENTS: [&str; 12] = [
+const EVENTS: [&str; 13] = [
     "from",
     "timestamp",
     "isolation",
@@ -215,6 +226,7 @@ const EVENTS: [&str; 12] = [
     "key",
     "key_prefix",
     "header",
+    FILTER,
     "on_lag",
     "snapshot",
     "max_event_bytes",
@@ -290,5 +302,10 @@ impl HttpDialect for Kafka {
 
     fn check_key(&self, _: &str) -> Result<(), &'static str> {
         Ok(())
+    }
+
+    fn filter(&self, json: &str) -> Result<RecordFilter, String> {
+        let filter: Filter<'_> = object(json).map_err(|error| error.to_string())?;
+        filter.decode("key", format::Format::Json)
     }
 }

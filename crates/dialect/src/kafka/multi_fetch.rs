@@ -3,8 +3,10 @@
 use prost::Message as _;
 use prost::encoding::message;
 use serde::Deserialize;
+use serde_json::Error;
 use sluicegate_backend::command::{Command, LogName, ReadBounds};
 use sluicegate_backend::{Chunk, CommandError};
+use sluicegate_delivery::MAX_FILTERS;
 use sluicegate_delivery::cluster::MAX_PARTITIONS;
 use sluicegate_protocol::wire::number::{FETCHED, KAFKA_MULTI_FETCH, RESULTS};
 use sluicegate_protocol::{CmdKafkaMultiFetch, Isolation, PartitionFetched, PartitionOffset};
@@ -17,26 +19,33 @@ use crate::json::list::List;
 use crate::session::answer::{Answer, Encoding, field_len, put_head_of};
 use crate::session::bounds::read_bounds;
 use crate::session::error::{self, MAX_RECORD_ERROR_BYTES, error_resp};
+use crate::session::filter::{Filter, filters, record_filters};
 use crate::session::members::{Int64, Object, or_default};
 use crate::session::records::{RecordBounds, put_partition};
 use crate::session::text::shrunk;
 
-pub(super) fn of_protobuf(command: CmdKafkaMultiFetch) -> Command {
+/// The fetch.
+///
+/// # Errors
+/// A filter is invalid.
+pub(super) fn of_protobuf(mut command: CmdKafkaMultiFetch) -> Result<Command, String> {
+    let filters = record_filters(std::mem::take(&mut command.filters))?;
     let isolation = command.isolation();
     let CmdKafkaMultiFetch { partitions, max_wait_ms, min_bytes, max_bytes, decode, .. } = command;
     let place = |PartitionOffset { topic, partition, offset }| (LogName { topic, partition }, offset);
     let places = partitions.into_iter().map(place).collect();
     let committed = isolation == Isolation::ReadCommitted;
-    Command::MultiFetch {
+    Ok(Command::MultiFetch {
         places,
         bounds: ReadBounds { committed, decode, ..read_bounds(max_wait_ms, min_bytes, max_bytes) },
-    }
+        filters,
+    })
 }
 
 /// The command in JSON.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct MultiFetch {
+pub(super) struct MultiFetch<'a> {
     partitions: List<Object<Place>, MAX_PARTITIONS>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) format: Format,
@@ -47,6 +56,8 @@ pub(super) struct MultiFetch {
     max_bytes: u32,
     #[serde(default, deserialize_with = "or_default")]
     isolation: IsolationName,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    filters: List<Object<Filter<'a>>, MAX_FILTERS>,
 }
 
 #[derive(Deserialize)]
@@ -57,20 +68,28 @@ struct Place {
     offset: Int64,
 }
 
-impl From<MultiFetch> for Command {
-    fn from(fetch: MultiFetch) -> Self {
-        let MultiFetch { partitions, format, max_wait_ms, min_bytes, max_bytes, isolation } = fetch;
+impl MultiFetch<'_> {
+    /// The command, and the format of keys and values.
+    ///
+    /// # Errors
+    /// A filter is invalid.
+    pub(super) fn decode(mut self) -> Result<(Command, Format), Error> {
+        let given = std::mem::take(&mut self.filters.0).into_iter().map(|Object(filter)| filter);
+        let filters = filters(given, "key", self.format)?;
+        let Self { partitions, format, max_wait_ms, min_bytes, max_bytes, isolation, .. } = self;
         let place = |Object(Place { topic, partition, offset })| (LogName { topic, partition }, offset.0);
         let places = partitions.0.into_iter().map(place).collect();
         let committed = isolation.is_committed();
-        Self::MultiFetch {
+        let command = Command::MultiFetch {
             places,
             bounds: ReadBounds {
                 committed,
                 decode: format.decodes(),
                 ..read_bounds(max_wait_ms, min_bytes, max_bytes)
             },
-        }
+            filters,
+        };
+        Ok((command, format))
     }
 }
 

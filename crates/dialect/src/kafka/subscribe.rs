@@ -18,17 +18,17 @@ use crate::Subscribed;
 use crate::json::format::Format;
 use crate::json::list::List;
 use crate::session::bounds::{MAX_SOURCES, size};
-use crate::session::filter::{Filter, record_filter};
+use crate::session::filter::{Filter, filters, record_filters};
 use crate::session::members::{self, Int64, Object, object, or_default};
 use crate::session::subscribe::{
     MAX_BATCH_BYTES, MAX_BATCH_RECORDS, OnLagName, SnapshotName, TopicId, at_most, bounded, check_len,
-    filters, one_or_many, table, topic_id,
+    one_or_many, table, topic_id,
 };
 
 /// The subscription.
 ///
 /// # Errors
-/// A topic's id is invalid.
+/// A topic's id or a filter is invalid.
 pub(super) fn of_protobuf(command: CmdKafkaSubscribe) -> Result<Subscribed, String> {
     let (isolation, on_lag, table) = (
         command.isolation(),
@@ -49,7 +49,7 @@ pub(super) fn of_protobuf(command: CmdKafkaSubscribe) -> Result<Subscribed, Stri
         sources: sources.into_iter().map(source).collect::<Result<_, _>>()?,
         committed: isolation == Isolation::ReadCommitted,
         decode,
-        filters: filters.into_iter().map(record_filter).collect(),
+        filters: record_filters(filters)?,
         max_bytes: size(max_batch_bytes),
         max_records: size(max_batch_records),
         linger: Duration::from_millis(linger_ms.into()),
@@ -117,12 +117,11 @@ impl<'a> Subscribe<'a> {
         let sources = one_or_many("topic", one, is_alone, sources)?;
         let nexts = sources.iter().filter_map(|source| source.next.as_ref()).map(|next| next.0.len());
         at_most(nexts.fold(0, usize::saturating_add), "offsets", MAX_PARTITIONS)?;
-        let given = given.0.into_iter().map(|Object(filter)| filter.decode("key", format));
         let command = SubscribeCommand {
             sources: sources.into_iter().map(Into::into).collect(),
             committed: self.isolation.is_committed(),
             decode: format.decodes(),
-            filters: filters(given)?,
+            filters: filters(given.0.into_iter().map(|Object(filter)| filter), "key", format)?,
             max_bytes: bounded(self.max_batch_bytes, MAX_BATCH_BYTES),
             max_records: bounded(self.max_batch_records, MAX_BATCH_RECORDS),
             linger: Duration::from_millis(self.linger_ms.into()),

@@ -7,20 +7,23 @@ use std::borrow::Cow;
 use http::HeaderName;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sluicegate_backend::command::Record;
+use sluicegate_backend::command::{Record, RecordFilter};
 use sluicegate_backend::{CommandError, DeliveryReport, Written};
 use sluicegate_delivery::Place;
 use sluicegate_protocol::{KafkaMessage, MESSAGE_ID_HEADER};
 
 use super::message::Message;
 use super::publish::Published;
+use super::subscribe::SubjectFilter;
 use super::{Nats, SYSTEM};
 use crate::http::body::BodyError;
 use crate::http::failure::Failure;
 use crate::http::media_type::{EXACT, Format, JSON, MediaTypes};
 use crate::http::resource::{Get, Resource, Resources};
-use crate::http::{Batch, HttpDialect, HttpWords, LAST_EVENT_ID, Position, RecordId, json, known};
+use crate::http::{Batch, FILTER, HttpDialect, HttpWords, LAST_EVENT_ID, Position, RecordId, json, known};
 use crate::json::format::{self, Payload};
+use crate::session::filter::Filter;
+use crate::session::members::object;
 
 static WORDS: HttpWords = HttpWords {
     root: "streams",
@@ -93,7 +96,7 @@ static RESOURCES: [Resource; 6] = [
         path: "/streams/{stream}/messages",
         name: "messages",
         get: Some(Get::Records),
-        parameters: &["sequence", "max_bytes", "max_messages", "min_bytes", "timeout"],
+        parameters: &["sequence", "max_bytes", "max_messages", "min_bytes", "timeout", FILTER],
         posts: false,
     },
     Resource {
@@ -121,6 +124,7 @@ static RESOURCES: [Resource; 6] = [
             "subject",
             "subject_prefix",
             "header",
+            FILTER,
             "on_lag",
             "snapshot",
             "max_event_bytes",
@@ -192,6 +196,11 @@ impl HttpDialect for Nats {
             true => Err("expected no wildcard: for orders.> use subject_prefix=orders."),
             false => Ok(()),
         }
+    }
+
+    fn filter(&self, json: &str) -> Result<RecordFilter, String> {
+        let filter: SubjectFilter<'_> = object(json).map_err(|error| error.to_string())?;
+        Filter::from(filter).decode("subject", format::Format::Json)
     }
 }
 

@@ -13,17 +13,17 @@ use crate::Subscribed;
 use crate::json::format::Format;
 use crate::json::list::List;
 use crate::session::bounds::{MAX_SOURCES, size};
-use crate::session::filter::{Filter, record_filter};
+use crate::session::filter::{Filter, filters, record_filters};
 use crate::session::members::{self, Object, object, or_default};
 use crate::session::subscribe::{
-    MAX_BATCH_BYTES, MAX_BATCH_RECORDS, OnLagName, SnapshotName, TopicId, bounded, check_len, filters,
-    one_or_many, table, topic_id,
+    MAX_BATCH_BYTES, MAX_BATCH_RECORDS, OnLagName, SnapshotName, TopicId, bounded, check_len, one_or_many,
+    table, topic_id,
 };
 
 /// The subscription.
 ///
 /// # Errors
-/// A stream's id is invalid.
+/// A stream's id or a filter is invalid.
 pub(super) fn of_protobuf(command: CmdNatsSubscribe) -> Result<Subscribed, String> {
     let (on_lag, table) =
         (command.on_lag(), table(command.snapshot() == Snapshot::LatestPerKey, command.away_ms));
@@ -33,7 +33,7 @@ pub(super) fn of_protobuf(command: CmdNatsSubscribe) -> Result<Subscribed, Strin
         sources: sources.into_iter().map(source).collect::<Result<_, _>>()?,
         committed: false,
         decode: false,
-        filters: filters.into_iter().map(record_filter).collect(),
+        filters: record_filters(filters)?,
         max_bytes: size(max_batch_bytes),
         max_records: size(max_batch_messages),
         linger: Duration::from_millis(linger_ms.into()),
@@ -104,14 +104,29 @@ impl<'de> Deserialize<'de> for Start {
     }
 }
 
+/// As [`Filter`], with the subject as key.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SubjectFilter<'a> {
+pub(super) struct SubjectFilter<'a> {
     #[serde(borrow)]
     subject: Option<&'a RawValue>,
     header: Option<String>,
     #[serde(borrow)]
     value: Option<&'a RawValue>,
+    #[serde(borrow)]
+    is: Option<&'a RawValue>,
+    #[serde(borrow)]
+    above: Option<&'a RawValue>,
+    #[serde(borrow)]
+    below: Option<&'a RawValue>,
+    exists: Option<bool>,
+}
+
+impl<'a> From<SubjectFilter<'a>> for Filter<'a> {
+    fn from(filter: SubjectFilter<'a>) -> Self {
+        let SubjectFilter { subject, header, value, is, above, below, exists } = filter;
+        Self { key: subject, header, value, is, above, below, exists }
+    }
 }
 
 impl<'a> Subscribe<'a> {
@@ -129,13 +144,11 @@ impl<'a> Subscribe<'a> {
         let is_alone = from.is_none() && stream_id.is_none();
         let one = stream.map(|stream| Source { stream, from, stream_id });
         let sources = one_or_many("stream", one, is_alone, sources)?;
-        let filter = |SubjectFilter { subject, header, value }| Filter { key: subject, header, value };
-        let given = given.0.into_iter().map(|Object(of)| filter(of).decode("subject", format));
         let command = SubscribeCommand {
             sources: sources.into_iter().map(Into::into).collect(),
             committed: false,
             decode: false,
-            filters: filters(given)?,
+            filters: filters(given.0.into_iter().map(|Object(filter)| filter.into()), "subject", format)?,
             max_bytes: bounded(self.max_batch_bytes, MAX_BATCH_BYTES),
             max_records: bounded(self.max_batch_messages, MAX_BATCH_RECORDS),
             linger: Duration::from_millis(self.linger_ms.into()),
@@ -193,7 +206,8 @@ mod tests {
             topic_id: Some(u128::MAX),
             ..Default::default()
         };
-        let filter = RecordFilter { header: None, equals: vec!["a.b".into()], prefixes: vec!["c.".into()] };
+        let filter =
+            RecordFilter { equals: vec!["a.b".into()], prefixes: vec!["c.".into()], ..Default::default() };
         let one = r#"{"stream":"s","from":{"sequence":-5},"stream_id":"_____________________w"}"#;
         let options = r#""filters":[{"subject":["a.b",{"prefix":"c."}]}],"max_batch_messages":9,"linger_ms":3,"credit":8,"on_lag":"skip""#;
         for text in [

@@ -9,8 +9,8 @@ use sluicegate_backend::command::ReadBounds;
 use sluicegate_delivery::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_PARTITIONS, MAX_RECORDS};
 use sluicegate_delivery::{MAX_FILTERS, MAX_PARTITIONS as MAX_SUBSCRIBED, MAX_VALUES};
 use sluicegate_protocol::wire::number::{
-    EQUALS, FILTERS, HEADERS, NEXT, OFFSETS, PARTITIONS, PREFIXES, PREFIXES_OF_FILTER, RECORDS, SOURCES,
-    TOPICS,
+    EQUALS, FETCH_FILTERS, FILTERS, HEADERS, MULTI_FETCH_FILTERS, NEXT, OFFSETS, PARTITIONS, PREFIXES,
+    PREFIXES_OF_FILTER, RECORDS, SOURCES, TOPICS,
 };
 use sluicegate_protocol::wire::{Fields, Malformed, Value};
 use sluicegate_ws_session::request::Command;
@@ -59,14 +59,16 @@ impl Counts {
             Command::Ping
             | Command::Session
             | Command::Auth
-            | Command::KafkaFetch
-            | Command::NatsFetch
             | Command::KafkaListOffset
             | Command::Unsubscribe
             | Command::Credit => return Ok(()),
+            Command::KafkaFetch | Command::NatsFetch => return self.add_filters(content, FETCH_FILTERS),
             Command::KafkaSubscribe | Command::NatsSubscribe => return self.add_subscription(content),
             Command::KafkaProduce | Command::NatsPublish => return self.add_records(content),
-            Command::KafkaMultiFetch => (&mut self.partitions, PARTITIONS),
+            Command::KafkaMultiFetch => {
+                self.add_filters(content, MULTI_FETCH_FILTERS)?;
+                (&mut self.partitions, PARTITIONS)
+            }
             Command::KafkaListOffsets | Command::NatsListSequences => (&mut self.offsets, OFFSETS),
             Command::KafkaMetadata => {
                 add_fields(&mut self.prefixes, content, PREFIXES)?;
@@ -92,17 +94,24 @@ impl Counts {
     fn add_subscription(&mut self, command: &[u8]) -> Result<(), Malformed> {
         self.subscription_bytes = self.subscription_bytes.saturating_add(command.len());
         for field in Fields::of(command) {
-            match field? {
-                (SOURCES, Value::Bytes(source)) => {
-                    self.sources = self.sources.saturating_add(1);
-                    add_fields(&mut self.nexts, source, NEXT)?;
-                }
-                (FILTERS, Value::Bytes(filter)) => {
-                    self.filters = self.filters.saturating_add(1);
-                    add_fields(&mut self.values, filter, EQUALS)?;
-                    add_fields(&mut self.values, filter, PREFIXES_OF_FILTER)?;
-                }
-                _ => {}
+            if let (SOURCES, Value::Bytes(source)) = field? {
+                self.sources = self.sources.saturating_add(1);
+                add_fields(&mut self.nexts, source, NEXT)?;
+            }
+        }
+        self.add_filters(command, FILTERS)
+    }
+
+    /// Adds the filters of a command, which are fields with this number.
+    fn add_filters(&mut self, command: &[u8], number: u32) -> Result<(), Malformed> {
+        for field in Fields::of(command) {
+            let (found, value) = field?;
+            if let Value::Bytes(filter) = value
+                && found == number
+            {
+                self.filters = self.filters.saturating_add(1);
+                add_fields(&mut self.values, filter, EQUALS)?;
+                add_fields(&mut self.values, filter, PREFIXES_OF_FILTER)?;
             }
         }
         Ok(())
@@ -121,8 +130,8 @@ impl Counts {
             (self.subscription_bytes, "bytes in one subscription", MAX_SUBSCRIPTION_BYTES),
             (self.sources, "sources in one subscription", MAX_SOURCES),
             (self.nexts, "offsets in one subscription", MAX_SUBSCRIBED),
-            (self.filters, "filters in one subscription", MAX_FILTERS),
-            (self.values, "values in the filters of one subscription", MAX_VALUES),
+            (self.filters, "filters in one command", MAX_FILTERS),
+            (self.values, "values in the filters of one command", MAX_VALUES),
         ];
         let (count, of, max) = bounds.into_iter().find(|(count, _, max)| count > max)?;
         Some(format!("{count} {of}: expected at most {max}"))
@@ -152,11 +161,11 @@ pub(crate) const MAX_SOURCES: usize = 100;
 mod tests {
     use prost::Message;
     use sluicegate_protocol::{
-        CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch, CmdKafkaProduce,
-        Header, PartitionOffset, ProduceRecord,
+        CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch,
+        CmdKafkaProduce, Header, PartitionOffset, ProduceRecord, RecordFilter,
     };
 
-    use super::Command::{KafkaListOffsets, KafkaMetadata, KafkaMultiFetch, KafkaProduce};
+    use super::Command::{KafkaFetch, KafkaListOffsets, KafkaMetadata, KafkaMultiFetch, KafkaProduce};
     use super::*;
 
     fn produce(records: usize, headers: usize) -> Vec<u8> {
@@ -178,6 +187,15 @@ mod tests {
             let (topics, prefixes) = (vec![String::new(); topics], vec![String::new(); prefixes]);
             CmdKafkaMetadata { topics, prefixes, ..Default::default() }.encode_to_vec()
         };
+        let filtered = |filters, values| {
+            let filter = RecordFilter { equals: vec!["a".into(); values], ..Default::default() };
+            CmdKafkaFetch { filters: vec![filter; filters], ..Default::default() }.encode_to_vec()
+        };
+        let of_many = |filters| {
+            let filters = vec![RecordFilter::default(); filters];
+            CmdKafkaMultiFetch { filters, ..Default::default() }.encode_to_vec()
+        };
+        let values = "102 values in the filters of one command";
         let most = MAX_COMMAND_HEADERS / MAX_HEADERS;
         for (command, within, beyond, of, max) in [
             (KafkaProduce, produce(1000, 1), produce(1001, 0), "1001 records in one command", MAX_RECORDS),
@@ -190,6 +208,9 @@ mod tests {
                 MAX_COMMAND_HEADERS,
             ),
             (KafkaMultiFetch, fetch(256), fetch(257), "257 partitions in one command", MAX_PARTITIONS),
+            (KafkaFetch, filtered(16, 6), filtered(17, 5), "17 filters in one command", MAX_FILTERS),
+            (KafkaFetch, filtered(2, 50), filtered(2, 51), values, MAX_VALUES),
+            (KafkaMultiFetch, of_many(16), of_many(17), "17 filters in one command", MAX_FILTERS),
             (KafkaListOffsets, list(1000), list(1001), "1001 partitions in one command", MAX_OFFSETS),
             (KafkaMetadata, names(1000, 100), names(1001, 0), "1001 topics in one command", MAX_TOPICS),
             (KafkaMetadata, names(0, 100), names(0, 101), "101 prefixes in one command", MAX_PREFIXES),

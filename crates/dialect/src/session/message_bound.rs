@@ -80,12 +80,12 @@ impl MessageBound {
             return Err((kind, message));
         }
         Ok(match command {
-            Command::Fetch { log, offset, bounds } => {
-                Command::Fetch { log, offset, bounds: within(bounds, self.room()) }
+            Command::Fetch { log, offset, bounds, filters } => {
+                Command::Fetch { log, offset, bounds: within(bounds, self.room()), filters }
             }
-            Command::MultiFetch { places, bounds } => {
+            Command::MultiFetch { places, bounds, filters } => {
                 let bounds = within(bounds, self.room_beside(places.len(), encoding));
-                Command::MultiFetch { places, bounds }
+                Command::MultiFetch { places, bounds, filters }
             }
             command => command,
         })

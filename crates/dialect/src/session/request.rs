@@ -184,13 +184,13 @@ mod tests {
         let fetch = CmdKafkaFetch { topic: "t".into(), partition: 1, offset: 2, ..Default::default() };
         let log = LogName { topic: "t".into(), partition: 1 };
         let bounds = ReadBounds { reads_on: true, ..ReadBounds::default() };
-        let command = Command::Fetch { log, offset: 2, bounds };
+        let command = Command::Fetch { log, offset: 2, bounds, filters: Vec::new() };
         let want = Request::Command { sequence: 8, command, encoding: Encoding::Protobuf };
         check(&request(8, Req::CmdKafkaFetch(fetch)), want);
         let isolation = Isolation::ReadCommitted.into();
         let fetches = CmdKafkaMultiFetch { isolation, ..Default::default() };
         let bounds = ReadBounds { committed: true, ..ReadBounds::default() };
-        let command = Command::MultiFetch { places: Vec::new(), bounds };
+        let command = Command::MultiFetch { places: Vec::new(), bounds, filters: Vec::new() };
         let want = Request::Command { sequence: 8, command, encoding: Encoding::Protobuf };
         check(&request(8, Req::CmdKafkaMultiFetch(fetches)), want);
         check(&request(9, Req::CmdEmpty(CmdEmpty {})), Request::Unknown { sequence: 9 });
@@ -209,7 +209,8 @@ mod tests {
     fn commands_of_nats_are_run_on_streams() {
         let fetch = CmdNatsFetch { stream: "s".into(), sequence: 7, max_messages: 5, ..Default::default() };
         let bounds = ReadBounds { max_records: 5, ..ReadBounds::default() };
-        let command = Command::Fetch { log: LogName::of_stream("s".into()), offset: 7, bounds };
+        let command =
+            Command::Fetch { log: LogName::of_stream("s".into()), offset: 7, bounds, filters: Vec::new() };
         let want = Request::Command { sequence: 1, command, encoding: Encoding::Protobuf };
         check_of(System::Nats, &request(1, Req::CmdNatsFetch(fetch)), want);
         let message = PublishMessage {

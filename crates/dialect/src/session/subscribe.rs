@@ -8,9 +8,9 @@ use bytes::Bytes;
 use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, de};
 use serde_json::Error;
-use sluicegate_backend::command::{RecordFilter, TableCommand};
+use sluicegate_backend::command::TableCommand;
+use sluicegate_delivery::SkipCause;
 use sluicegate_delivery::cluster::escape_for_message;
-use sluicegate_delivery::{MAX_VALUES, SkipCause};
 use sluicegate_protocol::kafka_subscription_event::skipped::Cause;
 
 use super::bounds::{MAX_SOURCES, MAX_SUBSCRIPTION_BYTES, size};
@@ -145,19 +145,6 @@ pub(crate) fn one_or_many<S>(
             Err(Error::custom("`sources` and members of a single source: expected one or the other"))
         }
     }
-}
-
-/// The filters of a subscription, if they do not have too many values.
-pub(crate) fn filters(
-    filters: impl Iterator<Item = Result<RecordFilter, String>>,
-) -> Result<Vec<RecordFilter>, Error> {
-    let filter = |(index, filter): (usize, Result<_, String>)| {
-        filter.map_err(|error| Error::custom(format_args!("filters[{index}]: {error}")))
-    };
-    let filters = filters.enumerate().map(filter).collect::<Result<Vec<RecordFilter>, _>>()?;
-    let values = filters.iter().map(|filter| filter.equals.len().saturating_add(filter.prefixes.len()));
-    at_most(values.fold(0, usize::saturating_add), "values in filters", MAX_VALUES)?;
-    Ok(filters)
 }
 
 /// Checks a number of parts.

@@ -89,7 +89,7 @@ pub struct CmdAuth {
 /// transaction, reads from the next message on. If the log start moves beyond the offset during a walk, the next fetch that asks
 /// Kafka is an error with the reason OFFSET_OUT_OF_RANGE. READ_COMMITTED reads up to the last stable offset; a fetch from there
 /// up to the end of the log waits, and is empty.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CmdKafkaFetch {
     #[prost(string, tag = "1")]
     pub topic: ::prost::alloc::string::String,
@@ -117,6 +117,10 @@ pub struct CmdKafkaFetch {
     /// On clusters with schemas: values with a schema come as JSON, as `KafkaMessage.value_schema` says.
     #[prost(bool, tag = "1006")]
     pub decode: bool,
+    /// Only records that match all of them, at most 16. Without one in 5 s, or within `max_wait_ms` if that is longer, the answer is empty, and
+    /// `next_offset` is behind those that were left out.
+    #[prost(message, repeated, tag = "1007")]
+    pub filters: ::prost::alloc::vec::Vec<RecordFilter>,
 }
 /// Asks for an offset of one partition.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -156,6 +160,9 @@ pub struct CmdKafkaMultiFetch {
     /// As `CmdKafkaFetch.decode`.
     #[prost(bool, tag = "6")]
     pub decode: bool,
+    /// As in `CmdKafkaFetch`.
+    #[prost(message, repeated, tag = "7")]
+    pub filters: ::prost::alloc::vec::Vec<RecordFilter>,
 }
 /// A place in a log.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -282,7 +289,8 @@ pub struct PartitionNext {
     #[prost(int64, tag = "2")]
     pub offset: i64,
 }
-/// Matches records by their key (on NATS: their subject), or by a header. All filters of a subscription have at most 100 values, and 16 KiB of them.
+/// Matches records by their key (on NATS: their subject), by a header, or by a part of their value. All filters of a command have at most 100
+/// values, and 16 KiB of them.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RecordFilter {
     /// The header's key; any header of that key can match. Absent: the record's key, or on NATS its subject.
@@ -294,6 +302,21 @@ pub struct RecordFilter {
     pub equals: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
     #[prost(bytes = "bytes", repeated, tag = "3")]
     pub prefixes: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// A part of the record's value, which is JSON: a JSON Pointer (RFC 6901) such as `/order/status`, of at most 256 bytes and 32 parts. Then
+    /// `equals` are JSON: strings in quotes, numbers, which are compared by value, `true`, `false` or `null`; and `prefixes` are the
+    /// beginnings of strings. What follows must hold as well. Without all, it matches if the value has such a part. A value that is no JSON,
+    /// or has more than 59 levels, does not match.
+    #[prost(string, optional, tag = "4")]
+    pub pointer: ::core::option::Option<::prost::alloc::string::String>,
+    /// With `pointer`, a JSON number: the part is a larger number. Compared exactly, however many digits there are.
+    #[prost(string, optional, tag = "5")]
+    pub above: ::core::option::Option<::prost::alloc::string::String>,
+    /// With `pointer`, a JSON number: the part is a smaller number.
+    #[prost(string, optional, tag = "6")]
+    pub below: ::core::option::Option<::prost::alloc::string::String>,
+    /// With `pointer` alone: matches if the value is JSON without such a part.
+    #[prost(bool, tag = "7")]
+    pub missing: bool,
 }
 /// Ends a subscription. The answer, `UnsubscribedResp`, has the sequence of this command; no answer of the subscription follows it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -382,7 +405,7 @@ pub struct Header {
 }
 /// Reads messages of one stream, from a sequence on. A deleted sequence reads from the next message on. If the stream's first message
 /// moves beyond the sequence during a walk, the next fetch that asks NATS is an error with the reason OFFSET_OUT_OF_RANGE.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CmdNatsFetch {
     #[prost(string, tag = "1")]
     pub stream: ::prost::alloc::string::String,
@@ -402,6 +425,9 @@ pub struct CmdNatsFetch {
     /// The largest number of messages. 0: as many as fit.
     #[prost(uint32, tag = "1004")]
     pub max_messages: u32,
+    /// As in `CmdKafkaFetch`.
+    #[prost(message, repeated, tag = "1007")]
+    pub filters: ::prost::alloc::vec::Vec<RecordFilter>,
 }
 /// Asks for sequences of many streams.
 #[derive(Clone, PartialEq, ::prost::Message)]

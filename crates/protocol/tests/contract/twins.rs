@@ -4,10 +4,10 @@ use std::fmt::Debug;
 
 use prost::Message;
 use sluicegate_protocol::{
-    CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaProduce, CmdKafkaSubscribe, CmdNatsListSequences,
-    CmdNatsPublish, CmdNatsSubscribe, ErrorResp, Header, KafkaFetchResp, KafkaMessage, KafkaSource,
-    NatsFetchResp, NatsMessage, NatsSource, ProduceRecord, PublishMessage, RecordFilter, StreamTime,
-    kafka_source, nats_source,
+    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaProduce, CmdKafkaSubscribe, CmdNatsFetch,
+    CmdNatsListSequences, CmdNatsPublish, CmdNatsSubscribe, ErrorResp, Header, KafkaFetchResp, KafkaMessage,
+    KafkaSource, NatsFetchResp, NatsMessage, NatsSource, ProduceRecord, PublishMessage, RecordFilter,
+    StreamTime, kafka_source, nats_source,
 };
 
 #[track_caller]
@@ -63,13 +63,19 @@ fn commands_have_their_lists_in_the_same_fields() {
     let offsets = vec![CmdKafkaListOffset { topic: "s".into(), partition: 0, timestamp: -1 }];
     check(&CmdNatsListSequences { times }, &CmdKafkaListOffsets { offsets, ..Default::default() });
 
-    let filters = vec![RecordFilter { header: None, equals: vec!["a".into()], prefixes: vec!["b".into()] }];
+    let filters =
+        vec![RecordFilter { equals: vec!["a".into()], prefixes: vec!["b".into()], ..Default::default() }];
     let from = Some(nats_source::From::Sequence(5));
     let source = NatsSource { stream: "s".into(), from, stream_id: "id".into() };
     let nats = CmdNatsSubscribe { sources: vec![source], filters: filters.clone(), ..Default::default() };
     let from = Some(kafka_source::From::Offset(5));
     let source = KafkaSource { topic: "s".into(), from, topic_id: "id".into(), ..Default::default() };
-    check(&nats, &CmdKafkaSubscribe { sources: vec![source], filters, ..Default::default() });
+    check(
+        &nats,
+        &CmdKafkaSubscribe { sources: vec![source], filters: filters.clone(), ..Default::default() },
+    );
+    let fetch = CmdNatsFetch { stream: "s".into(), filters: filters.clone(), ..Default::default() };
+    check(&fetch, &CmdKafkaFetch { topic: "s".into(), filters, ..Default::default() });
 
     let message = PublishMessage {
         stream: "s".into(),

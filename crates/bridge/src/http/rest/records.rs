@@ -14,6 +14,7 @@ use sluicegate_telemetry::metrics::RouteMetrics;
 use super::super::problem::{Problem, ProblemKind};
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
+use super::filters::with_json;
 use super::path::Query;
 use super::position::{position, resolve};
 use super::positions::{Part, with_offsets};
@@ -30,11 +31,12 @@ pub(super) async fn get(
     mut running: &RequestPermits,
 ) -> Result<Response, Problem> {
     let (start, bounds) = parse_fetch(query, grant.system(), format)?;
+    let filters = with_json(Vec::new(), query, grant.system())?;
     let offset = match resolve(start, grant, log, bounds.committed).await {
         Ok(offset) => offset,
         Err(error) => return Err(Problem::of_read(grant, log, None, error).await),
     };
-    let fetched = match grant.fetch(log, offset, bounds, &mut running).await {
+    let fetched = match grant.fetch(log, offset, bounds, filters, &mut running).await {
         Ok(fetched) => fetched,
         Err(error) => return Err(Problem::of_read(grant, log, Some(offset), error).await),
     };

@@ -12,6 +12,7 @@ use sluicegate_dialect::position::{EXPECTED, now, parse};
 use super::super::problem::{Problem, ProblemKind};
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
+use super::filters::with_json;
 use super::path::Query;
 use super::position;
 use super::positions::{Part, with_lists};
@@ -30,6 +31,7 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let (system, began) = (grant.system(), now());
     let bounds = records::bounds(query, system, format)?;
+    let filters = with_json(Vec::new(), query, system)?;
     let begins = match (query.time("offsets"), query.text("offset")) {
         (Some(offsets), None) => {
             position::begins(places(topic, &offsets)?.into_iter(), grant, bounds.committed).await?
@@ -49,7 +51,7 @@ pub(super) async fn get(
             Err((log, start)) => unread.push((log, from_now(start))),
         }
     }
-    let results = grant.multi_fetch(&places, bounds, &mut running).await;
+    let results = grant.multi_fetch(&places, bounds, filters, &mut running).await;
     let results = results.map_err(|error| Problem::failed(error, system))?;
     let has_read = results.iter().any(Result::is_ok);
     let mut parts: Vec<Part> = Vec::with_capacity(results.len());

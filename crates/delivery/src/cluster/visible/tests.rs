@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sluicegate_backend::System;
+use sluicegate_backend::command::{RecordFilter, ValuePart};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::KafkaMessage;
 
@@ -41,7 +42,17 @@ fn at(offset: i64, wait: Duration) -> Fetch {
 }
 
 async fn fetch(cluster: &Arc<Cluster>, fetch: Fetch, reads_on: bool) -> Chunk {
-    cluster.fetch(LOG, fetch, reads_on, &mine, &RouteMetrics::default(), &mut ()).await.unwrap()
+    cluster
+        .fetch(
+            LOG,
+            fetch,
+            Wanted { filters: &Filters::default(), reads_on },
+            &mine,
+            &RouteMetrics::default(),
+            &mut (),
+        )
+        .await
+        .unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -55,10 +66,50 @@ async fn fetch_reads_on_to_the_first_visible_record() {
     assert_eq!((end.count, end.messages.len(), end.next_offset), (0, 0, 3500));
     let nobody = |_: &str| Ok(Rows::none());
     let read = cluster
-        .fetch(LOG, at(0, Duration::ZERO), false, &nobody, &RouteMetrics::default(), &mut ())
+        .fetch(
+            LOG,
+            at(0, Duration::ZERO),
+            Wanted { filters: &Filters::default(), reads_on: false },
+            &nobody,
+            &RouteMetrics::default(),
+            &mut (),
+        )
         .await
         .unwrap();
     assert_eq!((read.count, read.next_offset), (0, 3500));
+}
+
+/// Of the records that the client sees, every second one is wanted.
+#[tokio::test(start_paused = true)]
+async fn fetch_moves_past_records_that_filters_leave_out() {
+    let logs = logs(4000);
+    logs.change(|state| {
+        state.value = Some(|offset| if offset % 2000 == 1999 { r#"{"n":1}"# } else { r#"{"n":2}"# });
+    });
+    let cluster = logs.cluster();
+    let value = Some(ValuePart { pointer: "/n".to_owned(), ..Default::default() });
+    let filter = RecordFilter { value, equals: vec!["1.0".into()], ..Default::default() };
+    let filters = Filters::new(vec![filter]).unwrap();
+    let wanted = Wanted { filters: &filters, reads_on: false };
+    let all = |_: &str| Ok(Rows::default());
+    let metrics = RouteMetrics::default();
+    let cases: [(&RowsOf<'_>, i64, Option<i64>, i64); 4] = [
+        (&mine, 0, Some(1999), 2000),
+        (&mine, 2000, Some(3999), 4000),
+        (&all, 1000, Some(1999), 2000),
+        (&all, 4000, None, 4000),
+    ];
+    for (rows, offset, want, next) in cases {
+        let read =
+            cluster.fetch(LOG, at(offset, Duration::ZERO), wanted, rows, &metrics, &mut ()).await.unwrap();
+        assert_eq!(offsets(&read.messages).first().copied(), want, "from {offset}");
+        assert!(read.next_offset >= next, "{read:?}");
+        let fetch = MultiFetch { max_bytes: 1 << 20, ..MultiFetch::of(at(0, Duration::ZERO)) };
+        let many = cluster.fetch_each(&[(LOG, offset)], fetch, &filters, rows, &metrics, &mut ()).await;
+        let many = many[0].as_ref().unwrap();
+        assert_eq!(offsets(&many.messages).first().copied(), want, "of many, from {offset}");
+        assert!(many.next_offset >= next, "{many:?}");
+    }
 }
 
 /// A record is some 26 bytes: each search of a second passes one read.
@@ -127,9 +178,29 @@ async fn read(
 ) -> Vec<Chunk> {
     let fetch = at(places[0].1, Duration::ZERO);
     let read = match is_multi {
-        false => vec![cluster.fetch(LOG, fetch, false, rows, &RouteMetrics::default(), &mut ()).await],
+        false => vec![
+            cluster
+                .fetch(
+                    LOG,
+                    fetch,
+                    Wanted { filters: &Filters::default(), reads_on: false },
+                    rows,
+                    &RouteMetrics::default(),
+                    &mut (),
+                )
+                .await,
+        ],
         true => {
-            cluster.fetch_each(places, MultiFetch::of(fetch), rows, &RouteMetrics::default(), &mut ()).await
+            cluster
+                .fetch_each(
+                    places,
+                    MultiFetch::of(fetch),
+                    &Filters::default(),
+                    rows,
+                    &RouteMetrics::default(),
+                    &mut (),
+                )
+                .await
         }
     };
     read.into_iter().map(Result::unwrap).collect()
@@ -234,13 +305,29 @@ async fn logs_of_one_fetch_advance_to_the_first_visible_record() {
         topic => mine(topic),
     };
     let cluster = logs.cluster();
-    let read =
-        cluster.fetch_each(&[(LOG, 0), (other, 0)], fetch, &rows, &RouteMetrics::default(), &mut ()).await;
+    let read = cluster
+        .fetch_each(
+            &[(LOG, 0), (other, 0)],
+            fetch,
+            &Filters::default(),
+            &rows,
+            &RouteMetrics::default(),
+            &mut (),
+        )
+        .await;
     let counts: Vec<_> = read.iter().map(|read| read.as_ref().map(|read| read.count)).collect();
     assert_eq!(counts, [Ok(1), Ok(0)]);
     assert_eq!(read[1].as_ref().unwrap().next_offset, 10);
-    let read =
-        cluster.fetch_each(&[(LOG, 0), (denied, 0)], fetch, &rows, &RouteMetrics::default(), &mut ()).await;
+    let read = cluster
+        .fetch_each(
+            &[(LOG, 0), (denied, 0)],
+            fetch,
+            &Filters::default(),
+            &rows,
+            &RouteMetrics::default(),
+            &mut (),
+        )
+        .await;
     assert!(read[0].as_ref().is_ok_and(|read| read.count == 0 && read.next_offset > 0), "{read:?}");
     assert_eq!(read[1].as_ref().unwrap_err().message, "denied");
 }

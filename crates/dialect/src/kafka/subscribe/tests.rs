@@ -1,7 +1,8 @@
 //! Texts and the subscriptions that they become.
 
 use serde_json::{Value, json};
-use sluicegate_backend::command::{self, RecordFilter, Start};
+use sluicegate_backend::command::{self, RecordFilter, Start, ValuePart};
+use sluicegate_protocol as protocol;
 
 use super::*;
 
@@ -79,7 +80,7 @@ fn number_is_an_offset_or_before_the_end() {
 }
 
 #[test]
-fn filters_name_a_key_or_a_header() {
+fn filters_name_a_key_a_header_or_a_part_of_the_value() {
     let filtered = |filter: Value, format: &str| {
         let (subscribed, _) = parse(&json!({"topic": "t", "format": format, "filters": [filter]}))?;
         Ok::<_, String>(subscribed.command.filters[0].clone())
@@ -87,7 +88,7 @@ fn filters_name_a_key_or_a_header() {
     let want = |header: Option<&str>, equals: &[&'static str], prefixes: &[&'static str]| {
         let [equals, prefixes] =
             [equals, prefixes].map(|values| values.iter().map(|value| value.as_bytes().into()).collect());
-        Ok(RecordFilter { header: header.map(Into::into), equals, prefixes })
+        Ok(RecordFilter { header: header.map(Into::into), equals, prefixes, value: None })
     };
     for (filter, format, want) in [
         (json!({"key": "a"}), "json", want(None, &["a"], &[])),
@@ -99,10 +100,51 @@ fn filters_name_a_key_or_a_header() {
     ] {
         assert_eq!(filtered(filter.clone(), format), want, "{filter}");
     }
+    let part = |pointer: &str| ValuePart { pointer: pointer.to_owned(), ..Default::default() };
+    let of = |part, equals, prefixes| Ok(RecordFilter { value: Some(part), ..want(None, equals, prefixes)? });
+    for (filter, want) in [
+        (json!({"value": ""}), of(part(""), &[], &[])),
+        (json!({"value": "/a", "is": "b"}), of(part("/a"), &["\"b\""], &[])),
+        (
+            json!({"value": "/a", "is": ["\u{e9}", 1.5, null, true, {"prefix": "b\"\n"}], "exists": true}),
+            of(part("/a"), &["\"\u{e9}\"", "1.5", "null", "true"], &["b\"\n"]),
+        ),
+        (json!({"value": "/a", "exists": false}), of(ValuePart { is_missing: true, ..part("/a") }, &[], &[])),
+        (
+            json!({"value": "/a", "above": -1, "below": 9_007_199_254_740_993_i64}),
+            of(
+                ValuePart {
+                    above: Some("-1".to_owned()),
+                    below: Some("9007199254740993".to_owned()),
+                    ..part("/a")
+                },
+                &[],
+                &[],
+            ),
+        ),
+    ] {
+        assert_eq!(filtered(filter.clone(), "base64"), want, "{filter}");
+    }
+    let filter = protocol::RecordFilter { above: Some("1".into()), ..Default::default() };
+    assert!(record_filters(vec![filter.clone()]).unwrap_err().contains("expected pointer beside them"));
+    let filter = protocol::RecordFilter { pointer: Some("/a".into()), missing: true, ..filter };
+    let value = ValuePart { above: Some("1".to_owned()), is_missing: true, ..part("/a") };
+    assert_eq!(record_filters(vec![filter]), of(value, &[], &[]).map(|filter| vec![filter]));
     let expected = "filters[0]: expected a string, {\"base64\": …}, {\"prefix\": …} or a list of them";
     for (filter, want) in [
-        (json!({}), "filters[0]: expected `key`, or `header` and perhaps `value`"),
-        (json!({"key": "a", "value": "b"}), "filters[0]: expected `key`, or `header` and perhaps `value`"),
+        (json!({}), "filters[0]: expected `key`, `value`, or `header` and perhaps `value`"),
+        (
+            json!({"key": "a", "value": "b"}),
+            "filters[0]: expected `key`, `value`, or `header` and perhaps `value`",
+        ),
+        (json!({"value": 5}), "filters[0]: value: expected a JSON Pointer such as \"/order/status\""),
+        (json!({"value": "/a", "is": []}), "filters[0]: 0 values: expected at least 1"),
+        (json!({"value": "/a", "is": {"prefix": 5}}), "filters[0]: prefix: expected a string"),
+        (json!({"key": "a", "exists": true}), "filters[0]: is, above, below and exists: expected only value"),
+        (
+            json!({"header": "h", "value": "a", "is": "b"}),
+            "filters[0]: is, above, below and exists: expected",
+        ),
         (json!({"key": []}), "filters[0]: 0 values: expected at least 1"),
         (json!({"key": 5}), expected),
         (json!({"key": [null]}), expected),
@@ -163,7 +205,7 @@ fn lists_are_bounded_as_in_protobuf() {
         (sources(2, 500), sources(2, 501), "1002 offsets in one subscription: expected at most 1000"),
         (filters(16, 1), filters(17, 1), "17 elements, expected at most 16"),
         (filters(1, 100), filters(1, 101), "filters[0]: 101 elements, expected at most 100"),
-        (filters(2, 50), filters(2, 51), "102 values in filters in one subscription: expected at most 100"),
+        (filters(2, 50), filters(2, 51), "102 values in filters: expected at most 100"),
         (
             json!({"topic": "t".repeat(131_060)}),
             json!({"topic": "t".repeat(131_061)}),

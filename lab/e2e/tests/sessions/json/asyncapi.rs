@@ -113,7 +113,8 @@ async fn of_kafka(kafka: &Kafka, stack: &Stack) {
         json!({"id": 3, "fetch": at(topic, "offset", 0)}),
         json!({"id": 4, "fetch": at(topic, "offset", 99)}),
         json!({"id": 5, "fetch": at(missing, "offset", 0)}),
-        json!({"id": 6, "multi_fetch": {"partitions": [at(topic, "offset", 0), at(missing, "offset", 0)]}}),
+        json!({"id": 6, "multi_fetch": {"partitions": [at(topic, "offset", 0), at(missing, "offset", 0)],
+            "filters": [{"value": "/x~1y", "exists": false}]}}),
         json!({"id": 7, "list_offset": at(topic, "timestamp", -1)}),
         json!({"id": 8, "list_offsets": {"offsets": [at(topic, "timestamp", -2), at(missing, "timestamp", 0)]}}),
         json!({"id": 9, "metadata": {"topics": [topic, missing]}}),
@@ -121,7 +122,8 @@ async fn of_kafka(kafka: &Kafka, stack: &Stack) {
         socket.ask(command).await;
     }
 
-    let filters = json!([{"key": ["k", {"prefix": "x"}]}, {"header": "h", "value": {"base64": "eA=="}}]);
+    let filters = json!([{"key": ["k", {"prefix": "x"}]}, {"header": "h", "value": {"base64": "eA=="}},
+        {"value": "/n", "is": [1, null, {"prefix": "x"}], "above": 0, "below": 2, "exists": true}]);
     let options = json!({"topic": topic, "partitions": [0], "from": "earliest", "next": {"0": 0}, "format": "text",
         "filters": filters, "isolation": "read_committed", "max_batch_bytes": 1, "max_batch_records": 1,
         "linger_ms": 1, "credit": 1000, "on_lag": "wait"});

@@ -7,10 +7,11 @@ use sluicegate_backend::System;
 use sluicegate_backend::command::{RecordFilter, Source, Start, SubscribeCommand, TableCommand};
 use sluicegate_delivery::{MAX_FILTERS, MAX_VALUES};
 use sluicegate_dialect as dialect;
-use sluicegate_dialect::http::HttpWords;
+use sluicegate_dialect::http::{FILTER, HttpWords};
 use sluicegate_dialect::json::format::Format;
 
 use super::super::super::problem::{Problem, ProblemKind};
+use super::super::filters::with_json;
 use super::super::path::Query;
 use super::super::position::position;
 
@@ -70,7 +71,7 @@ impl EventsQuery {
             sources: vec![source],
             committed,
             decode: format.decodes(),
-            filters: filters(query, words)?,
+            filters: with_json(filters(query, words)?, query, system)?,
             skips,
             table,
             ..SubscribeCommand::default()
@@ -98,15 +99,16 @@ fn begin(query: &Query, partition: Option<i32>) -> Result<Option<Start>, Problem
 /// Values of one header, or of the key or subject, are alternatives. A record must match the key and each header.
 fn filters(query: &Query, words: &HttpWords) -> Result<Vec<RecordFilter>, Problem> {
     let HttpWords { key: key_name, key_prefix, .. } = *words;
-    if words.lists().iter().flat_map(|list| query.list(list)).count() > MAX_VALUES {
+    let values = words.lists().into_iter().filter(|list| *list != FILTER).flat_map(|list| query.list(list));
+    if values.count() > MAX_VALUES {
         let expected = format!("expected at most {MAX_VALUES} {key_name}s, prefixes and headers");
         return Err(invalid(key_name, &expected));
     }
     let bytes = |value: &str| Bytes::copy_from_slice(value.as_bytes());
     let key = RecordFilter {
-        header: None,
         equals: query.list(key_name).map(bytes).collect(),
         prefixes: query.list(key_prefix).map(bytes).collect(),
+        ..RecordFilter::default()
     };
     let mut headers: BTreeMap<&str, Vec<Bytes>> = BTreeMap::new();
     for header in query.list("header") {
@@ -120,7 +122,7 @@ fn filters(query: &Query, words: &HttpWords) -> Result<Vec<RecordFilter>, Proble
     let of_headers = headers.into_iter().map(|(name, equals)| RecordFilter {
         header: Some(name.to_owned()),
         equals,
-        prefixes: Vec::new(),
+        ..RecordFilter::default()
     });
     let has_key = !key.equals.is_empty() || !key.prefixes.is_empty();
     let filters: Vec<_> = has_key.then_some(key).into_iter().chain(of_headers).collect();
@@ -149,6 +151,8 @@ pub(super) fn at(query: &str, system: System) -> Result<Query, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use sluicegate_backend::command::ValuePart;
+
     use super::super::super::super::tests::check_problem;
     use super::*;
 
@@ -190,11 +194,20 @@ mod tests {
             header: header.map(str::to_owned),
             equals: equals.iter().map(|value| Bytes::from(*value)).collect(),
             prefixes: prefixes.iter().map(|value| Bytes::from(*value)).collect(),
+            value: None,
         };
         let query = "key=a%2Cb&key=c+d%2B&key_prefix=d&header=h=1=2&header=g&header=h=3&header=h";
         let want =
             [of(None, &["a,b", "c d+"], &["d"]), of(Some("g"), &[], &[]), of(Some("h"), &["1=2", "3"], &[])];
         assert_eq!(parsed(query, None).command.filters, want);
+        let json = "filter=%7B%22value%22:%22/a%22,%22is%22:%5B1,%7B%22prefix%22:%22b%22%7D%5D%7D&filter={\"key\":\"c\"}&key=d";
+        let value = Some(ValuePart { pointer: "/a".to_owned(), ..ValuePart::default() });
+        let want = [
+            of(None, &["d"], &[]),
+            RecordFilter { value, ..of(None, &["1"], &["b"]) },
+            of(None, &["c"], &[]),
+        ];
+        assert_eq!(parsed(json, None).command.filters, want);
         assert_eq!(parsed("", None).command.filters, []);
     }
 
@@ -203,7 +216,8 @@ mod tests {
         let request = parse("from=5&subject=a.b&subject_prefix=c.", System::Nats, Some(0)).unwrap();
         let source = &request.command.sources[0];
         assert_eq!((source.topic.as_str(), source.from), ("t", Start::Offset(5)));
-        let want = RecordFilter { header: None, equals: vec!["a.b".into()], prefixes: vec!["c.".into()] };
+        let want =
+            RecordFilter { equals: vec!["a.b".into()], prefixes: vec!["c.".into()], ..Default::default() };
         assert_eq!(request.command.filters, [want]);
         assert!(parse("subject=a*.b>", System::Nats, Some(0)).is_ok());
     }
@@ -230,6 +244,14 @@ mod tests {
             (kafka, "format=text&format=json", "query parameter format is repeated"),
             (kafka, "offset=1", "unknown query parameter offset"),
             (kafka, &"key=&".repeat(101), "parameter key: expected at most 100 keys, prefixes and headers"),
+            (kafka, "filter=a", "query parameter filter: expected value"),
+            (kafka, "filter={}", "query parameter filter: expected `key`, `value`, or"),
+            (
+                kafka,
+                &"filter={\"key\":\"a\"}&".repeat(17),
+                "query parameter filter: 17 filters: expected at most 16",
+            ),
+            (nats, "filter={\"key\":\"a\"}", "query parameter filter: unknown field `key`"),
             (kafka, "header=", "query parameter header: expected NAME, or NAME=VALUE"),
             (kafka, &headers, "query parameter header: expected at most 16 names"),
         ] {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sluicegate_backend::command::{Command, Header, LogName, ReadBounds, Record, SchemaChoice, TopicNames};
+use sluicegate_backend::command::{
+    Command, Header, LogName, ReadBounds, Record, RecordFilter, SchemaChoice, TopicNames, ValuePart,
+};
 use sluicegate_protocol::MESSAGE_ID_HEADER;
 
 use super::*;
@@ -65,7 +67,7 @@ fn reads_become_commands() {
     runs(
         r#"{"id":7,"fetch":{"topic":"t","partition":1,"offset":2}}"#,
         Format::Json,
-        Command::Fetch { log: log(), offset: 2, bounds: ReadBounds::default() },
+        Command::Fetch { log: log(), offset: 2, bounds: ReadBounds::default(), filters: Vec::new() },
     );
     let bounds = ReadBounds {
         wait: Some(Duration::ZERO),
@@ -77,14 +79,18 @@ fn reads_become_commands() {
     };
     let text = r#"{"id":7,"fetch":{"topic":"t","partition":1,"offset":"9223372036854775807","format":"text",
         "max_wait_ms":0,
-        "min_bytes":3,"max_bytes":4,"max_records":5,"isolation":"read_committed"}}"#;
-    runs(text, Format::Text, Command::Fetch { log: log(), offset: i64::MAX, bounds });
+        "min_bytes":3,"max_bytes":4,"max_records":5,"isolation":"read_committed","filters":[{"value":"/a"},{"key":"b"}]}}"#;
+    let value = Some(ValuePart { pointer: "/a".into(), ..Default::default() });
+    let part = RecordFilter { value, ..Default::default() };
+    let filters = vec![part.clone(), RecordFilter { equals: vec!["b".into()], ..Default::default() }];
+    runs(text, Format::Text, Command::Fetch { log: log(), offset: i64::MAX, bounds, filters });
 
     let bounds =
         ReadBounds { wait: Some(Duration::from_millis(9)), max_records: 0, committed: false, ..bounds };
     let text = r#"{"id":7,"multi_fetch":{"partitions":[{"topic":"t","partition":1,"offset":2}],"format":"base64",
-        "max_wait_ms":9,"min_bytes":3,"max_bytes":4,"isolation":"read_uncommitted"}}"#;
-    runs(text, Format::Base64, Command::MultiFetch { places: vec![(log(), 2)], bounds });
+        "max_wait_ms":9,"min_bytes":3,"max_bytes":4,"isolation":"read_uncommitted","filters":[{"value":"/a"}]}}"#;
+    let places = vec![(log(), 2)];
+    runs(text, Format::Base64, Command::MultiFetch { places, bounds, filters: vec![part] });
 
     let text = r#"{"id":7,"list_offset":{"topic":"t","partition":1,"timestamp":-1}}"#;
     runs(text, Format::Json, Command::ListOffset { log: log(), timestamp: -1 });
@@ -391,7 +397,12 @@ fn commands_have_the_words_of_nats() {
         ..ReadBounds::default()
     };
     let text = r#"{"id":7,"fetch":{"stream":"s","sequence":"5","format":"text","max_wait_ms":1,"min_bytes":2,"max_bytes":3,"max_messages":4}}"#;
-    runs_on(System::Nats, text, Format::Text, Command::Fetch { log: stream(), offset: 5, bounds });
+    runs_on(
+        System::Nats,
+        text,
+        Format::Text,
+        Command::Fetch { log: stream(), offset: 5, bounds, filters: Vec::new() },
+    );
     let text = r#"{"id":7,"list_sequences":{"times":[{"stream":"s","timestamp":-2}]}}"#;
     runs_on(
         System::Nats,
@@ -426,11 +437,11 @@ fn words_of_kafka_are_refused() {
         (r#"{"id":7,"subscribe":{"from":"earliest"}}"#, "missing field `stream`, or `sources`"),
         (
             r#"{"id":7,"subscribe":{"stream":"s","filters":[{"key":"a"}]}}"#,
-            "unknown field `key`, expected one of `subject`, `header`, `value`",
+            "unknown field `key`, expected one of `subject`, `header`, `value`, `is`, `above`, `below`, `exists`",
         ),
         (
             r#"{"id":7,"subscribe":{"stream":"s","filters":[{}]}}"#,
-            "filters[0]: expected `subject`, or `header` and perhaps `value`",
+            "filters[0]: expected `subject`, `value`, or `header` and perhaps `value`",
         ),
         (
             r#"{"id":7,"subscribe":{"stream":"s","from":{"sequence":5},"stream_id":""}}"#,
