@@ -208,7 +208,11 @@ test("a wrong argument of a read is a TypeError that names it", async () => {
     ],
     [
       (gate) => gate.subscribe("t", { filters: [{ prefix: "a" }] }),
-      "subscribe: options.filters[0].prefix is unknown: expected header, equals, prefixes",
+      "subscribe: options.filters[0].prefix is unknown: expected header, value, equals, prefixes, above, below, exists",
+    ],
+    [
+      (gate) => gate.subscribe("t", { filters: [{ value: "/a", above: "5" }] }),
+      'subscribe: options.filters[0].above: expected a number, got "5"',
     ],
     [
       (gate) => gate.subscribe("t", { positions: "p" }),
@@ -283,7 +287,7 @@ test("a wrong argument of a table is a TypeError that names it, and nothing is s
     ],
     [
       (gate) => gate.table("t", { filters: [{ prefix: "a" }] }),
-      "table: options.filters[0].prefix is unknown: expected header, equals, prefixes",
+      "table: options.filters[0].prefix is unknown: expected header, value, equals, prefixes, above, below, exists",
     ],
     [
       (gate) => gate.table("t", { filters: [{ equals: [Number.NaN] }] }),

@@ -163,6 +163,34 @@ test("filters select messages by subject, and positions move past the others", a
   gate.close();
 });
 
+test("filters by value compare JSON", async () => {
+  const stream = new Stream();
+  new Server(stream);
+  const gate = connect(URL);
+  const part = { value: "/a", equals: ["b", 1, null], prefixes: ["c"], above: 0, below: 1e21 };
+  const loop = gate.subscribe({ streams: "s", filters: [part, { value: "", exists: false }] });
+  const next = loop.next();
+  for (let turn = 0; turn < 10; turn++) await setImmediate();
+  const text = (values: Uint8Array[]) => values.map((value) => new TextDecoder().decode(value));
+  assert.deepEqual(
+    stream.filters.map(({ pointer, equals, prefixes, above, below, missing }) => [
+      pointer,
+      text(equals),
+      text(prefixes),
+      above,
+      below,
+      missing,
+    ]),
+    [
+      ["/a", ['"b"', "1", "null"], ["c"], "0", "1e+21", false],
+      ["", [], [], undefined, undefined, true],
+    ],
+  );
+  await loop.return();
+  await next;
+  gate.close();
+});
+
 test("a subscription to a stream reports what it skipped, retries and caught up with", async () => {
   const stream = new Stream();
   const server = new Server(stream);

@@ -39,6 +39,7 @@ mod table;
 mod tally;
 mod template;
 mod topics;
+mod value_filter;
 
 use std::fmt::Display;
 use std::fs;

@@ -117,7 +117,8 @@ fn filters(args: &args::Subscribe) -> Vec<Filter> {
     let args::Subscribe { record_key, record_key_prefix, subject, subject_prefix, record_header, .. } = args;
     let keys = key_filter(Filter::key(), record_key, record_key_prefix);
     let subjects = key_filter(Filter::subject(), subject, subject_prefix);
-    keys.into_iter().chain(subjects).chain(header_filters(record_header)).collect()
+    let named = keys.into_iter().chain(subjects).chain(header_filters(record_header));
+    named.chain(args.filter.iter().cloned()).collect()
 }
 
 /// The filter of these keys or subjects, or those that begin so; None without both.

@@ -43,7 +43,8 @@ pub(crate) async fn run(
 
 fn with_filters<S>(mut wanted: Subscribe<S>, args: &args::Table) -> Subscribe<S> {
     let keys = key_filter(Filter::key(), &args.record_key, &args.record_key_prefix);
-    for filter in keys.into_iter().chain(header_filters(&args.record_header)) {
+    let named = keys.into_iter().chain(header_filters(&args.record_header));
+    for filter in named.chain(args.filter.iter().cloned()) {
         wanted = wanted.filter(filter);
     }
     wanted

@@ -207,8 +207,8 @@ pub(crate) fn before_end(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX).saturating_neg()
 }
 
-/// Matches records by their key, messages of NATS by their subject, or both by the values of a header. Without a value,
-/// it matches if there is one that is not null.
+/// Matches records by their key, messages of NATS by their subject, or both by the values of a header or a part of the
+/// value, which is JSON. Without what it should be, it matches if there is one; keys and headers must not be null.
 ///
 /// A convenience, not a right: the route's grant decides what a client can read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -231,13 +231,41 @@ impl Filter {
         Self(RecordFilter { header: Some(key.into()), ..Default::default() })
     }
 
-    /// Also matches this value.
+    /// Matches by the part of the value at a JSON Pointer (RFC 6901), such as `/order/status`.
+    pub fn value(pointer: impl Into<String>) -> Self {
+        Self(RecordFilter { pointer: Some(pointer.into()), ..Default::default() })
+    }
+
+    /// Also matches parts of values that are this string, number, `true`, `false` or null. Numbers are compared by value.
+    pub fn is(self, value: impl Into<serde_json::Value>) -> Self {
+        self.equals(value.into().to_string())
+    }
+
+    /// Matches parts of values only if they are numbers above this one.
+    pub fn above(mut self, number: impl Into<serde_json::Number>) -> Self {
+        self.0.above = Some(number.into().to_string());
+        self
+    }
+
+    /// Matches parts of values only if they are numbers below this one.
+    pub fn below(mut self, number: impl Into<serde_json::Number>) -> Self {
+        self.0.below = Some(number.into().to_string());
+        self
+    }
+
+    /// Matches values without such a part.
+    pub fn missing(mut self) -> Self {
+        self.0.missing = true;
+        self
+    }
+
+    /// Also matches this key or header; of a part of a value, its JSON.
     pub fn equals(mut self, value: impl Into<Bytes>) -> Self {
         self.0.equals.push(value.into());
         self
     }
 
-    /// Also matches values that begin with this.
+    /// Also matches keys, headers, or parts of values that are strings, that begin with this.
     pub fn starts_with(mut self, prefix: impl Into<Bytes>) -> Self {
         self.0.prefixes.push(prefix.into());
         self

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use clap::{ArgGroup, ValueEnum};
-use sluicegate_client::{At, Header};
+use sluicegate_client::{At, Filter, Header};
 
 use super::{Headers, Name, Target, count, help, partition, record_header, stream, topic};
 use crate::position::{self, Position};
 use crate::template::{self, Template};
+use crate::value_filter;
 
 /// Print the messages of a topic or stream
 ///
@@ -147,6 +148,10 @@ pub(crate) struct Subscribe {
     /// them
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = record_header)]
     pub(crate) record_header: Vec<Header>,
+    /// Print only messages whose value has this part, such as {"value": "/order/status", "is": "open"}; repeated: all of
+    /// them
+    #[arg(long, value_name = "JSON", value_parser = value_filter::parse)]
+    pub(crate) filter: Vec<Filter>,
     /// How long a message waits for others at the log end, at most 10
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = linger)]
     pub(crate) linger: Option<Duration>,
@@ -245,6 +250,10 @@ pub(crate) struct Table {
     /// others: all of them
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = record_header)]
     pub(crate) record_header: Vec<Header>,
+    /// Show only keys whose newest message has this part, such as {"value": "/order/status", "is": "open"}; repeated: all
+    /// of them
+    #[arg(long, value_name = "JSON", value_parser = value_filter::parse)]
+    pub(crate) filter: Vec<Filter>,
     #[command(flatten)]
     pub(crate) headers: Headers,
 }

@@ -15,7 +15,8 @@ use crate::{kafka, server};
 async fn options_are_those_of_the_command() {
     let (url, command) = server::tell(vec![server::failed("")]).await;
     let options = "subscribe a b -p 1 -p 2 -o 7 --isolation read_committed --record-key k --record-key l \
-                   --record-key-prefix m -r h=1 -r g=2 -r h=3 --linger 0.25 --on-lag skip -q";
+                   --record-key-prefix m -r h=1 -r g=2 -r h=3 --linger 0.25 --on-lag skip -q \
+                   --filter {\"value\":\"/a\",\"is\":[\"x\",{\"prefix\":\"y\"}],\"above\":5} --filter {\"value\":\"/b\",\"exists\":false}";
     run(&url, options).await;
     let source = |topic: &str| KafkaSource {
         topic: topic.into(),
@@ -33,10 +34,18 @@ async fn options_are_those_of_the_command() {
         prefixes: vec!["m".into()],
         ..Default::default()
     };
+    let part = RecordFilter {
+        pointer: Some("/a".into()),
+        equals: vec!["\"x\"".into()],
+        prefixes: vec!["y".into()],
+        above: Some("5".into()),
+        ..Default::default()
+    };
+    let missing = RecordFilter { pointer: Some("/b".into()), missing: true, ..Default::default() };
     let want = CmdKafkaSubscribe {
         sources: vec![source("a"), source("b")],
         isolation: Isolation::ReadCommitted.into(),
-        filters: vec![key, header("g", &["2"]), header("h", &["1", "3"])],
+        filters: vec![key, header("g", &["2"]), header("h", &["1", "3"]), part, missing],
         linger_ms: 250,
         on_lag: OnLag::Skip.into(),
         credit: Some(1 << 20),

@@ -22,6 +22,8 @@ async fn command_has_what_is_asked_for() {
     let any = Filter::header("h").equals("x").starts_with("y");
     let subscribe =
         subscribe.filter(Filter::key().equals("k")).filter(any).isolation(Isolation::ReadCommitted);
+    let part = Filter::value("/a").is("x").is(1.5).starts_with("y").above(5).below(u64::MAX);
+    let subscribe = subscribe.filter(part).filter(Filter::value("/b").missing());
     let subscribe = subscribe.max_batch_bytes(3).max_batch_records(4).linger(Duration::from_millis(5));
     let _subscription = client.subscribe(subscribe.skip_on_lag().window(6));
     let source = |topic: &str, from| KafkaSource { topic: topic.into(), from, ..Default::default() };
@@ -31,12 +33,25 @@ async fn command_has_what_is_asked_for() {
         topic_id: "id".into(),
         ..source("a", Some(From::Timestamp(5)))
     };
-    let header =
-        RecordFilter { header: Some("h".into()), equals: vec!["x".into()], prefixes: vec!["y".into()] };
+    let header = RecordFilter {
+        header: Some("h".into()),
+        equals: vec!["x".into()],
+        prefixes: vec!["y".into()],
+        ..Default::default()
+    };
+    let part = RecordFilter {
+        pointer: Some("/a".into()),
+        equals: vec!["\"x\"".into(), "1.5".into()],
+        prefixes: vec!["y".into()],
+        above: Some("5".into()),
+        below: Some("18446744073709551615".into()),
+        ..Default::default()
+    };
+    let missing = RecordFilter { pointer: Some("/b".into()), missing: true, ..Default::default() };
     let want = CmdKafkaSubscribe {
         sources: vec![first, source("b", Some(From::Offset(7))), source("c", None)],
         isolation: Isolation::ReadCommitted.into(),
-        filters: vec![RecordFilter { equals: vec!["k".into()], ..Default::default() }, header],
+        filters: vec![RecordFilter { equals: vec!["k".into()], ..Default::default() }, header, part, missing],
         max_batch_bytes: 3,
         max_batch_records: 4,
         linger_ms: 5,
