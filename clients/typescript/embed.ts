@@ -54,6 +54,9 @@ function field(field: FieldDescriptorProto): string {
   );
 }
 
+/** Fields of commands that the client does not set, as `buf.gen.yaml` leaves out types: each costs bytes in every page. */
+const UNUSED = /^Cmd(Kafka|Nats)(Fetch\.filters|Subscribe\.(linger_ms|max_batch_\w+))$/;
+
 /** The name of a message or an enum in the file. */
 function nameOf(typeName: string): string {
   const prefix = `.${file.package}.`;
@@ -68,7 +71,8 @@ function message({ name, field: fields, oneofDecl, nestedType }: DescriptorProto
   // Those of optional fields come after the others.
   const hasOneof = fields.some(isOfOneof);
   const oneof = hasOneof ? text(oneofDecl[0]?.name) : undefined;
-  return call("message", text(name), list(fields, field) ?? "[]", oneof, list(nestedType, message));
+  const used = fields.filter((field) => !UNUSED.test(`${name}.${field.name}`));
+  return call("message", text(name), list(used, field) ?? "[]", oneof, list(nestedType, message));
 }
 
 function values({ name, value }: EnumDescriptorProto): string {
