@@ -24,7 +24,9 @@ fn refused(subscribe: &Value, want: &str) {
 fn of(source: command::Source) -> Subscribed {
     let sources = vec![command::Source { topic: "t".into(), ..source }];
     let (max_bytes, max_records) = (24_576, 600);
-    let command = SubscribeCommand { sources, max_bytes, max_records, ..SubscribeCommand::default() };
+    // JSON is the default format.
+    let command =
+        SubscribeCommand { sources, decode: true, max_bytes, max_records, ..SubscribeCommand::default() };
     Subscribed { command, credit: None }
 }
 

@@ -64,10 +64,11 @@ fn session_asks_for_limits_on_every_system() {
 #[test]
 fn reads_become_commands() {
     let log = || LogName { topic: "t".into(), partition: 1 };
+    let bounds = ReadBounds { decode: true, ..ReadBounds::default() };
     runs(
         r#"{"id":7,"fetch":{"topic":"t","partition":1,"offset":2}}"#,
         Format::Json,
-        Command::Fetch { log: log(), offset: 2, bounds: ReadBounds::default(), filters: Vec::new() },
+        Command::Fetch { log: log(), offset: 2, bounds, filters: Vec::new() },
     );
     let bounds = ReadBounds {
         wait: Some(Duration::ZERO),
