@@ -1,6 +1,6 @@
 """Tells which pinned parts have a newer version, as their registries say: `./dev outdated`. Exits 1 if one has.
 
-The pins are those of `dev`, `lab/stack/kafka/pom.xml`, `package-lock.json`, `Cargo.lock` and `lab/stack/nginx`. Parts that are old on purpose, such as the
+The pins are those of `dev`, the `pom.xml` in `lab/stack`, `package-lock.json`, `Cargo.lock` and `lab/stack/nginx`. Parts that are old on purpose, such as the
 oldest supported Envoy, are left out. Actions and base images are Dependabot's.
 """
 
@@ -30,7 +30,7 @@ def main():
 
 
 def python(dev, pins):
-    for package, name in sorted(set(re.findall(r'"([\w-]+)==\$(\w+)"', dev))):
+    for package, name in sorted(set(re.findall(r'"([\w-]+)(?:\[[\w,]+\])?==\$(\w+)"', dev))):
         if name in pins and not name.startswith("oldest_"):
             yield package, pins[name], run(TOOLS / "venv/bin/python", "-m", "pip", "index", "versions", package).split("(")[1].split(")")[0]
 
@@ -53,9 +53,10 @@ def npm():
 
 
 def maven():
-    said = run("mvn", "-B", "-Dstyle.color=never", "-f", ROOT / "lab/stack/kafka/pom.xml", MAVEN)
-    for name, pinned, newest in re.findall(r"\$\{([\w.]+)\} \.+ (\S+) -> (\S+)", said):
-        yield name, pinned, newest
+    for pom in ROOT.glob("lab/stack/*/pom.xml"):
+        said = run("mvn", "-B", "-Dstyle.color=never", "-f", pom, MAVEN)
+        for name, pinned, newest in re.findall(r"\$\{([\w.]+)\} \.+ (\S+) -> (\S+)", said):
+            yield name, pinned, newest
 
 
 def crates(dev, pins):

@@ -1,7 +1,7 @@
 //! Runs a whole Sluicegate on free local ports: for demo, benchmark, soak and the end-to-end tests.
 //!
 //! 1. [`stack`]: bridge and gateway together, for each [`way`] in; most callers need only this
-//! 2. [`kafka`], [`nats`], [`bridge`], [`envoy`], [`nginx`], [`apisix`]: the parts, which tests kill and restart
+//! 2. [`kafka`], [`nats`], [`registry`], [`bridge`], [`envoy`], [`nginx`], [`apisix`]: the parts, which tests kill and restart
 //! 3. [`process`]: a child that never outlives this process
 //! 4. [`socket`], [`json_socket`] and [`raw`], the clients; [`waiting`] and [`random`]
 //! 5. [`secrets`], [`certificates`], [`tokens`]: credentials of clients and brokers; [`login`], where users get theirs
@@ -35,6 +35,7 @@ pub mod port;
 pub mod process;
 pub mod random;
 pub mod raw;
+pub mod registry;
 pub mod secrets;
 pub mod socket;
 pub mod stack;

@@ -20,6 +20,32 @@ pub fn nats() -> Result<PathBuf, Error> {
     find("SLUICEGATE_NATS", "nats-server", workspace().join("target/tools/bin/nats-server"), INSTALL)
 }
 
+pub fn schema_registry() -> Result<PathBuf, Error> {
+    existing("the schema registry", workspace().join("target/tools/bin/schema-registry"), INSTALL)
+}
+
+/// The folder of Apicurio's registry, if a recipe wants it.
+pub fn apicurio() -> Option<PathBuf> {
+    env::var_os("SLUICEGATE_APICURIO").map(PathBuf::from)
+}
+
+/// The Java for Apicurio's registry.
+pub fn apicurio_java() -> Result<PathBuf, Error> {
+    existing(
+        "Apicurio's Java",
+        workspace().join("target/tools/bin/apicurio-java"),
+        "`./dev apicurio` installs it",
+    )
+}
+
+/// Python with the packages of `./dev`, and a program, a file of the workspace.
+pub fn python(file: &str) -> Result<Command, Error> {
+    let python = workspace().join("target/tools/venv/bin/python");
+    let mut command = Command::new(existing("Python", python, INSTALL)?);
+    command.arg("-B").arg(workspace().join(file));
+    Ok(command)
+}
+
 /// The folder of Kafka's jars.
 pub fn kafka_lib() -> Result<PathBuf, Error> {
     let path = workspace().join("target/tools/kafka/lib");
@@ -123,7 +149,7 @@ pub fn scale<T>(small: T, full: T) -> T {
     if env::var_os("SLUICEGATE_FULL").is_some() { full } else { small }
 }
 
-pub const VARIABLES: [&str; 13] = [
+pub const VARIABLES: [&str; 14] = [
     "SLUICEGATE_FULL",
     "SLUICEGATE_ENVOY",
     "SLUICEGATE_NATS",
@@ -134,6 +160,7 @@ pub const VARIABLES: [&str; 13] = [
     "SLUICEGATE_CLI",
     "SLUICEGATE_FILTER",
     "SLUICEGATE_NODE",
+    "SLUICEGATE_APICURIO",
     "SLUICEGATE_CHURN_ROUNDS",
     "SLUICEGATE_DIFFERENTIAL_ROUNDS",
     "SLUICEGATE_DIFFERENTIAL_SEED",
