@@ -59,7 +59,7 @@ _servers:
 
 # the whole matrix: before a release, and each week
 test-all:
-    SLUICEGATE_FULL=1 just test older-kafka 4.2 older-kafka 3.9 unit-on-wasm32
+    SLUICEGATE_FULL=1 just test older-kafka 4.2 older-kafka 3.9 apicurio unit-on-wasm32
 
 # run COUNT schedules of the simulation from SEED on, and tell which break a promise; `1 SEED --trace` prints the events of one
 simulate *args:
@@ -136,6 +136,10 @@ alone *args: wasm _demo-programs _servers
 # read, write and subscribe end to end on an older Kafka, 4.2 or 3.9, in one profile
 older-kafka version: wasm _demo-programs _servers
     SLUICEGATE_KAFKA_VERSION={{ quote(version) }} SLUICEGATE_KAFKA_LIB={{ quote(justfile_directory() / "target/tools/kafka-" + version + "/lib") }} cargo test --workspace {{ dev }} --test e2e -- reading:: writing::records:: live::delivery::tunnel:: tables::snapshots:: --skip relay:: --skip nginx:: --skip direct::
+
+# values of Confluent's serializers, with their schemas in Apicurio's registry
+apicurio: _servers
+    SLUICEGATE_APICURIO={{ quote(justfile_directory() / "target/tools/apicurio") }} cargo test --workspace {{ dev }} --test e2e -- serializers::
 
 # plain HTTP, sessions and identities on the oldest supported Envoy, which does not tell whether it verified a certificate
 older-envoy: wasm _demo-programs _servers
