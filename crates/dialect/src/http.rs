@@ -57,7 +57,7 @@ pub trait HttpDialect: Sync {
     );
 
     /// The document with the result of each record.
-    fn results(&self, reports: Vec<DeliveryReport>) -> Vec<u8>;
+    fn results(&self, reports: Vec<DeliveryReport>, schema_ids: [Option<u32>; 2]) -> Vec<u8>;
 
     /// The document of the only record of a `produce` route's request.
     fn acknowledged(&self, topic: &str, written: Written) -> Vec<u8>;

@@ -44,6 +44,11 @@ impl Schema {
         parse::parse(text, references)
     }
 
+    /// Whether its values are bytes, which Confluent's serializers put into a record without their length.
+    pub(crate) fn is_bytes(&self) -> bool {
+        matches!(self.nodes.at(self.root).kind, Kind::Bytes)
+    }
+
     /// Appends the JSON of a value, at most `max_json` bytes.
     ///
     /// # Errors

@@ -177,11 +177,11 @@ class Schemas:
         return f"{self.random.choice('xyz_')}{self.names}"
 
     def document(self):
-        """Its root is no mere name, which Confluent's serializer does not take, and no bytes, which it writes without their length."""
+        """Its root is no mere name, which Confluent's serializer does not take."""
         document = Document()
         root = self.node(document, 4) if self.random.random() < 0.4 else Record(self, document, 4)
         is_name = isinstance(root, Named) and root.document is not document
-        document.root = Union([root]) if is_name or root.branch == "bytes" else root
+        document.root = Union([root]) if is_name else root
         return document
 
     def node(self, document, depth, union=True):

@@ -6,7 +6,7 @@
 //! 3. the rest: what only a real Envoy, Kafka or NATS does
 
 pub(crate) mod answers;
-mod openapi;
+pub(crate) mod openapi;
 
 mod drain;
 pub(crate) mod events;

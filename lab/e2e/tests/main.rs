@@ -23,6 +23,7 @@ mod pool;
 mod product;
 mod reading;
 mod schema;
+mod schemas;
 mod secured;
 mod serializers;
 mod sessions;

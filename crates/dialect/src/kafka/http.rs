@@ -278,8 +278,8 @@ impl HttpDialect for Kafka {
         documents::put_record(text, topic, partition, message, format.of_values());
     }
 
-    fn results(&self, reports: Vec<DeliveryReport>) -> Vec<u8> {
-        documents::results(reports)
+    fn results(&self, reports: Vec<DeliveryReport>, schema_ids: [Option<u32>; 2]) -> Vec<u8> {
+        documents::results(reports, schema_ids)
     }
 
     fn acknowledged(&self, topic: &str, written: Written) -> Vec<u8> {

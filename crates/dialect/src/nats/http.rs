@@ -166,7 +166,7 @@ impl HttpDialect for Nats {
         let _ = serde_json::to_writer(text, &message);
     }
 
-    fn results(&self, reports: Vec<DeliveryReport>) -> Vec<u8> {
+    fn results(&self, reports: Vec<DeliveryReport>, _: [Option<u32>; 2]) -> Vec<u8> {
         let outcome = |report| match report {
             &Ok(written) => Outcome::Written(Published::from(written)),
             Err(error) => Outcome::Failed { error: Failure::new(error, SYSTEM, None) },

@@ -56,6 +56,13 @@ pub(super) async fn post(
     if has_schemas {
         check_schemas(&records, grant)?;
     }
+    let id = |choice: &Option<SchemaChoice>| match choice {
+        Some(SchemaChoice::Id(id)) => Some(*id),
+        _ => None,
+    };
+    // The body names one for all records.
+    let schema_ids =
+        records.first().map(|one| [id(&one.key_schema), id(&one.value_schema)]).unwrap_or_default();
     // If all records fail for a missing partition, the error names the first record's.
     let partition = partition.or_else(|| records.first()?.partition);
     let Some(reports) = written(grant, records, is_async, running).await else {
@@ -69,7 +76,7 @@ pub(super) async fn post(
         return Err(failed(error.clone()).with_missing_log(grant, topic, partition).await);
     }
     grant.log_reports(&reports);
-    Ok(Response::with_body(StatusCode::OK, content_type, dialect.results(reports).into()))
+    Ok(Response::with_body(StatusCode::OK, content_type, dialect.results(reports, schema_ids).into()))
 }
 
 /// Checks that values and keys that need a schema have one: their topic's, where the route chooses that.

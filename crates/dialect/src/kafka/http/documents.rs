@@ -36,9 +36,12 @@ pub(super) fn put_record(
 }
 
 /// The REST proxies' document of a write.
-pub(super) fn results(reports: Vec<DeliveryReport>) -> Vec<u8> {
+pub(super) fn results(
+    reports: Vec<DeliveryReport>,
+    [key_schema_id, value_schema_id]: [Option<u32>; 2],
+) -> Vec<u8> {
     let offsets = reports.into_iter().map(Offset::of).collect();
-    json(&Document { offsets, key_schema_id: None, value_schema_id: None })
+    json(&Document { offsets, key_schema_id, value_schema_id })
 }
 
 /// The place of one record.
@@ -99,8 +102,8 @@ struct Record<'a> {
 #[derive(Serialize)]
 struct Document {
     offsets: Vec<Offset>,
-    key_schema_id: Option<i32>,
-    value_schema_id: Option<i32>,
+    key_schema_id: Option<u32>,
+    value_schema_id: Option<u32>,
 }
 
 /// The result of one record: its offset or its error.

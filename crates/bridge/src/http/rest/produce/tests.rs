@@ -64,7 +64,7 @@ async fn idempotency_key_is_for_one_message() {
 #[tokio::test]
 async fn failures_of_messages_have_the_words_of_nats() {
     let error = CommandError::new(Fault::Rejected, 10109, "sealed");
-    let failed = dialect::of(System::Nats).results(vec![Err(error)]);
+    let failed = dialect::of(System::Nats).results(vec![Err(error)], [None; 2]);
     let want = r#"{"error":{"reason":"rejected","detail":"sealed","nats_code":10109,"retriable":false}}"#;
     assert_eq!(String::from_utf8(failed).unwrap(), format!(r#"{{"results":[{want}]}}"#));
     let missing = CommandError::new(Fault::NotFound, 0, "no stream listens to the subject");
@@ -165,7 +165,7 @@ const WRITTEN: DeliveryReport = Ok(Written { partition: 0, offset: 0, timestamp:
 #[track_caller]
 fn check_offset(fault: Fault, want: &str) {
     let error = CommandError::new(fault, 0, "text");
-    let results = String::from_utf8(dialect::of(System::Kafka).results(vec![Err(error)])).unwrap();
+    let results = String::from_utf8(dialect::of(System::Kafka).results(vec![Err(error)], [None; 2])).unwrap();
     assert_eq!(results, format!(r#"{{"offsets":[{want}],"key_schema_id":null,"value_schema_id":null}}"#));
 }
 
