@@ -218,9 +218,6 @@ pub fn refuse_schemas(records: &[Record], errors: &mut [Option<CommandError>]) {
     }
 }
 
-const NO_SCHEMAS: &str = "the record has a schema, and its cluster no schema registry: expected `schemas` in the bridge's \
-                          configuration of the cluster";
-
 /// A command, or a part of one, under way.
 pub type CommandFuture<'a, T> = BoxFuture<'a, Result<T, CommandError>>;
 
@@ -265,3 +262,6 @@ pub struct Dedup {
     /// For how long after a record a repetition with its id is not written again.
     pub window: Duration,
 }
+
+const NO_SCHEMAS: &str = "the record has a schema, and its cluster no schema registry: expected `schemas` in the bridge's \
+                          configuration of the cluster";

@@ -219,6 +219,7 @@ fn kind(kind: SchemaType) -> Kind {
 fn unfit(EncodeError { path, expected }: &EncodeError) -> CommandError {
     let shown = |text: &str| text.chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect::<String>();
     let place = if path.is_empty() { String::new() } else { format!("{}: ", shown(path)) };
+    let expected: String = expected.chars().take(MAX_EXPECTED).collect();
     invalid(format!("{place}{expected}"))
 }
 
@@ -235,8 +236,9 @@ const MAX_EXTRA: usize = 4 * 1024 * 1024;
 const TURN: Duration = Duration::from_millis(5);
 /// Message indexes of a schema's first message.
 const FIRST_MESSAGE: &[usize] = &[0];
-/// Characters of a path in an error.
+/// Characters of a path in an error, and of an expectation.
 const MAX_SHOWN: usize = 200;
+const MAX_EXPECTED: usize = 500;
 
 #[cfg(test)]
 mod tests;

@@ -88,6 +88,17 @@ mod tests {
     }
 
     #[test]
+    fn schemas_are_used_as_the_route_says() {
+        for (lines, encodes, registers) in [
+            (&[][..], false, false),
+            (&[(metadata::ENCODE, "true"), (metadata::REGISTER_SCHEMAS, "false")], true, false),
+            (&[(metadata::REGISTER_SCHEMAS, "true")], false, true),
+        ] {
+            assert_eq!(schemas(&headers(lines)).ok(), Some(SchemaRules { encodes, registers }), "{lines:?}");
+        }
+    }
+
+    #[test]
     fn invalid_headers_grant_nothing() {
         let of = |lines: HeaderMap| {
             schemas(&lines)?;
