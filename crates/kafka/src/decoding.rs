@@ -277,7 +277,7 @@ impl Decoded {
                 break;
             }
             let next = message.offset.saturating_add(1);
-            match with_json(message, &known) {
+            match with_json(message, known) {
                 Ok(message) => message::encode(MESSAGES, &message, &mut out),
                 Err(id) => {
                     needed = Some(id);

@@ -84,7 +84,7 @@ impl Registry {
     /// Registers a schema, as `POST /subjects/SUBJECT/versions` takes it, and returns its id.
     pub async fn register(&self, subject: &str, schema: &Value) -> u32 {
         let answer = self.post(&format!("{}/subjects/{subject}/versions", base()), schema).await;
-        let id = answer.json()["id"].as_u64().and_then(|id| u32::try_from(id).ok());
+        let id = answer.json().get("id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
         id.unwrap_or_else(|| panic!("no id: {answer:?}"))
     }
 

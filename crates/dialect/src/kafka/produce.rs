@@ -66,6 +66,8 @@ struct Record<'a> {
     _offset: Option<IgnoredAny>,
     #[serde(rename = "timestamp_type")]
     _timestamp_type: Option<IgnoredAny>,
+    #[serde(rename = "not_decoded")]
+    _not_decoded: Option<IgnoredAny>,
 }
 
 impl Produce<'_> {

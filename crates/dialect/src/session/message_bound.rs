@@ -215,10 +215,10 @@ pub fn too_large(len: usize, max: usize, name: &str) -> CommandError {
 
 /// Stand-ins for a record, the larger one first: without value and headers, and if that is too large, without key.
 fn placeholders(message: KafkaMessage, error: ErrorResp) -> impl Iterator<Item = KafkaMessage> {
+    let KafkaMessage { offset, timestamp, timestamp_type, key, key_schema, key_json, .. } = message;
     let error = Some(Box::new(error));
-    let keyed = KafkaMessage { value: None, headers: Vec::new(), error, ..message };
-    let bare = KafkaMessage { key: None, ..keyed.clone() };
-    [keyed, bare].into_iter()
+    let bare = KafkaMessage { offset, timestamp, timestamp_type, error, ..KafkaMessage::default() };
+    [KafkaMessage { key, key_schema, key_json, ..bare.clone() }, bare].into_iter()
 }
 
 /// The smallest bound: an error of a command fits, and what is around it.
