@@ -1,12 +1,16 @@
 // The bytes that a record or message counts against a subscription's credit: its size on the wire, with tag and length.
 
-import type { Header, KafkaMessage, NatsMessage } from "./generated/pubsub_pb.ts";
+import type { Header, KafkaMessage, NatsMessage, Schema } from "./generated/pubsub_pb.ts";
 
 type Rest = Pick<KafkaMessage | NatsMessage, "timestamp" | "headers" | "$unknown">;
 
 export function recordCost({ offset, key, value, timestampType, ...rest }: KafkaMessage): number {
+  const { valueSchema, keySchema, keyJson, notDecoded } = rest;
   const fields = number(1, offset) + optional(key) + optional(value) + (timestampType ? 3 : 0);
-  return bytes(1, fields + common(rest));
+  // Few records have a text, and encoding takes time.
+  const text = notDecoded ? utf8.encode(notDecoded).length : 0;
+  const decoded = schema(valueSchema) + schema(keySchema) + long(keyJson.length) + long(text);
+  return bytes(1, fields + decoded + common(rest));
 }
 
 export function messageCost({ sequence, subject, data, ...rest }: NatsMessage): number {
@@ -35,6 +39,17 @@ function number(tag: number, value: bigint): number {
 /** A field that is absent if it is empty. */
 function implicit(length: number): number {
   return length ? bytes(1, length) : 0;
+}
+
+/** The same, with a tag of two bytes. */
+function long(length: number): number {
+  return length && bytes(2, length);
+}
+
+function schema(schema: Schema | undefined): number {
+  if (!schema) return 0;
+  const { id, guid, type } = schema;
+  return bytes(2, (id && 1 + varint(id)) + implicit(guid.length) + (type && 2));
 }
 
 function optional(value: Uint8Array | undefined): number {

@@ -102,14 +102,15 @@ export class Data<T = any> {
  */
 export type Content = string | Uint8Array | object | number | boolean | null;
 
-/** @internal Null is undefined. `at` names it. */
-export function encode(content: Content | undefined, at: string): Uint8Array | undefined {
+/** @internal Null is undefined. `at` names it. If it has a schema, texts are JSON, too. */
+export function encode(content: Content | undefined, at: string, hasSchema = false): Uint8Array | undefined {
   if (content === null || content === undefined) return undefined;
   if (content instanceof ArrayBuffer) return new Uint8Array(content);
   if (ArrayBuffer.isView(content)) return new Uint8Array(content.buffer, content.byteOffset, content.byteLength);
   let text: string | undefined;
   try {
-    text = typeof content === "string" ? content : JSON.stringify(content);
+    if (hasSchema) text = JSON.stringify(content, (_, value) => (typeof value === "bigint" ? `${value}` : value));
+    else text = typeof content === "string" ? content : JSON.stringify(content);
   } catch (error) {
     throw new TypeError(`${at}: ${(error as Error).message}`);
   }

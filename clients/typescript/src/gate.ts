@@ -466,9 +466,9 @@ export class Gate extends EventTarget {
     partition(from, "fetch: partition");
     integer()(offset, "fetch: offset");
     checkFetch(options, "fetch: options");
-    const { wait: maxWaitMs = 0, maxBytes = 0, maxRecords = 0, committed, schema } = options;
+    const { wait: maxWaitMs = 0, maxBytes = 0, maxRecords = 0, committed, decode, schema } = options;
     const where = { topic, partition: from, offset: BigInt(offset) };
-    const value = { ...where, maxWaitMs, maxBytes, maxRecords, isolation: Number(committed ?? false) };
+    const value = { ...where, maxWaitMs, maxBytes, maxRecords, isolation: Number(committed ?? false), decode };
     const answer = await this.#commands.read({ case: "cmdKafkaFetch", value }, "kafkaFetchResp", options);
     return {
       records: answer.messages.map((message) => record(topic, from, message, schema)),

@@ -15,7 +15,16 @@ export {
   type StreamPositions,
   type TextStorage,
 } from "./positions.ts";
-export type { Fetched, FetchOptions, NewHeader, NewRecord, Topic, TopicRecord, Written } from "./record.ts";
+export type {
+  Fetched,
+  FetchOptions,
+  NewHeader,
+  NewRecord,
+  Topic,
+  TopicRecord,
+  ValueSchema,
+  Written,
+} from "./record.ts";
 export type { StreamEvent, StreamOptions } from "./streams.ts";
 export type { Subscription } from "./subscription.ts";
 export type { TableChange } from "./table/changes.ts";

@@ -1,8 +1,8 @@
 // Records of Kafka as applications see them.
 
-import { command, date, duration, flag, integer, list, members, name, partition, schema } from "./check.ts";
+import { type Check, command, date, duration, flag, integer, list, members, name, partition, schema } from "./check.ts";
 import { type Content, Data, encode, type Schema } from "./data.ts";
-import type { Header, KafkaMessage } from "./generated/pubsub_pb.ts";
+import type { Header, KafkaMessage, Schema as RegistrySchema } from "./generated/pubsub_pb.ts";
 import type { CommandOptions, WriteOptions } from "./options.ts";
 
 /**
@@ -21,10 +21,28 @@ export interface TopicRecord<T = any> {
   readonly timestamp: Date;
   /** The key; `undefined` if it is null. */
   readonly key: Data | undefined;
+  /** With `decode`, the JSON of a key with a schema; `undefined` if there is none. `key` is as it is stored. */
+  readonly keyJson: Data | undefined;
   /** The value; `undefined` if it is null, which deletes the key from a compacted topic. */
   readonly value: Data<T> | undefined;
+  /** The schema of a value that `decode` has made JSON; `undefined` if the value is as it is stored. */
+  readonly valueSchema: ValueSchema | undefined;
+  /** The schema of `keyJson`. */
+  readonly keySchema: ValueSchema | undefined;
+  /** Why the value, or the key, is as it is stored despite `decode`; `undefined` if it was decoded, or has no schema. */
+  readonly notDecoded: string | undefined;
   /** The headers in their order; a key can be repeated. */
   readonly headers: readonly { readonly key: string; readonly value: Data | undefined }[];
+}
+
+/** A schema of the cluster's registry. */
+export interface ValueSchema {
+  /** The registry's number; `undefined` if the record has a `guid` instead. */
+  readonly id: number | undefined;
+  /** The registry's GUID; `undefined` if the record has an `id` instead. */
+  readonly guid: string | undefined;
+  /** The language of the schema. */
+  readonly type: "AVRO" | "PROTOBUF" | "JSON";
 }
 
 /**
@@ -44,6 +62,8 @@ export interface FetchOptions<T = any> extends CommandOptions {
   maxRecords?: number;
   /** Leaves out records of open or aborted transactions. By default `false`. */
   committed?: boolean;
+  /** As {@link SubscribeOptions.decode}. */
+  decode?: boolean;
   /**
    * Validates values: {@link Data.json} returns `undefined` for those that it does not allow. By default no value is
    * validated.
@@ -73,6 +93,14 @@ export interface NewRecord {
   key?: Content;
   /** The value. `null` deletes the key from a compacted topic. */
   value: Content;
+  /**
+   * Encodes the value with this schema of the cluster's registry: its id, or a subject, such as `orders-value`, for the
+   * latest one. The value can be anything that is JSON. A text is a JSON string, a `bigint` in an object a string of its
+   * digits, and bytes are the JSON itself. By default the value is written as it is.
+   */
+  valueSchema?: string | number;
+  /** As `valueSchema`, for the key. */
+  keySchema?: string | number;
   /** The headers, at most 100, in this order; a key can be repeated. */
   headers?: NewHeader[];
   /** The timestamp. By default the time at which it is written. */
@@ -101,7 +129,11 @@ export interface Topic {
 }
 
 /** @internal Fields of a record that applications see. */
-export type RecordFields = Pick<KafkaMessage, "offset" | "timestamp" | "key" | "value"> & HeaderFields;
+export type RecordFields = Pick<
+  KafkaMessage,
+  "offset" | "timestamp" | "key" | "value" | "valueSchema" | "keySchema" | "keyJson" | "notDecoded"
+> &
+  HeaderFields;
 
 /** @internal Headers of records and messages. */
 export interface HeaderFields {
@@ -110,29 +142,49 @@ export interface HeaderFields {
 
 /** @internal */
 export function record<T>(topic: string, partition: number, message: RecordFields, schema?: Schema<T>): TopicRecord<T> {
+  const { offset, timestamp, key, value, headers, valueSchema, keySchema, keyJson, notDecoded } = message;
   return {
     topic,
     partition,
-    offset: Number(message.offset),
-    timestamp: new Date(Number(message.timestamp)),
-    key: message.key && new Data(message.key),
-    value: message.value && new Data(message.value, schema),
-    headers: message.headers.map(({ key, value }) => ({ key, value: value && new Data(value) })),
+    offset: Number(offset),
+    timestamp: new Date(Number(timestamp)),
+    key: key && new Data(key),
+    keyJson: keySchema && new Data(keyJson),
+    value: value && new Data(value, schema),
+    valueSchema: valueSchema && schemaOf(valueSchema),
+    keySchema: keySchema && schemaOf(keySchema),
+    notDecoded: notDecoded || undefined,
+    headers: headers.map(({ key, value }) => ({ key, value: value && new Data(value) })),
   };
 }
+
+/** Neither 0 nor an empty text is one. */
+function schemaOf({ id, guid, type }: RegistrySchema): ValueSchema {
+  return { id: id || undefined, guid: guid || undefined, type: TYPES[type]! };
+}
+
+const TYPES = ["AVRO", "PROTOBUF", "JSON"] as const;
 
 /** @internal The contract's form of a record to write. */
 export function newRecord(topic: string, record: NewRecord, at: string) {
   checkRecord(record, at);
-  const { partition, key, value, headers = [], timestamp } = record;
+  const { partition, key, value, keySchema, valueSchema, headers = [], timestamp } = record;
   return {
     topic,
     partition,
-    key: encode(key, `${at}.key`),
-    value: encode(value, `${at}.value`),
+    key: encode(key, `${at}.key`, keySchema !== undefined),
+    value: encode(value, `${at}.value`, valueSchema !== undefined),
+    keySchema: choice(keySchema),
+    valueSchema: choice(valueSchema),
     headers: headers.map(({ key, name, value }) => ({ key: key ?? name, value: encode(value, `${at}.headers`) })),
     timestamp: timestamp && BigInt(timestamp.getTime()),
   };
+}
+
+function choice(schema: string | number | undefined) {
+  if (schema === undefined) return undefined;
+  if (typeof schema === "number") return { of: { case: "id", value: schema } as const };
+  return { of: { case: "subject", value: schema } as const };
 }
 
 /** {@link encode} checks contents. */
@@ -152,13 +204,26 @@ export const headers = list(
   100,
 );
 
-const checkRecord = members({ partition, key: content, value: content, headers, timestamp: date }, ["value"]);
+const subjectOrId: Check = (value, at) => (typeof value === "number" ? partition : name)(value, at);
+
+const checkRecord = members(
+  {
+    partition,
+    key: content,
+    value: content,
+    valueSchema: subjectOrId,
+    keySchema: subjectOrId,
+    headers,
+    timestamp: date,
+  },
+  ["value"],
+);
 
 /** @internal Options that reads of topics and streams share. */
 export const read = { ...command, wait: integer(0, 30_000), maxBytes: integer(0, 2 ** 32 - 1), schema };
 
 /** @internal */
-export const checkFetch = members({ ...read, maxRecords: integer(0, 2 ** 32 - 1), committed: flag });
+export const checkFetch = members({ ...read, maxRecords: integer(0, 2 ** 32 - 1), committed: flag, decode: flag });
 
 /** @internal */
 export const checkWrite: (options: WriteOptions, at: string) => void = members({ ...command, timeout: duration });

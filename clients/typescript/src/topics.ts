@@ -19,6 +19,12 @@ export interface SubscribeOptions<T = any> extends LoopOptions<SubscriptionEvent
   partitions?: number[];
   /** Leaves out records of open or aborted transactions. By default `false`. */
   committed?: boolean;
+  /**
+   * Gives values with a schema as JSON, whatever the producer wrote, if the bridge's cluster has schemas:
+   * {@link TopicRecord.valueSchema}. A value that cannot be decoded is as it is stored, and
+   * {@link TopicRecord.notDecoded} says why. By default all values are as they are stored.
+   */
+  decode?: boolean;
 }
 
 /** An event of a subscription to topics. */
@@ -51,6 +57,7 @@ export const checkSubscribe = members({
   ...loopChecks,
   partitions: list(partition, "partitions", 1000, 1),
   committed: flag,
+  decode: flag,
 });
 
 /** @internal A topic to read, from where it continues. */
@@ -80,12 +87,12 @@ export class Topics<T> implements System<TopicRecord<T>, Positions> {
   }
 
   command(received: Places, credit: number): Command {
-    const { partitions = [], committed } = this.#options;
+    const { partitions = [], committed, decode } = this.#options;
     const from = begin("offset", this.#options);
     const sources = this.#topics.map((topic) => ({ ...kafkaSource(topic, partitions, received.get(topic)), from }));
     return {
       case: "cmdKafkaSubscribe",
-      value: { sources, isolation: Number(committed ?? false), ...loopFields(this.#options, credit) },
+      value: { sources, isolation: Number(committed ?? false), decode, ...loopFields(this.#options, credit) },
     };
   }
 

@@ -18,7 +18,7 @@ async function refused(gate: Gate, calls: [(gate: Untyped) => unknown, string][]
   }
 }
 
-const MEMBERS = "partition, key, value, headers, timestamp";
+const MEMBERS = "partition, key, value, valueSchema, keySchema, headers, timestamp";
 
 test("a wrong record is a TypeError, and nothing is written", async () => {
   const server = new Server();
@@ -77,6 +77,14 @@ test("a wrong record is a TypeError, and nothing is written", async () => {
     [
       (gate) => gate.produce("t", { value: 1, partition: "0" }),
       'produce: record.partition: expected a whole number, 0 to 2147483647, got "0"',
+    ],
+    [
+      (gate) => gate.produce("t", { value: 1, valueSchema: 1.5 }),
+      "produce: record.valueSchema: expected a whole number, 0 to 2147483647, got 1.5",
+    ],
+    [
+      (gate) => gate.produce("t", { value: 1, keySchema: {} }),
+      "produce: record.keySchema: expected a string that is not empty, got {}",
     ],
     [
       (gate) => gate.produce("t", { value: 1, timestamp: 5 }),
@@ -177,6 +185,31 @@ test("null and everything that is JSON is written as it is", async () => {
   gate.close();
 });
 
+test("with a schema, everything is written as JSON, also texts and integers of any size", async () => {
+  const server = new Server();
+  const gate = connect(URL);
+  server.answer = () => ({ case: "kafkaProduceResp", value: { results: [{}] } });
+  for (const [value, schema, json, of] of [
+    ["text", "t-value", '"text"', { case: "subject", value: "t-value" }],
+    [{ id: 2n ** 60n }, 7, '{"id":"1152921504606846976"}', { case: "id", value: 7 }],
+    [new TextEncoder().encode("[1]"), 7, "[1]", { case: "id", value: 7 }],
+    [null, "t-value", undefined, { case: "subject", value: "t-value" }],
+    ["text", undefined, "text", undefined],
+  ] as const) {
+    await gate.produce("t", { key: value, keySchema: schema, value, valueSchema: schema });
+    const command = server.commands.at(-1);
+    assert(command?.case === "cmdKafkaProduce");
+    const { key, keySchema, value: written, valueSchema } = command.value.records[0]!;
+    for (const [bytes, choice] of [
+      [key, keySchema],
+      [written, valueSchema],
+    ] as const) {
+      assert.deepEqual([bytes && new TextDecoder().decode(bytes), choice?.of], [json, of]);
+    }
+  }
+  gate.close();
+});
+
 test("a wrong argument of a read is a TypeError that names it", async () => {
   const server = new Server();
   const gate = connect(URL);
@@ -221,7 +254,7 @@ test("a wrong argument of a read is a TypeError that names it", async () => {
     [(gate) => gate.subscribe("t", { schema: {} }), "subscribe: options.schema: expected a Standard Schema, got {}"],
     [
       (gate) => gate.subscribe("t", "earliest"),
-      'subscribe: options: expected an object with signal, schema, from, last, filters, onLag, window, positions, onEvent, partitions, committed, got "earliest"',
+      'subscribe: options: expected an object with signal, schema, from, last, filters, onLag, window, positions, onEvent, partitions, committed, decode, got "earliest"',
     ],
     [
       (gate) => gate.subscribe({ topic: "t" }),
@@ -273,14 +306,18 @@ test("a wrong argument of a table is a TypeError that names it, and nothing is s
     [(gate) => gate.table({ stream: "s" }, {}), "table: options: expected none beside an object with stream, got {}"],
     [
       (gate) => gate.table({ stream: "s", partitions: [0] }),
-      "table: options.partitions is unknown: expected signal, schema, filters, onEvent, decode, store, identity, stream",
+      "table: options.partitions is unknown: expected signal, schema, filters, onEvent, store, identity, decode, stream",
     ],
     [
       (gate) => gate.table("t", { from: "latest" }),
-      "table: options.from is unknown: expected signal, schema, filters, onEvent, decode, store, identity, partitions",
+      "table: options.from is unknown: expected signal, schema, filters, onEvent, store, identity, decode, partitions",
     ],
     [(gate) => gate.table("t", { store: "mine" }), 'table: options.store: expected true or false, got "mine"'],
-    [(gate) => gate.table("t", { decode: "json" }), 'table: options.decode: expected a function, got "json"'],
+    [
+      (gate) => gate.table("t", { decode: "json" }),
+      'table: options.decode: expected true, false or a function, got "json"',
+    ],
+    [(gate) => gate.table({ stream: "s", decode: true }), "table: options.decode: expected a function, got true"],
     [
       (gate) => gate.table("t", { identity: "" }),
       'table: options.identity: expected a string that is not empty, got ""',

@@ -21,6 +21,7 @@ test("the cost of records is their size in a delivery", () => {
     { offset: 2n ** 62n, timestamp: -1n, value: bytes(127) },
     { offset: 127n, key: bytes(128), value: bytes(70_000), timestampType: 1 },
     { offset: 128n, headers },
+    { valueSchema: {}, keySchema: { id: 128, guid: "g".repeat(36), type: 2 }, keyJson: bytes(200), notDecoded: "ä" },
   ].map((record) => create(KafkaMessageSchema, record));
   for (const record of records) {
     const delivery = create(KafkaDeliveryRespSchema, { messages: [record] });

@@ -5,7 +5,7 @@ import { create } from "@bufbuild/protobuf";
 
 import { Data } from "../src/data.ts";
 import { KafkaMessageSchema } from "../src/generated/pubsub_pb.ts";
-import { connect, type Schema } from "../src/index.ts";
+import { connect, type Schema, type TopicRecord } from "../src/index.ts";
 import { Server } from "./server.ts";
 import { Stream } from "./stream.ts";
 
@@ -69,6 +69,47 @@ test("records that are not JSON, or have no value, do not end a loop", async () 
     records.map(({ value }) => value?.json()?.id),
     [1, undefined, undefined, undefined, 2],
   );
+  gate.close();
+});
+
+/** As a bridge with schemas has them: decoded, not decoded, and without a schema. */
+const decoded = [
+  {
+    ...{ key: new Uint8Array([0, 1]), keySchema: { guid: "6f8a", type: 2 }, keyJson: utf8.encode('"k"') },
+    ...{ value: utf8.encode('{"id":1}'), valueSchema: { id: 7 } },
+  },
+  { value: new Uint8Array([0, 9]), notDecoded: "value: schema 9 is unknown" },
+  { key: utf8.encode("k"), value: utf8.encode('{"id":2}') },
+].map((message, offset) => create(KafkaMessageSchema, { offset: BigInt(offset), ...message }));
+
+test("decoded values are JSON with their schema, and others say why they are not", async () => {
+  const server = new Server();
+  server.logs[0]!.push(...decoded);
+  server.answer = (req) =>
+    req.case === "cmdKafkaFetch" ? { case: "kafkaFetchResp", value: { messages: decoded } } : undefined;
+  const gate = connect(URL);
+  const taken: TopicRecord<Order>[] = [];
+  for await (const record of gate.subscribe<Order>("t", { from: "earliest", decode: true })) {
+    if (taken.push(record) === decoded.length) break;
+  }
+  const { records } = await gate.fetch<Order>("t", 0, 0, { decode: true });
+  for (const [first, second, third] of [taken, records]) {
+    assert.deepEqual(
+      [first, second, third].map((record) => record?.value?.json()?.id),
+      [1, undefined, 2],
+    );
+    assert.deepEqual(first!.valueSchema, { id: 7, guid: undefined, type: "AVRO" });
+    assert.deepEqual(first!.keySchema, { id: undefined, guid: "6f8a", type: "JSON" });
+    assert.deepEqual([first!.keyJson?.json(), first!.key?.bytes], ["k", new Uint8Array([0, 1])]);
+    assert.deepEqual(
+      [first, second, third].map((record) => record?.notDecoded),
+      [undefined, "value: schema 9 is unknown", undefined],
+    );
+    assert.deepEqual([third!.valueSchema, third!.keySchema, third!.keyJson], [undefined, undefined, undefined]);
+  }
+  await gate.fetch("t", 0, 0);
+  const asked = server.commands.flatMap(({ value }) => (value && "decode" in value ? [value.decode] : []));
+  assert.deepEqual(asked, [true, true, false]);
   gate.close();
 });
 

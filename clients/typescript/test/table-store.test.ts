@@ -133,6 +133,7 @@ test("no table is shown to another identity, topic selection or route", async ()
   assert.equal(await offline("alice", { identity: "alice" }), undefined);
   assert.equal(await offline("alice", { partitions: [0] }), undefined);
   assert.equal(await offline("alice", { filters: [{ prefixes: ["a"] }] }), undefined);
+  assert.equal(await offline("alice", { decode: true }), undefined);
   assert.deepEqual(await offline("alice"), ["a"]);
 });
 

@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 
+import { create } from "@bufbuild/protobuf";
+
 import { recordCost } from "../src/cost.ts";
-import type { CmdKafkaSubscribe } from "../src/generated/pubsub_pb.ts";
+import { type CmdKafkaSubscribe, SchemaSchema } from "../src/generated/pubsub_pb.ts";
 import { connect, type Gate, GateError, type Table, type TableEvent, type TableOptions } from "../src/tables.ts";
 import { Server } from "./server.ts";
 import { type Resp, Stream } from "./stream.ts";
@@ -70,10 +72,32 @@ test("a table is the newest value of each key, and then follows the log", async 
 test("a table uses no memory of the deliveries it came from", async () => {
   const server = new Server();
   server.put(0, "a", "1");
+  Object.assign(server.logs[0]![0]!, { keySchema: create(SchemaSchema), keyJson: new Uint8Array([55]) });
   const { table } = open(server);
   await table.ready;
-  const { key, value } = table.record("a")!;
-  assert.deepEqual([key!.bytes.buffer.byteLength, value!.bytes.buffer.byteLength], [1, 1]);
+  const { key, value, keyJson } = table.record("a")!;
+  assert.deepEqual(
+    [key, value, keyJson].map((data) => data!.bytes.buffer.byteLength),
+    [1, 1, 1],
+  );
+});
+
+test("a table of decoded values has their schemas, and leaves out keys whose value is not decoded", async () => {
+  const server = new Server();
+  server.put(0, "a", "1");
+  server.put(0, "b", "\0");
+  Object.assign(server.logs[0]![0]!, { valueSchema: create(SchemaSchema, { id: 7, type: 1 }) });
+  Object.assign(server.logs[0]![1]!, { notDecoded: "value: schema 9 is unknown" });
+  const { table } = open(server, { decode: true });
+  await table.ready;
+  assert.deepEqual([...table], [["a", 1]]);
+  assert.deepEqual(table.record("a")!.valueSchema, { id: 7, guid: undefined, type: "PROTOBUF" });
+  assert.equal(table.record("b")!.notDecoded, "value: schema 9 is unknown");
+  await open(server, { decode: (data) => data.text() }).table.ready;
+  assert.deepEqual(
+    subscribed(server).map(({ decode }) => decode),
+    [true, false],
+  );
 });
 
 test("after a lost connection, a table goes on where it was, and says how long it was away", async (t) => {

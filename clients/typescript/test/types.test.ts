@@ -152,6 +152,10 @@ export async function values(gate: Gate, schema: Schema<Order>): Promise<void> {
   });
   const texts = gate.table("orders", { decode: (data) => data.text() });
   same<ReturnType<typeof texts.get>, string | undefined>(true);
+  const decoded = gate.table<Order>("orders", { decode: true });
+  same<ReturnType<typeof decoded.get>, Order | undefined>(true);
+  // @ts-expect-error A stream has no schemas.
+  gate.table({ stream: "orders", decode: true });
   const subjects = gate.table<Order>({ stream: "orders" });
   same<ReturnType<typeof subjects.record>, StreamMessage<Order> | undefined>(true);
   // @ts-expect-error A stream has no partitions.

@@ -1,6 +1,6 @@
 // Settings and events of tables.
 
-import { callback, flag, list, members, name, partition } from "../check.ts";
+import { allow, callback, flag, list, members, name, partition } from "../check.ts";
 import type { Data, Schema } from "../data.ts";
 import { type Filter, loopChecks } from "../loop.ts";
 import type { StreamEvent } from "../streams.ts";
@@ -17,8 +17,11 @@ export interface TableSettings<Event, T = any> {
   filters?: Filter[];
   /** Validates values. Keys whose value it does not allow are left out. By default none is validated. */
   schema?: Schema<T>;
-  /** Converts each value. Keys for which it returns `undefined` are left out. By default `(data) => data.json()`. */
-  decode?: (data: Data) => T | undefined;
+  /**
+   * Converts each value. Keys for which it returns `undefined` are left out. By default `(data) => data.json()`. `true`
+   * is {@link SubscribeOptions.decode}, for tables of topics only.
+   */
+  decode?: boolean | ((data: Data) => T | undefined);
   /**
    * Keeps the table in the browser (IndexedDB), so that a reloaded page shows it at once and then only gets what has
    * changed. The data stays on the device until {@link Gate.clear}. By default `false`.
@@ -54,6 +57,8 @@ export interface TableOptions<T = any> extends TableSettings<TableEvent, T> {
 export interface StreamTableOptions<T = any> extends TableSettings<StreamTableEvent, T> {
   /** The stream. */
   stream: string;
+  /** Converts each value. Keys for which it returns `undefined` are left out. By default `(data) => data.json()`. */
+  decode?: (data: Data) => T | undefined;
 }
 
 /** An event of any table. */
@@ -86,10 +91,15 @@ export type StreamTableEvent =
   | { readonly type: "building"; readonly stream: string; readonly next: number; readonly end: number };
 
 const { signal, schema, filters, onEvent } = loopChecks as Record<"signal" | "schema" | "filters" | "onEvent", never>;
-const settings = { signal, schema, filters, onEvent, decode: callback, store: flag, identity: name };
+const settings = { signal, schema, filters, onEvent, store: flag, identity: name };
+
+const decoder = allow(
+  "true, false or a function",
+  (value) => typeof value === "boolean" || typeof value === "function",
+);
 
 /** @internal */
-export const checkTable = members({ ...settings, partitions: list(partition, "partitions", 1000, 1) });
+export const checkTable = members({ ...settings, decode: decoder, partitions: list(partition, "partitions", 1000, 1) });
 
 /** @internal */
-export const checkStreamTable = members({ ...settings, stream: name }, ["stream"]);
+export const checkStreamTable = members({ ...settings, decode: callback, stream: name }, ["stream"]);

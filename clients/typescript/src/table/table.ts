@@ -69,7 +69,7 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
     this.#source = source;
     this.#options = options;
     this.#filters = loopFields(options, 0).filters;
-    const { decode = (data: Data) => data.json() } = options;
+    const decode = typeof options.decode === "function" ? options.decode : (data: Data) => data.json();
     this.#rows = new Rows(
       (message) => {
         const value = decode(source.value(message)!);

@@ -16,17 +16,23 @@ export class TopicSource<T> implements Source<T, TopicRecord<T>, RecordFields> {
   readonly name: string;
   readonly #topic: string;
   readonly #options: TableOptions<T>;
+  /** Undefined rather than false: a table that was stored without it keeps its name. */
+  readonly #decode: true | undefined;
 
   constructor(topic: string, options: TableOptions<T>) {
     this.#topic = topic;
     this.#options = options;
-    this.name = JSON.stringify({ topic, partitions: options.partitions });
+    this.#decode = options.decode === true || undefined;
+    this.name = JSON.stringify({ topic, partitions: options.partitions, decode: this.#decode });
   }
 
   command(places: PlacesOfLog | undefined, away: number | undefined, credit: number): Command {
     const sources = [kafkaSource(this.#topic, this.#options.partitions ?? [], places)];
     const snapshot = { snapshot: Snapshot.LATEST_PER_KEY, awayMs: away === undefined ? undefined : BigInt(away) };
-    return { case: "cmdKafkaSubscribe", value: { sources, ...snapshot, ...loopFields(this.#options, credit) } };
+    return {
+      case: "cmdKafkaSubscribe",
+      value: { sources, decode: this.#decode, ...snapshot, ...loopFields(this.#options, credit) },
+    };
   }
 
   input(answer: Answer): TableInput<RecordFields> | undefined {
@@ -59,8 +65,15 @@ export class TopicSource<T> implements Source<T, TopicRecord<T>, RecordFields> {
   }
 }
 
-function entry({ offset, timestamp, key, value, headers }: KafkaMessage): SourceEntry<RecordFields> {
-  const message = value && { offset, timestamp, key: key?.slice(), value: value.slice(), headers: copied(headers) };
+function entry({ key, value, headers, keyJson, ...rest }: KafkaMessage): SourceEntry<RecordFields> {
+  const { offset, timestamp, valueSchema, keySchema, notDecoded } = rest;
+  const copies = value && {
+    key: key?.slice(),
+    value: value.slice(),
+    headers: copied(headers),
+    keyJson: keySchema ? keyJson.slice() : keyJson,
+  };
+  const message = copies && { offset, timestamp, valueSchema, keySchema, notDecoded, ...copies };
   return { key: key && text(key), message, offset, timestamp };
 }
 
