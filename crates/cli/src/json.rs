@@ -1,6 +1,7 @@
 //! JSON lines: messages, offsets and topics as output, records as input. Kafka's have kcat's field names, those of
 //! streams the names of the gateway's own JSON.
 
+mod decoded;
 mod record;
 mod stream;
 
@@ -14,6 +15,7 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use sluicegate_client::{KafkaMessage, Partition, Replica};
 
 use crate::log::Log;
+pub(crate) use decoded::Decoded;
 pub(crate) use record::record;
 pub(crate) use stream::publish_message;
 
@@ -110,9 +112,20 @@ pub(crate) fn topics(topics: &[Topic], out: &mut Vec<u8>) {
 #[derive(serde::Serialize)]
 #[serde(untagged)]
 pub(crate) enum TableLine<'a> {
-    Key { key: Key<'a>, value: Value<'a>, timestamp: i64 },
-    Removed { key: Key<'a>, removed: bool },
-    Complete { complete: bool },
+    Key {
+        key: Key<'a>,
+        value: Value<'a>,
+        timestamp: i64,
+        #[serde(flatten)]
+        decoded: Decoded<'a>,
+    },
+    Removed {
+        key: Key<'a>,
+        removed: bool,
+    },
+    Complete {
+        complete: bool,
+    },
 }
 
 /// Appends a change of a table as one line to `out`.

@@ -61,7 +61,8 @@ pub(crate) async fn follow(
     let updates = match args.target.name() {
         Name::Topic(topic) => {
             let source = source(topic, args.partition.as_slice(), args.from);
-            of_topics(client, Subscribe::new([source]).isolation(args.isolation.into()))
+            let wanted = Subscribe::new([source]).isolation(args.isolation.into());
+            of_topics(client, if args.output.decodes() { wanted.decode() } else { wanted })
         }
         Name::Stream(stream) => of_streams(client, Subscribe::new([stream_source(stream, args.from)])),
     };
@@ -83,6 +84,9 @@ fn of_streams(client: &Client, wanted: Subscribe<nats::Source>) -> Updates {
 fn with_options<S>(mut wanted: Subscribe<S>, args: &args::Subscribe) -> Subscribe<S> {
     for filter in filters(args) {
         wanted = wanted.filter(filter);
+    }
+    if args.output.decodes() {
+        wanted = wanted.decode();
     }
     if let Some(time) = args.linger {
         wanted = wanted.linger(time);

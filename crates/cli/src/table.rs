@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use sluicegate_client::{Client, Filter, Subscribe};
 use tokio::time::{Instant, timeout_at};
 
-use self::live::{Change, Live};
+use self::live::{Change, Live, Row};
 use crate::args::{self, Name};
 use crate::failure::{Failure, Interrupt};
 use crate::json::{self, Key, TableLine, Value};
@@ -47,7 +47,7 @@ fn with_filters<S>(mut wanted: Subscribe<S>, args: &args::Table) -> Subscribe<S>
     for filter in named.chain(args.filter.iter().cloned()) {
         wanted = wanted.filter(filter);
     }
-    wanted
+    wanted.decode()
 }
 
 /// Prints the table when it is complete.
@@ -70,8 +70,8 @@ async fn lines(mut table: Live, quiet: bool, stdout: &mut Stdout) -> Result<(), 
         let mut out = Vec::new();
         for key in &change.keys {
             let line = match table.get(key) {
-                Some(row) => {
-                    TableLine::Key { key: Key(row.key), value: Value(row.value), timestamp: row.timestamp }
+                Some(Row { key, value, timestamp, decoded }) => {
+                    TableLine::Key { key: Key(key), value: Value(value), timestamp, decoded }
                 }
                 None => TableLine::Removed { key: Key(key), removed: true },
             };

@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use sluicegate_client::{Header, KafkaMessage};
 
 use crate::args::Output;
@@ -85,9 +84,9 @@ impl Template {
             let _ = match part {
                 Part::Literal(bytes) => out.write_all(bytes),
                 Part::Field(Field::Value) => out.write_all(message.value.as_deref().unwrap_or(self.null)),
-                Part::Field(Field::ValueLen) => write!(out, "{}", len(&message.value)),
-                Part::Field(Field::Key) => out.write_all(message.key.as_deref().unwrap_or(self.null)),
-                Part::Field(Field::KeyLen) => write!(out, "{}", len(&message.key)),
+                Part::Field(Field::ValueLen) => write!(out, "{}", len(message.value.as_deref())),
+                Part::Field(Field::Key) => out.write_all(key(message).unwrap_or(self.null)),
+                Part::Field(Field::KeyLen) => write!(out, "{}", len(key(message))),
                 Part::Field(Field::Headers) => render_headers(&message.headers, out),
                 Part::Field(Field::Name) => out.write_all(log.name().as_bytes()),
                 Part::Field(Field::Partition) => match log {
@@ -132,8 +131,13 @@ fn render_headers(headers: &[Header], out: &mut Vec<u8>) -> std::io::Result<()> 
 }
 
 /// In bytes; -1 for null.
-fn len(field: &Option<Bytes>) -> i64 {
-    field.as_ref().map_or(-1, |bytes| i64::try_from(bytes.len()).unwrap_or(i64::MAX))
+fn len(field: Option<&[u8]>) -> i64 {
+    field.map_or(-1, |bytes| i64::try_from(bytes.len()).unwrap_or(i64::MAX))
+}
+
+/// The key, or its JSON if it was decoded.
+fn key(message: &KafkaMessage) -> Option<&[u8]> {
+    if message.key_schema.is_some() { Some(&message.key_json) } else { message.key.as_deref() }
 }
 
 fn field(name: Option<char>) -> Result<Field, String> {
@@ -204,6 +208,7 @@ impl Printer {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;

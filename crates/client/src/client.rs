@@ -155,12 +155,31 @@ impl Client {
     ///
     /// Calls that are in flight at the same time keep the order in which they were first polled, in every partition.
     ///
+    /// On clusters with schemas, the server encodes a value or key, which is JSON then, with the record's `value_schema` or
+    /// `key_schema`: a subject, for its latest schema, or an id.
+    ///
     /// # Cancel safety
     /// The records may or may not have been sent; their answer is dropped.
     ///
     /// # Errors
     /// [`Error::TooLarge`]: nothing was written. Otherwise [`Error`], but not [`Error::Command`]: the records may or
     /// may not have been written, and sending them again may write them twice.
+    ///
+    /// ```no_run
+    /// # use sluicegate_client::{Client, ProduceRecord};
+    /// # async fn example(client: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let record = ProduceRecord {
+    ///     topic: "orders".into(),
+    ///     value: Some(r#"{"id": 42}"#.into()),
+    ///     value_schema: Some("orders-value".into()),
+    ///     ..ProduceRecord::default()
+    /// };
+    /// for outcome in client.produce(vec![record]).await? {
+    ///     println!("{:?}", outcome?.offset);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn produce(
         &self,
         records: Vec<ProduceRecord>,

@@ -47,6 +47,8 @@
 //! - [`Client::multi_fetch`], [`Client::list_offsets`] and [`Client::metadata`] fail with
 //!   [`Error::CommandUnsupported`]: use a command for each partition. So does [`Client::subscribe`]: walk each
 //!   partition. Only `Rest` lists topics. Commands of [`Client::nats`] fail alike.
+//! - [`FetchOptions::decode`] and [`Subscribe::decode`] have no effect. Do not give records a schema: their JSON is
+//!   written as it is.
 //! - Errors have no reason and no offsets. Without `retriable`, no read is repeated.
 
 #![warn(clippy::arithmetic_side_effects)]
@@ -90,7 +92,8 @@ pub use refusal::refusal_text;
 pub use rest::{Rest, RestError};
 pub use sluicegate_protocol::kafka_subscription_event::skipped::Cause as SkipCause;
 pub use sluicegate_protocol::{
-    Header, Isolation, KafkaMessage, PartitionOffset, ProduceRecord, Reason, TimestampType,
+    Header, Isolation, KafkaMessage, PartitionOffset, ProduceRecord, Reason, Schema, SchemaChoice,
+    SchemaType, TimestampType, schema_choice,
 };
 pub use subscribe::{Filter, Source, Subscribe};
 pub use subscription::{Delivery, SubscribedTopic, Subscription, Update};

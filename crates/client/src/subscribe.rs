@@ -60,7 +60,8 @@ impl<S> Subscribe<S> {
     }
 
     /// Gives values with a schema as JSON, if the cluster has schemas: `value_schema` of a message says which schema it
-    /// was, and `not_decoded` why a value is as it is stored. By default all values are. Has no effect on NATS streams.
+    /// was, and `not_decoded` why a value is as it is stored. By default all values are. `key` is always as it is stored;
+    /// with a `key_schema`, `key_json` is its JSON. Has no effect on NATS streams.
     pub fn decode(mut self) -> Self {
         self.decode = true;
         self

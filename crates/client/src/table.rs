@@ -124,8 +124,8 @@ impl<U: TableUpdate> Table<U> {
 }
 
 impl Client {
-    /// Keeps the newest message of each key of a topic: a topic's name, or a [`Subscribe`] with filters. The gateway's
-    /// route has to list the topic under `tables`.
+    /// Keeps the newest message of each key of a topic: a topic's name, or a [`Subscribe`] with filters, or that
+    /// [decodes](Subscribe::decode). The gateway's route has to list the topic under `tables`.
     ///
     /// If the connection is lost, the table goes on as a [subscription](Client::subscribe) does.
     ///

@@ -56,6 +56,20 @@ pub const SESSION_PATH: &str = "/sluicegate.v1.Bridge/Session";
 /// The beginning of all paths of the bridge's own services, which clients cannot reach.
 pub const SERVICE_PATH_PREFIX: &str = "/sluicegate.v1.";
 
+/// The latest schema of this subject.
+impl From<&str> for SchemaChoice {
+    fn from(subject: &str) -> Self {
+        Self { of: Some(schema_choice::Of::Subject(subject.to_owned())) }
+    }
+}
+
+/// The schema with this id.
+impl From<u32> for SchemaChoice {
+    fn from(id: u32) -> Self {
+        Self { of: Some(schema_choice::Of::Id(id)) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use prost::Message;

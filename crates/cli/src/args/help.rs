@@ -40,7 +40,9 @@ The leader is -1 while there is none."#;
 pub(super) const TABLE: &str = r#"JSON, with the value as JSON if it is some, as a string, or as {"base64"}:
   with --once   {"KEY":VALUE,…}, keys that are not UTF-8 as "base64:…"
   otherwise     {"key","value","timestamp"} for a key, {"key","removed":true} for one that is gone,
-                and {"complete":true} after the first keys, and whenever it has begun anew"#;
+                and {"complete":true} after the first keys, and whenever it has begun anew
+If the bridge's cluster has schemas, values with a schema are JSON: "value_schema" names it,
+"key_json" is a key with a schema, and "not_decoded" says why a value is as it is stored."#;
 
 pub(super) const OUTPUT: &str = r#"Format, as in kcat:
   %s  value             %S  its length in bytes, -1 for null
@@ -59,6 +61,10 @@ JSON lines, with kcat's field names:
   headers: [NAME, VALUE, NAME, VALUE, …], left out if there are none
   key, payload and header values: null, a string if UTF-8, otherwise {"base64": "…"}
 kcat's "broker" is left out, as the gateway does not send it. `produce --json` reads these lines.
+If the bridge's cluster has schemas, and without --no-decode:
+  payload, key: of a value or key with a schema its JSON, not in a string
+  value_schema, key_schema: {"id"} or {"guid"}, and "type": AVRO, PROTOBUF or JSON
+  not_decoded: why a value or key with a schema is as it is stored
 
 JSON lines with --stream, with the gateway's own field names:
   {"stream","sequence","timestamp","subject","data","headers"}
@@ -72,8 +78,10 @@ pub(super) const PRODUCE: &str = r#"JSON lines, with kcat's field names, as `fet
   key, payload and header values: a string, {"base64": "…"} for other bytes, or null
   headers: [NAME, VALUE, NAME, VALUE, …]
   ts: milliseconds since 1970
-  topic, offset, tstype and broker are ignored
-Every field is optional; unknown fields are errors. --partition overrides "partition".
+  value_schema, key_schema: a subject, an id or {"id"}; payload or key is any JSON then
+  topic, offset, tstype, broker and not_decoded are ignored
+Every field is optional; unknown fields are errors. --partition overrides "partition",
+--value-schema "value_schema", and --key-schema "key_schema".
 
 JSON lines with --stream, as `fetch --stream S --json` prints them, and with an optional message ID:
   {"subject","data","headers","message_id"}

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ValueEnum, ValueHint};
+use sluicegate_client::SchemaChoice;
 
 use super::reads::Delimiter;
 use super::{Headers, Target, help, partition, record_header};
@@ -41,6 +42,13 @@ pub(crate) struct Produce {
     /// Record header to add to every record; can be repeated
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = record_header)]
     pub(crate) record_header: Vec<sluicegate_client::Header>,
+    /// Encode each value, which is JSON then, with this schema of the cluster's registry: a subject, for its latest one,
+    /// or an id
+    #[arg(long, value_name = "SUBJECT|ID", value_parser = schema, conflicts_with = "stream")]
+    pub(crate) value_schema: Option<SchemaChoice>,
+    /// The same for keys
+    #[arg(long, value_name = "SUBJECT|ID", value_parser = schema, conflicts_with = "stream")]
+    pub(crate) key_schema: Option<SchemaChoice>,
     /// Read JSON lines, see below
     #[arg(short = 'J', long, conflicts_with_all = ["key_delimiter", "delimiter"])]
     pub(crate) json: bool,
@@ -79,6 +87,13 @@ pub(crate) enum Offsets {
     Text,
     /// JSON lines: `{"record","topic","partition","offset"}`
     Json,
+}
+
+fn schema(text: &str) -> Result<SchemaChoice, &'static str> {
+    if text.is_empty() {
+        return Err("expected a subject or the id of a schema");
+    }
+    Ok(text.parse::<u32>().map_or_else(|_| text.into(), SchemaChoice::from))
 }
 
 fn partition_or_any(text: &str) -> Result<i32, &'static str> {

@@ -185,9 +185,20 @@ pub(crate) struct Output {
     /// Print NULL for null keys and values; by default they are empty
     #[arg(short = 'Z', long, conflicts_with_all = ["json", "stream"])]
     pub(crate) null: bool,
+    /// Print values and keys with a schema as JSON, if the bridge's cluster has schemas; --json does so by itself
+    #[arg(long, conflicts_with_all = ["no_decode", "stream"])]
+    decode: bool,
+    /// With --json, print values and keys with a schema as they are stored
+    #[arg(long, requires = "json", conflicts_with = "stream")]
+    no_decode: bool,
 }
 
 impl Output {
+    /// Whether values and keys with a schema are to be JSON.
+    pub(crate) fn decodes(&self) -> bool {
+        self.decode || self.json && !self.no_decode
+    }
+
     /// Describes options that conflict.
     pub(super) fn problem(&self, is_stream: bool) -> Option<&'static str> {
         let has_partition = self.format.as_ref().is_some_and(Template::has_partition);

@@ -45,7 +45,10 @@ impl<'a> Source<'a> {
     pub(super) fn new(args: &'a Fetch, client: &'a Client) -> Self {
         // One of several that is at its end must not keep others waiting.
         let wait = if args.reads_one() { WAIT } else { Duration::ZERO };
-        let options = FetchOptions::new().isolation(args.isolation.into()).max_wait(wait);
+        let mut options = FetchOptions::new().isolation(args.isolation.into()).max_wait(wait);
+        if args.output.decodes() {
+            options = options.decode();
+        }
         Self { client, args, options }
     }
 

@@ -1,10 +1,13 @@
 //! Records of Kafka, with kcat's field names.
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use sluicegate_client::{Header, KafkaMessage, ProduceRecord, TimestampType};
 
-use super::{Given, Payload, line};
+use super::decoded::{Chosen, Decoded};
+use super::{Given, Payload, Value, line};
 
 /// Appends `message` as one line to `out`.
 pub(super) fn message(topic: &str, partition: i32, message: &KafkaMessage, out: &mut Vec<u8>) {
@@ -19,8 +22,16 @@ pub(super) fn message(topic: &str, partition: i32, message: &KafkaMessage, out: 
         ts: Option<i64>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         headers: Vec<Option<Payload<'a>>>,
-        key: Option<Payload<'a>>,
-        payload: Option<Payload<'a>>,
+        key: Option<Content<'a>>,
+        payload: Option<Content<'a>>,
+        #[serde(flatten)]
+        decoded: Decoded<'a>,
+    }
+    #[derive(serde::Serialize)]
+    #[serde(untagged)]
+    enum Content<'a> {
+        Stored(Payload<'a>),
+        Decoded(Value<'a>),
     }
     let tstype = match message.timestamp_type() {
         TimestampType::CreateTime => "create",
@@ -31,15 +42,24 @@ pub(super) fn message(topic: &str, partition: i32, message: &KafkaMessage, out: 
         .iter()
         .flat_map(|Header { key, value }| [Some(key.as_bytes()), value.as_deref()])
         .map(|bytes| bytes.map(Payload));
-    let [key, payload] = [key, value].map(|bytes| bytes.as_deref().map(Payload));
+    let key = match message.key_schema {
+        Some(_) => Some(Content::Decoded(Value(&message.key_json))),
+        None => key.as_deref().map(|key| Content::Stored(Payload(key))),
+    };
+    let payload = value.as_deref().map(|value| match message.value_schema {
+        Some(_) => Content::Decoded(Value(value)),
+        None => Content::Stored(Payload(value)),
+    });
     let ts = (*timestamp != NO_TIMESTAMP).then_some(*timestamp);
     let tstype = ts.map(|_| tstype);
     let headers = headers.collect();
-    line(&Line { topic, partition, offset: *offset, tstype, ts, headers, key, payload }, out);
+    let decoded = Decoded::of(message);
+    line(&Line { topic, partition, offset: *offset, tstype, ts, headers, key, payload, decoded }, out);
 }
 
-/// Reads a line as [`message`] writes it. The record has no topic yet.
-pub(crate) fn record(line: &[u8]) -> Result<ProduceRecord, String> {
+/// Reads a line as [`message`] writes it. The record has no topic yet. With a schema, which the line or its reader names
+/// (`[value, key]`), a value or key is JSON of any kind.
+pub(crate) fn record(line: &[u8], has_schema: [bool; 2]) -> Result<ProduceRecord, String> {
     // An unknown field is an error: kcat's `payload_error` says that the payload is missing.
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -57,9 +77,13 @@ pub(crate) fn record(line: &[u8]) -> Result<ProduceRecord, String> {
         #[serde(borrow, default)]
         headers: Vec<Option<Given<'a>>>,
         #[serde(borrow)]
-        key: Option<Given<'a>>,
+        key: Option<&'a RawValue>,
         #[serde(borrow)]
-        payload: Option<Given<'a>>,
+        payload: Option<&'a RawValue>,
+        value_schema: Option<Chosen>,
+        key_schema: Option<Chosen>,
+        #[serde(default, rename = "not_decoded")]
+        _not_decoded: IgnoredAny,
     }
     let header = |pair: &[Option<Given<'_>>]| match pair {
         [Some(Given::Text(name)), value] => Ok(Header {
@@ -69,14 +93,28 @@ pub(crate) fn record(line: &[u8]) -> Result<ProduceRecord, String> {
         _ => Err("headers: expected [NAME, VALUE, NAME, VALUE, …]".to_owned()),
     };
     let line: Line<'_> = serde_json::from_slice(line).map_err(|why| why.to_string())?;
+    let Line { value_schema, key_schema, .. } = line;
+    let [has_value_schema, has_key_schema] = has_schema;
     Ok(ProduceRecord {
         partition: line.partition,
         timestamp: line.ts.filter(|ts| *ts != NO_TIMESTAMP),
-        key: line.key.as_ref().map(Given::bytes).transpose()?,
-        value: line.payload.as_ref().map(Given::bytes).transpose()?,
+        key: content(line.key, has_key_schema || key_schema.is_some())?,
+        value: content(line.payload, has_value_schema || value_schema.is_some())?,
         headers: line.headers.chunks(2).map(header).collect::<Result<_, _>>()?,
+        value_schema: value_schema.map(Into::into),
+        key_schema: key_schema.map(Into::into),
         ..ProduceRecord::default()
     })
+}
+
+/// A key or value: with a schema its JSON, otherwise the bytes that it stands for.
+fn content(json: Option<&RawValue>, has_schema: bool) -> Result<Option<Bytes>, String> {
+    let Some(json) = json.map(RawValue::get) else { return Ok(None) };
+    if has_schema {
+        return Ok(Some(Bytes::copy_from_slice(json.as_bytes())));
+    }
+    let given: Given<'_> = serde_json::from_str(json).map_err(|why| why.to_string())?;
+    given.bytes().map(Some)
 }
 
 /// Kafka's value for a record without a timestamp.
@@ -84,7 +122,7 @@ const NO_TIMESTAMP: i64 = -1;
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
+    use sluicegate_client::Schema;
 
     use super::*;
 
@@ -93,7 +131,7 @@ mod tests {
     fn line(sent: &KafkaMessage) -> String {
         let mut out = Vec::new();
         message("orders", 3, sent, &mut out);
-        let read = record(&out).unwrap();
+        let read = record(&out, [false; 2]).unwrap();
         assert_eq!((&read.key, &read.value, &read.headers), (&sent.key, &sent.value, &sent.headers));
         let time = Some(sent.timestamp).filter(|time| *time >= 0);
         assert_eq!((read.partition, read.timestamp), (Some(3), time));
@@ -132,7 +170,48 @@ mod tests {
             headers: vec![header("a", Some("1".into())), header("b", None)],
             ..Default::default()
         };
-        assert_eq!(record(line.as_bytes()).unwrap(), want);
+        assert_eq!(record(line.as_bytes(), [false; 2]).unwrap(), want);
+    }
+
+    #[test]
+    fn decoded_values_are_json_that_is_written_with_the_same_schema() {
+        let schema = |id, guid: &str, r#type| Some(Box::new(Schema { id, guid: guid.to_owned(), r#type }));
+        let mut sent = KafkaMessage {
+            key: Some(Bytes::from_static(b"\0\0\0\0\x08\x02k")),
+            key_schema: schema(8, "", 1),
+            key_json: "\"k\"".into(),
+            value: Some("{\n\"id\":1}".into()),
+            value_schema: schema(7, "", 0),
+            ..Default::default()
+        };
+        let mut out = Vec::new();
+        message("orders", 3, &sent, &mut out);
+        let text = String::from_utf8(out.clone()).unwrap();
+        let want = concat!(
+            r#""key":"k","payload":{"id":1},"value_schema":{"id":7,"type":"AVRO"},"#,
+            r#""key_schema":{"id":8,"type":"PROTOBUF"}}"#,
+        );
+        assert!(text.ends_with(&format!("{want}\n")), "{text}");
+        let read = record(&out, [false; 2]).unwrap();
+        assert_eq!(
+            (read.key.as_deref(), read.value.as_deref()),
+            (Some(&b"\"k\""[..]), Some(&br#"{"id":1}"#[..]))
+        );
+        assert_eq!((read.value_schema, read.key_schema), (Some(7.into()), Some(8.into())));
+
+        sent = KafkaMessage { value_schema: schema(0, "6f8a", 2), key_schema: None, ..sent };
+        sent.not_decoded = "key: schema 8 is unknown".into();
+        out.clear();
+        message("orders", 3, &sent, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let end = r#""value_schema":{"guid":"6f8a","type":"JSON"},"not_decoded":"key: schema 8 is unknown"}"#;
+        assert!(text.contains(r#""key":"\u0000"#) && text.ends_with(&format!("{end}\n")), "{text}");
+        let chosen = record(br#"{"key":[1],"payload":"v","value_schema":"s"}"#, [false, true]).unwrap();
+        assert_eq!(
+            (chosen.key.as_deref(), chosen.value.as_deref()),
+            (Some(&b"[1]"[..]), Some(&b"\"v\""[..]))
+        );
+        assert_eq!(chosen.value_schema, Some("s".into()));
     }
 
     #[test]
@@ -157,8 +236,9 @@ mod tests {
 
     #[test]
     fn missing_fields_are_null_or_chosen_by_the_bridge() {
-        assert_eq!(record(b"{}").unwrap(), ProduceRecord::default());
-        assert_eq!(record(br#"{"key":null,"payload":null,"ts":-1}"#).unwrap(), ProduceRecord::default());
+        assert_eq!(record(b"{}", [true; 2]).unwrap(), ProduceRecord::default());
+        let null = br#"{"key":null,"payload":null,"ts":-1}"#;
+        assert_eq!(record(null, [true; 2]).unwrap(), ProduceRecord::default());
         assert!(!line(&KafkaMessage { timestamp: -1, ..KafkaMessage::default() }).contains("\"ts"));
     }
 
@@ -175,10 +255,11 @@ mod tests {
             (br#"{"key":{"base64":"?"}}"#, "invalid base64"),
             (br#"{"key":1}"#, "expected a string"),
             (br#"{"partition":"1"}"#, "invalid type"),
+            (br#"{"value_schema":{"guid":"6f8a"}}"#, "expected a subject, the id of a schema, or an object"),
             (b"value", "expected value"),
             (b"", "EOF"),
         ] {
-            let error = record(line).unwrap_err();
+            let error = record(line, [false; 2]).unwrap_err();
             assert!(error.contains(says), "{error}");
         }
     }

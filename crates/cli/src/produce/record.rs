@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use sluicegate_client::nats::{PublishMessage, Published};
-use sluicegate_client::{Client, Error, Header, ProduceRecord, RecordError, Written};
+use sluicegate_client::schema_choice::Of;
+use sluicegate_client::{Client, Error, Header, ProduceRecord, RecordError, SchemaChoice, Written};
 
 use crate::args::Produce;
 use crate::json;
@@ -36,7 +37,7 @@ pub(super) struct Acknowledged {
 impl Record for ProduceRecord {
     fn read(args: &Produce, name: &str, _: u64, piece: &Bytes) -> Result<Self, String> {
         let mut record = match &args.key_delimiter {
-            _ if args.json => json::record(piece)?,
+            _ if args.json => json::record(piece, [args.value_schema.is_some(), args.key_schema.is_some()])?,
             Some(delimiter) => split(piece, delimiter),
             None => Self { value: Some(piece.clone()), ..Self::default() },
         };
@@ -47,12 +48,18 @@ impl Record for ProduceRecord {
         record.topic = name.to_owned();
         record.partition = args.partition.or(record.partition);
         record.headers.extend_from_slice(&args.record_header);
+        record.value_schema = args.value_schema.clone().or(record.value_schema);
+        record.key_schema = args.key_schema.clone().or(record.key_schema);
         Ok(record)
     }
 
     fn message_len(&self) -> usize {
         let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-        message_len([self.topic.len(), len(&self.key), len(&self.value)], &self.headers)
+        let schemas = schema_len(&self.value_schema).saturating_add(schema_len(&self.key_schema));
+        message_len(
+            [self.topic.len().saturating_add(schemas), len(&self.key), len(&self.value)],
+            &self.headers,
+        )
     }
 
     async fn write(client: &Client, records: Vec<Self>) -> Outcomes {
@@ -116,6 +123,14 @@ fn message_len(lengths: [usize; 3], headers: &[Header]) -> usize {
     lengths.into_iter().fold(headers, usize::saturating_add)
 }
 
+fn schema_len(schema: &Option<SchemaChoice>) -> usize {
+    match schema.as_ref().and_then(|schema| schema.of.as_ref()) {
+        Some(Of::Subject(subject)) => subject.len().saturating_add(SCHEMA_OVERHEAD),
+        Some(Of::Id(_)) => SCHEMA_OVERHEAD,
+        None => 0,
+    }
+}
+
 /// Key and value; without a delimiter, all of it is the value.
 fn split(piece: &Bytes, delimiter: &[u8]) -> ProduceRecord {
     let at = piece.windows(delimiter.len().max(1)).position(|other| other == delimiter);
@@ -128,6 +143,8 @@ fn split(piece: &Bytes, delimiter: &[u8]) -> ProduceRecord {
 
 /// Stands for the message's number in --message-id.
 const NUMBER: &str = "%n";
+/// Tags and lengths of a choice of a schema, or an id.
+const SCHEMA_OVERHEAD: usize = 16;
 /// Tag and length of a message ID.
 const ID_OVERHEAD: usize = 8;
 
@@ -159,6 +176,23 @@ mod tests {
         assert_eq!(of(&["-K", ":"], ":"), (some(""), some("")));
         assert_eq!(of(&["-K", ":", "-Z"], ":"), (None, None));
         assert_eq!(of(&["-Z"], ""), (None, None));
+    }
+
+    #[test]
+    fn schemas_of_options_override_those_of_lines() {
+        let of = |options: &[&str], line: &'static str| {
+            let record = ProduceRecord::read(&args(options), "orders", 1, &Bytes::from(line)).unwrap();
+            (record.key, record.value.unwrap(), record.value_schema, record.key_schema)
+        };
+        let both = ["--value-schema", "orders-value", "--key-schema", "8"];
+        let chosen = (Some("orders-value".into()), Some(8.into()));
+        let lines = [("-K:", "\"k\":[1]"), ("-J", r#"{"key":"k","payload":[1],"value_schema":7}"#)];
+        for (option, line) in lines {
+            let (key, value, value_schema, key_schema) = of(&[&both[..], &[option]].concat(), line);
+            assert_eq!((key, value), (Some("\"k\"".into()), Bytes::from("[1]")), "{line}");
+            assert_eq!((&value_schema, &key_schema), (&chosen.0, &chosen.1), "{line}");
+        }
+        assert_eq!(of(&[], "v"), (None, "v".into(), None, None));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use sluicegate_client::{KafkaMessage, Table, TableChange, nats};
 
 use crate::failure::Failure;
+use crate::json::Decoded;
 use crate::subscribe::Update;
 
 pub(super) enum Live {
@@ -17,6 +18,7 @@ pub(super) struct Row<'a> {
     pub(super) value: &'a [u8],
     /// Milliseconds since 1970.
     pub(super) timestamp: i64,
+    pub(super) decoded: Decoded<'a>,
 }
 
 #[derive(Default)]
@@ -60,11 +62,12 @@ impl Live {
 }
 
 fn of_topic<'a>(key: &'a [u8], message: &'a KafkaMessage) -> Row<'a> {
-    Row { key, value: message.value.as_deref().unwrap_or_default(), timestamp: message.timestamp }
+    let value = message.value.as_deref().unwrap_or_default();
+    Row { key, value, timestamp: message.timestamp, decoded: Decoded::of_row(message) }
 }
 
 fn of_stream<'a>(key: &'a [u8], message: &'a nats::NatsMessage) -> Row<'a> {
-    Row { key, value: &message.data, timestamp: message.timestamp }
+    Row { key, value: &message.data, timestamp: message.timestamp, decoded: Decoded::default() }
 }
 
 fn change<U>(change: Option<Result<TableChange<U>, sluicegate_client::Error>>) -> Result<Change, Failure>

@@ -41,7 +41,8 @@ pub(super) fn draw(table: &Live, name: Name<'_>, said: Option<&str>, now: System
 
 fn cells(row: &Row<'_>, now: SystemTime) -> [String; 3] {
     let shown = |bytes: &[u8]| printable(&String::from_utf8_lossy(bytes));
-    [shown(row.key), shown(row.value), age(row.timestamp, now)]
+    let key = row.decoded.key_json.as_ref().map_or(row.key, |json| json.0);
+    [shown(key), shown(row.value), age(row.timestamp, now)]
 }
 
 /// Keys take a third of the width at most, ages what they need.

@@ -42,6 +42,12 @@ async fn wrong_usage_is_one_line_and_exit_code_2() {
         ("produce --stream s", "--stream needs --subject, or --json with a subject in each line"),
         ("produce --stream s --subject a -K :", "cannot be used with '--key-delimiter <TEXT>'"),
         ("produce t --message-id 1", "cannot be used with"),
+        (
+            "produce --stream s --subject a --value-schema 7",
+            "cannot be used with '--value-schema <SUBJECT|ID>'",
+        ),
+        ("fetch --stream s --decode", "'--stream <STREAM>' cannot be used with '--decode'"),
+        ("fetch t --no-decode", "--json"),
         ("ping --timeout never", "expected seconds"),
         ("ping -q -v", "cannot be used with"),
         ("ping --cacert /nowhere", "failed to set up TLS: /nowhere: "),

@@ -13,6 +13,7 @@
 //! | `open`    | 0         | 0 to 4   | a transaction is open from offset 3 on |
 //! | `endless` | 0         | all      | 1,000 messages of 1 KiB in each answer |
 //! | `moving`  | 0         | 0        | the first fetch fails with a retriable error |
+//! | `avro`    | 0         | 0        | key and value have a schema, and are decoded for those who ask |
 
 use sluicegate_protocol::kafka_source::From;
 use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Retrying};
@@ -22,7 +23,7 @@ use sluicegate_protocol::{
     CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaSubscribe, ErrorResp,
     Isolation, KafkaDeliveryResp, KafkaFetchResp, KafkaListOffsetResp, KafkaListOffsetsResp, KafkaMessage,
     KafkaMetadataResp, KafkaSource, KafkaSubscribedResp, KafkaSubscriptionEvent, ListedOffset,
-    PartitionMetadata, PartitionNext, PongResp, SubscribedTopic, TopicMetadata,
+    PartitionMetadata, PartitionNext, PongResp, Schema, SubscribedTopic, TopicMetadata,
 };
 
 use crate::server::{self, Session};
@@ -123,7 +124,7 @@ fn log(topic: &str, partition: i32) -> Option<Log> {
         ("growing", 1) => (7, 0, 7),
         ("orders", 1) => (100, 2, 102),
         ("orders", 2) => (0, 0, 0),
-        ("bytes" | "moving", 0) => (0, 1, 1),
+        ("bytes" | "moving" | "avro", 0) => (0, 1, 1),
         ("markers" | "behind", 0) => (0, 2, 4),
         ("growing", 0) => (0, 2, 2),
         ("endless", 0) => (0, 0, i64::MAX),
@@ -177,11 +178,27 @@ fn read(log: &Log, fetch: &CmdKafkaFetch) -> Result<KafkaFetchResp, ErrorResp> {
     let last_stable_offset = Some(stable_end(topic, log, Isolation::ReadCommitted));
     let end = stable_end(topic, log, fetch.isolation());
     let readable = log.messages.iter().filter(|message| (offset..end).contains(&message.offset));
-    let messages: Vec<_> = readable.take(3).cloned().collect();
+    let messages: Vec<_> =
+        readable.take(3).map(|message| given(topic, message.clone(), fetch.decode)).collect();
     let reads_on = messages.is_empty() && topic == "markers";
     let next_offset = if reads_on { (offset + 1).min(log.end) } else { 0 };
     let high_watermark = Some(log.end);
     Ok(KafkaFetchResp { messages, next_offset, high_watermark, last_stable_offset, ..Default::default() })
+}
+
+/// A message as the bridge gives it.
+fn given(topic: &str, message: KafkaMessage, decode: bool) -> KafkaMessage {
+    let schema = |id| Some(Box::new(Schema { id, ..Default::default() }));
+    match (topic, decode) {
+        ("avro", true) => KafkaMessage {
+            key_schema: schema(8),
+            key_json: "[1]".into(),
+            value: Some(r#"{"id":1}"#.into()),
+            value_schema: schema(7),
+            ..message
+        },
+        _ => message,
+    }
 }
 
 /// An answer of 1 MiB.
@@ -216,7 +233,7 @@ fn subscription(command: &CmdKafkaSubscribe) -> Vec<Resp> {
             Err(partition) => return vec![Resp::ErrorResp(unknown("subscribe", &source.topic, partition))],
         };
         let topic = source.topic.clone();
-        told.extend(begins.iter().flat_map(|begin| updates(&topic, *begin)));
+        told.extend(begins.iter().flat_map(|begin| updates(&topic, *begin, command.decode)));
         topics.push(SubscribedTopic { topic, topic_id: "id".into(), partitions: begins });
     }
     told.insert(0, Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics, snapshot: false }));
@@ -245,14 +262,15 @@ fn begins(source: &KafkaSource) -> Result<Vec<PartitionNext>, i32> {
     partitions.into_iter().map(begin).collect()
 }
 
-fn updates(topic: &str, PartitionNext { partition, offset }: PartitionNext) -> Vec<Resp> {
+fn updates(topic: &str, PartitionNext { partition, offset }: PartitionNext, decode: bool) -> Vec<Resp> {
     let Some(log) = log(topic, partition) else { return Vec::new() };
     let mut told = Vec::new();
     if topic == "moving" {
         let error = Some(error("deliver messages", topic, partition, 6, "NOT_LEADER_OR_FOLLOWER"));
         told.push(event(Event::Retrying(Retrying { topic: topic.into(), partition, error, since: 0 })));
     }
-    let unread: Vec<_> = log.messages.into_iter().filter(|message| message.offset >= offset).collect();
+    let unread = log.messages.into_iter().filter(|message| message.offset >= offset);
+    let unread: Vec<_> = unread.map(|message| given(topic, message, decode)).collect();
     if !unread.is_empty() {
         told.push(delivery(topic, partition, unread, log.end));
     }
@@ -280,7 +298,7 @@ pub(crate) fn delivery(topic: &str, partition: i32, messages: Vec<KafkaMessage>,
     })
 }
 
-fn event(event: Event) -> Resp {
+pub(crate) fn event(event: Event) -> Resp {
     Resp::KafkaSubscriptionEvent(KafkaSubscriptionEvent { event: Some(event) })
 }
 

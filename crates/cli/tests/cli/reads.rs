@@ -1,5 +1,10 @@
 //! Reads of the example topics and of the example stream: all that each invocation prints.
 
+use sluicegate_protocol::kafka_subscription_event::{Event, SnapshotEnd};
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{KafkaMessage, KafkaSubscribedResp, PartitionNext, Schema, SubscribedTopic};
+
 use crate::program::run;
 use crate::{kafka, nats, server};
 
@@ -78,6 +83,67 @@ async fn format_delimiters_and_json_shape_a_message() {
         )
     };
     nats("fetch --stream ORDERS -J -q", 0, &[3, 4, 6].map(line).concat(), "").await;
+}
+
+#[tokio::test]
+async fn values_with_a_schema_are_json_unless_they_are_not_wanted() {
+    let line = |rest: &str| {
+        format!(r#"{{"topic":"avro","partition":0,"offset":0,"tstype":"create","ts":0,{rest}}}"#) + "\n"
+    };
+    let decoded = line(
+        r#""key":[1],"payload":{"id":1},"value_schema":{"id":7,"type":"AVRO"},"key_schema":{"id":8,"type":"AVRO"}"#,
+    );
+    let stored = line(r#""key":"k0","payload":"v0""#);
+    for (options, stdout) in [
+        ("--json", &*decoded),
+        ("--json --no-decode", &stored),
+        ("-K :", "k0:v0\n"),
+        ("--decode -K :", "[1]:{\"id\":1}\n"),
+        (r"--decode -f %K\n", "3\n"),
+    ] {
+        for command in ["fetch avro -q", "fetch avro -q -c 1 --follow", "subscribe avro -q -c 1 -o 0"] {
+            kafka(&format!("{command} {options}"), 0, stdout, "").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn table_has_decoded_values_and_their_schemas() {
+    let schema = || Some(Box::new(Schema { id: 7, ..Default::default() }));
+    let decoded = KafkaMessage {
+        key_schema: schema(),
+        key_json: "[1]".into(),
+        value: Some(r#"{"id":1}"#.into()),
+        value_schema: schema(),
+        ..kafka::message(0)
+    };
+    let other = KafkaMessage { not_decoded: "value: schema 9 is unknown".into(), ..kafka::message(1) };
+    let partitions = vec![PartitionNext { partition: 0, offset: 2 }];
+    let topics = vec![SubscribedTopic { topic: "avro".into(), topic_id: "id".into(), partitions }];
+    let answers = || {
+        vec![
+            Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics: topics.clone(), snapshot: true }),
+            kafka::delivery("avro", 0, vec![decoded.clone(), other.clone()], 2),
+            kafka::event(Event::SnapshotEnd(SnapshotEnd::default())),
+            server::failed("over"),
+        ]
+    };
+    let lines = concat!(
+        r#"{"key":"k0","value":{"id":1},"timestamp":0,"key_json":[1],"value_schema":{"id":7,"type":"AVRO"},"#,
+        r#""key_schema":{"id":7,"type":"AVRO"}}"#,
+        "\n",
+        r#"{"key":"k1","value":"v1","timestamp":1000,"not_decoded":"value: schema 9 is unknown"}"#,
+        "\n{\"complete\":true}\n",
+    );
+    for (args, code, stdout, stderr) in [
+        ("table avro", 1, lines, "sluicegate: over\n"),
+        ("table avro --once", 0, "{\"k0\":{\"id\":1},\"k1\":\"v1\"}\n", ""),
+    ] {
+        let (url, command) = server::tell(answers()).await;
+        run(&url, args).await.is(code, stdout, stderr);
+        let Req::CmdKafkaSubscribe(command) = command.await.unwrap() else { panic!("{args}") };
+        assert!(command.decode, "{args}");
+    }
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ async fn multi_fetch_has_a_result_for_each_place() {
         KafkaFetchResp { messages, next_offset, last_stable_offset, ..Default::default() }
     };
     let results = vec![of(fetched(&[40, 41], 44)), failed(3, false), of(fetched(&[], 7)), failed(6, true)];
-    let options = FetchOptions::new().max_bytes(9).min_bytes(2).isolation(Isolation::ReadCommitted);
+    let options = FetchOptions::new().max_bytes(9).min_bytes(2).isolation(Isolation::ReadCommitted).decode();
     let places = [place("a", 0, 40), place("b", 1, 0), place("a", 2, 7), place("a", 3, 0)];
     let (client, server) = play(vec![multi(results)]).await;
     let got = client.multi_fetch(&places, options).await.unwrap();
@@ -36,6 +36,7 @@ async fn multi_fetch_has_a_result_for_each_place() {
         min_bytes: 2,
         max_bytes: 9,
         isolation: Isolation::ReadCommitted.into(),
+        decode: true,
         ..Default::default()
     };
     assert_eq!(server.await.unwrap(), [Req::CmdKafkaMultiFetch(want)]);

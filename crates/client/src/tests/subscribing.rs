@@ -25,7 +25,7 @@ async fn command_has_what_is_asked_for() {
     let part = Filter::value("/a").is("x").is(1.5).starts_with("y").above(5).below(u64::MAX);
     let subscribe = subscribe.filter(part).filter(Filter::value("/b").missing());
     let subscribe = subscribe.max_batch_bytes(3).max_batch_records(4).linger(Duration::from_millis(5));
-    let _subscription = client.subscribe(subscribe.skip_on_lag().window(6));
+    let _subscription = client.subscribe(subscribe.skip_on_lag().decode().window(6));
     let source = |topic: &str, from| KafkaSource { topic: topic.into(), from, ..Default::default() };
     let first = KafkaSource {
         partitions: vec![1, 2],
@@ -57,6 +57,7 @@ async fn command_has_what_is_asked_for() {
         linger_ms: 5,
         credit: Some(6),
         on_lag: OnLag::Skip.into(),
+        decode: true,
         ..Default::default()
     };
     assert_eq!(server.await.unwrap(), Req::CmdKafkaSubscribe(want));
