@@ -9,6 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 /// An answer to a direct get.
 #[derive(Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one for each answer")]
 pub(super) enum Direct {
     Message {
         message: KafkaMessage,

@@ -30,7 +30,7 @@ async fn stack() -> (&'static Kafka, Registry, Stack) {
 }
 
 fn order(id: u64) -> Value {
-    json!({"id": id, "status": if id % 2 == 0 { "open" } else { "paid" }})
+    json!({"id": id, "status": if id.is_multiple_of(2) { "open" } else { "paid" }})
 }
 
 async fn post(stack: &Stack, path: &str, content_type: &str, body: Value) -> (u16, Value) {
