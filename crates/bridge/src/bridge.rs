@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use futures_util::future::{join, join_all};
+use futures_util::future::{join_all, join3};
 use parking_lot::Mutex;
 use sluicegate_backend::{Backend, Unready};
 use sluicegate_delivery::drain::Drain;
@@ -15,6 +15,7 @@ use sluicegate_delivery::quota::People;
 use sluicegate_fair_share::{Ledger, Permits};
 use sluicegate_kafka::{EncoderPool, Kafka};
 use sluicegate_nats::Nats;
+use sluicegate_schemas::registry::probe;
 use sluicegate_shared_log::{self as shared_log, SharedLog};
 use sluicegate_telemetry::audit::AuditLog;
 use sluicegate_telemetry::metrics::{Metrics, SessionEnd};
@@ -315,8 +316,8 @@ impl Endpoint {
     }
 }
 
-/// Asks each cluster of a configuration once, for at most `within`, and each URL with the keys of an issuer. Gives, by key,
-/// what answered in words, or why nothing did.
+/// Asks each cluster of a configuration once, for at most `within`, and each schema registry and URL with the keys of an
+/// issuer. Gives, by key, what answered in words, or why nothing did.
 ///
 /// # Cancel safety
 /// A drop has no effect.
@@ -341,7 +342,15 @@ pub async fn connect(config: &Config, within: Duration) -> Vec<(String, Result<S
         let problem = |problem| Problem { place: Place::Key(key.clone()), problem };
         Some((key.clone(), told.map_err(problem)))
     });
-    let (mut answers, keys) = join(join_all(asked), join_all(fetched)).await;
+    let registries = config.schemas.iter().map(async |(name, schemas)| {
+        let key = format!("schemas.{name}");
+        let answered = probe(&*schemas.http).await;
+        let problem = |problem| Problem { place: Place::Key(key.clone()), problem };
+        (key.clone(), answered.map_err(problem))
+    });
+    let (mut answers, registries, keys) =
+        join3(join_all(asked), join_all(registries), join_all(fetched)).await;
+    answers.extend(registries);
     answers.extend(keys.into_iter().flatten());
     answers
 }

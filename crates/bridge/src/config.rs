@@ -33,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_backend::suggestion::similar_among;
@@ -99,6 +100,8 @@ pub struct Config {
     pub traces: Traces,
     /// `[clusters.NAME]`: the named clusters.
     pub clusters: BTreeMap<String, ClusterConfig>,
+    /// `[schemas.NAME]`: the registries of schemas.
+    pub schemas: BTreeMap<String, Arc<Schemas>>,
     /// Unknown `SLUICEGATE_…` variables, another program's or misspelt, each with a suggestion if there is one.
     pub ignored_variables: Vec<String>,
     /// A warning for each deprecated key that is set: its name, and the value that the bridge chooses without it.
@@ -263,6 +266,7 @@ impl Config {
             read: read(root.table_or_empty("read", &mut problems), &mut problems),
             write: write(root.table_or_empty("write", &mut problems), &clusters, &mut problems),
             clusters: cluster::all(clusters, &schemas, !route_clusters.allows_any(), &mut problems),
+            schemas: schemas.into_iter().filter_map(|(name, registry)| Some((name, registry?))).collect(),
             route_clusters,
             traces: traces::parse(root.table_or_empty("traces", &mut problems), &mut problems),
             ignored_variables,

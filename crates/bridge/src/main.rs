@@ -30,8 +30,8 @@ struct Arguments {
     /// Check the configuration and RUST_LOG, then exit: 0 if both are valid, 2 if not.
     #[arg(long)]
     check: bool,
-    /// With --check: connect to every cluster once, for at most 15 seconds, and say what answers. Exits with 1 if one
-    /// does not.
+    /// With --check: connect to every cluster and schema registry once, for at most 15 seconds, and say what answers.
+    /// Exits with 1 if one does not.
     #[arg(long, requires = "check")]
     connect: bool,
 }
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says for each cluster, and each URL of keys, whether it answers.
+/// Says for each cluster, each schema registry and each URL of keys whether it answers.
 fn connect(source: &Source, config: &Config) -> ExitCode {
     let runtime = match Runtime::new() {
         Ok(runtime) => runtime,

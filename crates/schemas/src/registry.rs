@@ -31,7 +31,7 @@ use self::references::resolve;
 use crate::Reference;
 use crate::wire::SchemaId;
 
-pub use self::answer::{SchemaText, Version};
+pub use self::answer::{SchemaText, Version, probe};
 pub use self::http_transport::{Credentials, Http, InvalidHttp};
 pub use self::transport::{MAX_ANSWER, Request, Response, Transport, Unanswered};
 pub use crate::schema::{Kind, Schema};

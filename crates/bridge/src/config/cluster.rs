@@ -67,7 +67,7 @@ type Parsed<C> = Result<C, Vec<PropertyError>>;
 /// Parses every cluster. If `expected`, there has to be at least one.
 pub(super) fn all(
     mut table: Section,
-    schemas: &BTreeMap<String, Arc<Schemas>>,
+    schemas: &BTreeMap<String, Option<Arc<Schemas>>>,
     expected: bool,
     problems: &mut Problems,
 ) -> BTreeMap<String, ClusterConfig> {
@@ -88,7 +88,7 @@ pub(super) fn all(
 fn one(
     name: &str,
     mut table: Section,
-    schemas: &BTreeMap<String, Arc<Schemas>>,
+    schemas: &BTreeMap<String, Option<Arc<Schemas>>>,
     problems: &mut Problems,
 ) -> Option<ClusterConfig> {
     let shown = format!("clusters.{}", name.escape_debug());
@@ -121,7 +121,9 @@ fn one(
         return None;
     }
     let parsed = match system {
-        System::Kafka => kafka(&given).map(|config| ClusterConfig::Kafka(config, registry.cloned())),
+        System::Kafka => {
+            kafka(&given).map(|config| ClusterConfig::Kafka(config, registry.cloned().flatten()))
+        }
         System::Nats if of_schemas.is_some() => {
             let problem = "is a key of Kafka clusters: leave it out, or leave out `kind`".to_owned();
             Err(vec![PropertyError { key: SCHEMAS.to_owned(), problem }])

@@ -17,6 +17,8 @@ use super::tls;
 /// A registry of schemas.
 #[derive(Clone)]
 pub struct Schemas {
+    /// Its name in metrics.
+    pub(crate) name: String,
     /// Its API.
     pub(crate) http: Arc<Http>,
     /// `on_missing_schema`: whether records come as they are stored while it does not answer. Default: they are waited
@@ -28,14 +30,18 @@ pub struct Schemas {
 
 impl fmt::Debug for Schemas {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Schemas").field("gives_bytes", &self.gives_bytes).finish_non_exhaustive()
+        f.debug_struct("Schemas")
+            .field("name", &self.name)
+            .field("gives_bytes", &self.gives_bytes)
+            .finish_non_exhaustive()
     }
 }
 
-pub(super) fn parse(mut table: Section, problems: &mut Problems) -> BTreeMap<String, Arc<Schemas>> {
+/// Parses every registry. One with problems is None, so that clusters can name it all the same.
+pub(super) fn parse(mut table: Section, problems: &mut Problems) -> BTreeMap<String, Option<Arc<Schemas>>> {
     let named = table.tables(problems);
-    let registry = |(name, table)| Some((String::clone(&name), Arc::new(registry(&name, table, problems)?)));
-    let registries = named.into_iter().filter_map(registry).collect();
+    let registry = |(name, table)| (String::clone(&name), registry(&name, table, problems).map(Arc::new));
+    let registries = named.into_iter().map(registry).collect();
     table.end(problems);
     registries
 }
@@ -70,7 +76,7 @@ fn registry(name: &str, mut table: Section, problems: &mut Problems) -> Option<S
         problems.add(key("token"), "is set beside username: expected one of them");
     }
     let mut hasher = file_hash::hasher();
-    (&url, &username, &password, &token, &ca, gives_bytes).hash(&mut hasher);
+    (name, &url, &username, &password, &token, &ca, gives_bytes).hash(&mut hasher);
     let roots = match &ca {
         None => tls::system_roots(),
         Some(path) => {
@@ -86,5 +92,5 @@ fn registry(name: &str, mut table: Section, problems: &mut Problems) -> Option<S
     let settings = Settings { ca: "ca", certificate: None, names: None, revoked: None };
     let http = Http::new(&parse_url(&url?)?, credentials.as_ref(), tls::client(roots), settings);
     let http = http.map_err(|problem| problems.add(shown, problem.to_string())).ok()?;
-    Some(Schemas { http: Arc::new(http), gives_bytes, version: hasher.finish() })
+    Some(Schemas { name: name.to_owned(), http: Arc::new(http), gives_bytes, version: hasher.finish() })
 }

@@ -360,23 +360,36 @@ async fn check_connects_to_every_cluster() {
     let issuer = |name: &str, url: &str| {
         format!("[identity.{name}]\nissuer = \"i\"\naudience = [\"a\"]\njwks_url = \"{url}\"\n")
     };
-    let keyed = alive.clone() + &issuer("main", &format!("http://{keys}/keys"));
+    let registry = answering("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]".to_owned()).await;
+    let schemas =
+        |url: &str| format!("[schemas.main]\nurl = \"{url}\"\nusername = \"bridge\"\npassword = \"wrong\"\n");
+    let keyed = format!(
+        "{alive}{}{}",
+        issuer("main", &format!("http://{keys}/keys")),
+        schemas(&format!("http://{registry}/ccompat"))
+    );
     let (code, stdout, stderr) = run(&keyed, &["--check", "--connect"], &[]).await;
     assert_eq!((code, &*stderr), (Some(0), ""));
     let lines: Vec<&str> = stdout.lines().collect();
-    let [cluster, found] = lines[..] else { panic!("{stdout}") };
+    let [cluster, registered, found] = lines[..] else { panic!("{stdout}") };
     assert!(cluster.starts_with(connected) && cluster.ends_with(" with JetStream"), "{cluster}");
+    assert_eq!(registered, format!("schemas.main: connected to {registry}/ccompat"));
     assert_eq!(found, r#"identity.main.jwks_url: usable keys: 1; skipped key "weak": n: is missing"#);
     let plain = issuer("main", &format!("https://{keys}/keys"));
-    let dead = format!("[clusters.default]\nbootstrap.servers = \"127.0.0.1:1\"\n{plain}");
+    let schemas = schemas(&format!("http://{keys}"));
+    let dead = format!("[clusters.default]\nbootstrap.servers = \"127.0.0.1:1\"\n{schemas}{plain}");
     let (code, stdout, stderr) = run(&format!("{alive}{wrong}{dead}"), &["--check", "--connect"], &[]).await;
     assert_eq!(code, Some(1));
     assert!(stdout.starts_with(connected) && stdout.lines().count() == 1, "{stdout}");
     let lines: Vec<&str> = stderr.lines().collect();
-    let [dead, locked, plain] = lines[..] else { panic!("{stderr}") };
+    let [dead, locked, other, plain] = lines[..] else { panic!("{stderr}") };
     let problem = "answered with something other than TLS: expected a TLS listener";
     assert!(plain.starts_with(&format!("FILE: identity.main.jwks_url: {problem}")), "{plain}");
     let unreachable = "no broker of 127.0.0.1:1 could be reached: cannot connect";
     assert!(dead.starts_with(&format!("FILE: clusters.default.bootstrap.servers: {unreachable}")), "{dead}");
+    assert_eq!(
+        other,
+        format!("FILE: schemas.main: {keys}/ is not a schema registry: expected a list of subjects")
+    );
     assert!(locked.starts_with("FILE: clusters.locked.token: ") && !locked.contains("wrong"), "{locked}");
 }

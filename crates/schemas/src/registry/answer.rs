@@ -71,6 +71,36 @@ pub(super) async fn ask(transport: &dyn Transport, request: Request) -> Result<A
         .map_err(|error| Fault::Unanswered(format!("an answer that is not a schema: {error}"), None))
 }
 
+/// Asks a registry for the name of a subject, to know whether it answers. Gives what answered, in words.
+///
+/// # Errors
+/// No answer, or not one of a registry: in words for operators.
+///
+/// # Cancel safety
+/// A drop ends the request.
+pub async fn probe(transport: &dyn Transport) -> Result<String, String> {
+    let registry = transport.shown();
+    let connected = || format!("connected to {registry}");
+    let request = Request { path: "/subjects?limit=1".to_owned(), body: None };
+    let response = match transport.send(request).await {
+        Ok(response) => response,
+        // Registries that know no limit name all of them.
+        Err(Unanswered::TooLarge(_)) => return Ok(connected()),
+        Err(Unanswered::Failed(cause)) => return Err(format!("{registry} does not answer: {cause}")),
+    };
+    if response.status == 200 {
+        let names: Result<Vec<&str>, _> = serde_json::from_slice(&response.body);
+        return names
+            .map(|_| connected())
+            .map_err(|_| format!("{registry} is not a schema registry: expected a list of subjects"));
+    }
+    match fault(&response) {
+        Fault::Denied => Ok(format!("{}, which lets this user list no subjects", connected())),
+        Fault::Unanswered(cause, _) => Err(format!("{registry} answers with {cause}")),
+        _ => Err(format!("{registry} answers with status {}", response.status)),
+    }
+}
+
 /// An answer with an error, by its status, and by the registry's own code where proxies have that status too.
 fn fault(response: &Response) -> Fault {
     #[derive(Deserialize)]

@@ -253,6 +253,31 @@ async fn answers_that_are_no_schema_are_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn probe_tells_whether_a_registry_answers() {
+    for (status, body, words) in [
+        (200, r#"["orders-value"]"#, Ok("connected to registry.test")),
+        (200, "[]", Ok("connected to registry.test")),
+        (LARGE, "", Ok("connected to registry.test")),
+        (403, r#"{"error_code": 40301}"#, Ok("lets this user list no subjects")),
+        (200, "<html>", Err("is not a schema registry")),
+        (401, "", Err("status 401: expected credentials that the registry accepts")),
+        (404, NOT_FOUND, Err("status 404")),
+        (500, "", Err("status 500")),
+    ] {
+        let fake = Fake::new();
+        fake.set("/subjects?limit=1", status, body);
+        let told = probe(&*fake).await;
+        match (&told, words) {
+            (Ok(told), Ok(words)) | (Err(told), Err(words)) if told.contains(words) => {}
+            _ => panic!("{status} {body}: {told:?}"),
+        }
+    }
+    let down = Fake::new();
+    *down.latency.lock() = None;
+    assert_eq!(probe(&*down).await.unwrap_err(), "registry.test does not answer: connection refused");
+}
+
+#[tokio::test(start_paused = true)]
 async fn registry_that_hangs_is_not_waited_for() {
     let fake = Fake::new();
     fake.set("/schemas/ids/7", HANGS, "");
