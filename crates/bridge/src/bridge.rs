@@ -390,7 +390,10 @@ fn backend(
             let kafka = Kafka::new(name, config, kept, metrics.brokers(name), writes);
             Arc::new(match schemas {
                 None => kafka,
-                Some(schemas) => kafka.with_schemas(shared.registries.of(schemas), shared.logs.add_cluster()),
+                Some(schemas) => {
+                    let registry = shared.registries.of(schemas, metrics);
+                    kafka.with_schemas(registry, shared.logs.add_cluster(), metrics.decodes(name))
+                }
             })
         }
         ClusterConfig::Nats(config) => Arc::new(Nats::new(name, config, logs, metrics.nats(name), writes)),

@@ -17,6 +17,7 @@ use sluicegate_schemas::registry::{Known, Missing, Registry};
 use sluicegate_schemas::schema::Kind;
 use sluicegate_schemas::wire::{self, Part, SchemaId};
 use sluicegate_shared_log::{ClusterLogs, LogKey, SingleFlight, assemble};
+use sluicegate_telemetry::metrics::DecodeMetrics;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
@@ -66,6 +67,7 @@ pub(crate) struct Decoding {
     /// Held while a few records are decoded at once: all who want the same ones wait for the first.
     at_once: Mutex<()>,
     flights: SingleFlight<(LogKey, i64, i64), Result<Chunk, CommandError>>,
+    metrics: DecodeMetrics,
 }
 
 /// A log and its version, as in [`ClusterLogs::insert`].
@@ -76,8 +78,8 @@ type Found = HashMap<SchemaId, Result<Arc<Known>, String>>;
 
 impl Decoding {
     /// Keeps decoded records in `logs`.
-    pub(crate) fn new(schemas: Schemas, logs: ClusterLogs) -> Self {
-        Self { schemas, logs, at_once: Mutex::default(), flights: SingleFlight::default() }
+    pub(crate) fn new(schemas: Schemas, logs: ClusterLogs, metrics: DecodeMetrics) -> Self {
+        Self { schemas, logs, at_once: Mutex::default(), flights: SingleFlight::default(), metrics }
     }
 
     /// The schemas of the cluster.
@@ -113,7 +115,7 @@ impl Decoding {
         if let Some(kept) = self.kept(log, fetch) {
             return Some(kept);
         }
-        let mut decoded = Decoded::new(raw);
+        let mut decoded = Decoded::new(raw, &self.metrics);
         // What was decoded before the first unknown schema is given. A failure is not worth a look-up here.
         let _ = decoded.advance(&self.schemas.registry, &Found::new(), MAX_AT_ONCE);
         let chunk = decoded.chunk;
@@ -190,7 +192,7 @@ impl Decoding {
         let holder = self.holder(fetch.source);
         let now = Instant::now();
         let until = now.checked_add(PATIENCE).unwrap_or(now);
-        let (mut decoded, mut found) = (Decoded::new(raw), Found::new());
+        let (mut decoded, mut found) = (Decoded::new(raw, &self.metrics), Found::new());
         loop {
             let needed;
             (decoded, found, needed) = self.advance(decoded, found, holder).await;
@@ -250,13 +252,14 @@ struct Decoded {
     end: i64,
     /// Whether some are as they are stored only because the registry does not answer now.
     is_provisional: bool,
+    metrics: DecodeMetrics,
 }
 
 impl Decoded {
-    fn new(raw: Chunk) -> Self {
+    fn new(raw: Chunk, metrics: &DecodeMetrics) -> Self {
         let Chunk { messages, next_offset, .. } = raw;
         let chunk = Chunk { messages: Bytes::new(), count: 0, next_offset: raw.base, ..raw };
-        Self { chunk, rest: messages, end: next_offset, is_provisional: false }
+        Self { chunk, rest: messages, end: next_offset, is_provisional: false, metrics: metrics.clone() }
     }
 
     /// Decodes until a schema is needed that is neither `found` nor known to the registry, which is given, or until all
@@ -278,7 +281,12 @@ impl Decoded {
             }
             let next = message.offset.saturating_add(1);
             match with_json(message, known) {
-                Ok(message) => message::encode(MESSAGES, &message, &mut out),
+                Ok(message) => {
+                    if !message.not_decoded.is_empty() {
+                        self.metrics.failed();
+                    }
+                    message::encode(MESSAGES, &message, &mut out);
+                }
                 Err(id) => {
                     needed = Some(id);
                     break;

@@ -37,7 +37,7 @@ use sluicegate_fair_share::ClientKey;
 pub use sluicegate_reader::{EncoderPool, PropertyError, is_secret};
 use sluicegate_reader::{ReadError, Reader, SkipMeter};
 use sluicegate_shared_log::{ClusterLogs, Ends, LogKey, SeenEnds};
-use sluicegate_telemetry::metrics::{BrokerMetrics, WriteMetrics};
+use sluicegate_telemetry::metrics::{BrokerMetrics, DecodeMetrics, WriteMetrics};
 use sluicegate_telemetry::traces;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -95,8 +95,8 @@ impl Kafka {
 
     /// The same, whose values and keys with a schema can be given as JSON. What was decoded is kept in `logs`.
     #[must_use]
-    pub fn with_schemas(self, schemas: Schemas, logs: ClusterLogs) -> Self {
-        let decoding = Decoding::new(schemas, logs);
+    pub fn with_schemas(self, schemas: Schemas, logs: ClusterLogs, metrics: DecodeMetrics) -> Self {
+        let decoding = Decoding::new(schemas, logs, metrics);
         Self { decoding: Some(decoding), ..self }
     }
 

@@ -6,6 +6,7 @@
 //! - `reads`: what the shared log counts, and tables in memory
 //! - `revocations`: identities that are over before they expire
 //! - `quotas`: people who reach a limit of their quota
+//! - `schemas`: look-ups in schema registries, and records that could not be decoded
 //! - `labels`: labels and their values
 
 mod brokers;
@@ -15,6 +16,7 @@ mod quotas;
 mod reads;
 mod requests;
 mod revocations;
+mod schemas;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +37,7 @@ pub use self::quotas::{Limit, QuotaMetrics};
 pub use self::reads::TableMetrics;
 pub use self::requests::RequestMetrics;
 pub use self::revocations::RevocationMetrics;
+pub use self::schemas::{DecodeMetrics, LookupMetrics};
 
 use self::brokers::Brokers;
 use self::deliveries::{Deliveries, Routes};
@@ -44,6 +47,7 @@ use self::labels::{
 use self::quotas::Quotas;
 use self::reads::ReadMetrics;
 use self::requests::Requests;
+use self::schemas::Schemas;
 use crate::traces::ExportCounts;
 
 /// Everything that is counted, by label.
@@ -74,6 +78,7 @@ pub struct Metrics {
     deliveries: Deliveries,
     brokers: Brokers,
     nats: Requests,
+    schemas: Schemas,
 }
 
 /// The counters of one cluster, found once.
@@ -145,6 +150,7 @@ impl Default for Metrics {
             deliveries: Deliveries::default(),
             brokers: Brokers::default(),
             nats: Requests::default(),
+            schemas: Schemas::default(),
         }
     }
 }
@@ -195,6 +201,7 @@ impl Metrics {
         registry.register("write_duration_seconds", durations, self.write_durations.clone());
         self.brokers.register(&mut registry);
         self.nats.register("nats", "NATS servers", &mut registry);
+        self.schemas.register(&mut registry);
         registry.register_collector(Box::new(ReadMetrics(logs)));
         self.tables.register(&mut registry);
         if let Some(ExportCounts { exported, dropped, .. }) = traces {
@@ -251,6 +258,16 @@ impl Metrics {
     /// The counters of requests to one cluster's brokers.
     pub fn brokers(&self, name: &str) -> BrokerMetrics {
         self.brokers.cluster(name)
+    }
+
+    /// The counters of look-ups in one schema registry, which end with one of these outcomes.
+    pub fn lookups(&self, name: &str, outcomes: &[&'static str]) -> LookupMetrics {
+        self.schemas.registry(name, outcomes)
+    }
+
+    /// The counter of one cluster's records that could not be decoded.
+    pub fn decodes(&self, name: &str) -> DecodeMetrics {
+        self.schemas.cluster(name)
     }
 
     /// The counters of one cluster. Every label exists from the start, so that a rate sees the first event.

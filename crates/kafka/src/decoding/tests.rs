@@ -53,7 +53,10 @@ impl Cluster {
         let registry = Arc::new(Registry::new(Arc::clone(&server) as _, Arc::new(())));
         let schemas = Schemas { registry, gives_bytes, places: Places::new(1) };
         let limits = Limits { max_bytes: 1 << 20, max_age: Duration::from_secs(60) };
-        Self { server, decoding: Decoding::new(schemas, SharedLog::new(limits).add_cluster()) }
+        Self {
+            server,
+            decoding: Decoding::new(schemas, SharedLog::new(limits).add_cluster(), DecodeMetrics::default()),
+        }
     }
 
     async fn decode(&self, raw: &Chunk) -> Result<Vec<String>, CommandError> {
@@ -132,6 +135,7 @@ async fn values_with_a_schema_are_decoded_once_for_all() {
         assert_eq!(decoded[3], "at byte 1: 2 bytes are needed, and 1 are left");
     }
     assert_eq!(cluster.server.asked.load(Ordering::Relaxed), 2);
+    assert_eq!(cluster.decoding.metrics.failures(), 2);
     // Others find them without a question, and so they do with what was read since, if its schemas are known.
     let recent =
         |read: Option<&Chunk>, log: LogVersion| cluster.decoding.recent(&log, fetch(), |_| read.cloned());

@@ -285,3 +285,14 @@ pub(super) struct OutcomeLabels {
     pub(super) cluster: String,
     pub(super) outcome: &'static str,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RegistryLabel {
+    pub(super) registry: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct LookupLabels {
+    pub(super) registry: String,
+    pub(super) outcome: &'static str,
+}

@@ -25,6 +25,8 @@ fn counted() -> Metrics {
     cluster.route(Some(b"/pubsub")).hidden(2);
     cluster.lag(70);
     metrics.nats("default").of(&["DIRECT.GET"], &["answered"]);
+    metrics.lookups("main", &["found", "unanswered"]).looked_up("found", Duration::from_millis(3));
+    metrics.decodes("default").failed();
     metrics
 }
 
@@ -39,7 +41,7 @@ fn shown(metrics: &Metrics) -> String {
 fn reference_lists_every_metric() {
     let text = shown(&counted());
     let rows: Vec<Vec<String>> = text.split("# HELP ").skip(1).map(row).collect();
-    assert_eq!(rows.len(), 48, "a metric without samples is not shown: {text}");
+    assert_eq!(rows.len(), 51, "a metric without samples is not shown: {text}");
     let table = reference::table(&["metric", "type", "labels", "meaning"], &rows);
     reference::check("metrics.md", "metrics", &table);
 }
@@ -105,6 +107,10 @@ fn events_are_counted_under_their_labels() {
         r#"sluicegate_delivered_records_total{cluster="default",gateway_route="/pubsub"} 3"#,
         r#"sluicegate_delivered_bytes_total{cluster="default",gateway_route="/pubsub"} 500"#,
         r#"sluicegate_hidden_records_total{cluster="default",gateway_route="/pubsub"} 2"#,
+        r#"sluicegate_schema_lookups_total{registry="main",outcome="found"} 1"#,
+        r#"sluicegate_schema_lookups_total{registry="main",outcome="unanswered"} 0"#,
+        r#"sluicegate_schema_lookup_duration_seconds_bucket{le="0.005",registry="main"} 1"#,
+        r#"sluicegate_decode_failures_total{cluster="default"} 1"#,
         r#"sluicegate_subscription_lag_records_bucket{le="10.0",cluster="default"} 0"#,
         r#"sluicegate_subscription_lag_records_bucket{le="100.0",cluster="default"} 1"#,
     ] {
