@@ -14,6 +14,8 @@ export class NewestView {
   readonly #search = byId<HTMLInputElement>("search");
   readonly #body = document.querySelector<HTMLTableSectionElement>("#newest tbody")!;
   readonly #render = throttled(() => this.#show(), 200);
+  /** Whether values are those of a schema, and shown as JSON. Others are shown even if they are not JSON. */
+  decode = false;
   #table: Table<Data> | undefined;
   /** Records without a key. */
   #skipped = 0;
@@ -42,8 +44,7 @@ export class NewestView {
   }
 
   async #follow(): Promise<void> {
-    // Values that are not JSON are shown, too.
-    const decode = (data: Data) => data;
+    const decode = this.decode || ((data: Data) => data);
     const onEvent = (event: TableEvent) => this.#handle(event);
     // Without logins, a connection that was cut is not the next user's.
     const table = this.#gate.table<Data>(this.#topic, { decode, identity: "everyone", onEvent });

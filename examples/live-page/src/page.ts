@@ -41,10 +41,11 @@ void receive();
 /** Never waits for rendering, so that it works in hidden pages. */
 async function receive(): Promise<void> {
   try {
-    for await (const record of gate.subscribe(topic, { from, onEvent: handle })) {
+    for await (const record of gate.subscribe(topic, { from, decode: true, onEvent: handle })) {
       if (pause.resumed) await pause.resumed;
       status.readable(record.partition);
       continuity.add(record);
+      newest.decode ||= record.valueSchema !== undefined;
       seconds.add(live.has(record.partition) ? Date.now() - record.timestamp.getTime() : undefined);
       table.add(record, form.arrived(record));
       render();

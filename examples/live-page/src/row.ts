@@ -23,8 +23,16 @@ export function fill(row: HTMLTableRowElement, record: TopicRecord, isOwn: boole
   row.classList.toggle("own", isOwn);
   show(key!, record.key);
   show(value!, record.value);
+  const about = schemaOf(record);
+  if (about) value!.append(" ", note(about));
   if (isOwn) value!.append(" ", note("· written here"));
   showAge(row, now);
+}
+
+/** The schema of a value that is shown as JSON, or why it is not. */
+function schemaOf({ valueSchema, notDecoded }: TopicRecord): string {
+  if (notDecoded) return `· as stored: ${notDecoded}`;
+  return valueSchema ? `· ${valueSchema.type} schema ${valueSchema.id ?? valueSchema.guid}` : "";
 }
 
 /** Shows how old the row's record is. */

@@ -31,6 +31,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) routes: Option<PathBuf>,
 
+    /// Start a schema registry, and write orders in Avro to the topic `orders`, which the page shows as JSON
+    #[arg(long, conflicts_with_all = ["config", "bootstrap_servers", "nats", "login"])]
+    pub(crate) schemas: bool,
+
     /// Let users log in, who each have their own topic: starts an OpenID provider with the users Alice and Bob
     #[arg(long, conflicts_with_all = ["config", "bootstrap_servers", "nats"])]
     pub(crate) login: bool,

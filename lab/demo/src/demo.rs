@@ -11,6 +11,7 @@ use sluicegate_stack::envoy::{
 };
 use sluicegate_stack::login::Provider;
 use sluicegate_stack::port::Port;
+use sluicegate_stack::registry::Registry;
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_stack::{Error as StackError, tools};
 use tokio::process::Command;
@@ -21,6 +22,7 @@ use crate::Failure;
 use crate::args::Args;
 use crate::hints::{self, Demo};
 use crate::login;
+use crate::orders::Orders;
 use crate::routes::Routes;
 use crate::server::Server;
 use crate::source::{Source, System, system_of};
@@ -44,6 +46,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
 struct Running {
     stack: Stack,
     server: Option<Server>,
+    registry: Option<Registry>,
     provider: Option<Provider>,
 }
 
@@ -68,6 +71,14 @@ impl Running {
             false => None,
         };
 
+        let registry = match args.schemas {
+            true => {
+                hints::say("starting the schema registry");
+                Some(Registry::start().await?)
+            }
+            false => None,
+        };
+
         let (bridge, source, server) = match (args.config, args.bootstrap_servers) {
             (Some(path), _) => {
                 // Read only once: it may be a pipe.
@@ -87,7 +98,12 @@ impl Running {
                 let system = if args.nats { System::Nats } else { System::Kafka };
                 hints::say(&format!("starting {}", system.name()));
                 let users = if args.login { login::topics() } else { Vec::new() };
-                let server = Server::start(system, &args.topic.into_iter().chain(users).collect()).await?;
+                let orders = match &registry {
+                    Some(registry) => Some(Orders::new(registry).await?),
+                    None => None,
+                };
+                let topics = args.topic.into_iter().chain(users).collect();
+                let server = Server::start(system, &topics, orders).await?;
                 let identity = provider.as_ref().map(login::bridge_config).unwrap_or_default();
                 let config = identity + &server.bridge_config();
                 (BridgeConfig::Text(config), server.source(), Some(server))
@@ -127,11 +143,17 @@ impl Running {
             }
             (error, _) => Failure::from(error),
         })?;
-        let mut running = Self { stack, server, provider };
+        let mut running = Self { stack, server, registry, provider };
         hints::say("waiting until a fetch works");
         running.ready(&source).await?;
-        let Self { stack, provider, .. } = &running;
-        let demo = Demo { stack, profile: args.profile, source: &source, provider: provider.as_ref() };
+        let Self { stack, registry, provider, .. } = &running;
+        let demo = Demo {
+            stack,
+            profile: args.profile,
+            source: &source,
+            registry: registry.as_ref().map(Registry::url),
+            provider: provider.as_ref(),
+        };
         match (&own, provider) {
             (Some(own), _) => {
                 if let Some(route) = own.pubsub().find(|route| !route.needs_identity) {
@@ -159,7 +181,7 @@ impl Running {
 
     /// Waits until a part ends unexpectedly.
     async fn watch(&mut self) -> Failure {
-        let Self { stack, server, provider } = self;
+        let Self { stack, server, registry, provider } = self;
         let server = async {
             match server {
                 Some(server) => server.run().await,
@@ -172,7 +194,14 @@ impl Running {
                 None => pending().await,
             }
         };
+        let registry = async {
+            match registry {
+                Some(registry) => registry.process.watch().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
+            error = registry => error.into(),
             error = stack.watch() => error.into(),
             failure = server => failure,
             error = provider => error.into(),

@@ -26,15 +26,19 @@ pub(crate) struct Demo<'a> {
     pub(crate) stack: &'a Stack,
     pub(crate) profile: Profile,
     pub(crate) source: &'a Source,
+    /// The address of the schema registry, if the demo has started one.
+    pub(crate) registry: Option<String>,
     pub(crate) provider: Option<&'a Provider>,
 }
 
 /// Prints the addresses of all parts, and commands to try. The routes are the demo's, or the user's `own`.
-pub(crate) fn print(&Demo { stack, profile, source, provider }: &Demo<'_>, own: Option<&Routes>, cli: &Path) {
+pub(crate) fn print(demo: &Demo<'_>, own: Option<&Routes>, cli: &Path) {
+    let &Demo { stack, profile, source, ref registry, provider } = demo;
     let (gateway, url) = (stack.gateway(), stack.url());
     let http = format!("http://{gateway}");
     let started = matches!(source, Source::Started(..));
     let (query, rest) = match (source.system(), started) {
+        (System::Kafka, true) if registry.is_some() => ("?topic=orders", "kafka/topics"),
         (System::Kafka, true) => ("", "kafka/topics"),
         (System::Kafka, false) => ("?topic=TOPIC", "kafka/topics"),
         (System::Nats, true) => ("", "nats/streams"),
@@ -66,9 +70,11 @@ pub(crate) fn print(&Demo { stack, profile, source, provider }: &Demo<'_>, own: 
         ("bridge metrics", format!("http://{}/metrics", stack.bridge.admin())),
         ("logs", stack.folder().path().display().to_string()),
     ];
+    let registry = registry.iter().map(|registry| ("schema registry", registry.clone()));
     let rows: String = routes
         .into_iter()
         .chain(rows)
+        .chain(registry)
         .chain(login)
         .map(|(name, value)| format!("  {name:<17} {value}\n"))
         .collect();
@@ -76,7 +82,7 @@ pub(crate) fn print(&Demo { stack, profile, source, provider }: &Demo<'_>, own: 
     let commands = match (own, provider) {
         (Some(own), _) => of_routes(&own.shown, &gateway, &parts, source.system()),
         (None, Some(provider)) => logged_in(&provider.issuer(), &parts),
-        (None, None) => commands(source, &parts),
+        (None, None) => commands(source, demo.registry.as_deref(), &parts),
     };
     let tries: String =
         commands.iter().map(|(about, command)| format!("\n  # {about}\n  {command}\n")).collect();

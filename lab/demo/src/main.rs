@@ -3,7 +3,7 @@
 //! 1. [`args`]: the command line
 //! 2. [`source`]: the messaging system that is read
 //! 3. [`server`]: the Kafka or the nats-server that it starts, and a generator of records
-//! 4. [`login`]: an OpenID provider, if users log in
+//! 4. [`orders`]: a schema registry, and orders in Avro; [`login`]: an OpenID provider, if users log in
 //! 5. [`routes`]: routes of the user's own
 //! 6. [`demo`]: starts, watches and stops all parts
 //! 7. [`hints`]: the demo's output
@@ -12,6 +12,7 @@ mod args;
 mod demo;
 mod hints;
 mod login;
+mod orders;
 mod routes;
 mod server;
 mod source;

@@ -11,6 +11,7 @@ use sluicegate_stack::kafka::{Kafka, Setup};
 use sluicegate_stack::nats::{Nats, Streams};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::orders::{self, Orders};
 use crate::source::{Source, System};
 use crate::{Failure, sentence};
 
@@ -22,6 +23,8 @@ pub(crate) struct Server {
     names: Vec<String>,
     process: Process,
     writer: Writer,
+    /// Written beside the readings, with `--schemas`.
+    orders: Option<Orders>,
 }
 
 enum Process {
@@ -35,30 +38,36 @@ enum Writer {
 }
 
 impl Server {
-    /// Starts one with the topics, or streams, `more` beside the one of the readings.
-    pub(crate) async fn start(system: System, more: &BTreeSet<String>) -> Result<Self, Failure> {
+    /// Starts one with the topics, or streams, `more` beside the one of the readings, and that of `orders`.
+    pub(crate) async fn start(
+        system: System,
+        more: &BTreeSet<String>,
+        orders: Option<Orders>,
+    ) -> Result<Self, Failure> {
         let started = match system {
-            System::Kafka => Self::kafka(more).await,
+            System::Kafka => Self::kafka(more, orders).await,
             System::Nats => Self::nats(more).await,
         };
         started.map_err(|e| format!("cannot start {}: {}", system.name(), sentence(&*e)).into())
     }
 
     /// The topic of readings has a partition for each gate, whose oldest readings make room for new ones.
-    async fn kafka(more: &BTreeSet<String>) -> Result<Self, Failure> {
+    async fn kafka(more: &BTreeSet<String>, orders: Option<Orders>) -> Result<Self, Failure> {
         let java = vec!["-Xmx256m".to_owned()];
         let kafka = Kafka::start_with(Setup { java, ..Setup::default() }).await?;
-        for topic in names(more) {
-            if topic == NAME {
-                kafka.make_topic(topic, PARTITIONS, &READINGS).await?;
-            } else {
-                kafka.make_topic(topic, 1, &[]).await?;
+        let mut more = more.clone();
+        more.extend(orders.iter().map(|_| orders::TOPIC.to_owned()));
+        for topic in names(&more) {
+            match topic {
+                NAME => kafka.make_topic(topic, PARTITIONS, &READINGS).await?,
+                orders::TOPIC if orders.is_some() => kafka.make_topic(topic, 1, &READINGS).await?,
+                _ => kafka.make_topic(topic, 1, &[]).await?,
             }
         }
         let address = kafka.bootstrap();
         let writer = Writer::Kafka(ClientConfig::new().set("bootstrap.servers", &address).create()?);
-        let names = names(more).map(str::to_owned).collect();
-        Ok(Self { system: System::Kafka, address, names, process: Process::Kafka(kafka), writer })
+        let names = names(&more).map(str::to_owned).collect();
+        Ok(Self { system: System::Kafka, address, names, process: Process::Kafka(kafka), writer, orders })
     }
 
     /// A stream's oldest messages make room for new ones.
@@ -70,7 +79,8 @@ impl Server {
         }
         let (address, writer) = (server.client().to_string(), Writer::Nats(streams));
         let names = names(more).map(str::to_owned).collect();
-        Ok(Self { system: System::Nats, address, names, process: Process::Nats(server), writer })
+        let process = Process::Nats(server);
+        Ok(Self { system: System::Nats, address, names, process, writer, orders: None })
     }
 
     pub(crate) fn source(&self) -> Source {
@@ -78,17 +88,22 @@ impl Server {
     }
 
     pub(crate) fn bridge_config(&self) -> String {
-        let Self { system, address, .. } = self;
-        let cluster = match system {
+        let Self { system, address, orders, .. } = self;
+        let mut cluster = match system {
             System::Kafka => format!("bootstrap.servers = {address:?}\n"),
             System::Nats => format!("kind = \"nats\"\nservers = \"nats://{address}\"\n"),
         };
-        format!("[write]\nclusters = [\"default\"]\n\n[clusters.default]\n{cluster}")
+        let mut schemas = String::new();
+        if let Some(orders) = orders {
+            cluster += &format!("schemas = {:?}\n", orders::NAME);
+            schemas = format!("{}\n", orders.bridge_config());
+        }
+        format!("[write]\nclusters = [\"default\"]\n\n{schemas}[clusters.default]\n{cluster}")
     }
 
-    /// Writes a few readings a second until something fails.
+    /// Writes a few records a second until something fails.
     pub(crate) async fn run(&mut self) -> Failure {
-        let Self { process, writer, .. } = self;
+        let Self { process, writer, orders, .. } = self;
         let process = match process {
             Process::Kafka(kafka) => kafka.nodes.first_mut().map(|node| &mut node.process),
             Process::Nats(nats) => Some(&mut nats.process),
@@ -100,8 +115,8 @@ impl Server {
             }
         };
         tokio::select! {
-            stopped = writer.run() => {
-                format!("the generator of readings stopped: {}", sentence(&*stopped)).into()
+            stopped = writer.run(orders.as_ref()) => {
+                format!("the generator of records stopped: {}", sentence(&*stopped)).into()
             }
             ended = ended => ended.into(),
         }
@@ -109,8 +124,8 @@ impl Server {
 }
 
 impl Writer {
-    /// Writes readings until a write fails.
-    async fn run(&self) -> Failure {
+    /// Writes readings, and orders, until a write fails.
+    async fn run(&self, orders: Option<&Orders>) -> Failure {
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut reading = 0_u32;
@@ -120,6 +135,11 @@ impl Writer {
                 if let Err(error) = self.write(partition, gate, reading_of(gate, reading)).await {
                     return error;
                 }
+            }
+            if let (Self::Kafka(producer), Some(orders)) = (self, orders)
+                && let Err(error) = orders.write(producer, reading)
+            {
+                return error;
             }
             reading = reading.wrapping_add(1);
         }

@@ -7,6 +7,7 @@ use sluicegate_protocol::{CmdKafkaFetch, CmdNatsFetch, CmdPing, PubSubReq, pub_s
 use sluicegate_stack::login::{PROGRAM_SECRET, USERS};
 use sluicegate_stack::tools;
 
+use crate::orders::TOPIC;
 use crate::routes::{Kind, Shown};
 use crate::server::NAME;
 use crate::source::{Source, System};
@@ -20,12 +21,14 @@ pub(super) struct Parts<'a> {
     pub(super) cli: &'a str,
 }
 
-pub(super) fn commands(source: &Source, parts: &Parts<'_>) -> Vec<Command> {
-    let mut commands = match source {
-        Source::Started(System::Kafka, ..) => started_kafka(parts),
-        Source::Started(System::Nats, ..) => started_nats(parts),
-        Source::Servers(_) | Source::Config(System::Kafka, _) => kafka(parts),
-        Source::Config(System::Nats, _) => nats(parts),
+/// The commands for a source without logins. `registry` is the address of the demo's own schema registry.
+pub(super) fn commands(source: &Source, registry: Option<&str>, parts: &Parts<'_>) -> Vec<Command> {
+    let mut commands = match (source, registry) {
+        (Source::Started(System::Kafka, ..), Some(registry)) => return decoded(registry, parts),
+        (Source::Started(System::Kafka, ..), None) => started_kafka(parts),
+        (Source::Started(System::Nats, ..), _) => started_nats(parts),
+        (Source::Servers(_) | Source::Config(System::Kafka, _), _) => kafka(parts),
+        (Source::Config(System::Nats, _), _) => nats(parts),
     };
     commands.push(raw(source, parts.url));
     commands
@@ -95,6 +98,22 @@ fn started_kafka(Parts { http, url, cli }: &Parts<'_>) -> Vec<Command> {
             ),
         ),
         ("where each log begins", format!("{cli} -u {url} list-offsets {NAME} --at earliest")),
+    ]
+}
+
+fn decoded(registry: &str, Parts { http, .. }: &Parts<'_>) -> Vec<Command> {
+    let records = format!("{http}/kafka/topics/{TOPIC}/partitions/0/records?max_records=1");
+    vec![
+        (
+            "follow the orders: their values are Avro, and come as JSON",
+            format!("curl -sN {http}/kafka/topics/{TOPIC}/events"),
+        ),
+        ("read the first one", format!("curl -H 'Accept: application/json' '{records}'")),
+        (
+            "the same one as it is stored: a zero, the schema's id, and Avro, in base64",
+            format!("curl -H 'Accept: application/vnd.kafka.binary.v2+json' '{records}'"),
+        ),
+        ("their schema", format!("curl {registry}/subjects/{TOPIC}-value/versions/latest")),
     ]
 }
 

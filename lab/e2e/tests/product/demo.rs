@@ -88,9 +88,9 @@ async fn gone(processes: &[u32]) {
     becomes("something is left running", false, STEP, async || processes.iter().any(runs)).await;
 }
 
-/// Runs the commands that the demo shows, each of which shows what is wanted. The first one also shows what the second
-/// writes.
-async fn run_shown(demo: &Process, folder: &Folder, wanted: [&str; 5]) {
+/// Runs the commands that the demo shows, each of which shows what is wanted. Gives those of the first one, which follows
+/// what is written.
+async fn run_shown(demo: &Process, folder: &Folder, wanted: &[&str]) -> Process {
     let commands = commands(demo);
     assert_eq!(commands.len(), wanted.len(), "{commands:?}");
     let mut shells = Vec::new();
@@ -102,7 +102,12 @@ async fn run_shown(demo: &Process, folder: &Folder, wanted: [&str; 5]) {
         says(&mut shell, wanted, STEP).await;
         shells.push(shell);
     }
-    says(&mut shells[0], "{\"gate\": \"mine\"}", STEP).await;
+    shells.swap_remove(0)
+}
+
+/// Waits until the first command shows what the second one has written.
+async fn shows_mine(mut follower: Process) {
+    says(&mut follower, "{\"gate\": \"mine\"}", STEP).await;
 }
 
 #[tokio::test]
@@ -118,7 +123,7 @@ async fn shown_commands_work_until_the_demo_is_killed() {
         "demo [2] offset 0",
         "\"gate\":\"north\"",
     ];
-    run_shown(&demo, &folder, wanted).await;
+    shows_mine(run_shown(&demo, &folder, &wanted).await).await;
     let parts = children(&demo);
     demo.kill_alone();
     gone(&parts).await;
@@ -135,9 +140,27 @@ async fn shown_commands_work_on_nats() {
         "demo sequence 1",
         "\"gate\":\"north\"",
     ];
-    run_shown(&demo, &folder, wanted).await;
+    shows_mine(run_shown(&demo, &folder, &wanted).await).await;
     let asked = async |request: &str| panic!("unknown request {request:?}");
     browser::run("nats.ts", &[&gateway.to_string()], START, asked).await.unwrap();
+}
+
+#[tokio::test]
+async fn shown_commands_and_page_show_avro_as_json_until_the_registry_ends() {
+    let folder = Folder::new("demo-test").unwrap();
+    let (demo, gateway) = ready(&folder, &["--schemas"]).await;
+    let wanted = [
+        "\"value\":{\"order\":",
+        "\"value\":{\"order\":0,\"status\":\"open\",\"amount\":\"10.00\",",
+        "\"value\":\"AAAAAAEA",
+        "\"subject\":\"orders-value\"",
+    ];
+    run_shown(&demo, &folder, &wanted).await;
+    let asked = async |request: &str| panic!("unknown request {request:?}");
+    let screenshots = browser::screenshots().unwrap();
+    let args = [&gateway.to_string(), screenshots.to_str().unwrap()];
+    browser::run("schemas.ts", &args, START, asked).await.unwrap();
+    ends_with(demo, "the schema registry", "schema-registry").await;
 }
 
 #[tokio::test]
@@ -291,6 +314,7 @@ async fn wrong_input_is_one_sentence() {
     let cases: &[(&[&str], i32, &str)] = &[
         (&["--port", &taken], 1, "is in use; choose another with --port"),
         (&["--login", "--nats"], 2, "'--login' cannot be used with '--nats'"),
+        (&["--nats", "--schemas"], 2, "'--nats' cannot be used with '--schemas'"),
         (&["--login-port", "1"], 2, "arguments were not provided: --login"),
         (
             &["--port", &free, "--login", "--login-port", &taken],
