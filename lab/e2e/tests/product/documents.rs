@@ -198,7 +198,7 @@ fn quoted(line: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn quoted_texts_are_those_of_the_code() {
     let mut sources = String::new();
-    let crates = "backend bridge delivery dialect identity kafka nats reader telemetry ws-session";
+    let crates = "backend bridge delivery dialect identity kafka nats reader schemas telemetry ws-session";
     let crates = crates.split(' ').map(|name| format!("crates/{name}/src"));
     for folder in crates.chain(["wasm/src", "clients/typescript/src"].map(str::to_owned)) {
         read_sources(&tools::workspace().join(folder), &mut sources);
