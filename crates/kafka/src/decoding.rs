@@ -97,6 +97,11 @@ impl Decoding {
         self.logs.forget(topic, partition);
     }
 
+    /// Drops the decoded records of a log which has none at `offset`, if it is known to have had some: it is another one.
+    pub(crate) fn invalidate(&self, (log, _): &LogVersion, offset: i64) {
+        self.logs.invalidate(log, offset);
+    }
+
     /// Records that were decoded before, or that `read` has, if they are few and their schemas are known.
     pub(crate) fn recent(
         &self,
@@ -161,6 +166,8 @@ impl Decoding {
         if raw.count == 0 {
             return Ok(raw);
         }
+        // A fetch that has waited for them leaves out a range before them that has none.
+        let raw = Chunk { base: fetch.offset, ..raw };
         let mut size = fetch.size();
         if !fetch.wait.is_zero() && raw.messages.len() <= WAITING_BYTES {
             // The fetch may have waited, with little memory.

@@ -100,12 +100,12 @@ impl Kafka {
         Self { decoding: Some(decoding), ..self }
     }
 
-    /// The log as decoded records of it are kept.
-    fn kept_log(&self, log: Log<'_>, committed: bool) -> LogVersion {
-        let Version { topic_id, leader_epoch } = self.version(log);
+    /// The log as decoded records of it are kept; None while nobody knows whether they are those of another leader.
+    fn kept_log(&self, log: Log<'_>, committed: bool) -> Option<LogVersion> {
+        let Version { topic_id, leader_epoch } = self.reader.fresh_version(log)?;
         let Log { topic, partition } = log;
         let key = LogKey { topic: topic.into(), incarnation: topic_id.unwrap_or(0), partition, committed };
-        (key, leader_epoch.map_or(-1, i64::from))
+        Some((key, leader_epoch.map_or(-1, i64::from)))
     }
 
     fn failed(&self, error: &ReadError) -> CommandError {
@@ -139,18 +139,26 @@ impl Backend for Kafka {
     ) -> CommandFuture<'a, Chunk> {
         async move {
             let decoding = self.decoding.as_ref().filter(|_| fetch.decode);
-            let kept = decoding.map(|decoding| (decoding, self.kept_log(log, fetch.committed)));
-            if let Some((decoding, kept)) = &kept
+            let kept_log = || self.kept_log(log, fetch.committed).filter(|_| fetch.decode);
+            let kept = kept_log();
+            if let (Some(decoding), Some(kept)) = (decoding, &kept)
                 && let Some(enough) = decoding.enough(kept, fetch)
             {
                 return Ok(enough);
             }
             let fetched = self.reader.fetch(log, fetch, &Scans(scans), reservation).await;
-            let fetched = fetched.map_err(|error| self.failed(&error))?;
-            let Some((decoding, kept)) = kept else { return Ok(fetched) };
+            let fetched = fetched.map_err(|error| {
+                let error = self.failed(&error);
+                if let (Some(decoding), Some(kept), Fault::OffsetOutOfRange) = (decoding, &kept, error.fault)
+                {
+                    decoding.invalidate(kept, fetch.offset);
+                }
+                error
+            })?;
+            let Some(decoding) = decoding else { return Ok(fetched) };
             // The log's version may have become known, or another one, meanwhile.
-            let is_same = self.kept_log(log, fetch.committed) == kept;
-            decoding.decode(is_same.then_some(&kept), fetched, fetch, scans).await
+            let kept = kept.filter(|kept| kept_log().as_ref() == Some(kept));
+            decoding.decode(kept.as_ref(), fetched, fetch, scans).await
         }
         .boxed()
     }
@@ -158,7 +166,7 @@ impl Backend for Kafka {
     fn recent(&self, log: Log<'_>, fetch: Fetch) -> Option<Chunk> {
         let read = |fetch| self.reader.recent(log, fetch);
         match self.decoding.as_ref().filter(|_| fetch.decode) {
-            Some(decoding) => decoding.recent(&self.kept_log(log, fetch.committed), fetch, read),
+            Some(decoding) => decoding.recent(&self.kept_log(log, fetch.committed)?, fetch, read),
             None => read(fetch),
         }
     }

@@ -174,6 +174,15 @@ async fn records_come_as_they_are_stored_if_that_is_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn records_after_a_range_without_some_are_given() {
+    let cluster = Cluster::new(false);
+    // The fetch, from offset 0 on, has waited at offset 3.
+    let values = raw(&[b"0", b"1", b"2", b"3"]);
+    let raw = assemble(&[values], 3, fetch().size(), first_entry);
+    assert_eq!(cluster.decode(&raw).await.unwrap(), ["3"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn unknown_ids_delay_few_records_at_a_time() {
     let cluster = Cluster::new(false);
     let values: Vec<Vec<u8>> = (2..100_u8).map(|id| vec![0, 0, 0, 0, id, 0]).collect();

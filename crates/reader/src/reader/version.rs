@@ -25,6 +25,11 @@ impl Reader {
         self.inner.brokers.last_version(TopicPartition::parse(log).ok()?)
     }
 
+    /// The version whose records can be given from memory. `None` if the metadata is too old to tell, or names no leader.
+    pub fn fresh_version(&self, log: Log<'_>) -> Option<Version> {
+        self.inner.brokers.known_version(TopicPartition::parse(log).ok()?)
+    }
+
     /// The last leader of a partition, however old the metadata is; `None` if the partition is not known.
     pub fn last_leader(&self, log: Log<'_>) -> Option<LastLeader> {
         self.inner.brokers.last_leader(TopicPartition::parse(log).ok()?)
