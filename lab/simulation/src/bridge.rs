@@ -67,7 +67,7 @@ impl Bridge {
         let logs = SharedLog::new(Limits { max_bytes: world.settings.cache_bytes, max_age: CACHE_AGE });
         let (metrics, killed) = (Metrics::default(), CancellationToken::new());
         let (system, backend) = match &world.jetstream {
-            None => (System::Kafka, kafka(world, logs.add_cluster(), &metrics, &killed)),
+            None => (System::Kafka, kafka(world, &logs, &metrics, &killed)),
             Some(servers) => (System::Nats, nats(servers, logs.add_cluster(), &metrics, &killed)),
         };
         let reads = Reads {
@@ -161,12 +161,7 @@ impl Bridge {
     }
 }
 
-fn kafka(
-    world: &World,
-    logs: ClusterLogs,
-    metrics: &Metrics,
-    killed: &CancellationToken,
-) -> Arc<dyn Backend> {
+fn kafka(world: &World, logs: &SharedLog, metrics: &Metrics, killed: &CancellationToken) -> Arc<dyn Backend> {
     let brokers = world.kafka.state().brokers.len();
     let servers: Vec<_> = (0..brokers).map(|broker| format!("{}:{PORT}", host(broker))).collect();
     let rack = if world.settings.has_rack { RACK } else { "" };
@@ -177,8 +172,11 @@ fn kafka(
     let mut config = sluicegate_kafka::ClusterConfig::parse(&properties).expect("valid properties");
     let network = SimulatedNetwork::new(world.kafka.clone(), Arc::clone(&world.faults));
     config.reader = config.reader.over(network);
-    let shared = (logs, EncoderPool::new());
-    let reads = sluicegate_kafka::Kafka::new(NAME, &config, shared, metrics.brokers(NAME), None);
+    let shared = (logs.add_cluster(), EncoderPool::new());
+    let mut reads = sluicegate_kafka::Kafka::new(NAME, &config, shared, metrics.brokers(NAME), None);
+    if let Some(registry) = &world.registry {
+        reads = reads.with_schemas(registry.schemas(), logs.add_cluster());
+    }
     Arc::new(WritableCluster::new(reads, &world.kafka, killed))
 }
 

@@ -8,6 +8,7 @@
 mod http;
 mod session;
 
+use std::borrow::Cow;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub(crate) use self::http::LastEvent;
 use self::session::Session;
 use crate::identity::{Identity, Role};
 use crate::quota::Received;
+use crate::registry::as_stored;
 use crate::world::{World, until};
 
 /// What all kinds of clients have. It is shared with the schedule, which cuts the connection.
@@ -46,6 +48,8 @@ pub(crate) struct Caller {
     pub(crate) identity: Option<Arc<Identity>>,
     /// The place of its stream of events, if it speaks plain HTTP; `None`: it has sessions.
     pub(crate) http: Option<LastEvent>,
+    /// Whether it asks for values as JSON.
+    pub(crate) decodes: bool,
     pub(crate) cut: Cut,
     pub(crate) random: Mutex<fastrand::Rng>,
 }
@@ -56,8 +60,8 @@ impl Caller {
         let name = format!("{} {number}", format!("{kind:?}").to_lowercase());
         let address = [10, 0, kind as u8, u8::try_from(number).unwrap_or(u8::MAX)];
         let key = ClientKey::from(IpAddr::from(address));
-        let Role { topic, identity, http } = role;
-        Self { name, key, topic, identity, http, cut: Cut::default(), random: Mutex::new(random) }
+        let Role { topic, identity, http, decodes } = role;
+        Self { name, key, topic, identity, http, decodes, cut: Cut::default(), random: Mutex::new(random) }
     }
 
     /// Connects to one of the bridges; `None` if there is none, or it is gone.
@@ -93,6 +97,23 @@ impl Caller {
             self.broken(world, &format!("no answer in {patience:?}"));
             None
         })
+    }
+
+    /// Messages that it has got, with their values as they are stored. It has asked for them at this moment, if that is
+    /// known.
+    ///
+    /// # Errors
+    /// A value is not as it has asked for it.
+    pub(crate) fn stored<'a>(
+        &self,
+        world: &World,
+        messages: &'a [KafkaMessage],
+        asked: Option<Instant>,
+    ) -> Result<Cow<'a, [KafkaMessage]>, String> {
+        match world.registry.as_ref().filter(|_| self.decodes) {
+            Some(registry) => Ok(registry.stored(messages, asked)?.into()),
+            None => as_stored(messages),
+        }
     }
 
     /// Something happened to it.

@@ -187,6 +187,8 @@ pub(crate) struct Role {
     pub(crate) identity: Option<Arc<Identity>>,
     /// As of the client.
     pub(crate) http: Option<LastEvent>,
+    /// Whether it asks for values as JSON.
+    pub(crate) decodes: bool,
 }
 
 impl Role {
@@ -229,7 +231,7 @@ impl People {
         let has_identity = self.are_known && self.random.u8(..3) < 2;
         let identity = has_identity.then(|| Identity::new(world, &topic, &mut self.random));
         self.identities.extend(identity.clone());
-        Role { topic, identity, http }
+        Role { topic, identity, http, decodes: false }
     }
 }
 

@@ -8,6 +8,7 @@
 //! - here: [`run`], one schedule; [`run_all`], many; [`shrink`], the shortest one that fails
 //! - `schedule`: what happens, and when
 //! - `kafka`, `network`: brokers, and the streams to them; `jetstream`: NATS servers; `clock`: its jumps
+//! - `registry`: schemas of values
 //! - `bridge`, `client`: a bridge, and a connection to it, on any way
 //! - `identity`: the rights of a client, which change and end; `quota`: what a client may get in a time
 //! - `subscriber`, `walker`, `table_client`, `producer`: clients; `history`: what one has read, held against the log
@@ -25,6 +26,7 @@ mod kafka;
 mod network;
 mod producer;
 mod quota;
+mod registry;
 mod schedule;
 mod subscriber;
 mod table_client;

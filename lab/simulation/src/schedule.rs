@@ -19,6 +19,7 @@ use crate::kafka::log::{Log, PASS};
 use crate::kafka::{Broker, DAY, Kafka};
 use crate::network::{FaultState, Faults};
 use crate::producer::Producer;
+use crate::registry::SchemaRegistry;
 use crate::subscriber::{Limits, Subscriber};
 use crate::table_client::TableClient;
 use crate::walker::Walker;
@@ -90,7 +91,9 @@ impl Schedule {
         let most = if is_nats { 1 } else { 3 };
         topics.iter().for_each(|topic| kafka.create(topic, random.usize(1..=most)));
         let jetstream = is_nats.then(|| JetStream::new(&kafka, &faults, random.fork()));
-        let world = World::new((kafka, jetstream), faults, (settings, profile), options.keeps_trace);
+        let registry = kinds.schemas.as_mut().map(|random| SchemaRegistry::new(random.fork()));
+        let world =
+            World::new((kafka, jetstream, registry), faults, (settings, profile), options.keeps_trace);
         world.event(|| format!("{system:?} {profile:?} {settings:?} {topics:?}"));
         // Without memory for records, clients that take one at a time take longer than is left, and so do quotas.
         if is_nats && settings.cache_bytes > 10_000 && random.u8(..LONG) == 0 && !settings.has_quotas {
@@ -105,6 +108,7 @@ impl Schedule {
         let subscribers: Vec<_> = (0..random.usize(1..5))
             .map(|number| {
                 let role = people.role(&world, &topics, kinds.http(), &mut random);
+                let role = kinds.reads(role);
                 Subscriber::new(number, kinds.limits(number), is_nats, role, &mut random)
             })
             .collect();
@@ -112,13 +116,14 @@ impl Schedule {
         let walkers: Vec<_> = (0..random.usize(..3))
             .map(|number| {
                 let role = people.role(&world, &topics, kinds.http(), &mut random);
+                let role = kinds.reads(role);
                 Walker::new(number, role, &mut random)
             })
             .collect();
         walkers.iter().cloned().for_each(|each| drop(clients.spawn(each.run(Arc::clone(&world)))));
         let tables: Vec<_> = (0..random.usize(..3))
             .map(|number| {
-                let role = people.role(&world, &topics, None, &mut random);
+                let role = kinds.reads(people.role(&world, &topics, None, &mut random));
                 TableClient::new(number, role, &mut random)
             })
             .collect();
@@ -126,11 +131,14 @@ impl Schedule {
         let producers: Vec<_> = (0..random.usize(..3))
             .map(|number| {
                 let topic = topics[random.usize(..topics.len())].clone();
-                let role = Role { topic, identity: None, http: kinds.http() };
+                let role = Role { topic, identity: None, http: kinds.http(), decodes: false };
                 Producer::new(number, role, &mut random)
             })
             .collect();
         producers.iter().cloned().for_each(|each| drop(clients.spawn(each.run(Arc::clone(&world)))));
+        if let Some(registry) = &world.registry {
+            clients.spawn(registry.clone().run(Arc::clone(&world)));
+        }
         let identities = people.identities;
         identities.iter().for_each(|identity| drop(clients.spawn(Arc::clone(identity).run())));
         if seed % 5 == 3 && !is_nats {
@@ -230,7 +238,11 @@ impl Schedule {
                 let longest = if self.random.u8(..60) == 0 { 20_000 } else { 40 };
                 let value = format!("{}{}", self.records, " ".repeat(self.random.usize(..longest)));
                 let is_removal = !is_nats && key.is_some() && self.random.u8(..6) == 0;
-                (key, (!is_removal).then(|| Bytes::from(value)))
+                let value = || match &self.world.registry {
+                    Some(registry) => registry.value(value),
+                    None => value.into(),
+                };
+                (key, (!is_removal).then(value))
             })
             .collect();
         let end = self.world.kafka.change(|kafka| {
@@ -404,6 +416,8 @@ struct Kinds {
     has_library: bool,
     /// Whether clients speak plain HTTP, one by one, if some do. Not with identities and quotas, either, and not on NATS.
     ways: Option<fastrand::Rng>,
+    /// Which clients ask for values as JSON, if values have schemas.
+    schemas: Option<fastrand::Rng>,
 }
 
 impl Kinds {
@@ -419,7 +433,19 @@ impl Kinds {
         let has_library = random.u8(..4) == 0 && !has_identities && !has_quotas && !is_nats(seed);
         let ways = (seed.is_multiple_of(4) && !has_identities && !has_quotas).then(|| random.fork());
         let skips = random.u8(..4) == 0;
-        Self { jumps, rest, has_byte_limits, has_filters, skips, has_quotas, settles, has_library, ways }
+        let schemas = (seed % 7 == 6 && !is_nats(seed)).then(|| random.fork());
+        Self {
+            jumps,
+            rest,
+            has_byte_limits,
+            has_filters,
+            skips,
+            has_quotas,
+            settles,
+            has_library,
+            ways,
+            schemas,
+        }
     }
 
     /// The limits of a subscriber. A delivery has less than a record to a few.
@@ -436,6 +462,12 @@ impl Kinds {
     /// The beginning of a stream of events of a client that speaks plain HTTP; `None`: the next one does not.
     fn http(&mut self) -> Option<LastEvent> {
         self.ways.as_mut().is_some_and(fastrand::Rng::bool).then(LastEvent::default)
+    }
+
+    /// The role of a client that may ask for values as JSON.
+    fn reads(&mut self, role: Role) -> Role {
+        let decodes = self.schemas.as_mut().is_some_and(|random| random.u8(..4) > 0) && role.http.is_none();
+        Role { decodes, ..role }
     }
 
     /// The length of the jump that follows a step, from a millisecond to two minutes, short ones as often as long ones; and

@@ -234,6 +234,7 @@ impl Subscriber {
             max_batch_records: self.max_batch_records,
             max_batch_bytes: self.limits.max_batch_bytes,
             filters: filter.into_iter().collect(),
+            decode: self.caller.decodes,
             on_lag: if self.limits.skips { OnLag::Skip } else { OnLag::Wait }.into(),
             ..CmdKafkaSubscribe::default()
         }
@@ -322,7 +323,8 @@ impl Subscriber {
         if let Some(end) = end.filter(|end| skips && history.next < *end) {
             return Err(format!("goes on at {}, although the end was {end}", history.next));
         }
-        let taken = history.take(log, &self.view, messages, *next_offset);
+        let stored = self.caller.stored(world, messages, None)?;
+        let taken = history.take(log, &self.view, &stored, *next_offset);
         taken.map_err(|problem| format!("partition {partition}: {problem}"))
     }
 

@@ -110,7 +110,7 @@ impl TableClient {
         }
         while let Some((_, resp)) = client.next().await {
             self.caller.event(world, || format!("gets {}", describe(&resp)));
-            let taken = self.take(&world.kafka.state(), &resp);
+            let taken = self.take(&world.kafka.state(), world, &resp);
             match taken {
                 Ok(true) => {}
                 Ok(false) => return,
@@ -142,17 +142,20 @@ impl TableClient {
         CmdKafkaSubscribe {
             sources: vec![source],
             snapshot: Snapshot::LatestPerKey.into(),
+            decode: self.caller.decodes,
             away_ms: away.map(|away| u64::try_from(away.as_millis()).unwrap_or(u64::MAX)),
             ..CmdKafkaSubscribe::default()
         }
     }
 
     /// Takes a message. False if the subscription has ended.
-    fn take(&self, kafka: &State, resp: &Resp) -> Result<bool, String> {
+    fn take(&self, kafka: &State, world: &World, resp: &Resp) -> Result<bool, String> {
         let mut table = self.state.lock();
         match resp {
             Resp::KafkaSubscribedResp(subscribed) => table.begin(subscribed)?,
             Resp::KafkaDeliveryResp(delivery) => {
+                let messages = self.caller.stored(world, &delivery.messages, None)?.into_owned();
+                let delivery = KafkaDeliveryResp { messages, ..delivery.clone() };
                 let unwritten = delivery.messages.iter().find(|message| {
                     // The bridge itself removes what a client may not read any more.
                     let is_removed = self.caller.identity.is_some() && message.value.is_none();
@@ -161,7 +164,7 @@ impl TableClient {
                 if let Some(message) = unwritten {
                     return Err(format!("{message:?} was never committed like that"));
                 }
-                table.deliver(delivery)?;
+                table.deliver(&delivery)?;
             }
             Resp::KafkaSubscriptionEvent(event) => match &event.event {
                 Some(Event::SnapshotEnd(_)) => {

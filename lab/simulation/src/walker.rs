@@ -9,7 +9,7 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     CmdKafkaFetch, CmdKafkaListOffset, CmdPing, KafkaFetchResp, KafkaListOffsetResp, Reason,
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::client::{Caller, Client, Kind, check_size, describe};
 use crate::history::{History, View};
@@ -70,6 +70,7 @@ impl Walker {
             if asks && self.ask_end(world, &mut client, sequence).await.is_none() {
                 return;
             }
+            let asked = Instant::now();
             let (command, end) = self.begin(&world.kafka.state());
             let (max_bytes, max_records) = (command.max_bytes, command.max_records);
             let resp = self.ask(world, &mut client, sequence, Req::CmdKafkaFetch(command)).await;
@@ -79,7 +80,7 @@ impl Walker {
             {
                 return self.caller.broken(world, &problem);
             }
-            let taken = self.take(&world.kafka.state(), world, &resp, end);
+            let taken = self.take(&world.kafka.state(), world, &resp, (asked, end));
             match taken {
                 Err(problem) => return self.caller.broken(world, &problem),
                 Ok(pause) => sleep(pause).await,
@@ -94,7 +95,11 @@ impl Walker {
             Req::CmdKafkaFetch(fetch) => fetch.max_wait_ms.unwrap_or(500),
             _ => 0,
         };
-        let longest = if world.is_nats() { PATIENCE_ON_NATS } else { PATIENCE };
+        let longest = match (world.is_nats(), self.caller.decodes) {
+            (true, _) => PATIENCE_ON_NATS,
+            (false, false) => PATIENCE,
+            (false, true) => PATIENCE + LOOK_UP,
+        };
         let patience = longest + Duration::from_millis(wait.into()) + client.owed();
         client.send(sequence, command).await.ok()?;
         let pings = self.caller.random.lock().bool();
@@ -168,13 +173,20 @@ impl Walker {
             max_records: if random.u8(..4) == 0 { random.u32(1..5) } else { 0 },
             min_bytes: if random.u8(..4) == 0 { random.u32(1..500) } else { 0 },
             isolation: i32::from(self.view.committed),
+            decode: self.caller.decodes,
             ..CmdKafkaFetch::default()
         };
         (command, log.end_for(self.view.committed))
     }
 
     /// Takes an answer. Gives the time to wait before the next fetch.
-    fn take(&self, kafka: &State, world: &World, resp: &Resp, end: i64) -> Result<Duration, String> {
+    fn take(
+        &self,
+        kafka: &State,
+        world: &World,
+        resp: &Resp,
+        (asked, end): (Instant, i64),
+    ) -> Result<Duration, String> {
         let mut position = self.state.lock();
         let (id, log) = self.log(kafka);
         if id != position.topic_id {
@@ -183,7 +195,7 @@ impl Walker {
         }
         match resp {
             Resp::KafkaFetchResp(KafkaFetchResp { messages, next_offset, .. }) => {
-                let next = *next_offset;
+                let (next, messages) = (*next_offset, &*self.caller.stored(world, messages, Some(asked))?);
                 if world.profile.is_unclean && log.has_lost_after(position.history.since) {
                     // A fetch does not tell.
                     position.history = History::at(log.committed);
@@ -241,6 +253,9 @@ impl Walker {
 /// The longest time for an answer besides its wait: `socket.timeout.ms` for the records, and once more for the ends of the
 /// log in an error, and some.
 const PATIENCE: Duration = Duration::from_secs(12);
+
+/// The longest look-up of a schema.
+const LOOK_UP: Duration = Duration::from_secs(10);
 
 /// The same on NATS: `request.timeout.ms` for the end of a wait, twice if it begins while others ask, and for a read, and
 /// some.

@@ -12,6 +12,7 @@ use crate::bridge::{Bridge, Settings};
 use crate::jetstream::JetStream;
 use crate::kafka::Kafka;
 use crate::network::Faults;
+use crate::registry::SchemaRegistry;
 use crate::{Outcome, Written};
 
 /// The cluster, the bridges and what was found.
@@ -19,6 +20,8 @@ pub(crate) struct World {
     pub(crate) kafka: Kafka,
     /// The servers before its logs, if it is a NATS cluster.
     pub(crate) jetstream: Option<JetStream>,
+    /// `None`: values have no schemas.
+    pub(crate) registry: Option<SchemaRegistry>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) settings: Settings,
     pub(crate) profile: Profile,
@@ -50,7 +53,7 @@ struct Found {
 
 impl World {
     pub(crate) fn new(
-        (kafka, jetstream): (Kafka, Option<JetStream>),
+        (kafka, jetstream, registry): (Kafka, Option<JetStream>, Option<SchemaRegistry>),
         faults: Arc<Faults>,
         (settings, profile): (Settings, Profile),
         keeps_trace: bool,
@@ -58,6 +61,7 @@ impl World {
         Arc::new(Self {
             kafka,
             jetstream,
+            registry,
             faults,
             settings,
             profile,

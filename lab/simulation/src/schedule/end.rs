@@ -13,6 +13,7 @@ use crate::kafka::State;
 use crate::kafka::log::Log;
 use crate::network::FaultState;
 use crate::quota;
+use crate::registry::SchemaRegistry;
 use crate::world::World;
 
 impl Schedule {
@@ -20,6 +21,7 @@ impl Schedule {
     /// when all are gone.
     pub(super) async fn end(mut self, settles: bool) -> Arc<World> {
         self.world.is_calm.store(true, Ordering::Relaxed);
+        self.world.registry.iter().for_each(SchemaRegistry::heal);
         self.heal().await;
         // Further records would wake those who have missed one.
         self.wait_for("after all is well", RECOVERY, || self.late()).await;
@@ -30,7 +32,11 @@ impl Schedule {
         self.world.kafka.change(|kafka| {
             for (topic, log) in logs(kafka) {
                 let key = key(topic, 0, self.world.is_nats());
-                log.append(None, vec![(Some(key), Some(Bytes::from_static(b"last")))]);
+                let value = match &self.world.registry {
+                    Some(registry) => registry.value("last".to_owned()),
+                    None => Bytes::from_static(b"last"),
+                };
+                log.append(None, vec![(Some(key), Some(value))]);
                 log.commit(log.end);
             }
         });
@@ -80,6 +86,7 @@ impl Schedule {
     pub(super) async fn rest(&mut self) {
         self.heal().await;
         self.world.rests.store(true, Ordering::Relaxed);
+        self.world.registry.iter().for_each(SchemaRegistry::heal);
         self.wait_for("in a rest", RECOVERY, || self.late_readers()).await;
         self.world.rests.store(false, Ordering::Relaxed);
     }

@@ -88,6 +88,7 @@ impl Subscriber {
             .max_batch_records(self.max_batch_records)
             .linger(Duration::from_millis(self.linger.into()))
             .window(u32::try_from(self.credit.unwrap_or(1 << 20)).unwrap_or(u32::MAX));
+        let subscribe = if self.caller.decodes { subscribe.decode() } else { subscribe };
         let subscribe = if self.limits.skips { subscribe.skip_on_lag() } else { subscribe };
         let Some(keys) = self.filtered_keys() else { return subscribe };
         subscribe.filter(keys.iter().cloned().fold(Filter::key(), Filter::equals))
