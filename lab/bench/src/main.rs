@@ -6,7 +6,7 @@
 //! 2. [`part`]: clients of the gateway and bare ones, which read or write
 //! 3. [`place`]: starts Kafka, gateway and bridge, and measures their CPU
 //! 4. [`reading`], [`nats`], [`writing`]: throughput beside bare clients
-//! 5. [`idle`], [`opening`], [`rows`]: what sessions and deliveries cost; the last two in [`turns`]
+//! 5. [`idle`], [`opening`], [`rows`], [`schemas`]: what sessions and deliveries cost; the last three in [`turns`]
 //! 6. [`tables`], [`waiting`], [`commands`]: the newest records of keys, reads at the ends of logs, single commands
 //! 7. [`live`]: subscriptions, beside nats-server
 //! 8. [`crowd`]: 50,000 sockets, and a bridge that is killed
@@ -25,6 +25,7 @@ mod place;
 mod reading;
 mod report;
 mod rows;
+mod schemas;
 mod tables;
 mod turns;
 mod waiting;
@@ -125,6 +126,7 @@ enum Only {
     Idle,
     Opening,
     Rows,
+    Schemas,
     Tables,
     Waiting,
     Commands,
@@ -184,6 +186,7 @@ async fn measure_once(plan: &Plan, figures: &mut Figures) -> Result<(), Failure>
                 Only::Idle => idle::run(plan, figures).await?,
                 Only::Opening => opening::run(plan, figures).await?,
                 Only::Rows => rows::run(plan, figures).await?,
+                Only::Schemas => schemas::run(plan, figures).await?,
                 Only::Tables => tables::run(plan, figures).await?,
                 Only::Waiting => waiting::run(plan, figures).await?,
                 Only::Commands => commands::run(plan, figures).await?,

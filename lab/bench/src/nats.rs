@@ -24,7 +24,8 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     let [envoy, bridge] = gateway(&stack);
     let parts = async |clients, rounds| -> Result<_, Failure> {
         // Sequences begin with 1.
-        let log = Log { topic: STREAM.to_owned(), end: i64::from(records) + 1, clients, rounds };
+        let log =
+            Log { topic: STREAM.to_owned(), end: i64::from(records) + 1, clients, rounds, decodes: false };
         let processes = [envoy, bridge, &server.process];
         let walk = measure(processes, || part::walk(&stack.url(), System::Nats, &log)).await?;
         Ok((walk, measure(processes, || part::pull(server.client(), &log)).await?))

@@ -33,6 +33,8 @@ pub(crate) struct Log {
     pub(crate) clients: u32,
     /// Number of times that each client reads the log.
     pub(crate) rounds: u64,
+    /// Whether values with a schema are asked for as JSON.
+    pub(crate) decodes: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -22,7 +22,7 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
 
     let (gateway, processes) = (stack.gateway(), with_broker(&stack, kafka)?);
     let end = plan.records.into();
-    let log = |clients, rounds| Log { topic: topic.clone(), end, clients, rounds };
+    let log = |clients, rounds| Log { topic: topic.clone(), end, clients, rounds, decodes: false };
     let walk = async |path, clients, rounds| {
         let (url, log) = (format!("ws://{gateway}{path}"), log(clients, rounds));
         measure(processes, || part::walk(&url, System::Kafka, &log)).await

@@ -38,7 +38,7 @@ async fn snapshot(plan: &Plan, kafka: &Kafka, topic: &str, figures: &mut Figures
     let tables = instead("", &[r#"{"path": "/pubsub", "tables": ["*"]}"#]);
     let stack = stack_with(plan, bridge, vec![tables]).await?;
     let processes = with_broker(&stack, kafka)?;
-    let log = |clients| Log { topic: topic.to_owned(), end: KEYS as i64, clients, rounds: 1 };
+    let log = |clients| Log { topic: topic.to_owned(), end: KEYS as i64, clients, rounds: 1, decodes: false };
     let consumer = measure(processes, || part::consume(&kafka.bootstrap(), &log(1))).await?;
     let hold = async |clients| measure(processes, || part::hold(&stack.url(), &log(clients))).await;
     let resident = || -> Result<u64, Failure> { Ok(stack.bridge.process.usage()?.resident_bytes) };

@@ -175,7 +175,7 @@ fn kafka(world: &World, logs: &SharedLog, metrics: &Metrics, killed: &Cancellati
     let shared = (logs.add_cluster(), EncoderPool::new());
     let mut reads = sluicegate_kafka::Kafka::new(NAME, &config, shared, metrics.brokers(NAME), None);
     if let Some(registry) = &world.registry {
-        reads = reads.with_schemas(registry.schemas(), logs.add_cluster());
+        reads = reads.with_schemas(registry.schemas(), logs.add_cluster(), metrics.decodes(NAME));
     }
     Arc::new(WritableCluster::new(reads, &world.kafka, killed))
 }

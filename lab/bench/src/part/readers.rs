@@ -13,9 +13,9 @@ use serde_json::json;
 use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdKafkaSubscribe, CmdNatsFetch, KafkaSource, Snapshot};
+use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaSubscribe, CmdNatsFetch, KafkaSource, Snapshot};
 use sluicegate_stack::nats::Streams;
-use sluicegate_stack::socket::{self, Socket};
+use sluicegate_stack::socket::Socket;
 
 use super::{Log, Read, System, Took};
 use crate::Failure;
@@ -31,7 +31,7 @@ pub(crate) async fn walk(url: &str, system: System, log: &Log) -> Result<Read, F
         };
         while offset < log.end {
             let asked = Instant::now();
-            let answer = socket.ask(fetch(system, &log.topic, offset)).await;
+            let answer = socket.ask(fetch(system, log, offset)).await;
             took.push(asked.elapsed());
             for found in offsets(answer)? {
                 if found != offset {
@@ -45,10 +45,10 @@ pub(crate) async fn walk(url: &str, system: System, log: &Log) -> Result<Read, F
     Ok((read, took))
 }
 
-fn fetch(system: System, log: &str, offset: i64) -> Req {
-    let stream = log.to_owned();
+fn fetch(system: System, log: &Log, offset: i64) -> Req {
+    let (topic, stream, decode) = (log.topic.clone(), log.topic.clone(), log.decodes);
     match system {
-        System::Kafka => socket::fetch(log, 0, offset),
+        System::Kafka => Req::CmdKafkaFetch(CmdKafkaFetch { topic, offset, decode, ..Default::default() }),
         System::Nats => Req::CmdNatsFetch(CmdNatsFetch { stream, sequence: offset, ..Default::default() }),
     }
 }
