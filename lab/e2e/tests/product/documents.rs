@@ -264,10 +264,11 @@ fn blocks() -> Vec<Block> {
     all
 }
 
-/// The anchors of a page's headings: those of equal headings are numbered.
+/// The anchors of a page: its own, and those of headings, of which equal ones are numbered.
 pub(crate) fn anchors(page: &str) -> Vec<String> {
     let mut slugs: Vec<String> = Vec::new();
-    let mut anchors = Vec::new();
+    let own = page.split("<a id=\"").skip(1).filter_map(|rest| rest.split_once('"'));
+    let mut anchors: Vec<String> = own.map(|(id, _)| id.to_owned()).collect();
     for slug in page.lines().filter(|line| line.starts_with('#')).map(slug) {
         let before = slugs.iter().filter(|other| **other == slug).count();
         anchors.push(if before == 0 { slug.clone() } else { format!("{slug}-{before}") });
