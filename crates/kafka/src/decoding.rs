@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -66,6 +67,8 @@ pub(crate) struct Decoding {
     logs: ClusterLogs,
     /// Held while a few records are decoded at once: all who want the same ones wait for the first.
     at_once: Mutex<()>,
+    /// Until then, unknown schemas are not waited for where records come as they are stored: the registry was silent.
+    silent_until: Mutex<Option<Instant>>,
     flights: SingleFlight<(LogKey, i64, i64), Result<Chunk, CommandError>>,
     metrics: DecodeMetrics,
 }
@@ -79,7 +82,8 @@ type Found = HashMap<SchemaId, Result<Arc<Known>, String>>;
 impl Decoding {
     /// Keeps decoded records in `logs`.
     pub(crate) fn new(schemas: Schemas, logs: ClusterLogs, metrics: DecodeMetrics) -> Self {
-        Self { schemas, logs, at_once: Mutex::default(), flights: SingleFlight::default(), metrics }
+        let (at_once, silent_until, flights) = (Mutex::default(), Mutex::default(), SingleFlight::default());
+        Self { schemas, logs, at_once, silent_until, flights, metrics }
     }
 
     /// The schemas of the cluster.
@@ -122,7 +126,7 @@ impl Decoding {
         }
         let mut decoded = Decoded::new(raw, &self.metrics);
         // What was decoded before the first unknown schema is given. A failure is not worth a look-up here.
-        let _ = decoded.advance(&self.schemas.registry, &Found::new(), MAX_AT_ONCE);
+        let _ = decoded.advance(&self.schemas.registry, &Found::new(), (MAX_AT_ONCE, AT_ONCE_TIME));
         let chunk = decoded.chunk;
         if chunk.count == 0 {
             return None;
@@ -174,45 +178,68 @@ impl Decoding {
             size.bytes = size.bytes.min(WAITING_BYTES);
         }
         let decoded = match log {
-            None => self.run(raw, fetch, scans).await?.chunk,
+            None => {
+                scans.take(fetch.source, work(&raw)).await;
+                self.run(raw, fetch).await?.chunk
+            }
             Some(log @ (key, version)) => {
                 let is_enough = |kept: &Chunk| {
                     kept.next_offset >= raw.next_offset || kept.messages.len() >= fetch.max_bytes / 2
                 };
                 let known = || Some(Ok(self.kept(log, fetch).filter(is_enough)?));
+                let has_worked = AtomicBool::new(false);
                 let decode = || async {
-                    let decoded = self.run(raw.clone(), fetch, scans).await?;
+                    has_worked.store(true, Ordering::Relaxed);
+                    let decoded = self.run(raw.clone(), fetch).await?;
                     if !decoded.is_provisional {
                         self.keep(log, &decoded.chunk);
                     }
                     Ok(decoded.chunk)
                 };
-                self.flights.run((key.clone(), *version, fetch.offset), |_| false, known, decode).await?
+                let flight = (key.clone(), *version, fetch.offset);
+                let decoded = self.flights.run(flight, |_| false, known, decode).await;
+                if has_worked.into_inner() {
+                    // Afterwards: others, who wait for the same records, are not charged.
+                    scans.take(fetch.source, work(&raw)).await;
+                }
+                decoded?
             }
         };
         Ok(assemble(&[decoded], fetch.offset, size, first_entry))
     }
 
     /// Decodes records, and looks up schemas that are not known.
-    async fn run(&self, raw: Chunk, fetch: Fetch, scans: &ClusterRate) -> Result<Decoded, CommandError> {
-        scans.take(fetch.source, raw.messages.len() / DECODED_PER_SCANNED).await;
+    async fn run(&self, raw: Chunk, fetch: Fetch) -> Result<Decoded, CommandError> {
         let holder = self.holder(fetch.source);
         let now = Instant::now();
-        let until = now.checked_add(PATIENCE).unwrap_or(now);
+        let after = |time| now.checked_add(time).unwrap_or(now);
+        let (until, mut latest) = (after(PATIENCE), after(SILENCE));
+        if self.schemas.gives_bytes && self.silent_until.lock().is_some_and(|until| now < until) {
+            latest = now;
+        }
         let (mut decoded, mut found) = (Decoded::new(raw, &self.metrics), Found::new());
         loop {
             let needed;
             (decoded, found, needed) = self.advance(decoded, found, holder).await;
-            let Some(id) = needed else { return Ok(decoded) };
-            let look_up = self.schemas.registry.schema(holder, id);
-            let known = match decoded.chunk.count {
-                0 => look_up.await,
-                _ => match timeout_at(until, look_up).await {
-                    Ok(known) => known,
-                    // The next fetch waits for it.
-                    Err(_) => return Ok(decoded),
-                },
+            let Some(id) = needed else {
+                let is_over = decoded.rest.is_empty() || decoded.chunk.messages.len() >= MAX_DECODED;
+                if is_over || Instant::now() >= until {
+                    return Ok(decoded);
+                }
+                continue;
             };
+            let look_up = self.schemas.registry.schema(holder, id);
+            // Where records wait, the next fetch waits for the schemas of those behind the first.
+            let waits = self.schemas.gives_bytes || decoded.chunk.count == 0;
+            let known = timeout_at(if waits { latest } else { until }, look_up).await;
+            if known.is_err() && !waits {
+                return Ok(decoded);
+            }
+            if known.is_err() && latest > now {
+                *self.silent_until.lock() = Instant::now().checked_add(SILENT);
+            }
+            // The look-up goes on.
+            let known = known.unwrap_or(Err(Missing::Unanswered));
             let known = match known {
                 Ok(known) => Ok(known),
                 Err(Missing::Unknown(reason) | Missing::Refused(reason)) => Err(reason),
@@ -237,16 +264,21 @@ impl Decoding {
         holder: Holder,
     ) -> (Decoded, Found, Option<SchemaId>) {
         if decoded.rest.len() <= AT_ONCE {
-            let needed = decoded.advance(&self.schemas.registry, &found, MAX_DECODED);
+            let needed = decoded.advance(&self.schemas.registry, &found, (MAX_AT_ONCE, AT_ONCE_TIME));
             return (decoded, found, needed);
         }
         let registry = Arc::clone(&self.schemas.registry);
         let decode = move || {
-            let needed = decoded.advance(&registry, &found, MAX_DECODED);
+            let needed = decoded.advance(&registry, &found, (MAX_DECODED, TURN));
             (decoded, found, needed)
         };
         self.schemas.run(holder, decode).await
     }
+}
+
+/// The work to decode records, in bytes that are scanned.
+fn work(raw: &Chunk) -> usize {
+    raw.messages.len() / DECODED_PER_SCANNED
 }
 
 /// Records that are being decoded.
@@ -270,8 +302,14 @@ impl Decoded {
     }
 
     /// Decodes until a schema is needed that is neither `found` nor known to the registry, which is given, or until all
-    /// of it has `max_bytes`.
-    fn advance(&mut self, registry: &Registry, found: &Found, max_bytes: usize) -> Option<SchemaId> {
+    /// of it has so many bytes, or took so long: values that fail have no bytes.
+    fn advance(
+        &mut self,
+        registry: &Registry,
+        found: &Found,
+        (max_bytes, max_time): (usize, Duration),
+    ) -> Option<SchemaId> {
+        let began = std::time::Instant::now();
         let mut out = Vec::from(std::mem::take(&mut self.chunk.messages));
         let known = |id| match found.get(&id) {
             Some(known) => Some(known.clone()),
@@ -283,7 +321,7 @@ impl Decoded {
         };
         let mut needed = None;
         while let Some((message, rest)) = first_message(&self.rest) {
-            if self.chunk.count > 0 && out.len() >= max_bytes {
+            if self.chunk.count > 0 && (out.len() >= max_bytes || began.elapsed() >= max_time) {
                 break;
             }
             let next = message.offset.saturating_add(1);
@@ -355,7 +393,7 @@ fn json(
         Some(Err(reason)) => return Ok(Some(Err(reason))),
         Some(Ok(known)) => known,
     };
-    let max_json = framed.payload().len().saturating_mul(MAX_GROWTH).saturating_add(MAX_EXTRA);
+    let max_json = framed.payload().len().saturating_mul(MAX_GROWTH).saturating_add(MAX_EXTRA).min(MAX_JSON);
     let mut json = Vec::new();
     Ok(Some(match schema.schema.decode(&framed, max_json, &mut json) {
         Ok(()) => Ok((told(&schema), json.into())),
@@ -379,13 +417,16 @@ fn told(known: &Known) -> Schema {
 
 pub(crate) const UNANSWERED: &str = "the schema registry does not answer";
 
-/// Records of so many bytes are decoded at once: within a tenth of a millisecond, and the JSON of few more than
-/// [`MAX_AT_ONCE`].
+/// Records of so many bytes are decoded at once, as far as they take so long, or have so many bytes of JSON.
 const AT_ONCE: usize = 16 * 1024;
 const MAX_AT_ONCE: usize = 256 * 1024;
+const AT_ONCE_TIME: Duration = Duration::from_millis(1);
 
 /// Records that are decoded in one turn, in bytes, and one more.
 const MAX_DECODED: usize = 4 * 1024 * 1024;
+
+/// The time of one turn.
+const TURN: Duration = Duration::from_millis(5);
 
 /// The parts in which decoded records are kept, in bytes.
 const PART: usize = 256 * 1024;
@@ -394,12 +435,21 @@ const PART: usize = 256 * 1024;
 /// too short to have.
 const MAX_GROWTH: usize = 32;
 const MAX_EXTRA: usize = 64 * 1024;
+/// And so many in any case: twice what a stored record can have.
+const MAX_JSON: usize = 16 * 1024 * 1024;
 
 /// Bytes that are decoded for the cost of one that is scanned and left out.
 pub(crate) const DECODED_PER_SCANNED: usize = 4;
 
-/// The time for which records wait for the schemas of others behind them.
+/// The time for which records wait for those behind them: for their schemas, or their turns.
 const PATIENCE: Duration = Duration::from_millis(250);
+
+/// The time for which a read waits for a registry: then its client is told, or gets bytes, as it is configured. Less
+/// than a client waits before it is told that there is no answer.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// The time for which a registry that was silent is not waited for again, where records come as they are stored.
+const SILENT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests;

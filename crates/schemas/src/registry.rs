@@ -13,6 +13,7 @@ mod question;
 mod references;
 mod transport;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +53,10 @@ struct Shared {
     known: Mutex<Cache<SchemaId, Arc<Known>>>,
     answers: Mutex<Cache<Question, Result<SchemaId, Missing>>>,
     flights: Arc<Flights<Question, Found>>,
+    /// When ids began to have no answer, at most [`MAX_FAILING`].
+    failing: Mutex<HashMap<SchemaId, Instant>>,
+    /// When the registry answered last.
+    answered: Mutex<Option<Instant>>,
     /// The time of the last line in the log.
     logged: Mutex<Option<Instant>>,
 }
@@ -127,6 +132,8 @@ impl Registry {
             known: Mutex::new(Cache::new(max_kept)),
             answers: Mutex::new(Cache::new(MAX_ANSWERS)),
             flights: Flights::new(places),
+            failing: Mutex::default(),
+            answered: Mutex::default(),
             logged: Mutex::default(),
         }))
     }
@@ -194,6 +201,12 @@ impl Registry {
 impl Shared {
     /// The cached answer.
     fn recall(&self, question: &Question) -> Option<Found> {
+        if let Question::Id(id @ SchemaId::Number(number)) = question
+            && i32::try_from(*number).is_err()
+        {
+            // Registries count with integers of Java.
+            return Some(Err(Missing::Unknown(format!("schema {id} is not in the registry"))));
+        }
         if let Question::Id(id) = question
             && let Some(known) = self.known.lock().get(id)
         {
@@ -223,9 +236,44 @@ impl Shared {
             }
             missing
         });
+        let found = self.judged(&question, found).await;
         self.observer.looked_up(Outcome::of(&found), began.elapsed());
         self.keep(question, &found);
         found
+    }
+
+    /// What was found; for an id that has had no answer for [`PERSISTS`] while the registry answers otherwise, that it has
+    /// none: its records must not be waited for.
+    async fn judged(&self, question: &Question, found: Found) -> Found {
+        let now = Instant::now();
+        if !matches!(found, Err(Missing::Unanswered)) {
+            *self.answered.lock() = Some(now);
+        }
+        let Question::Id(id) = question else { return found };
+        let since = match found {
+            Err(Missing::Unanswered) => {
+                let mut failing = self.failing.lock();
+                if failing.len() >= MAX_FAILING {
+                    failing.clear();
+                }
+                *failing.entry(*id).or_insert(now)
+            }
+            found => {
+                self.failing.lock().remove(id);
+                return found;
+            }
+        };
+        if now.duration_since(since) < PERSISTS {
+            return found;
+        }
+        let has_answered = self.answered.lock().is_some_and(|answered| answered > since);
+        if !has_answered {
+            match timeout(PERSISTS, probe(&*self.transport)).await {
+                Ok(Ok(_)) => *self.answered.lock() = Some(Instant::now()),
+                Ok(Err(_)) | Err(_) => return found,
+            }
+        }
+        Err(Missing::Unknown(format!("schema {id} has no answer of the registry, which answers otherwise")))
     }
 
     async fn fetch(&self, question: &Question) -> Result<Fetched, Fault> {
@@ -336,6 +384,10 @@ const MAX_ANSWERS: usize = 16 * 1024 * 1024;
 const MAX_IN_FLIGHT: usize = 16;
 /// All requests of one look-up take so long at most.
 const LOOKUP_WITHIN: Duration = Duration::from_secs(10);
+/// An id has no answer for so long before that is the answer.
+const PERSISTS: Duration = Duration::from_secs(10);
+/// Ids without an answer that are remembered.
+const MAX_FAILING: usize = 1000;
 /// The time between two lines in the log.
 const LOGGED_EVERY: Duration = Duration::from_secs(10);
 

@@ -72,7 +72,12 @@ impl ValueFilter {
     fn matches_part(&self, part: &[u8]) -> bool {
         let scalar = Scalar::of_valid(part);
         let is_wanted = |wanted: &Scalars| scalar.is_some_and(|scalar| wanted.have(scalar));
-        let is_between = || match scalar {
+        // Numbers that a double does not have are often strings, as those of decoded values.
+        let number = match scalar {
+            Some(Scalar::Text(content)) => Scalar::of(content),
+            scalar => scalar,
+        };
+        let is_between = || match number {
             Some(Scalar::Number(number)) => {
                 let number = Decimal::of(number);
                 self.above.as_ref().is_none_or(|above| number > Decimal::of(above.as_bytes()))
@@ -206,6 +211,9 @@ mod tests {
             (between("/order/n", Some("9007199254740993"), None), order, false),
             (between("/order/n", None, Some("9007199254740993.5")), order, true),
             (between("/order/n", Some("1"), Some("1e3")), order, false),
+            (between("", Some("1152921504606846975"), None), r#""1152921504606846976""#, true),
+            (between("", None, Some("0")), r#""-1.250""#, true),
+            (between("", Some("0"), None), r#""1 ""#, false),
             (between("/order/status", Some("-1"), None), order, false),
             (between("/order/x", Some("-1"), None), order, false),
             (missing("/order/x"), order, true),

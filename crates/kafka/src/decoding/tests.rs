@@ -16,6 +16,7 @@ use super::*;
 #[derive(Default)]
 struct Server {
     is_down: Mutex<bool>,
+    hangs: Mutex<bool>,
     asked: AtomicUsize,
 }
 
@@ -23,7 +24,8 @@ impl Transport for Server {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Unanswered>> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         async move {
-            sleep(Duration::from_millis(100)).await;
+            let hangs = *self.hangs.lock();
+            sleep(Duration::from_millis(if hangs { 5_000 } else { 100 })).await;
             if *self.is_down.lock() {
                 return Err(Unanswered::Failed("connection refused".to_owned()));
             }
@@ -180,6 +182,22 @@ async fn records_after_a_range_without_some_are_given() {
     let values = raw(&[b"0", b"1", b"2", b"3"]);
     let raw = assemble(&[values], 3, fetch().size(), first_entry);
     assert_eq!(cluster.decode(&raw).await.unwrap(), ["3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_registry_is_waited_for_once() {
+    let values: Vec<Vec<u8>> = (0..40_u8).map(|id| vec![0, 0, 0, 0, 2 + id % 4, 0]).collect();
+    let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+    for (gives_bytes, times) in [(true, [1, 0]), (false, [1, 1])] {
+        let cluster = Cluster::new(gives_bytes);
+        *cluster.server.hangs.lock() = true;
+        for seconds in times {
+            let began = Instant::now();
+            let decoded = cluster.decode(&raw(&values)).await;
+            assert_eq!(decoded.map(|decoded| decoded == [UNANSWERED; 40]).unwrap_or(false), gives_bytes);
+            assert_eq!(began.elapsed(), Duration::from_secs(seconds), "{gives_bytes}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -201,6 +201,29 @@ async fn known_schemas_stay_while_the_registry_is_down() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn id_that_is_never_answered_is_not_waited_for() {
+    let fake = Fake::with(&[("/schemas/ids/7", LONG), ("/subjects?limit=1", "[]")]);
+    fake.set("/schemas/ids/8", 500, "");
+    let registry = fake.registry();
+    let ask = async |id| registry.schema(client(1), number(id)).await.map(|known| known.id);
+    // No integer of Java, by which registries count.
+    assert!(matches!(ask(1 << 31).await, Err(Missing::Unknown(_))));
+    assert_eq!((ask(8).await, fake.asked()), (Err(Missing::Unanswered), 1));
+    advance(PERSISTS).await;
+    let given_up = "schema 8 has no answer of the registry, which answers otherwise";
+    assert_eq!(ask(8).await, Err(Missing::Unknown(given_up.to_owned())));
+    // It is asked for again, and so is all of a registry that is down.
+    fake.set("/schemas/ids/8", 200, LONG);
+    advance(MISSING_AGE).await;
+    assert_eq!(ask(8).await, Ok(number(8)));
+    *fake.latency.lock() = None;
+    for _ in 0..3 {
+        assert_eq!(ask(9).await, Err(Missing::Unanswered));
+        advance(PERSISTS).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn answers_that_are_no_schema_are_refused() {
     const GUID: SchemaId = SchemaId::Guid([0xAB; 16]);
     let down = Outcome::Unanswered;
