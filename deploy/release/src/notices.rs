@@ -45,14 +45,13 @@ pub(crate) fn text(
 
 /// The crate's licence files, sorted.
 fn files(one: &Crate, crates: &[Crate]) -> Result<Vec<PathBuf>, Box<dyn Error>> {
-    // These crates have none of their own; it is that of another of the same project, or of the library inside.
+    // These crates have none of their own; it is that of another of the same project or author, or of the library inside.
+    let of = |name: &str| crates.iter().find(|other| other.name == name).unwrap_or(one).folder.clone();
     let folder = match one.name.as_str() {
         "rdkafka-sys" => one.folder.join("librdkafka"),
-        "tonic-prost" => crates
-            .iter()
-            .find(|other| other.name == "tonic")
-            .map_or(&one.folder, |tonic| &tonic.folder)
-            .clone(),
+        "tonic-prost" => of("tonic"),
+        "jsonschema-regex" | "jsonschema-value" => of("jsonschema"),
+        "uuid-simd" | "vsimd" => of("outref"),
         _ => one.folder.clone(),
     };
     let mut files = Vec::new();
