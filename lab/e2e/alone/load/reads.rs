@@ -57,17 +57,20 @@ async fn filters_that_match_nothing_delay_nobody(way: Way) {
     let record = Record { key: Some("other".into()), ..Record::of(vec![b'x'; UNWANTED_BYTES]) };
     kafka.produce(&topic, 0, &vec![record; UNWANTED], Write::default()).await.unwrap();
     let undisturbed = ping(&bench).await;
-    let filter = RecordFilter { equals: vec!["mine".into()], ..Default::default() };
     let from = Some(kafka_source::From::Offset(0));
-    let subscribe = CmdKafkaSubscribe {
-        sources: vec![KafkaSource { topic, from, ..Default::default() }],
-        filters: vec![filter; FILTERS],
-        ..Default::default()
+    // Subscriptions with the same filters would share their evaluation.
+    let subscribe = |sequence| {
+        let filter = RecordFilter { equals: vec![format!("mine {sequence}").into()], ..Default::default() };
+        CmdKafkaSubscribe {
+            sources: vec![KafkaSource { topic: topic.clone(), from, ..Default::default() }],
+            filters: vec![filter; FILTERS],
+            ..Default::default()
+        }
     };
     let mut attacker = Raw::open_from(bench.stack.gateway(), ATTACKER).await;
     let started = Instant::now();
     for sequence in 1..=AT_ONCE {
-        attacker.write(request(sequence, Req::CmdKafkaSubscribe(subscribe.clone()))).await;
+        attacker.write(request(sequence, Req::CmdKafkaSubscribe(subscribe(sequence)))).await;
     }
     let attack = tokio::spawn(async move {
         let mut left = AT_ONCE;
