@@ -1,5 +1,6 @@
 //! Values and keys with a schema as JSON: decoded once, for all clients that want them.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -76,8 +77,11 @@ pub(crate) struct Decoding {
 /// A log and its version, as in [`ClusterLogs::insert`].
 pub(crate) type LogVersion = (LogKey, i64);
 
-/// Schemas that were looked up for a read, or why there are none.
-type Found = HashMap<SchemaId, Result<Arc<Known>, String>>;
+/// A schema that was looked up, or why there is none.
+type LookedUp = Result<Arc<Known>, String>;
+
+/// Those of a read.
+type Found = HashMap<SchemaId, LookedUp>;
 
 impl Decoding {
     /// Keeps decoded records in `logs`.
@@ -116,8 +120,9 @@ impl Decoding {
         if let Some(kept) = self.kept(log, fetch) {
             return Some(kept);
         }
-        let raw = read(Fetch { decode: false, max_bytes: fetch.max_bytes.min(AT_ONCE), ..fetch })?;
+        let raw = read(Fetch { decode: false, ..fetch })?;
         if raw.messages.len() > AT_ONCE {
+            // More of them are decoded at a time: deliveries are large, and need no copies.
             return None;
         }
         let _turn = self.at_once.lock();
@@ -311,13 +316,25 @@ impl Decoded {
     ) -> Option<SchemaId> {
         let began = std::time::Instant::now();
         let mut out = Vec::from(std::mem::take(&mut self.chunk.messages));
-        let known = |id| match found.get(&id) {
+        // The registry's cache has a lock, and most records have the schema of the one before.
+        let last: RefCell<Option<(SchemaId, LookedUp)>> = RefCell::default();
+        let look_up = |id| match found.get(&id) {
             Some(known) => Some(known.clone()),
             None => match registry.cached(id)? {
                 Ok(known) => Some(Ok(known)),
                 Err(Missing::Unknown(reason) | Missing::Refused(reason)) => Some(Err(reason)),
                 Err(Missing::Unanswered) => None,
             },
+        };
+        let known = |id| {
+            if let Some((last, known)) = &*last.borrow()
+                && *last == id
+            {
+                return Some(known.clone());
+            }
+            let known = look_up(id)?;
+            last.replace(Some((id, known.clone())));
+            Some(known)
         };
         let mut needed = None;
         while let Some((message, rest)) = first_message(&self.rest) {
@@ -354,7 +371,7 @@ impl Decoded {
 /// The schema that it needs, which is not known.
 fn with_json(
     mut message: KafkaMessage,
-    known: impl Fn(SchemaId) -> Option<Result<Arc<Known>, String>>,
+    known: impl Fn(SchemaId) -> Option<LookedUp>,
 ) -> Result<KafkaMessage, SchemaId> {
     let KafkaMessage { key, value, headers, .. } = &message;
     let key = json(Part::Key, key.as_ref(), headers, &known)?;
@@ -383,7 +400,7 @@ fn json(
     part: Part,
     bytes: Option<&Bytes>,
     headers: &[Header],
-    known: impl Fn(SchemaId) -> Option<Result<Arc<Known>, String>>,
+    known: impl Fn(SchemaId) -> Option<LookedUp>,
 ) -> Result<Option<Result<(Schema, Bytes), String>>, SchemaId> {
     let header = headers.iter().find(|header| header.key == part.header());
     let header = header.and_then(|header| header.value.as_deref());
@@ -394,7 +411,7 @@ fn json(
         Some(Ok(known)) => known,
     };
     let max_json = framed.payload().len().saturating_mul(MAX_GROWTH).saturating_add(MAX_EXTRA).min(MAX_JSON);
-    let mut json = Vec::new();
+    let mut json = Vec::with_capacity(framed.payload().len().saturating_mul(2));
     Ok(Some(match schema.schema.decode(&framed, max_json, &mut json) {
         Ok(()) => Ok((told(&schema), json.into())),
         Err(error) => Err(error.to_string()),
@@ -428,8 +445,8 @@ const MAX_DECODED: usize = 4 * 1024 * 1024;
 /// The time of one turn.
 const TURN: Duration = Duration::from_millis(5);
 
-/// The parts in which decoded records are kept, in bytes.
-const PART: usize = 256 * 1024;
+/// The parts in which decoded records are kept, in bytes: those of a delivery, so that they are shared.
+const PART: usize = 64 * 1024;
 
 /// The JSON of a value, at most: so many times its bytes, and so many more, as names of members that its bytes are
 /// too short to have.

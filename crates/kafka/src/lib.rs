@@ -146,7 +146,11 @@ impl Backend for Kafka {
             {
                 return Ok(enough);
             }
-            let fetched = self.reader.fetch(log, fetch, &Scans(scans), reservation).await;
+            // A fetch that may wait has room for its own answer alone.
+            let most =
+                if decoding.is_some() && fetch.wait.is_zero() && fetch.max_records == 0 { MANY } else { 0 };
+            let read = Fetch { max_bytes: fetch.max_bytes.max(most), ..fetch };
+            let fetched = self.reader.fetch(log, read, &Scans(scans), reservation).await;
             let fetched = fetched.map_err(|error| {
                 let error = self.failed(&error);
                 if let (Some(decoding), Some(kept), Fault::OffsetOutOfRange) = (decoding, &kept, error.fault)
@@ -325,6 +329,9 @@ impl Backend for Kafka {
         }
     }
 }
+
+/// Records that are decoded at a time, in bytes, if there are as many: deliveries of them are large.
+const MANY: usize = 256 * 1024;
 
 /// Counts skipped bytes to the client that reads.
 #[derive(Debug)]
