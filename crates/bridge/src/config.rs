@@ -36,7 +36,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluicegate_backend::suggestion::similar_among;
 pub(crate) use sluicegate_kafka::PropertyError;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -51,7 +50,7 @@ pub use self::route_clusters::RouteClusters;
 pub(crate) use self::route_clusters::{DefinedCluster, NAME as ROUTE_CLUSTERS, is_of_definition};
 pub use self::schemas::Schemas;
 pub use self::secret::Secret;
-use self::section::Section;
+use self::section::{Section, expected_name};
 pub use self::source::Source;
 pub use self::tls::Tls;
 pub use self::traces::Traces;
@@ -457,10 +456,7 @@ fn read(mut table: Section, problems: &mut Problems) -> Read {
 fn write(mut table: Section, known: &Section, problems: &mut Problems) -> Write {
     let clusters = table.names(keys::WRITE_CLUSTERS.short(), problems);
     for name in clusters.iter().filter(|name| !known.has(name)) {
-        let expected = match similar_among(name, known.set_keys()) {
-            Some(meant) => format!("did you mean \"{meant}\"?"),
-            None => "expected the NAME of a [clusters.NAME]".to_owned(),
-        };
+        let expected = expected_name(name, known.set_keys(), "clusters");
         problems.add("write.clusters", format!("has \"{}\", {expected}", name.escape_debug()));
     }
     table.end(problems);

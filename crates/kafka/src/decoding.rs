@@ -80,7 +80,7 @@ pub(crate) type LogVersion = (LogKey, i64);
 /// A schema that was looked up, or why there is none.
 type LookedUp = Result<Arc<Known>, String>;
 
-/// Those of a read.
+/// Schemas that were looked up for a read.
 type Found = HashMap<SchemaId, LookedUp>;
 
 impl Decoding {
@@ -130,7 +130,7 @@ impl Decoding {
             return Some(kept);
         }
         let mut decoded = Decoded::new(raw, &self.metrics);
-        // What was decoded before the first unknown schema is given. A failure is not worth a look-up here.
+        // Records before the first unknown schema are given. A failure is not worth a look-up here.
         let _ = decoded.advance(&self.schemas.registry, &Found::new(), (MAX_AT_ONCE, AT_ONCE_TIME));
         let chunk = decoded.chunk;
         if chunk.count == 0 {
@@ -288,7 +288,7 @@ fn work(raw: &Chunk) -> usize {
 
 /// Records that are being decoded.
 struct Decoded {
-    /// Those that are.
+    /// Records that are decoded.
     chunk: Chunk,
     /// Encoded, those that are not.
     rest: Bytes,

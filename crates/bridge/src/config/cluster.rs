@@ -5,7 +5,6 @@ use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 
-use sluicegate_backend::suggestion::similar_among;
 use sluicegate_backend::{System, file_hash};
 use sluicegate_kafka::PropertyError;
 
@@ -14,7 +13,7 @@ use super::kind::{KIND, KINDS, Keys, SCHEMAS};
 use super::nats;
 use super::problem::{Place, Problems};
 use super::schemas::Schemas;
-use super::section::{Section, check_name};
+use super::section::{Section, check_name, expected_name};
 use super::tree::given_by;
 use super::unnamed_cluster;
 
@@ -104,10 +103,7 @@ fn one(
     let of_schemas = table.text(SCHEMAS, problems);
     let registry = of_schemas.as_ref().and_then(|name| schemas.get(name));
     if let (Some(name), Some(place), None) = (&of_schemas, place, registry) {
-        let expected = match similar_among(name, schemas.keys().map(String::as_str)) {
-            Some(meant) => format!("did you mean \"{meant}\"?"),
-            None => "expected the NAME of a [schemas.NAME]".to_owned(),
-        };
+        let expected = expected_name(name, schemas.keys().map(String::as_str), "schemas");
         problems.add(place, format!("is \"{}\", {expected}", name.escape_debug()));
     }
     let given = given(table, system, problems);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::Uri;
 use sluicegate_backend::System;
+use sluicegate_backend::suggestion::similar_among;
 use toml::Value;
 
 use super::flat::{self, Flat};
@@ -205,7 +206,7 @@ impl Section {
         self.hidden(key, Secret::parse, problems)
     }
 
-    /// What `parse` makes of a text, or of that of the file in `{ file = "…" }`. Problems do not show it.
+    /// A text, or that of the file in `{ file = "…" }`, as `parse` makes it. Problems do not show it.
     fn hidden<T>(
         &mut self,
         key: &str,
@@ -295,6 +296,14 @@ pub(super) fn check_name(name: &str, shown: &str, problems: &mut Problems) {
     if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_name_byte) {
         let expected = format!("expected a name of 1 to {MAX_NAME} letters, digits, '.', '_' and '-'");
         problems.add(shown.to_owned(), expected);
+    }
+}
+
+/// The expectation where `name` names none of the `known` tables in `table`.
+pub(super) fn expected_name<'a>(name: &str, known: impl Iterator<Item = &'a str>, table: &str) -> String {
+    match similar_among(name, known) {
+        Some(meant) => format!("did you mean \"{meant}\"?"),
+        None => format!("expected the NAME of a [{table}.NAME]"),
     }
 }
 

@@ -81,7 +81,7 @@ pub(crate) enum SchemaFault {
     NoKeySchema,
     /// A value needs one.
     NoValueSchema,
-    /// The JSON is none of the schema's.
+    /// The schema does not allow the JSON.
     Unfit,
     /// The schema is unknown or invalid.
     Unknown,

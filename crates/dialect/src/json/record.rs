@@ -60,8 +60,8 @@ impl<'a> Record<'a> {
 /// A schema of a registry.
 #[derive(Serialize)]
 struct SchemaOf<'a> {
-    #[serde(skip_serializing_if = "is_zero")]
-    id: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u32>,
     #[serde(skip_serializing_if = "str::is_empty")]
     guid: &'a str,
     r#type: &'static str,
@@ -74,13 +74,8 @@ impl<'a> SchemaOf<'a> {
             SchemaType::Protobuf => "PROTOBUF",
             SchemaType::JsonSchema => "JSON",
         };
-        Self { id: schema.id, guid: &schema.guid, r#type }
+        Self { id: (schema.id != 0).then_some(schema.id), guid: &schema.guid, r#type }
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_zero(id: &u32) -> bool {
-    *id == 0
 }
 
 /// The key of a message: its JSON if it was decoded, and what `stored` makes of it otherwise.

@@ -159,7 +159,7 @@ async fn records_wait_for_a_registry_that_is_down() {
     *cluster.server.is_down.lock() = false;
     sleep(Duration::from_secs(2)).await;
     assert_eq!(cluster.decode(&raw(&VALUES)).await.unwrap()[0], "1: \"hi\"");
-    // What is known outlives the registry.
+    // A known schema outlives the registry.
     *cluster.server.is_down.lock() = true;
     assert_eq!(cluster.decode_of(None, &raw(&[VALUES[0]])).await.unwrap(), ["1: \"hi\""]);
 }

@@ -1,3 +1,5 @@
+//! JSON Schemas, the values that they allow, and bounds of both.
+
 use std::time::Instant;
 
 use super::*;

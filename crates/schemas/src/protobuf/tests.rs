@@ -1,3 +1,5 @@
+//! Messages and their JSON, schemas, and bounds of both.
+
 use super::*;
 
 const ORDER: &str = r#"

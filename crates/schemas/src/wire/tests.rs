@@ -1,3 +1,5 @@
+//! Places of schema ids, read and written.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -68,7 +68,7 @@ pub(super) fn record(
         value: given(record.value, &format!("{place}.value"), format)?,
         headers: record.headers.map_or(Ok(Vec::new()), |list| headers(list, place))?,
         timestamp: timestamp.transpose()?,
-        // Those of the body replace them.
+        // Schemas of the body replace them.
         value_schema: matches!(format, Format::Json | Format::Schema(_)).then_some(SchemaChoice::Topic),
         key_schema: matches!(format, Format::Schema(_)).then_some(SchemaChoice::Topic),
     })
