@@ -1,5 +1,7 @@
 //! Values and keys with a schema as JSON: decoded once, for all clients that want them.
 
+mod entry;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::panic::resume_unwind;
@@ -7,23 +9,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
-use prost::encoding::message;
 use sluicegate_backend::rate::ClusterRate;
-use sluicegate_backend::{Chunk, CommandError, Fault, Fetch, WAITING_BYTES, first_message};
+use sluicegate_backend::{Chunk, CommandError, Fault, Fetch, WAITING_BYTES};
 use sluicegate_fair_share::{ClientKey, Holder, Places};
-use sluicegate_protocol::wire::number::MESSAGES;
-use sluicegate_protocol::{Header, KafkaMessage, Schema, SchemaType};
 use sluicegate_schemas::registry::{Known, Missing, Registry};
-use sluicegate_schemas::schema::Kind;
-use sluicegate_schemas::wire::{self, Part, SchemaId};
+use sluicegate_schemas::wire::SchemaId;
 use sluicegate_shared_log::{ClusterLogs, LogKey, SingleFlight, assemble};
 use sluicegate_telemetry::metrics::DecodeMetrics;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
 use sluicegate_reader::first_entry;
+
+use self::entry::{Converter, Entry};
 
 /// The schemas of a cluster's records.
 #[derive(Clone)]
@@ -316,6 +316,7 @@ impl Decoded {
     ) -> Option<SchemaId> {
         let began = std::time::Instant::now();
         let mut out = Vec::from(std::mem::take(&mut self.chunk.messages));
+        out.reserve(max_bytes.min(self.rest.len().saturating_mul(2)).saturating_sub(out.len()));
         // The registry's cache has a lock, and most records have the schema of the one before.
         let last: RefCell<Option<(SchemaId, LookedUp)>> = RefCell::default();
         let look_up = |id| match found.get(&id) {
@@ -336,26 +337,30 @@ impl Decoded {
             last.replace(Some((id, known.clone())));
             Some(known)
         };
-        let mut needed = None;
-        while let Some((message, rest)) = first_message(&self.rest) {
-            if self.chunk.count > 0 && (out.len() >= max_bytes || began.elapsed() >= max_time) {
+        let (mut needed, mut converter, mut unclocked) = (None, Converter::default(), TICK);
+        // Cannot fail: the bytes are our own encoding.
+        while let Some((entry, len)) = Entry::first(&self.rest) {
+            if self.chunk.count > 0
+                && (out.len() >= max_bytes || unclocked >= TICK && began.elapsed() >= max_time)
+            {
                 break;
             }
-            let next = message.offset.saturating_add(1);
-            match with_json(message, known) {
-                Ok(message) => {
-                    if !message.not_decoded.is_empty() {
+            unclocked =
+                if unclocked >= TICK { 0 } else { unclocked.saturating_add(len).saturating_add(TICK / 16) };
+            match converter.convert(&entry, known, &mut out) {
+                Ok(is_decoded) => {
+                    if !is_decoded {
                         self.metrics.failed();
                     }
-                    message::encode(MESSAGES, &message, &mut out);
                 }
                 Err(id) => {
                     needed = Some(id);
                     break;
                 }
             }
-            (self.rest, self.chunk.next_offset) = (rest, next);
+            self.chunk.next_offset = entry.offset.saturating_add(1);
             self.chunk.count = self.chunk.count.saturating_add(1);
+            self.rest.advance(len);
         }
         if self.rest.is_empty() {
             self.chunk.next_offset = self.end;
@@ -363,73 +368,6 @@ impl Decoded {
         self.chunk.messages = Bytes::from(out);
         needed
     }
-}
-
-/// A record with JSON in place of its value, and beside its key, if they have schemas.
-///
-/// # Errors
-/// The schema that it needs, which is not known.
-fn with_json(
-    mut message: KafkaMessage,
-    known: impl Fn(SchemaId) -> Option<LookedUp>,
-) -> Result<KafkaMessage, SchemaId> {
-    let KafkaMessage { key, value, headers, .. } = &message;
-    let key = json(Part::Key, key.as_ref(), headers, &known)?;
-    let value = json(Part::Value, value.as_ref(), headers, &known)?;
-    match key {
-        None => {}
-        Some(Ok((schema, json))) => {
-            (message.key_schema, message.key_json) = (Some(Box::new(schema)), json);
-        }
-        Some(Err(reason)) => message.not_decoded = format!("key: {reason}"),
-    }
-    match value {
-        None => {}
-        Some(Ok((schema, json))) => {
-            (message.value_schema, message.value) = (Some(Box::new(schema)), Some(json));
-        }
-        Some(Err(reason)) if message.not_decoded.is_empty() => message.not_decoded = reason,
-        Some(Err(reason)) => message.not_decoded = format!("{}; value: {reason}", message.not_decoded),
-    }
-    Ok(message)
-}
-
-/// The JSON of a part of a record, or why there is none; None if it has no schema.
-#[expect(clippy::type_complexity, reason = "two callers, beside it")]
-fn json(
-    part: Part,
-    bytes: Option<&Bytes>,
-    headers: &[Header],
-    known: impl Fn(SchemaId) -> Option<LookedUp>,
-) -> Result<Option<Result<(Schema, Bytes), String>>, SchemaId> {
-    let header = headers.iter().find(|header| header.key == part.header());
-    let header = header.and_then(|header| header.value.as_deref());
-    let Some(framed) = bytes.and_then(|bytes| wire::find(bytes, header)) else { return Ok(None) };
-    let schema = match known(framed.id) {
-        None => return Err(framed.id),
-        Some(Err(reason)) => return Ok(Some(Err(reason))),
-        Some(Ok(known)) => known,
-    };
-    let max_json = framed.payload().len().saturating_mul(MAX_GROWTH).saturating_add(MAX_EXTRA).min(MAX_JSON);
-    let mut json = Vec::with_capacity(framed.payload().len().saturating_mul(2));
-    Ok(Some(match schema.schema.decode(&framed, max_json, &mut json) {
-        Ok(()) => Ok((told(&schema), json.into())),
-        Err(error) => Err(error.to_string()),
-    }))
-}
-
-/// A schema as clients are told of it.
-fn told(known: &Known) -> Schema {
-    let (id, guid) = match known.id {
-        SchemaId::Number(id) => (id, String::new()),
-        guid @ SchemaId::Guid(_) => (0, guid.to_string()),
-    };
-    let r#type = match known.schema.kind() {
-        Kind::Avro => SchemaType::Avro,
-        Kind::Protobuf => SchemaType::Protobuf,
-        Kind::JsonSchema => SchemaType::JsonSchema,
-    };
-    Schema { id, guid, r#type: r#type.into() }
 }
 
 pub(crate) const UNANSWERED: &str = "the schema registry does not answer";
@@ -445,15 +383,11 @@ const MAX_DECODED: usize = 4 * 1024 * 1024;
 /// The time of one turn.
 const TURN: Duration = Duration::from_millis(5);
 
+/// The clock is asked after so many bytes of records, each of which counts a sixteenth of them besides its own.
+const TICK: usize = 4 * 1024;
+
 /// The parts in which decoded records are kept, in bytes: those of a delivery, so that they are shared.
 const PART: usize = 64 * 1024;
-
-/// The JSON of a value, at most: so many times its bytes, and so many more, as names of members that its bytes are
-/// too short to have.
-const MAX_GROWTH: usize = 32;
-const MAX_EXTRA: usize = 64 * 1024;
-/// And so many in any case: twice what a stored record can have.
-const MAX_JSON: usize = 16 * 1024 * 1024;
 
 /// Bytes that are decoded for the cost of one that is scanned and left out.
 pub(crate) const DECODED_PER_SCANNED: usize = 4;

@@ -171,6 +171,14 @@ pub mod number {
     pub const MESSAGE_VALUE: u32 = 4;
     /// `KafkaMessage.headers`.
     pub const MESSAGE_HEADERS: u32 = 1001;
+    /// `KafkaMessage.value_schema`.
+    pub const MESSAGE_VALUE_SCHEMA: u32 = 1004;
+    /// `KafkaMessage.key_schema`.
+    pub const MESSAGE_KEY_SCHEMA: u32 = 1005;
+    /// `KafkaMessage.key_json`.
+    pub const MESSAGE_KEY_JSON: u32 = 1006;
+    /// `KafkaMessage.not_decoded`.
+    pub const MESSAGE_NOT_DECODED: u32 = 1007;
     /// `Header.key`.
     pub const HEADER_KEY: u32 = 1;
     /// `Header.value`.

@@ -4,8 +4,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
+use prost::encoding::message;
 use sluicegate_backend::DecodeMessages as _;
 use sluicegate_fair_share::ClientKey;
+use sluicegate_protocol::wire::number::MESSAGES;
+use sluicegate_protocol::{Header, KafkaMessage};
 use sluicegate_schemas::registry::{Request, Response, Transport, Unanswered};
 use sluicegate_shared_log::{Ends, Limits, SharedLog};
 use tokio::time::sleep;
