@@ -4,6 +4,7 @@ import { command, end, integer, list, members, name, partition, reject, string }
 import { allWritten, Commands, check, onlyResult, timestamp } from "./commands.ts";
 import type { Command } from "./connection.ts";
 import { Connections, type ConnectOptions, type Status } from "./connections.ts";
+import { recordFilters } from "./filter.ts";
 import { checkBegin } from "./loop.ts";
 import {
   checkStreamFetch,
@@ -467,7 +468,7 @@ export class Gate extends EventTarget {
     integer()(offset, "fetch: offset");
     checkFetch(options, "fetch: options");
     const { wait: maxWaitMs = 0, maxBytes = 0, maxRecords = 0, committed, decode, schema } = options;
-    const where = { topic, partition: from, offset: BigInt(offset) };
+    const where = { topic, partition: from, offset: BigInt(offset), filters: recordFilters(options.filters) };
     const value = { ...where, maxWaitMs, maxBytes, maxRecords, isolation: Number(committed ?? false), decode };
     const answer = await this.#commands.read({ case: "cmdKafkaFetch", value }, "kafkaFetchResp", options);
     return {
@@ -480,7 +481,8 @@ export class Gate extends EventTarget {
   async #fetchMessages<T>(options: StreamFetchOptions<T>): Promise<StreamFetched<T>> {
     checkStreamFetch(options, "fetch: options");
     const { stream, sequence, wait: maxWaitMs = 0, maxBytes = 0, maxMessages = 0, schema } = options;
-    const value = { stream, sequence: BigInt(sequence), maxWaitMs, maxBytes, maxMessages };
+    const filters = recordFilters(options.filters);
+    const value = { stream, sequence: BigInt(sequence), maxWaitMs, maxBytes, maxMessages, filters };
     const answer = await this.#commands.read({ case: "cmdNatsFetch", value }, "natsFetchResp", options);
     return {
       messages: answer.messages.map((message) => streamMessage(stream, message, schema)),

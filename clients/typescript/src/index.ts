@@ -3,8 +3,9 @@
 export type { ConnectOptions, Login, Status } from "./connections.ts";
 export type { Content, Data, Schema } from "./data.ts";
 export { GateError, type Reason } from "./errors.ts";
+export type { Filter } from "./filter.ts";
 export { connect, Gate } from "./gate.ts";
-export type { Filter, LoopOptions } from "./loop.ts";
+export type { LoopOptions } from "./loop.ts";
 export type { NewMessage, Published, StreamFetched, StreamFetchOptions, StreamMessage } from "./message.ts";
 export type { CommandOptions, WriteOptions } from "./options.ts";
 export {

@@ -1,23 +1,10 @@
 // Options and events that subscriptions to topics and to streams share.
 
-import {
-  allow,
-  type Check,
-  callback,
-  command,
-  flag,
-  from,
-  INTEGER,
-  integer,
-  list,
-  members,
-  name,
-  schema,
-  string,
-} from "./check.ts";
+import { allow, type Check, callback, command, from, INTEGER, integer, schema } from "./check.ts";
 import { timestamp } from "./commands.ts";
-import { bytes, type Content, type Schema } from "./data.ts";
+import type { Schema } from "./data.ts";
 import { GateError } from "./errors.ts";
+import { checkFilters, type Filter, recordFilters } from "./filter.ts";
 import type { KafkaSubscriptionEvent, NatsSubscriptionEvent } from "./generated/pubsub_pb.ts";
 import type { PositionStore } from "./positions.ts";
 import type { EventInput, Place } from "./system.ts";
@@ -63,52 +50,13 @@ export interface LoopOptions<Event, P, T = any> {
   signal?: AbortSignal;
 }
 
-/**
- * Matches records by their key, messages by their subject, or both by a header or a part of their value. Without `equals`
- * and `prefixes`, it matches any key or header but null, and values that have the part.
- */
-export interface Filter {
-  /** The header's name. By default the key or subject is matched. */
-  header?: string;
-  /**
-   * A JSON Pointer to a part of the value, such as `/order/status`. Then `equals` are strings, numbers, booleans and null,
-   * and `prefixes` are strings.
-   */
-  value?: string;
-  /** Values to match exactly. */
-  equals?: Content[];
-  /** Beginnings of values to match. */
-  prefixes?: Content[];
-  /** With `value`: the part is a larger number. */
-  above?: number;
-  /** With `value`: the part is a smaller number. */
-  below?: number;
-  /** With `value` alone, and false: the value has no such part. */
-  exists?: boolean;
-}
-
-const number = allow("a number", Number.isFinite);
-const wanted = list(() => {}, "values", 100);
-
 /** @internal The settings that topics and streams share. */
 export const loopChecks: { [member: string]: Check } = {
   ...command,
   schema,
   from,
   last: integer(),
-  filters: list(
-    members({
-      header: name,
-      value: string,
-      equals: wanted,
-      prefixes: wanted,
-      above: number,
-      below: number,
-      exists: flag,
-    }),
-    "filters",
-    16,
-  ),
+  filters: checkFilters,
   onLag: allow('"wait" or "skip"', (value) => value === "wait" || value === "skip"),
   window: integer(1),
   positions: allow(
@@ -136,23 +84,9 @@ export function checkBegin({ from, last }: { from?: unknown; last?: unknown }): 
 }
 
 /** @internal The fields of a subscription command that topics and streams share. */
-export function loopFields(
-  { filters = [], onLag }: Pick<LoopOptions<never, never>, "filters" | "onLag">,
-  credit: number,
-) {
+export function loopFields({ filters, onLag }: Pick<LoopOptions<never, never>, "filters" | "onLag">, credit: number) {
   return {
-    filters: filters.map(({ header, value: pointer, equals = [], prefixes = [], above, below, exists }) => {
-      const wanted = (value: Content) => bytes(value, "filters");
-      return {
-        header,
-        pointer,
-        equals: equals.map((value) => wanted(pointer === undefined ? value : JSON.stringify(value))),
-        prefixes: prefixes.map(wanted),
-        above: above?.toString(),
-        below: below?.toString(),
-        missing: exists === false,
-      };
-    }),
+    filters: recordFilters(filters),
     credit: BigInt(credit),
     onLag: Number(onLag === "skip"),
   };

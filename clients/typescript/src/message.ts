@@ -2,6 +2,7 @@
 
 import { integer, members, name } from "./check.ts";
 import { bytes, type Content, Data, type Schema } from "./data.ts";
+import type { Filter } from "./filter.ts";
 import type { NatsMessage } from "./generated/pubsub_pb.ts";
 import type { CommandOptions } from "./options.ts";
 import { type HeaderFields, headers, type NewHeader, read } from "./record.ts";
@@ -45,6 +46,8 @@ export interface StreamFetchOptions<T = any> extends CommandOptions {
   maxBytes?: number;
   /** The most messages to read. By default as many as fit in `maxBytes`. */
   maxMessages?: number;
+  /** As {@link FetchOptions.filters}. */
+  filters?: Filter[];
   /**
    * Validates payloads: {@link Data.json} returns `undefined` for those that it does not allow. By default no payload
    * is validated.
@@ -58,7 +61,7 @@ export interface StreamFetchOptions<T = any> extends CommandOptions {
  * @typeParam T the type of payloads.
  */
 export interface StreamFetched<T = any> {
-  /** In the order of their sequences; empty at the end of the stream. */
+  /** In the order of their sequences; empty at the end of the stream, or if none matches `filters`. */
   readonly messages: readonly StreamMessage<T>[];
   /** The sequence to read on from. */
   readonly next: number;

@@ -2,6 +2,7 @@
 
 import { type Check, command, date, duration, flag, integer, list, members, name, partition, schema } from "./check.ts";
 import { type Content, Data, encode, type Schema } from "./data.ts";
+import { checkFilters, type Filter } from "./filter.ts";
 import type { Header, KafkaMessage, Schema as RegistrySchema } from "./generated/pubsub_pb.ts";
 import type { CommandOptions, WriteOptions } from "./options.ts";
 
@@ -65,6 +66,11 @@ export interface FetchOptions<T = any> extends CommandOptions {
   /** As {@link SubscribeOptions.decode}. */
   decode?: boolean;
   /**
+   * Only records that match every filter; at most 16. Without a match in 5 s, or within `wait` if that is longer, there
+   * are no records, and `next` is behind those that do not match.
+   */
+  filters?: Filter[];
+  /**
    * Validates values: {@link Data.json} returns `undefined` for those that it does not allow. By default no value is
    * validated.
    */
@@ -77,7 +83,7 @@ export interface FetchOptions<T = any> extends CommandOptions {
  * @typeParam T the type of values.
  */
 export interface Fetched<T = any> {
-  /** In the order of their offsets; empty at the end of the log. */
+  /** In the order of their offsets; empty at the end of the log, or if none matches `filters`. */
   readonly records: readonly TopicRecord<T>[];
   /** The offset to read on from. */
   readonly next: number;
@@ -220,7 +226,13 @@ const checkRecord = members(
 );
 
 /** @internal Options that reads of topics and streams share. */
-export const read = { ...command, wait: integer(0, 30_000), maxBytes: integer(0, 2 ** 32 - 1), schema };
+export const read = {
+  ...command,
+  wait: integer(0, 30_000),
+  maxBytes: integer(0, 2 ** 32 - 1),
+  filters: checkFilters,
+  schema,
+};
 
 /** @internal */
 export const checkFetch = members({ ...read, maxRecords: integer(0, 2 ** 32 - 1), committed: flag, decode: flag });

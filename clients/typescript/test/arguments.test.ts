@@ -279,6 +279,7 @@ test("a wrong argument of a read is a TypeError that names it", async () => {
       (gate) => gate.fetch("t", 0, 0, { wait: 30_001 }),
       "fetch: options.wait: expected a whole number, 0 to 30000, got 30001",
     ],
+    [(gate) => gate.fetch("t", 0, 0, { filters: {} }), "fetch: options.filters: expected a list of filters, got {}"],
     [(gate) => gate.fetch({ stream: "s" }), 'fetch: options.sequence is missing: got {"stream":"s"}'],
     [
       (gate) => gate.offsets("t", "beginning"),

@@ -86,15 +86,11 @@ export class Stream {
     }
   }
 
-  /** Of the last subscription. */
-  filters: RecordFilter[] = [];
-
   subscribe({ sources, filters, snapshot }: CmdNatsSubscribe): {
     first: Resp;
     poll?: () => { resp: Resp; cost: number } | undefined;
   } {
     const [source] = sources;
-    this.filters = filters;
     assert.equal(source?.stream, NAME);
     const { from, streamId } = source;
     if (streamId.length && `${streamId}` !== `${ID}`) {

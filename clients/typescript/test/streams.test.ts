@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 
+import type { RecordFilter } from "../src/generated/pubsub_pb.ts";
 import { connect, positionsIn, type StreamEvent, type StreamMessage, type StreamPositions } from "../src/tables.ts";
 import { Server } from "./server.ts";
 import { DUPLICATE_WINDOW, Stream } from "./stream.ts";
@@ -163,17 +164,18 @@ test("filters select messages by subject, and positions move past the others", a
   gate.close();
 });
 
-test("filters by value compare JSON", async () => {
-  const stream = new Stream();
-  new Server(stream);
+test("filters by value compare JSON, in subscriptions and fetches", async () => {
+  const server = new Server(new Stream());
   const gate = connect(URL);
   const part = { value: "/a", equals: ["b", 1, null], prefixes: ["c"], above: 0, below: 1e21 };
-  const loop = gate.subscribe({ streams: "s", filters: [part, { value: "", exists: false }] });
+  const filters = [part, { value: "", exists: false }];
+  const loop = gate.subscribe({ streams: "s", filters });
   const next = loop.next();
-  for (let turn = 0; turn < 10; turn++) await setImmediate();
+  await gate.fetch({ stream: "s", sequence: 0, filters });
+  await gate.fetch("t", 0, 0, { filters }).catch(() => {});
   const text = (values: Uint8Array[]) => values.map((value) => new TextDecoder().decode(value));
-  assert.deepEqual(
-    stream.filters.map(({ pointer, equals, prefixes, above, below, missing }) => [
+  const sent = server.commands.map(({ value }) =>
+    (value as { filters: RecordFilter[] }).filters.map(({ pointer, equals, prefixes, above, below, missing }) => [
       pointer,
       text(equals),
       text(prefixes),
@@ -181,11 +183,12 @@ test("filters by value compare JSON", async () => {
       below,
       missing,
     ]),
-    [
-      ["/a", ['"b"', "1", "null"], ["c"], "0", "1e+21", false],
-      ["", [], [], undefined, undefined, true],
-    ],
   );
+  const wanted = [
+    ["/a", ['"b"', "1", "null"], ["c"], "0", "1e+21", false],
+    ["", [], [], undefined, undefined, true],
+  ];
+  assert.deepEqual(sent, [wanted, wanted, wanted]);
   await loop.return();
   await next;
   gate.close();

@@ -62,9 +62,13 @@ pub(crate) async fn follow(
         Name::Topic(topic) => {
             let source = source(topic, args.partition.as_slice(), args.from);
             let wanted = Subscribe::new([source]).isolation(args.isolation.into());
+            let wanted = with_filters(wanted, args.filter.iter().cloned());
             of_topics(client, if args.output.decodes() { wanted.decode() } else { wanted })
         }
-        Name::Stream(stream) => of_streams(client, Subscribe::new([stream_source(stream, args.from)])),
+        Name::Stream(stream) => {
+            let wanted = Subscribe::new([stream_source(stream, args.from)]);
+            of_streams(client, with_filters(wanted, args.filter.iter().cloned()))
+        }
     };
     let scope = if args.reads_one() { Scope::One } else { Scope::Topic };
     let reading = Reading { printer: Printer::new(&args.output), count: args.count, scope, gateway };
@@ -81,10 +85,15 @@ fn of_streams(client: &Client, wanted: Subscribe<nats::Source>) -> Updates {
     client.nats().subscribe(wanted).map_ok(Update::from).boxed_local()
 }
 
-fn with_options<S>(mut wanted: Subscribe<S>, args: &args::Subscribe) -> Subscribe<S> {
-    for filter in filters(args) {
-        wanted = wanted.filter(filter);
-    }
+pub(crate) fn with_filters<S>(
+    wanted: Subscribe<S>,
+    filters: impl IntoIterator<Item = Filter>,
+) -> Subscribe<S> {
+    filters.into_iter().fold(wanted, Subscribe::filter)
+}
+
+fn with_options<S>(wanted: Subscribe<S>, args: &args::Subscribe) -> Subscribe<S> {
+    let mut wanted = with_filters(wanted, filters(args));
     if args.output.decodes() {
         wanted = wanted.decode();
     }

@@ -15,7 +15,7 @@ use crate::failure::{Failure, Interrupt};
 use crate::json::{self, Key, TableLine, Value};
 use crate::stderr::say;
 use crate::stdout::Stdout;
-use crate::subscribe::{Events, header_filters, key_filter};
+use crate::subscribe::{Events, header_filters, key_filter, with_filters};
 
 /// Shows the table of `args`.
 pub(crate) async fn run(
@@ -26,8 +26,8 @@ pub(crate) async fn run(
     interrupt: &mut Interrupt,
 ) -> Result<(), Failure> {
     let table = match args.target.name() {
-        Name::Topic(topic) => Live::Topic(client.table(with_filters(topic.into(), args))),
-        Name::Stream(stream) => Live::Stream(client.nats().table(with_filters(stream.into(), args))),
+        Name::Topic(topic) => Live::Topic(client.table(filtered(topic.into(), args))),
+        Name::Stream(stream) => Live::Stream(client.nats().table(filtered(stream.into(), args))),
     };
     if args.once {
         return interrupt.unless(once(table, quiet, stdout)).await;
@@ -41,12 +41,10 @@ pub(crate) async fn run(
     interrupt.unless(lines(table, quiet, stdout)).await
 }
 
-fn with_filters<S>(mut wanted: Subscribe<S>, args: &args::Table) -> Subscribe<S> {
+fn filtered<S>(wanted: Subscribe<S>, args: &args::Table) -> Subscribe<S> {
     let keys = key_filter(Filter::key(), &args.record_key, &args.record_key_prefix);
     let named = keys.into_iter().chain(header_filters(&args.record_header));
-    for filter in named.chain(args.filter.iter().cloned()) {
-        wanted = wanted.filter(filter);
-    }
+    let wanted = with_filters(wanted, named.chain(args.filter.iter().cloned()));
     wanted.decode()
 }
 

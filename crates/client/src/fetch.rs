@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaMultiFetch, CmdNatsFetch, Isolation, KafkaFetchResp, KafkaMessage, PartitionOffset,
+    CmdKafkaFetch, CmdKafkaMultiFetch, CmdNatsFetch, Isolation, KafkaFetchResp, KafkaMessage,
+    PartitionOffset, RecordFilter,
 };
 
-use crate::Error;
 use crate::answer::known;
+use crate::{Error, Filter};
 
 /// Limits of a fetch's wait and size, and the records of transactions that it sees.
 ///
@@ -16,7 +17,7 @@ use crate::answer::known;
 ///
 /// let options = FetchOptions::new().isolation(Isolation::ReadCommitted).max_records(100);
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]
 pub struct FetchOptions {
     max_wait: Option<Duration>,
@@ -25,6 +26,7 @@ pub struct FetchOptions {
     max_records: u32,
     isolation: Isolation,
     decode: bool,
+    filters: Vec<RecordFilter>,
 }
 
 impl FetchOptions {
@@ -75,6 +77,14 @@ impl FetchOptions {
         self
     }
 
+    /// Gives only messages that match this filter and the others, at most 16. Without one in 5 s, or within
+    /// [`max_wait`](Self::max_wait) if that is longer, there are no messages, and the next offset is behind those that were
+    /// left out.
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filters.push(filter.0);
+        self
+    }
+
     pub(crate) fn wait(&self) -> Wait {
         Wait { wanted: self.max_wait.unwrap_or_default(), longest: self.max_wait.unwrap_or(MAX_WAIT) }
     }
@@ -90,7 +100,7 @@ impl FetchOptions {
             max_records: self.max_records,
             isolation: self.isolation.into(),
             decode: self.decode,
-            filters: Vec::new(),
+            filters: self.filters.clone(),
         }
     }
 
@@ -102,7 +112,7 @@ impl FetchOptions {
             max_bytes: self.max_bytes,
             isolation: self.isolation.into(),
             decode: self.decode,
-            filters: Vec::new(),
+            filters: self.filters.clone(),
         }
     }
 
@@ -114,7 +124,7 @@ impl FetchOptions {
             min_bytes: self.min_bytes,
             max_bytes: self.max_bytes,
             max_messages: self.max_records,
-            filters: Vec::new(),
+            filters: self.filters.clone(),
         }
     }
 

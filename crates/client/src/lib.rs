@@ -47,7 +47,7 @@
 //! - [`Client::multi_fetch`], [`Client::list_offsets`] and [`Client::metadata`] fail with
 //!   [`Error::CommandUnsupported`]: use a command for each partition. So does [`Client::subscribe`]: walk each
 //!   partition. Only `Rest` lists topics. Commands of [`Client::nats`] fail alike.
-//! - [`FetchOptions::decode`] and [`Subscribe::decode`] have no effect. Do not give records a schema: their JSON is
+//! - [`FetchOptions::filter`], [`FetchOptions::decode`] and [`Subscribe::decode`] have no effect. Do not give records a schema: their JSON is
 //!   written as it is.
 //! - Errors have no reason and no offsets. Without `retriable`, no read is repeated.
 

@@ -214,7 +214,7 @@ pub(crate) fn before_end(count: u64) -> i64 {
 /// A convenience, not a right: the route's grant decides what a client can read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
-pub struct Filter(RecordFilter);
+pub struct Filter(pub(crate) RecordFilter);
 
 impl Filter {
     /// Matches by the record's key.

@@ -37,7 +37,7 @@ impl<'a> Walk<'a> {
     /// it fetches at most every 100 ms.
     ///
     /// An empty batch does not prove the log end: it can come from a long range without messages (transaction markers,
-    /// compacted records). The position then shows the progress.
+    /// compacted records, records that filters leave out). The position then shows the progress.
     ///
     /// # Cancel safety
     /// Nothing is lost: the position moves only when a batch is returned.
@@ -46,7 +46,8 @@ impl<'a> Walk<'a> {
     /// The same as for [`Client::fetch_with`]. The position stays: the next call repeats the fetch.
     pub async fn next_batch(&mut self) -> Result<Fetched, Error> {
         let asked = self.pace.wait().await;
-        let fetched = self.client.fetch_with(&self.topic, self.partition, self.position(), self.options);
+        let options = self.options.clone();
+        let fetched = self.client.fetch_with(&self.topic, self.partition, self.position(), options);
         let batch = fetched.await?;
         self.pace.advance(asked, batch.next_offset);
         Ok(batch)

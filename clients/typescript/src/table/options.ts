@@ -2,7 +2,8 @@
 
 import { allow, callback, flag, list, members, name, partition } from "../check.ts";
 import type { Data, Schema } from "../data.ts";
-import { type Filter, loopChecks } from "../loop.ts";
+import type { Filter } from "../filter.ts";
+import { loopChecks } from "../loop.ts";
 import type { StreamEvent } from "../streams.ts";
 import type { SubscriptionEvent } from "../topics.ts";
 

@@ -43,6 +43,10 @@ pub(crate) struct Fetch {
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = Isolation::ReadUncommitted)]
     #[arg(conflicts_with = "stream")]
     pub(crate) isolation: Isolation,
+    /// Print only messages whose value has this part, such as {"value": "/order/status", "is": "open"}; repeated: all of
+    /// them
+    #[arg(long, value_name = "JSON", value_parser = value_filter::parse)]
+    pub(crate) filter: Vec<Filter>,
     /// Exit after this many messages, counted over all partitions
     #[arg(short, long, allow_negative_numbers = true, value_parser = count)]
     pub(crate) count: Option<u64>,

@@ -49,18 +49,20 @@ impl<'a> Source<'a> {
         if args.output.decodes() {
             options = options.decode();
         }
+        for filter in &args.filter {
+            options = options.filter(filter.clone());
+        }
         Self { client, args, options }
     }
 
     /// A log to be read.
     pub(super) fn reading(&self, Begin { log, from, end }: Begin) -> Reading<'a> {
+        let options = self.options.clone();
         let walk = match &log {
             Log::Partition { topic, number } => {
-                Walk::Partition(self.client.walk(topic, *number, from).with_options(self.options))
+                Walk::Partition(self.client.walk(topic, *number, from).with_options(options))
             }
-            Log::Stream(stream) => {
-                Walk::Stream(self.client.nats().walk(stream, from).with_options(self.options))
-            }
+            Log::Stream(stream) => Walk::Stream(self.client.nats().walk(stream, from).with_options(options)),
         };
         Reading { walk, log, end, stalled: Duration::ZERO, pause: Duration::ZERO }
     }

@@ -15,6 +15,7 @@
 //! | `moving`  | 0         | 0        | the first fetch fails with a retriable error |
 //! | `avro`    | 0         | 0        | key and value have a schema, and are decoded for those who ask |
 
+use serde_json::Value;
 use sluicegate_protocol::kafka_source::From;
 use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Retrying};
 use sluicegate_protocol::pub_sub_req::Req;
@@ -23,7 +24,7 @@ use sluicegate_protocol::{
     CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaSubscribe, ErrorResp,
     Isolation, KafkaDeliveryResp, KafkaFetchResp, KafkaListOffsetResp, KafkaListOffsetsResp, KafkaMessage,
     KafkaMetadataResp, KafkaSource, KafkaSubscribedResp, KafkaSubscriptionEvent, ListedOffset,
-    PartitionMetadata, PartitionNext, PongResp, Schema, SubscribedTopic, TopicMetadata,
+    PartitionMetadata, PartitionNext, PongResp, RecordFilter, Schema, SubscribedTopic, TopicMetadata,
 };
 
 use crate::server::{self, Session};
@@ -178,10 +179,14 @@ fn read(log: &Log, fetch: &CmdKafkaFetch) -> Result<KafkaFetchResp, ErrorResp> {
     let last_stable_offset = Some(stable_end(topic, log, Isolation::ReadCommitted));
     let end = stable_end(topic, log, fetch.isolation());
     let readable = log.messages.iter().filter(|message| (offset..end).contains(&message.offset));
-    let messages: Vec<_> =
-        readable.take(3).map(|message| given(topic, message.clone(), fetch.decode)).collect();
+    let given = readable.take(3).map(|message| given(topic, message.clone(), fetch.decode));
+    let messages: Vec<_> = given.filter(|message| has_parts(message, &fetch.filters)).collect();
     let reads_on = messages.is_empty() && topic == "markers";
-    let next_offset = if reads_on { (offset + 1).min(log.end) } else { 0 };
+    let next_offset = match () {
+        () if reads_on => (offset + 1).min(log.end),
+        () if messages.is_empty() && !fetch.filters.is_empty() => end,
+        () => 0,
+    };
     let high_watermark = Some(log.end);
     Ok(KafkaFetchResp { messages, next_offset, high_watermark, last_stable_offset, ..Default::default() })
 }
@@ -199,6 +204,12 @@ fn given(topic: &str, message: KafkaMessage, decode: bool) -> KafkaMessage {
         },
         _ => message,
     }
+}
+
+/// Whether the value has what filters ask for.
+fn has_parts(message: &KafkaMessage, filters: &[RecordFilter]) -> bool {
+    let value = serde_json::from_slice(message.value.as_deref().unwrap_or_default()).unwrap_or(Value::Null);
+    filters.iter().all(|filter| value.pointer(filter.pointer()).is_some())
 }
 
 /// An answer of 1 MiB.
@@ -233,7 +244,7 @@ fn subscription(command: &CmdKafkaSubscribe) -> Vec<Resp> {
             Err(partition) => return vec![Resp::ErrorResp(unknown("subscribe", &source.topic, partition))],
         };
         let topic = source.topic.clone();
-        told.extend(begins.iter().flat_map(|begin| updates(&topic, *begin, command.decode)));
+        told.extend(begins.iter().flat_map(|begin| updates(&topic, *begin, command)));
         topics.push(SubscribedTopic { topic, topic_id: "id".into(), partitions: begins });
     }
     told.insert(0, Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics, snapshot: false }));
@@ -262,7 +273,11 @@ fn begins(source: &KafkaSource) -> Result<Vec<PartitionNext>, i32> {
     partitions.into_iter().map(begin).collect()
 }
 
-fn updates(topic: &str, PartitionNext { partition, offset }: PartitionNext, decode: bool) -> Vec<Resp> {
+fn updates(
+    topic: &str,
+    PartitionNext { partition, offset }: PartitionNext,
+    CmdKafkaSubscribe { filters, decode, .. }: &CmdKafkaSubscribe,
+) -> Vec<Resp> {
     let Some(log) = log(topic, partition) else { return Vec::new() };
     let mut told = Vec::new();
     if topic == "moving" {
@@ -270,7 +285,8 @@ fn updates(topic: &str, PartitionNext { partition, offset }: PartitionNext, deco
         told.push(event(Event::Retrying(Retrying { topic: topic.into(), partition, error, since: 0 })));
     }
     let unread = log.messages.into_iter().filter(|message| message.offset >= offset);
-    let unread: Vec<_> = unread.map(|message| given(topic, message, decode)).collect();
+    let given = unread.map(|message| given(topic, message, *decode));
+    let unread: Vec<_> = given.filter(|message| has_parts(message, filters)).collect();
     if !unread.is_empty() {
         told.push(delivery(topic, partition, unread, log.end));
     }

@@ -108,6 +108,16 @@ async fn values_with_a_schema_are_json_unless_they_are_not_wanted() {
 }
 
 #[tokio::test]
+async fn filters_leave_out_messages() {
+    let decoded = r#"fetch avro -q --decode --filter {"value":"/id"}"#;
+    let none = format!(r#"{decoded} --filter {{"value":"/x"}}"#);
+    kafka(&none, 0, "", "").await;
+    for more in ["", " -c 1 --follow"] {
+        kafka(&format!("{decoded}{more}"), 0, "{\"id\":1}\n", "").await;
+    }
+}
+
+#[tokio::test]
 async fn table_has_decoded_values_and_their_schemas() {
     let schema = || Some(Box::new(Schema { id: 7, ..Default::default() }));
     let decoded = KafkaMessage {

@@ -40,7 +40,7 @@ impl<'a> Walk<'a> {
     /// The same as for [`Nats::fetch_with`]. The position stays: the next call repeats the fetch.
     pub async fn next_batch(&mut self) -> Result<Fetched, Error> {
         let asked = self.pace.wait().await;
-        let batch = self.nats.fetch_with(&self.stream, self.position(), self.options).await?;
+        let batch = self.nats.fetch_with(&self.stream, self.position(), self.options.clone()).await?;
         self.pace.advance(asked, batch.next_sequence);
         Ok(batch)
     }

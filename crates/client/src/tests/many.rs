@@ -4,7 +4,7 @@ use sluicegate_protocol::wire::Fields;
 use sluicegate_protocol::{
     CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch, KafkaListOffsetsResp,
     KafkaMetadataResp, KafkaMultiFetchResp, ListedOffset, PartitionFetched, PartitionMetadata,
-    PartitionOffset, PublishMessage, TopicMetadata,
+    PartitionOffset, PublishMessage, RecordFilter, TopicMetadata,
 };
 
 use super::*;
@@ -21,6 +21,7 @@ async fn multi_fetch_has_a_result_for_each_place() {
     };
     let results = vec![of(fetched(&[40, 41], 44)), failed(3, false), of(fetched(&[], 7)), failed(6, true)];
     let options = FetchOptions::new().max_bytes(9).min_bytes(2).isolation(Isolation::ReadCommitted).decode();
+    let options = options.filter(Filter::value("/a"));
     let places = [place("a", 0, 40), place("b", 1, 0), place("a", 2, 7), place("a", 3, 0)];
     let (client, server) = play(vec![multi(results)]).await;
     let got = client.multi_fetch(&places, options).await.unwrap();
@@ -37,7 +38,7 @@ async fn multi_fetch_has_a_result_for_each_place() {
         max_bytes: 9,
         isolation: Isolation::ReadCommitted.into(),
         decode: true,
-        ..Default::default()
+        filters: vec![RecordFilter { pointer: Some("/a".into()), ..Default::default() }],
     };
     assert_eq!(server.await.unwrap(), [Req::CmdKafkaMultiFetch(want)]);
 }

@@ -23,6 +23,7 @@ async fn fetch_reads_messages_and_the_ends_of_the_stream() {
     let (client, server) = play(vec![Resp::NatsFetchResp(answer)]).await;
     let options =
         FetchOptions::new().max_wait(Duration::from_millis(250)).min_bytes(1).max_bytes(2).max_records(3);
+    let options = options.filter(Filter::subject().starts_with("a."));
     let fetched = client.nats().fetch_with("orders", 5, options).await.unwrap();
     assert_eq!(fetched.messages, messages);
     assert_eq!((fetched.next_sequence, fetched.end, fetched.first_sequence), (9, Some(20), None));
@@ -33,7 +34,7 @@ async fn fetch_reads_messages_and_the_ends_of_the_stream() {
         min_bytes: 1,
         max_bytes: 2,
         max_messages: 3,
-        ..Default::default()
+        filters: vec![RecordFilter { prefixes: vec!["a.".into()], ..Default::default() }],
     };
     assert_eq!(server.await.unwrap(), [Req::CmdNatsFetch(want)]);
 }

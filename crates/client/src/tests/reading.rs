@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use sluicegate_protocol::{CmdKafkaFetch, KafkaListOffsetResp};
+use sluicegate_protocol::{CmdKafkaFetch, KafkaListOffsetResp, RecordFilter};
 use tokio::time::sleep;
 
 use super::*;
@@ -16,6 +16,7 @@ async fn options_are_sent() {
         .min_bytes(1)
         .max_bytes(2)
         .max_records(3)
+        .filter(Filter::key().equals("k"))
         .isolation(Isolation::ReadCommitted);
     let far = FetchOptions::new().max_wait(Duration::MAX);
     client.fetch("orders", 2, 40).await.unwrap();
@@ -28,6 +29,7 @@ async fn options_are_sent() {
         max_bytes: 2,
         max_records: 3,
         isolation: Isolation::ReadCommitted.into(),
+        filters: vec![RecordFilter { equals: vec!["k".into()], ..Default::default() }],
         ..plain.clone()
     };
     let far = CmdKafkaFetch { max_wait_ms: Some(30_000), ..plain.clone() };
@@ -41,7 +43,7 @@ async fn max_wait_extends_the_time_limit() {
     tokio::spawn(async move { while peer.message().await.is_some() {} });
     let options = FetchOptions::new().max_wait(Duration::from_millis(30));
     let after = Duration::from_millis(50);
-    assert_eq!(client.fetch_with("orders", 0, 0, options).await, Err(Error::Timeout { after }));
+    assert_eq!(client.fetch_with("orders", 0, 0, options.clone()).await, Err(Error::Timeout { after }));
     assert_eq!(client.multi_fetch(&[], options).await, Err(Error::Timeout { after }));
     // The server's own wait can be that long.
     let unknown = timeout(Duration::from_millis(100), client.fetch("orders", 0, 0)).await;
@@ -91,7 +93,7 @@ async fn answer_without_next_offset_continues_after_the_last_message() {
 async fn committed_read_fails_if_the_server_does_not_support_it() {
     let options = FetchOptions::new().isolation(Isolation::ReadCommitted);
     for answer in [messages([]), messages([40])] {
-        assert_eq!(fetch(answer, options).await, Err(Error::IsolationUnsupported));
+        assert_eq!(fetch(answer, options.clone()).await, Err(Error::IsolationUnsupported));
     }
     let fetched = fetch(committed(vec![KafkaMessage { offset: 40, ..Default::default() }]), options).await;
     assert_eq!(fetched.unwrap().messages.len(), 1);
