@@ -14,7 +14,6 @@ use sluicegate_protocol::SchemaType;
 use sluicegate_protocol::error_code::{INVALID_RECORD, INVALID_REQUEST, MESSAGE_TOO_LARGE};
 use sluicegate_schemas::EncodeError;
 use sluicegate_schemas::registry::{Known, Missing, Registry, SchemaText};
-use sluicegate_schemas::schema::Kind;
 use sluicegate_schemas::wire::{self, Part, SchemaId};
 
 use super::decoding::{DECODED_PER_SCANNED, Schemas, UNANSWERED};
@@ -118,7 +117,7 @@ impl Wanted {
             SchemaChoice::Id(id) => registry.schema(holder, SchemaId::Number(*id)).await,
             SchemaChoice::Text { kind, text, registers } => {
                 let schema = String::from(&**text);
-                let text = SchemaText { kind: self::kind(*kind), schema, references: Vec::new() };
+                let text = SchemaText { kind: *kind, schema, references: Vec::new() };
                 match registers {
                     true => registry.register(holder, subject, text).await,
                     false => registry.find(holder, subject, text).await,
@@ -175,7 +174,7 @@ impl Work {
         let SchemaId::Number(id) = known.id else {
             return Err(invalid("its schema has no number in the registry".to_owned()));
         };
-        let indexes = (known.schema.kind() == Kind::Protobuf).then_some(FIRST_MESSAGE);
+        let indexes = (known.schema.kind() == SchemaType::Protobuf).then_some(FIRST_MESSAGE);
         let mut bytes = Vec::new();
         wire::prefix(id, indexes, &mut bytes);
         known.schema.encode(FIRST_MESSAGE, &given.json, &mut bytes).map_err(|error| unfit(&error))?;
@@ -204,14 +203,6 @@ fn name(part: Part) -> &'static str {
     match part {
         Part::Key => "key",
         Part::Value => "value",
-    }
-}
-
-fn kind(kind: SchemaType) -> Kind {
-    match kind {
-        SchemaType::Avro => Kind::Avro,
-        SchemaType::Protobuf => Kind::Protobuf,
-        SchemaType::JsonSchema => Kind::JsonSchema,
     }
 }
 

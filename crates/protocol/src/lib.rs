@@ -56,6 +56,20 @@ pub const SESSION_PATH: &str = "/sluicegate.v1.Bridge/Session";
 /// The beginning of all paths of the bridge's own services, which clients cannot reach.
 pub const SERVICE_PATH_PREFIX: &str = "/sluicegate.v1.";
 
+impl SchemaType {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Avro, Self::Protobuf, Self::JsonSchema];
+
+    /// The name that registries use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Avro => "AVRO",
+            Self::Protobuf => "PROTOBUF",
+            Self::JsonSchema => "JSON",
+        }
+    }
+}
+
 /// The latest schema of this subject.
 impl From<&str> for SchemaChoice {
     fn from(subject: &str) -> Self {

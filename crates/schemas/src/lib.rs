@@ -2,8 +2,8 @@
 //!
 //! - [`wire`]: where a record says which schema it was written with
 //! - [`registry`]: the client of a schema registry, which caches schemas
-//! - [`avro`], [`protobuf`], [`json_schema`]: a schema of each kind, which decodes and encodes one value; [`schema`]: one
-//!   of any kind
+//! - [`avro`], [`protobuf`], [`json_schema`]: a schema in each language, which decodes and encodes one value; [`schema`]:
+//!   one in any
 //!
 //! Bytes, JSON and schemas are input alike: each call has bounds of depth and memory, and fails with a sentence instead of
 //! exceeding them.

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use sluicegate_fair_share::{Holder, Ledger, Places};
+use sluicegate_protocol::SchemaType;
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
@@ -35,7 +36,7 @@ use crate::wire::SchemaId;
 pub use self::answer::{SchemaText, Version, probe};
 pub use self::http_transport::{Credentials, Http, InvalidHttp};
 pub use self::transport::{MAX_ANSWER, Request, Response, Transport, Unanswered};
-pub use crate::schema::{Kind, Schema};
+pub use crate::schema::Schema;
 
 /// A registry, and the schemas that it gave.
 ///
@@ -112,7 +113,7 @@ pub enum Outcome {
 /// A schema as the registry has it.
 enum Fetched {
     Known(Arc<Known>),
-    Text { id: SchemaId, kind: Kind, text: String, references: Vec<Reference> },
+    Text { id: SchemaId, kind: SchemaType, text: String, references: Vec<Reference> },
 }
 
 /// The answer to a question.
@@ -335,7 +336,7 @@ impl Shared {
 /// Compiles a schema on a thread for such work: a large one takes long.
 async fn compile(
     id: SchemaId,
-    kind: Kind,
+    kind: SchemaType,
     text: String,
     references: Vec<Reference>,
 ) -> Result<Arc<Known>, Fault> {

@@ -1,22 +1,12 @@
-//! A schema of any kind.
+//! A schema in any language.
 
 use prost::encoding::encode_varint;
+use sluicegate_protocol::SchemaType;
 
 use crate::wire::Framed;
 use crate::{DecodeError, EncodeError, Reference, SchemaError, avro, json_schema, protobuf};
 
-/// The kinds of schemas that a registry has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// Avro.
-    Avro,
-    /// Protobuf.
-    Protobuf,
-    /// JSON Schema.
-    JsonSchema,
-}
-
-/// A schema of one of these kinds.
+/// A schema of one of these languages.
 pub enum Schema {
     /// Avro.
     Avro(avro::Schema),
@@ -26,39 +16,25 @@ pub enum Schema {
     JsonSchema(json_schema::Schema),
 }
 
-impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Avro, Self::Protobuf, Self::JsonSchema];
-
-    /// The name that registries use.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Avro => "AVRO",
-            Self::Protobuf => "PROTOBUF",
-            Self::JsonSchema => "JSON",
-        }
-    }
-}
-
 impl Schema {
-    /// A schema of this kind, with the schemas that it refers to, dependencies first.
+    /// A schema in this language, with the schemas that it refers to, dependencies first.
     ///
     /// # Errors
     /// The text is not a schema, refers to others, or exceeds a bound.
-    pub fn parse(kind: Kind, text: &str, references: &[Reference]) -> Result<Self, SchemaError> {
+    pub fn parse(kind: SchemaType, text: &str, references: &[Reference]) -> Result<Self, SchemaError> {
         Ok(match kind {
-            Kind::Avro => Self::Avro(avro::Schema::parse(text, references)?),
-            Kind::Protobuf => Self::Protobuf(protobuf::Schema::parse(text, references)?),
-            Kind::JsonSchema => Self::JsonSchema(json_schema::Schema::parse(text, references)?),
+            SchemaType::Avro => Self::Avro(avro::Schema::parse(text, references)?),
+            SchemaType::Protobuf => Self::Protobuf(protobuf::Schema::parse(text, references)?),
+            SchemaType::JsonSchema => Self::JsonSchema(json_schema::Schema::parse(text, references)?),
         })
     }
 
-    /// Its kind.
-    pub fn kind(&self) -> Kind {
+    /// Its language.
+    pub fn kind(&self) -> SchemaType {
         match self {
-            Self::Avro(_) => Kind::Avro,
-            Self::Protobuf(_) => Kind::Protobuf,
-            Self::JsonSchema(_) => Kind::JsonSchema,
+            Self::Avro(_) => SchemaType::Avro,
+            Self::Protobuf(_) => SchemaType::Protobuf,
+            Self::JsonSchema(_) => SchemaType::JsonSchema,
         }
     }
 
@@ -117,7 +93,7 @@ mod tests {
 
     #[test]
     fn bytes_alone_have_no_length_in_a_record() {
-        let schema = Schema::parse(Kind::Avro, "\"bytes\"", &[]).unwrap();
+        let schema = Schema::parse(SchemaType::Avro, "\"bytes\"", &[]).unwrap();
         for bytes in [vec![], vec![1, 2, 255], vec![7; 100]] {
             let record = [&[0, 0, 0, 0, 5][..], &bytes].concat();
             let mut json = Vec::new();

@@ -1,7 +1,7 @@
 //! The schemas of decoded values and keys, with the field names of the gateway's own JSON.
 
 use serde::{Deserialize, Serialize};
-use sluicegate_client::{KafkaMessage, Schema, SchemaChoice, SchemaType};
+use sluicegate_client::{KafkaMessage, Schema, SchemaChoice};
 
 use super::Value;
 
@@ -43,12 +43,8 @@ struct SchemaObject<'a> {
 
 impl<'a> SchemaObject<'a> {
     fn of(schema: &'a Schema) -> Self {
-        let r#type = match schema.r#type() {
-            SchemaType::Avro => "AVRO",
-            SchemaType::Protobuf => "PROTOBUF",
-            SchemaType::JsonSchema => "JSON",
-        };
-        Self { id: (schema.id != 0).then_some(schema.id), guid: &schema.guid, r#type }
+        let id = (schema.id != 0).then_some(schema.id);
+        Self { id, guid: &schema.guid, r#type: schema.r#type().name() }
     }
 }
 

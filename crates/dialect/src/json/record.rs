@@ -1,7 +1,7 @@
 //! Records in JSON documents.
 
 use serde::Serialize;
-use sluicegate_protocol::{Header, KafkaMessage, Schema, SchemaType, TimestampType};
+use sluicegate_protocol::{Header, KafkaMessage, Schema, TimestampType};
 
 use super::format::{Format, Formatted};
 use crate::session::error::Error;
@@ -69,12 +69,8 @@ struct SchemaOf<'a> {
 
 impl<'a> SchemaOf<'a> {
     fn new(schema: &'a Schema) -> Self {
-        let r#type = match schema.r#type() {
-            SchemaType::Avro => "AVRO",
-            SchemaType::Protobuf => "PROTOBUF",
-            SchemaType::JsonSchema => "JSON",
-        };
-        Self { id: (schema.id != 0).then_some(schema.id), guid: &schema.guid, r#type }
+        let id = (schema.id != 0).then_some(schema.id);
+        Self { id, guid: &schema.guid, r#type: schema.r#type().name() }
     }
 }
 

@@ -4,9 +4,8 @@ use prost::encoding::{
     WireType, bytes, encode_key, encode_varint, encoded_len_varint, key_len, message, string,
 };
 use sluicegate_protocol::wire::{Fields, Value, header, number};
-use sluicegate_protocol::{Schema, SchemaType};
+use sluicegate_protocol::Schema;
 use sluicegate_schemas::registry::Known;
-use sluicegate_schemas::schema::Kind;
 use sluicegate_schemas::wire::{Part, SchemaId, find};
 
 use super::LookedUp;
@@ -175,12 +174,7 @@ fn told(known: &Known) -> Schema {
         SchemaId::Number(id) => (id, String::new()),
         guid @ SchemaId::Guid(_) => (0, guid.to_string()),
     };
-    let r#type = match known.schema.kind() {
-        Kind::Avro => SchemaType::Avro,
-        Kind::Protobuf => SchemaType::Protobuf,
-        Kind::JsonSchema => SchemaType::JsonSchema,
-    };
-    Schema { id, guid, r#type: r#type.into() }
+    Schema { id, guid, r#type: known.schema.kind().into() }
 }
 
 /// The JSON of a value, at most: so many times its bytes, and so many more, as names of members that its bytes are

@@ -1,17 +1,17 @@
 //! Answers of registries: schemas and errors.
 
 use serde::{Deserialize, Serialize};
+use sluicegate_protocol::SchemaType;
 
 use super::path::shown;
 use super::transport::{Request, Response, Transport, Unanswered};
 use crate::MAX_SCHEMA_BYTES;
-use crate::schema::Kind;
 
 /// The text of a schema, and the schemas that it refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SchemaText {
-    /// Its kind.
-    pub kind: Kind,
+    /// Its language.
+    pub kind: SchemaType,
     /// The text.
     pub schema: String,
     /// Those that it names directly.
@@ -131,9 +131,9 @@ fn hint(status: u16) -> &'static str {
 impl Answer {
     /// The schema.
     pub(super) fn text(self) -> Result<SchemaText, Fault> {
-        let name = self.schema_type.as_deref().unwrap_or(Kind::Avro.name());
-        let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == name) else {
-            let known = Kind::ALL.map(Kind::name).join(", ");
+        let name = self.schema_type.as_deref().unwrap_or(SchemaType::Avro.name());
+        let Some(kind) = SchemaType::ALL.into_iter().find(|kind| kind.name() == name) else {
+            let known = SchemaType::ALL.map(SchemaType::name).join(", ");
             return Err(Fault::Unusable(format!("its type is {}, expected one of {known}", shown(name))));
         };
         let none = || Fault::Unanswered("an answer without a schema".to_owned(), None);
@@ -158,7 +158,7 @@ impl SchemaText {
             return Err(Fault::Unusable(format!("it has more than {MAX_SCHEMA_BYTES} bytes")));
         }
         // Registries that have Avro alone know no types.
-        let schema_type = Some(self.kind.name()).filter(|_| self.kind != Kind::Avro);
+        let schema_type = Some(self.kind.name()).filter(|_| self.kind != SchemaType::Avro);
         let body = Body { schema: &self.schema, schema_type, references: &self.references };
         serde_json::to_vec(&body).map_err(|error| Fault::Unusable(error.to_string()))
     }

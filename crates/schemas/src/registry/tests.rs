@@ -119,7 +119,7 @@ const fn number(id: u32) -> SchemaId {
 }
 
 fn text() -> SchemaText {
-    SchemaText { kind: Kind::Avro, schema: r#""long""#.to_owned(), references: Vec::new() }
+    SchemaText { kind: SchemaType::Avro, schema: r#""long""#.to_owned(), references: Vec::new() }
 }
 
 /// The id, or the words for the client.
@@ -374,7 +374,7 @@ async fn subjects_and_texts_lead_to_schemas() {
     advance(LATEST_AGE).await;
     assert_eq!((latest_now().await, fake.asked()), (Ok(number(8)), 7));
     fake.set(find, 200, r#"{"id": 9}"#);
-    let other = SchemaText { kind: Kind::JsonSchema, schema: "true".to_owned(), ..text() };
+    let other = SchemaText { kind: SchemaType::JsonSchema, schema: "true".to_owned(), ..text() };
     assert_eq!(told(registry.find(client(1), subject, other).await), Ok(number(9)));
     let body = fake.asked.lock()[7].body.clone();
     assert_eq!(body.unwrap(), r#"{"schema":"true","schemaType":"JSON"}"#);
