@@ -152,6 +152,8 @@ pub struct Record {
     pub value_schema: Option<SchemaChoice>,
     /// The same of the key.
     pub key_schema: Option<SchemaChoice>,
+    /// The language that the client expects both schemas to have. None: any.
+    pub schema_type: Option<SchemaType>,
 }
 
 impl Record {
@@ -163,6 +165,14 @@ impl Record {
             .map(|Header { key, value }| key.len().saturating_add(value.as_ref().map_or(0, Bytes::len)));
         let parts = [&self.key, &self.value].map(|part| part.as_ref().map_or(0, Bytes::len));
         parts.into_iter().chain(headers).fold(0, usize::saturating_add)
+    }
+
+    /// The ids of the schemas of its key and its value, where the choice is an id.
+    pub fn schema_ids(&self) -> [Option<u32>; 2] {
+        [&self.key_schema, &self.value_schema].map(|choice| match choice {
+            Some(SchemaChoice::Id(id)) => Some(*id),
+            _ => None,
+        })
     }
 }
 

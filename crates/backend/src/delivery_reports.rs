@@ -74,7 +74,7 @@ mod tests {
     #[tokio::test]
     async fn reports_keep_the_order_of_records() {
         let reports = DeliveryReports::new(2);
-        let written = Written { partition: 1, offset: 2, timestamp: 3, dedup: None };
+        let written = Written { partition: 1, offset: 2, timestamp: 3, ..Written::default() };
         reports.settle(1, Ok(written));
         reports.settle(0, Err("refused"));
         // A second report, or one for no record, changes nothing.
@@ -89,7 +89,7 @@ mod tests {
         let reports = DeliveryReports::new(2);
         let due = CancellationToken::new();
         due.cancel();
-        let written = Written { partition: 0, offset: 0, timestamp: 0, dedup: None };
+        let written = Written::default();
         reports.settle(0, Ok(written));
         assert_eq!(
             reports.wait(&due, |index| ["first", "second"][index]).await,

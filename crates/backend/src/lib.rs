@@ -166,8 +166,8 @@ pub trait Backend: Send + Sync {
         ready(()).boxed()
     }
 
-    /// Encodes the values and keys of records without an error that have a schema. Those that cannot be encoded get an
-    /// error. The work is counted to the client in `scans`.
+    /// Encodes the values and keys of records without an error that have a schema, and leaves the id of that schema as their
+    /// choice. Those that cannot be encoded get an error. The work is counted to the client in `scans`.
     ///
     /// # Cancel safety
     /// After a drop, some of the records have lost their schemas.
@@ -242,7 +242,7 @@ pub struct Enqueued<'a> {
 pub type DeliveryReport = Result<Written, CommandError>;
 
 /// A written record's place in its log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {
     /// The number of the partition.
     pub partition: i32,
@@ -252,6 +252,10 @@ pub struct Written {
     pub timestamp: i64,
     /// Set if the record has a message id by which the messaging system recognizes repetitions.
     pub dedup: Option<Dedup>,
+    /// The id of the schema with which the key was encoded.
+    pub key_schema_id: Option<u32>,
+    /// The same of the value.
+    pub value_schema_id: Option<u32>,
 }
 
 /// The outcome of a record with a message id.

@@ -50,7 +50,7 @@ pub(crate) async fn encode(
     for (index, part, encoded) in work.done {
         let (Some(record), Some(error)) = (records.get_mut(index), errors.get_mut(index)) else { continue };
         match encoded {
-            Ok(bytes) => put(record, part, bytes),
+            Ok((id, bytes)) => put(record, part, id, bytes),
             Err(failed) => drop(error.get_or_insert(failed)),
         }
     }
@@ -63,6 +63,8 @@ struct Given {
     json: Bytes,
     /// Its schema among those that the command needs.
     schema: usize,
+    /// The language that the schema must have.
+    schema_type: Option<SchemaType>,
 }
 
 /// A schema that a command needs.
@@ -93,7 +95,8 @@ fn take(records: &mut [Record], errors: &mut [Option<CommandError>]) -> (Vec<Giv
                 wanted.push(this);
                 wanted.len().saturating_sub(1)
             });
-            given.push(Given { record: index, part, json: json.clone(), schema });
+            let (json, schema_type) = (json.clone(), record.schema_type);
+            given.push(Given { record: index, part, json, schema, schema_type });
         }
     }
     (given, wanted)
@@ -141,7 +144,7 @@ impl Wanted {
 /// Encoding of the values and keys of one command.
 struct Work {
     left: IntoIter<Given>,
-    done: Vec<(usize, Part, Result<Bytes, CommandError>)>,
+    done: Vec<(usize, Part, Result<(u32, Bytes), CommandError>)>,
     found: Vec<Result<Arc<Known>, CommandError>>,
     /// Encoded bytes until now.
     bytes: usize,
@@ -159,12 +162,13 @@ impl Work {
                 error.message = format!("{}: {}", name(given.part), error.message);
                 error
             });
-            self.bytes = encoded.iter().fold(self.bytes, |sum, bytes| sum.saturating_add(bytes.len()));
+            self.bytes = encoded.iter().fold(self.bytes, |sum, (_, bytes)| sum.saturating_add(bytes.len()));
             self.done.push((given.record, given.part, encoded));
         }
     }
 
-    fn encode(&self, given: &Given) -> Result<Bytes, CommandError> {
+    /// The id of the schema, and the bytes.
+    fn encode(&self, given: &Given) -> Result<(u32, Bytes), CommandError> {
         let known = match self.found.get(given.schema) {
             Some(Ok(known)) => known,
             Some(Err(error)) => return Err(error.clone()),
@@ -174,7 +178,14 @@ impl Work {
         let SchemaId::Number(id) = known.id else {
             return Err(invalid("its schema has no number in the registry".to_owned()));
         };
-        let indexes = (known.schema.kind() == SchemaType::Protobuf).then_some(FIRST_MESSAGE);
+        let kind = known.schema.kind();
+        if let Some(expected) = given.schema_type.filter(|expected| *expected != kind) {
+            let (expected, found) = (expected.name(), kind.name());
+            return Err(invalid(format!(
+                "expected a schema of type {expected}, schema {id} is of type {found}"
+            )));
+        }
+        let indexes = (kind == SchemaType::Protobuf).then_some(FIRST_MESSAGE);
         let mut bytes = Vec::new();
         wire::prefix(id, indexes, &mut bytes);
         known.schema.encode(FIRST_MESSAGE, &given.json, &mut bytes).map_err(|error| unfit(&error))?;
@@ -185,17 +196,17 @@ impl Work {
             );
             return Err(CommandError::new(Fault::TooLarge, MESSAGE_TOO_LARGE, message));
         }
-        Ok(bytes.into())
+        Ok((id, bytes.into()))
     }
 }
 
-/// Gives a record its encoded value or key.
-fn put(record: &mut Record, part: Part, bytes: Bytes) {
+/// Gives a record its encoded value or key, and the id of the schema.
+fn put(record: &mut Record, part: Part, id: u32, bytes: Bytes) {
     // Readers look there first, and it would be the schema of a record that was copied.
     record.headers.retain(|header| header.key != part.header());
     match part {
-        Part::Key => record.key = Some(bytes),
-        Part::Value => record.value = Some(bytes),
+        Part::Key => (record.key, record.key_schema) = (Some(bytes), Some(SchemaChoice::Id(id))),
+        Part::Value => (record.value, record.value_schema) = (Some(bytes), Some(SchemaChoice::Id(id))),
     }
 }
 

@@ -52,6 +52,7 @@ async fn values_are_written_and_read_as_json_in_each_way() {
     let (status, told) = post(&stack, path, AVRO, json!({"value_schema": schema, "records": one(0)})).await;
     assert_eq!((status, &told["offsets"][0]["offset"]), (200, &json!(0)), "{told}");
     let id = registry.register(&format!("{topic}-value"), &json!({"schema": schema})).await;
+    assert_eq!(told["value_schema_id"], id, "{told}");
     let (status, told) = post(&stack, path, AVRO, json!({"value_schema_id": id, "records": one(1)})).await;
     assert_eq!((status, &told["offsets"][0]["offset"]), (200, &json!(1)), "{told}");
     let json = "application/vnd.kafka.json.v2+json";
@@ -72,8 +73,11 @@ async fn values_are_written_and_read_as_json_in_each_way() {
         (json!({"value_schema_id": 9999, "records": one(9)}), 42205, "9999"),
         (json!({"records": one(9)}), 42202, "value_schema"),
     ];
-    for (body, code, want) in cases {
-        let (status, told) = post(&stack, path, AVRO, body).await;
+    let json_schema = "application/vnd.kafka.jsonschema.v2+json";
+    let of_other = (json!({"value_schema_id": id, "records": one(9)}), 42203, "is of type AVRO");
+    let cases = cases.map(|case| (AVRO, case)).into_iter().chain([(json_schema, of_other)]);
+    for (content_type, (body, code, want)) in cases {
+        let (status, told) = post(&stack, path, content_type, body).await;
         assert_eq!((status, &told["error_code"]), (422, &json!(code)), "{told}");
         assert!(told["message"].as_str().unwrap().contains(want), "{told}");
     }

@@ -151,9 +151,8 @@ pub(super) fn record(
         key,
         value: Some(value),
         headers: record_headers,
-        timestamp: None,
         value_schema,
-        key_schema: None,
+        ..Record::default()
     })
 }
 

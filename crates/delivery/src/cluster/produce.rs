@@ -87,13 +87,20 @@ impl Cluster {
             return Err(self.read_only(first_topic(&records)));
         }
         let count = records.len();
+        let schema_ids: Vec<_> = records.iter().map(Record::schema_ids).collect();
         let enqueued = due.run_until_cancelled(parts.backend.enqueue(source, records, errors, &due)).await;
         let enqueued = enqueued.ok_or_else(CommandError::shutting_down)??;
         drop((enqueuing, ticket));
         if enqueued.queued == count {
             queued();
         }
-        Ok(enqueued.reports.await)
+        let mut reports = enqueued.reports.await;
+        for (report, [key, value]) in reports.iter_mut().zip(schema_ids) {
+            if let Ok(written) = report {
+                (written.key_schema_id, written.value_schema_id) = (key, value);
+            }
+        }
+        Ok(reports)
     }
 
     /// The error of each record that cannot be written. The others get the headers of their rows, and are encoded.

@@ -282,6 +282,9 @@ pub const PARTITIONS: i32 = 4;
 /// A topic that is listed, and missing when it is looked up.
 const GONE: &str = "gone";
 
+/// The id of all schemas.
+const SCHEMA: u32 = 7;
+
 fn missing() -> CommandError {
     CommandError::new(Fault::NotFound, 3, "no such topic")
 }
@@ -465,7 +468,11 @@ impl Backend for Script {
         _: &'a mut [Option<CommandError>],
         _: &'a ClusterRate,
     ) -> BoxFuture<'a, ()> {
-        self.state().schemas.extend(records.iter_mut().map(|record| record.value_schema.take()));
+        for record in records {
+            let wanted = record.value_schema.take();
+            record.value_schema = wanted.is_some().then_some(SchemaChoice::Id(SCHEMA));
+            self.state().schemas.push(wanted);
+        }
         ready(()).boxed()
     }
 
@@ -486,7 +493,7 @@ impl Backend for Script {
                     let has_id = record.headers.iter().any(|header| header.key == MESSAGE_ID_HEADER);
                     let dedup = Dedup { is_duplicate: false, window: Duration::from_secs(120) };
                     state.taken.push(record.value.unwrap_or_default());
-                    Ok(Written { partition: 0, offset, timestamp: 0, dedup: has_id.then_some(dedup) })
+                    Ok(Written { offset, dedup: has_id.then_some(dedup), ..Written::default() })
                 }
             });
         }

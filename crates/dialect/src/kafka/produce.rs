@@ -34,7 +34,17 @@ fn record(
 ) -> command::Record {
     let headers = headers.into_iter().map(header).collect();
     let [value_schema, key_schema] = [value_schema, key_schema].map(|schema| schema.map(schema_choice));
-    command::Record { topic, partition, key, value, headers, timestamp, value_schema, key_schema }
+    command::Record {
+        topic,
+        partition,
+        key,
+        value,
+        headers,
+        timestamp,
+        value_schema,
+        key_schema,
+        schema_type: None,
+    }
 }
 
 /// The command in JSON.
@@ -103,6 +113,7 @@ impl Record<'_> {
             timestamp: timestamp.map(|Int64(timestamp)| timestamp),
             value_schema: value_schema.map(|Choice(choice)| choice).or(by_route),
             key_schema: key_schema.map(|Choice(choice)| choice),
+            schema_type: None,
         })
     }
 }
@@ -206,7 +217,7 @@ mod tests {
             ends: Some((i64::MAX, i64::MAX)),
             ..CommandError::new(Fault::UnknownOutcome { retriable: true }, i32::MIN, "é".repeat(1000))
         };
-        let written = Written { partition: -1, offset: -1, timestamp: -1, dedup: None };
+        let written = Written { partition: -1, offset: -1, timestamp: -1, ..Written::default() };
         for report in [Err(error), Ok(written)] {
             let len = encoded(answer(0, vec![report], Encoding::Protobuf)).len();
             assert!(len <= MAX_RESULT_BYTES, "{len}");
@@ -215,7 +226,7 @@ mod tests {
 
     #[test]
     fn results_have_their_members() {
-        let written = Ok(Written { partition: 1, offset: 2, timestamp: 3, dedup: None });
+        let written = Ok(Written { partition: 1, offset: 2, timestamp: 3, ..Written::default() });
         let denied = Err(CommandError::new(Fault::Forbidden, 0, "m"));
         let want = concat!(
             r#"{"id":7,"results":[{"partition":1,"offset":2,"timestamp":3},"#,

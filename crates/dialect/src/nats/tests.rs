@@ -18,7 +18,7 @@ fn answers_have_the_words_of_nats() {
         text(list_sequences::answer(7, vec![found, Err(denied())], JSON)),
         format!(r#"{{"id":7,"results":[{{"sequence":5,"timestamp":6}},{{{failed}}}]}}"#)
     );
-    let plain = Written { partition: 0, offset: 5, timestamp: 6, dedup: None };
+    let plain = Written { offset: 5, timestamp: 6, ..Written::default() };
     let dedup = Some(Dedup { is_duplicate: true, window: Duration::from_secs(120) });
     assert_eq!(
         text(publish::answer(7, vec![Ok(plain), Ok(Written { dedup, ..plain }), Err(denied())], JSON)),

@@ -134,11 +134,21 @@ async fn json_becomes_bytes_with_a_schema() {
             )),
         ),
         ("t", "5", SchemaChoice::Id(6), Err((INVALID_REQUEST, "value: schema 6 is not in the registry"))),
+        (
+            "avro",
+            "{}",
+            SchemaChoice::Id(9),
+            Err((INVALID_RECORD, "value: expected a schema of type AVRO, schema 9 is of type PROTOBUF")),
+        ),
     ] {
-        let record = Record { topic: topic.into(), ..record(value, choice) };
+        let schema_type = (topic == "avro").then_some(SchemaType::Avro);
+        let record = Record { topic: topic.into(), schema_type, ..record(value, choice) };
         let (mut results, _) = encoded(registry(), vec![record]).await;
         match (results.remove(0), want) {
-            (Ok(record), Ok(want)) => assert_eq!(record.value.as_deref(), Some(want), "{topic} {value}"),
+            (Ok(record), Ok(want)) => {
+                assert_eq!(record.value.as_deref(), Some(want), "{topic} {value}");
+                assert_eq!(record.schema_ids(), [None, Some(want[4].into())]);
+            }
             (Err(error), Err((code, message))) => {
                 assert!(error.message.starts_with(message), "{error:?}");
                 assert_eq!((error.code, error.fault.is_retriable()), (code, false), "{error:?}");

@@ -163,7 +163,7 @@ impl ProducerContext for Context {
                     partition: message.partition(),
                     offset: message.offset().max(-1),
                     timestamp: message.timestamp().to_millis().unwrap_or(-1),
-                    dedup: None,
+                    ..Written::default()
                 })
             }
             Err((cause, message)) => {

@@ -88,7 +88,7 @@ fn with_id(id: &str, record: Record) -> Record {
 }
 
 fn written(offset: i64) -> DeliveryReport {
-    Ok(Written { partition: 0, offset, timestamp: -1, dedup: None })
+    Ok(Written { offset, timestamp: -1, ..Written::default() })
 }
 
 fn data_of(stored: &[KafkaMessage]) -> Vec<&str> {
@@ -153,7 +153,7 @@ async fn message_with_a_known_id_is_not_stored_again() {
     case.streams.create("S", json!({ "duplicate_window": 60_000_000_000_u64 })).await.unwrap();
     let report = |offset, is_duplicate| {
         let dedup = Some(Dedup { is_duplicate, window: Duration::from_secs(60) });
-        Ok(Written { partition: 0, offset, timestamp: -1, dedup })
+        Ok(Written { offset, timestamp: -1, dedup, ..Written::default() })
     };
     let records = || vec![with_id("x", record("S.a", "1")), with_id("y", record("S.a", "2"))];
     assert_eq!(case.produce(records()).await, [report(1, false), report(2, false)]);

@@ -129,7 +129,7 @@ impl Batch {
         Some(match answer::parse(&message, stream, self.context.domain.as_deref())? {
             Answer::Stored { sequence, is_duplicate } => {
                 let dedup = has_id.then_some(Dedup { is_duplicate, window: intake.duplicate_window });
-                Ok(Written { partition: 0, offset: sequence, timestamp: -1, dedup })
+                Ok(Written { offset: sequence, timestamp: -1, dedup, ..Written::default() })
             }
             // Its own stream can have it too: that of another domain, or somebody who answers for it.
             Answer::Elsewhere => {

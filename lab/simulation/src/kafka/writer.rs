@@ -112,7 +112,7 @@ impl Lane {
                     partition: i32::try_from(self.partition).unwrap_or(i32::MAX),
                     offset: base.map_or(-1, |base| base + offset),
                     timestamp: -1,
-                    dedup: None,
+                    ..Written::default()
                 });
                 queued.reports.settle(queued.index, report);
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 use sluicegate_backend::command::{Record, SchemaChoice};
-use sluicegate_backend::{CommandError, DeliveryReport, Fault, System};
+use sluicegate_backend::{CommandError, DeliveryReport, Fault, System, Written};
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::media_type::Format;
@@ -56,13 +56,8 @@ pub(super) async fn post(
     if has_schemas {
         check_schemas(&records, grant)?;
     }
-    let id = |choice: &Option<SchemaChoice>| match choice {
-        Some(SchemaChoice::Id(id)) => Some(*id),
-        _ => None,
-    };
     // The body names one for all records.
-    let schema_ids =
-        records.first().map(|one| [id(&one.key_schema), id(&one.value_schema)]).unwrap_or_default();
+    let named = records.first().map(Record::schema_ids).unwrap_or_default();
     // If all records fail for a missing partition, the error names the first record's.
     let partition = partition.or_else(|| records.first()?.partition);
     let Some(reports) = written(grant, records, is_async, running).await else {
@@ -76,6 +71,10 @@ pub(super) async fn post(
         return Err(failed(error.clone()).with_missing_log(grant, topic, partition).await);
     }
     grant.log_reports(&reports);
+    let found = |id: fn(&Written) -> Option<u32>| reports.iter().flatten().find_map(id);
+    let [key, value] = named;
+    let schema_ids =
+        [key.or_else(|| found(|one| one.key_schema_id)), value.or_else(|| found(|one| one.value_schema_id))];
     Ok(Response::with_body(StatusCode::OK, content_type, dialect.results(reports, schema_ids).into()))
 }
 

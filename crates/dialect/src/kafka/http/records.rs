@@ -71,6 +71,10 @@ pub(super) fn record(
         // Schemas of the body replace them.
         value_schema: matches!(format, Format::Json | Format::Schema(_)).then_some(SchemaChoice::Topic),
         key_schema: matches!(format, Format::Schema(_)).then_some(SchemaChoice::Topic),
+        schema_type: match format {
+            Format::Schema(kind) => Some(kind),
+            Format::Json | Format::Binary | Format::Text => None,
+        },
     })
 }
 

@@ -158,9 +158,19 @@ async fn records_of_schema_types_need_a_schema() {
     // A tombstone needs none.
     let (response, script) = ask(AVRO, true, r#"{"records":[{"value":null}]}"#).await;
     assert_eq!((response.status, script.taken().len()), (StatusCode::OK, 1));
+    // The answer has the id that a text was found by.
+    let (response, _) = ask(AVRO, true, r#"{"value_schema":"\"long\"","records":[{"value":1}]}"#).await;
+    assert!(told(response).1.ends_with(r#""key_schema_id":null,"value_schema_id":7}"#));
 }
 
-const WRITTEN: DeliveryReport = Ok(Written { partition: 0, offset: 0, timestamp: 0, dedup: None });
+const WRITTEN: DeliveryReport = Ok(Written {
+    partition: 0,
+    offset: 0,
+    timestamp: 0,
+    dedup: None,
+    key_schema_id: None,
+    value_schema_id: None,
+});
 
 #[track_caller]
 fn check_offset(fault: Fault, want: &str) {

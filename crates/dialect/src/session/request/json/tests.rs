@@ -162,7 +162,7 @@ fn records_are_written_in_the_format() {
             headers,
             timestamp: Some(5),
             value_schema: (format == "json").then_some(SchemaChoice::Topic),
-            key_schema: None,
+            ..Record::default()
         };
         assert_eq!(written(format, &members), Ok(want), "{format} {json}");
     }
