@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{Chunk, CommandError, Fault, Fetch, WAITING_BYTES};
 use sluicegate_fair_share::{ClientKey, Holder, Places};
-use sluicegate_schemas::registry::{Known, Missing, Registry};
+use sluicegate_schemas::registry::{Known, Missing, Registry, Silence};
 use sluicegate_schemas::wire::SchemaId;
 use sluicegate_shared_log::{ClusterLogs, LogKey, SingleFlight, assemble};
 use sluicegate_telemetry::metrics::DecodeMetrics;
@@ -244,17 +244,17 @@ impl Decoding {
                 *self.silent_until.lock() = Instant::now().checked_add(SILENT);
             }
             // The look-up goes on.
-            let known = known.unwrap_or(Err(Missing::Unanswered));
+            let known = known.unwrap_or(Err(Missing::Unanswered(Silence::NoAnswer)));
             let known = match known {
                 Ok(known) => Ok(known),
                 Err(Missing::Unknown(reason) | Missing::Refused(reason)) => Err(reason),
-                Err(Missing::Unanswered) if self.schemas.gives_bytes => {
+                Err(Missing::Unanswered(why)) if self.schemas.gives_bytes => {
                     decoded.is_provisional = true;
-                    Err(UNANSWERED.to_owned())
+                    Err(why.to_string())
                 }
-                Err(Missing::Unanswered) if decoded.chunk.count > 0 => return Ok(decoded),
-                Err(Missing::Unanswered) => {
-                    return Err(CommandError::new(Fault::Transient, 0, UNANSWERED).with_retry());
+                Err(Missing::Unanswered(_)) if decoded.chunk.count > 0 => return Ok(decoded),
+                Err(Missing::Unanswered(why)) => {
+                    return Err(CommandError::new(Fault::Transient, 0, why.to_string()).with_retry());
                 }
             };
             found.insert(id, known);
@@ -324,7 +324,7 @@ impl Decoded {
             None => match registry.cached(id)? {
                 Ok(known) => Some(Ok(known)),
                 Err(Missing::Unknown(reason) | Missing::Refused(reason)) => Some(Err(reason)),
-                Err(Missing::Unanswered) => None,
+                Err(Missing::Unanswered(_)) => None,
             },
         };
         let known = |id| {
@@ -370,7 +370,6 @@ impl Decoded {
     }
 }
 
-pub(crate) const UNANSWERED: &str = "the schema registry does not answer";
 
 /// Records of so many bytes are decoded at once, as far as they take so long, or have so many bytes of JSON.
 const AT_ONCE: usize = 16 * 1024;

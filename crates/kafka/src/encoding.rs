@@ -16,7 +16,7 @@ use sluicegate_schemas::EncodeError;
 use sluicegate_schemas::registry::{Known, Missing, Registry, SchemaText};
 use sluicegate_schemas::wire::{self, Part, SchemaId};
 
-use super::decoding::{DECODED_PER_SCANNED, Schemas, UNANSWERED};
+use super::decoding::{DECODED_PER_SCANNED, Schemas};
 
 /// Encodes records: see [`Backend::encode`](sluicegate_backend::Backend::encode). Each schema of a command is looked up
 /// once, all of them together.
@@ -129,8 +129,8 @@ impl Wanted {
         };
         let invalid = |message: String| CommandError::new(Fault::Invalid, INVALID_REQUEST, message);
         found.map_err(|missing| match (missing, choice) {
-            (Missing::Unanswered, _) => {
-                let message = format!("{UNANSWERED}, the record was not written");
+            (Missing::Unanswered(why), _) => {
+                let message = format!("{why}, the record was not written");
                 CommandError::new(Fault::Transient, 0, message).with_retry()
             }
             (Missing::Unknown(reason), SchemaChoice::Text { registers: false, .. }) => {

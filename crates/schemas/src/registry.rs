@@ -81,9 +81,20 @@ pub enum Missing {
     /// The registry does not accept this text as a schema of the subject.
     #[error("{0}")]
     Refused(String),
-    /// The registry does not answer at the moment: the log has the cause.
+    /// The registry does not tell at the moment: the log has the cause.
+    #[error("{0}")]
+    Unanswered(Silence),
+}
+
+/// The reason why a registry tells nothing at the moment, in words for clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Silence {
+    /// It does not answer, or its answers are invalid.
     #[error("the schema registry does not answer")]
-    Unanswered,
+    NoAnswer,
+    /// Its operators may be replacing the credentials.
+    #[error("the schema registry refuses the bridge's credentials")]
+    Refused,
 }
 
 /// Watches look-ups, for metrics. Its method must return at once.
@@ -195,7 +206,7 @@ impl Registry {
         }
         let request = || Arc::clone(&self.0).look_up(question.clone());
         let found = self.0.flights.run(holder, &question, known, request).await;
-        found.unwrap_or(Err(Missing::Unanswered))
+        found.unwrap_or(Err(Missing::Unanswered(Silence::NoAnswer)))
     }
 }
 
@@ -232,7 +243,7 @@ impl Shared {
         };
         let found = found.map_err(|fault| {
             let missing = question.missing(&fault);
-            if let (Missing::Unanswered, Fault::Unanswered(cause, _)) = (&missing, fault) {
+            if let (Missing::Unanswered(_), Fault::Unanswered(cause, _)) = (&missing, fault) {
                 self.log(&cause);
             }
             missing
@@ -247,12 +258,12 @@ impl Shared {
     /// none: its records must not be waited for.
     async fn judged(&self, question: &Question, found: Found) -> Found {
         let now = Instant::now();
-        if !matches!(found, Err(Missing::Unanswered)) {
+        if !matches!(found, Err(Missing::Unanswered(_))) {
             *self.answered.lock() = Some(now);
         }
         let Question::Id(id) = question else { return found };
         let since = match found {
-            Err(Missing::Unanswered) => {
+            Err(Missing::Unanswered(_)) => {
                 let mut failing = self.failing.lock();
                 if failing.len() >= MAX_FAILING {
                     failing.clear();
@@ -370,7 +381,7 @@ impl Outcome {
             Ok(_) => Self::Found,
             Err(Missing::Unknown(_)) => Self::Unknown,
             Err(Missing::Refused(_)) => Self::Refused,
-            Err(Missing::Unanswered) => Self::Unanswered,
+            Err(Missing::Unanswered(_)) => Self::Unanswered,
         }
     }
 }

@@ -15,6 +15,8 @@ use tokio::time::sleep;
 
 use super::*;
 
+const UNANSWERED: &str = "the schema registry does not answer";
+
 /// Schema 1 is Avro's `string`, each of its other numbers is unknown.
 #[derive(Default)]
 struct Server {

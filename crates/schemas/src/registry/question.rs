@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Missing;
 use super::answer::{Answer, Fault, SchemaText, Version};
 use super::path::{schema_path, shown, subject_path};
 use super::transport::Request;
+use super::{Missing, Silence};
 use crate::wire::SchemaId;
 
 /// A question that a schema answers.
@@ -70,7 +70,8 @@ impl Question {
             Fault::Unanswered(_, Some(404)) if matches!(self, Self::Id(SchemaId::Guid(_))) => {
                 Missing::Unknown(format!("{what} is not in the registry"))
             }
-            Fault::Unanswered(..) => Missing::Unanswered,
+            Fault::Unanswered(_, Some(401 | 403)) => Missing::Unanswered(Silence::Refused),
+            Fault::Unanswered(..) => Missing::Unanswered(Silence::NoAnswer),
             Fault::Rejected if is_text => Missing::Refused(format!("{what} is not valid for the registry")),
             Fault::Incompatible if is_text => {
                 Missing::Refused(format!("{what} is incompatible with an earlier version"))
@@ -97,7 +98,7 @@ impl Question {
     /// The time for which the answer is that there is none.
     pub(super) fn age_without(&self, missing: &Missing) -> Duration {
         match (missing, self) {
-            (Missing::Unanswered, _) => UNANSWERED_AGE,
+            (Missing::Unanswered(_), _) => UNANSWERED_AGE,
             (Missing::Unknown(_) | Missing::Refused(_), Self::Id(_)) => MISSING_AGE,
             (Missing::Unknown(_) | Missing::Refused(_), _) => REFUSED_AGE,
         }

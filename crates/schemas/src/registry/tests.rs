@@ -151,12 +151,14 @@ async fn callers_share_one_request_that_goes_on_without_them() {
 #[tokio::test(start_paused = true)]
 async fn what_is_missing_is_asked_for_again_in_time() {
     let down = "the schema registry does not answer";
+    let refused = "the schema registry refuses the bridge's credentials";
     let broken = r#"{"schema": "\"recor\""}"#;
     let (id, subject) = ("/schemas/ids/7", "/subjects/s/versions/latest");
     for (path, status, body, words, age) in [
         (id, 404, NOT_FOUND, "schema 7 is not in the registry", MISSING_AGE),
         (id, 200, broken, "schema 7 cannot be read: ", MISSING_AGE),
         (id, 503, "", down, UNANSWERED_AGE),
+        (id, 401, "", refused, UNANSWERED_AGE),
         (subject, 404, NOT_FOUND, r#"the latest schema of subject "s" is not in the registry"#, REFUSED_AGE),
     ] {
         let fake = Fake::new();
@@ -191,7 +193,7 @@ async fn known_schemas_stay_while_the_registry_is_down() {
     assert_eq!(ask(7).await, Ok(number(7)));
     *fake.latency.lock() = None;
     for _ in 0..100 {
-        assert_eq!((ask(7).await, ask(8).await), (Ok(number(7)), Err(Missing::Unanswered)));
+        assert_eq!((ask(7).await, ask(8).await), (Ok(number(7)), Err(Missing::Unanswered(Silence::NoAnswer))));
         advance(UNANSWERED_AGE / 10).await;
     }
     assert_eq!(fake.asked(), 1 + 10, "at most once a second");
@@ -208,7 +210,7 @@ async fn id_that_is_never_answered_is_not_waited_for() {
     let ask = async |id| registry.schema(client(1), number(id)).await.map(|known| known.id);
     // No integer of Java, by which registries count.
     assert!(matches!(ask(1 << 31).await, Err(Missing::Unknown(_))));
-    assert_eq!((ask(8).await, fake.asked()), (Err(Missing::Unanswered), 1));
+    assert_eq!((ask(8).await, fake.asked()), (Err(Missing::Unanswered(Silence::NoAnswer)), 1));
     advance(PERSISTS).await;
     let given_up = "schema 8 has no answer of the registry, which answers otherwise";
     assert_eq!(ask(8).await, Err(Missing::Unknown(given_up.to_owned())));
@@ -218,7 +220,7 @@ async fn id_that_is_never_answered_is_not_waited_for() {
     assert_eq!(ask(8).await, Ok(number(8)));
     *fake.latency.lock() = None;
     for _ in 0..3 {
-        assert_eq!(ask(9).await, Err(Missing::Unanswered));
+        assert_eq!(ask(9).await, Err(Missing::Unanswered(Silence::NoAnswer)));
         advance(PERSISTS).await;
     }
 }
@@ -305,7 +307,7 @@ async fn registry_that_hangs_is_not_waited_for() {
     let fake = Fake::new();
     fake.set("/schemas/ids/7", HANGS, "");
     let began = Instant::now();
-    assert_eq!(fake.registry().schema(client(1), number(7)).await.err(), Some(Missing::Unanswered));
+    assert_eq!(fake.registry().schema(client(1), number(7)).await.err(), Some(Missing::Unanswered(Silence::NoAnswer)));
     assert_eq!((began.elapsed(), fake.in_flight.load(Ordering::Relaxed)), (Duration::from_secs(10), 0));
 }
 
