@@ -1,16 +1,19 @@
 //! JSON Schema: values that are JSON, with the schema's opinion of them.
 
 mod steps;
+mod targets;
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use jsonschema::{Draft, PatternOptions, Retrieve, Uri, ValidationError, Validator};
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{Draft, PatternOptions, ReferencingError, Retrieve, Uri, ValidationError, Validator};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use self::steps::Steps;
+use self::targets::Targets;
 use crate::json::{Shape, shortened, too_large};
 use crate::{DecodeError, EncodeError, MAX_REFERENCES, MAX_SCHEMA_BYTES, Reference, SchemaError};
 
@@ -18,8 +21,8 @@ use crate::{DecodeError, EncodeError, MAX_REFERENCES, MAX_SCHEMA_BYTES, Referenc
 /// it is draft 7, as for Confluent's serializers.
 pub struct Schema {
     validator: Validator,
-    schema: Value,
     documents: Arc<Documents>,
+    targets: Targets,
 }
 
 impl Schema {
@@ -36,12 +39,11 @@ impl Schema {
             return Err(SchemaError(format!("more than {MAX_REFERENCES} references")));
         }
         let schema = document("the schema", text)?;
-        let documents = references
-            .iter()
-            .map(|reference| Ok((reference.name.clone(), document(&reference.name, &reference.schema)?)))
-            .collect::<Result<Vec<_>, SchemaError>>()?;
+        let mut documents = vec![(BASE.to_owned(), schema.clone())];
+        for Reference { name, schema } in references {
+            documents.push((name.clone(), document(name, schema)?));
+        }
         let mut parts = Parts::default();
-        parts.add(&schema);
         documents.iter().for_each(|(_, document)| parts.add(document));
         if parts.references > MAX_REFS {
             return Err(SchemaError(format!("more than {MAX_REFS} $ref")));
@@ -59,8 +61,9 @@ impl Schema {
             .with_pattern_options(PatternOptions::regex().size_limit(bytes).dfa_size_limit(bytes))
             .with_retriever(Retriever(documents.clone()))
             .build(&schema)
-            .map_err(|error| SchemaError(shortened(format!("invalid JSON Schema: {error}"))))?;
-        Ok(Self { validator, schema, documents })
+            .map_err(|error| invalid(&error))?;
+        let targets = Targets::of(&documents, draft == Draft::Draft4);
+        Ok(Self { validator, documents, targets })
     }
 
     /// Appends a value as it was written. Only its form is checked: its writer validated it.
@@ -89,7 +92,7 @@ impl Schema {
     ///
     /// Bytes that are not one JSON value of at most [`MAX_DEPTH`](crate::MAX_DEPTH) levels, and the first part of the
     /// value that the schema does not allow; then `out` is as before. Values are refused too if it takes more than 100,000
-    /// steps to validate them, and 100 for each of their parts.
+    /// steps to validate them, and 100 for each of their parts, and if a reference that they need is to a draft's own schema.
     pub fn encode(&self, json: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let whole = |expected| EncodeError { path: String::new(), expected };
         let shape = Shape::of(json);
@@ -99,20 +102,19 @@ impl Schema {
         let value: Value = serde_json::from_slice(json)
             .map_err(|error| whole(shortened(format!("expected JSON: {error}"))))?;
         let limit = shape.parts.saturating_mul(STEPS_FOR_A_PART).saturating_add(STEPS);
-        let find = |name: &str| self.documents.find(name);
-        let error = match steps::count(&self.schema, find, &value, limit) {
-            Steps::Many => Some(whole(format!("value takes more than {limit} steps to validate"))),
-            Steps::Few => self.validator.validate(&value).err().map(|error| refused(&error)),
-            Steps::Unknown if self.validator.is_valid(&value) => None,
-            Steps::Unknown => Some(whole("value is not allowed by its JSON Schema".to_owned())),
-        };
-        error.map_or_else(
-            || {
-                out.extend(json);
-                Ok(())
-            },
-            Err,
-        )
+        match steps::count(&self.documents, &self.targets, &value, limit) {
+            Steps::Few => self.validator.validate(&value).map_err(|error| refused(&error))?,
+            Steps::Many => {
+                return Err(whole(format!("expected at most {limit} steps to validate the value")));
+            }
+            Steps::Unknown => {
+                return Err(whole(
+                    "expected a schema without references to the schema of a draft".to_owned(),
+                ));
+            }
+        }
+        out.extend(json);
+        Ok(())
     }
 }
 
@@ -122,10 +124,20 @@ impl fmt::Debug for Schema {
     }
 }
 
+fn invalid(error: &ValidationError<'_>) -> SchemaError {
+    let text = match error.kind() {
+        ValidationErrorKind::Referencing(ReferencingError::Unretrievable { uri, .. }) => {
+            format!("{} is not among the references", uri.trim_start_matches(BASE))
+        }
+        _ => error.to_string(),
+    };
+    SchemaError(shortened(format!("invalid JSON Schema: {text}")))
+}
+
 fn refused(error: &ValidationError<'_>) -> EncodeError {
     EncodeError {
         path: error.instance_path().as_str().to_owned(),
-        expected: shortened(error.masked().to_string()),
+        expected: shortened(format!("expected what the schema allows: {}", error.masked())),
     }
 }
 
@@ -168,10 +180,14 @@ impl Parts {
     }
 }
 
-/// The schemas that a schema refers to, by name.
+/// A schema, first, and those that it refers to, by name.
 struct Documents(Vec<(String, Value)>);
 
 impl Documents {
+    fn at(&self, index: usize) -> Option<&Value> {
+        self.0.get(index).map(|(_, document)| document)
+    }
+
     fn find(&self, uri: &str) -> Option<&Value> {
         let id = |document: &Value| {
             let id = document.get("$id").or_else(|| document.get("id"))?;

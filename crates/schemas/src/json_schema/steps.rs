@@ -3,7 +3,12 @@
 //! A validator follows all branches of an `anyOf`, each reference again for each of them. So a value and a schema of a few
 //! lines can take it longer than anybody waits.
 
+use std::ptr;
+
 use serde_json::Value;
+
+use super::Documents;
+use super::targets::{Target, Targets};
 
 /// The number of steps of a validation: visits of a schema to a part of the value.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,41 +17,45 @@ pub(super) enum Steps {
     Few,
     /// More than the limit, unless it ends early, or more within each other than a stack holds.
     Many,
-    /// Not known: the schema has references by `$id`, `$anchor` or `$dynamicRef`.
+    /// Not known: a reference is to a schema that is not among the documents, such as a draft's own.
     Unknown,
 }
 
-/// Counts steps up to `limit`. `find` finds a document by the part of a `$ref` in front of `#`.
-pub(super) fn count<'a>(
-    root: &'a Value,
-    find: impl Fn(&str) -> Option<&'a Value>,
-    value: &Value,
-    limit: usize,
-) -> Steps {
+/// Counts steps up to `limit`, from the first of the documents on.
+pub(super) fn count(documents: &Documents, targets: &Targets, value: &Value, limit: usize) -> Steps {
+    let Some(root) = documents.at(0) else { return Steps::Few };
     let mut open = vec![(root, root, value, 0_usize)];
-    let (mut steps, mut unknown) = (0_usize, false);
-    while let Some((root, schema, value, depth)) = open.pop() {
+    let mut steps = 0_usize;
+    while let Some((outer, schema, value, depth)) = open.pop() {
         steps = steps.saturating_add(1);
         if steps.saturating_add(open.len()) > limit || depth > MAX_STEPS_DEEP {
             return Steps::Many;
         }
         let depth = depth.saturating_add(1);
+        let root = targets.resource(outer, schema);
         let Value::Object(keywords) = schema else {
             open.extend(schema.as_array().into_iter().flatten().map(|schema| (root, schema, value, depth)));
             continue;
         };
         for (keyword, inner) in keywords {
             match (keyword.as_str(), inner) {
-                ("$ref", Value::String(target)) => {
-                    let (name, pointer) = target.split_once('#').unwrap_or((target, ""));
-                    let root = if name.is_empty() { Some(root) } else { find(name) };
-                    match root.and_then(|root| Some((root, root.pointer(pointer)?))) {
-                        Some((root, target)) => open.push((root, target, value, depth)),
-                        None => unknown = true,
+                ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(reference)) => {
+                    let mut found = targets.find(documents, root, reference);
+                    if !ptr::eq(root, outer) {
+                        // Older drafts ignore an address beside a reference.
+                        found.extend(targets.find(documents, outer, reference));
+                    }
+                    if keyword == "$recursiveRef" {
+                        found.extend(targets.recursive(documents));
+                    }
+                    steps = steps.saturating_add(found.len());
+                    let known = open.len();
+                    let found = found.into_iter().flatten();
+                    open.extend(found.map(|Target { resource, schema }| (resource, schema, value, depth)));
+                    if open.len() == known {
+                        return Steps::Unknown;
                     }
                 }
-                ("$dynamicRef" | "$recursiveRef", _) => unknown = true,
-                ("$id" | "id", Value::String(_)) => unknown |= !std::ptr::eq(schema, root),
                 ("definitions" | "$defs" | "const" | "enum" | "default" | "examples", _) => {}
                 ("properties", Value::Object(schemas)) => {
                     let present = schemas
@@ -75,7 +84,7 @@ pub(super) fn count<'a>(
             }
         }
     }
-    if unknown { Steps::Unknown } else { Steps::Few }
+    Steps::Few
 }
 
 fn parts(value: &Value) -> impl Iterator<Item = &Value> {

@@ -62,33 +62,49 @@ fn errors_name_the_place_and_the_expectation() {
         "status": {"enum": ["open", "closed"]}}}"#;
     for (schema, json, want) in [
         (order, r#"{"id": 1, "a/b": ["ab"], "at": "2026-01-31T00:00:00Z", "status": "open"}"#, ""),
-        (order, r#"{"id": "x"}"#, r#"/id: value is not of type "integer""#),
-        (order, r#"{"id": 1, "a/b": ["a", "secret"]}"#, "/a~1b/1: value is longer than 2 characters"),
-        (order, "{}", r#"the value: "id" is a required property"#),
-        (order, r#"{"id": 1, "at": "now"}"#, r#"/at: value is not a "date-time""#),
-        (order, r#"{"id": 1, "status": "x"}"#, r#"/status: value is not one of "open" or "closed""#),
+        (order, r#"{"id": "x"}"#, r#"/id: expected what the schema allows: value is not of type "integer""#),
+        (
+            order,
+            r#"{"id": 1, "a/b": ["a", "secret"]}"#,
+            "/a~1b/1: expected what the schema allows: value is longer than 2 characters",
+        ),
+        (order, "{}", r#"the value: expected what the schema allows: "id" is a required property"#),
+        (
+            order,
+            r#"{"id": 1, "at": "now"}"#,
+            r#"/at: expected what the schema allows: value is not a "date-time""#,
+        ),
+        (
+            order,
+            r#"{"id": 1, "status": "x"}"#,
+            r#"/status: expected what the schema allows: value is not one of "open" or "closed""#,
+        ),
         (order, "nul", "the value: expected JSON: EOF while parsing a value at line 1 column 3"),
-        (r#"{"pattern": "^a+$"}"#, r#""b""#, r#"the value: value does not match "^a+$""#),
+        (
+            r#"{"pattern": "^a+$"}"#,
+            r#""b""#,
+            r#"the value: expected what the schema allows: value does not match "^a+$""#,
+        ),
         // Drafts differ in what is beside a `$ref`, and in the keywords that they have.
         (r##"{"$ref": "#/definitions/a", "type": "string", "definitions": {"a": {}}}"##, "1", ""),
         (
             r##"{"$schema": "https://json-schema.org/draft/2020-12/schema", "$ref": "#/$defs/a", "type": "string",
                 "$defs": {"a": {}}}"##,
             "1",
-            r#"the value: value is not of type "string""#,
+            r#"the value: expected what the schema allows: value is not of type "string""#,
         ),
         (
             r#"{"$schema": "http://json-schema.org/draft-04/schema#", "minimum": 1, "exclusiveMinimum": true}"#,
             "1",
-            "the value: value is less than or equal to the minimum of 1",
+            "the value: expected what the schema allows: value is less than or equal to the minimum of 1",
         ),
         (
             r#"{"$schema": "http://example.com/ours", "type": "string"}"#,
             "1",
-            r#"the value: value is not of type "string""#,
+            r#"the value: expected what the schema allows: value is not of type "string""#,
         ),
         ("true", "1", ""),
-        ("false", "1", "the value: False schema does not allow value"),
+        ("false", "1", "the value: expected what the schema allows: False schema does not allow value"),
     ] {
         let parsed = Schema::parse(schema, &[]).unwrap_or_else(|error| panic!("{schema}: {error}"));
         assert_eq!(encode(&parsed, json).err().unwrap_or_default(), want, "{schema} {json}");
@@ -118,7 +134,7 @@ fn references_are_found_by_name_and_id_and_nowhere_else() {
             r#"{"$ref": "id.json"}"#,
             vec![reference("id.json", id)],
             r#""x""#,
-            Err(r#"the value: value is not of type "integer""#.to_owned()),
+            Err(r#"the value: expected what the schema allows: value is not of type "integer""#.to_owned()),
         ),
     ] {
         let parsed = Schema::parse(schema, &references).unwrap_or_else(|error| panic!("{schema}: {error}"));
@@ -127,7 +143,39 @@ fn references_are_found_by_name_and_id_and_nowhere_else() {
     for uri in ["http://127.0.0.1:1/a", "file:///etc/passwd", "other.json", "xid.json"] {
         let schema = format!(r#"{{"$ref": "{uri}"}}"#);
         let error = Schema::parse(&schema, &[reference("id.json", id)]).unwrap_err();
-        assert!(error.0.contains(&format!("'{uri}' is not present")), "{error}");
+        assert_eq!(error.0, format!("invalid JSON Schema: {uri} is not among the references"));
+    }
+}
+
+/// Addresses and anchors within a schema.
+#[test]
+fn references_within_a_schema_are_followed() {
+    for (keywords, json, want) in [
+        (
+            r##""properties":{"a":{"$ref":"#n"}},"$defs":{"n":{"$anchor":"n","type":"integer"}}"##,
+            r#"{"a":"x"}"#,
+            "/a: ",
+        ),
+        (
+            r##""$id":"http://a.example/tree","$dynamicAnchor":"n","type":"object","properties":{"a":{"$dynamicRef":"#n"}}"##,
+            r#"{"a":{"a":1}}"#,
+            "/a/a: ",
+        ),
+        (
+            r##""$id":"http://a.example/b","properties":{"a":{"$ref":"c"}},"$defs":{"c":{"$id":"c","$ref":"#/$defs/a%62",
+                "$defs":{"ab":{"type":"integer"}}}}"##,
+            r#"{"a":"x"}"#,
+            "/a: ",
+        ),
+        (
+            r#""$ref":"https://json-schema.org/draft/2020-12/schema""#,
+            "{}",
+            "the value: expected a schema without references to the schema of a draft",
+        ),
+    ] {
+        let schema = format!(r#"{{"$schema":"https://json-schema.org/draft/2020-12/schema",{keywords}}}"#);
+        let error = encode(&Schema::parse(&schema, &[]).unwrap(), json).unwrap_err();
+        assert!(error.starts_with(want), "{schema} {error}");
     }
 }
 
@@ -166,13 +214,27 @@ fn recursive_schemas_end() {
         let name = if link + 1 == links { "last".to_owned() } else { format!("d{}", link + 1) };
         format!(r##"{{"$ref":"#/definitions/{name}"}}"##)
     };
+    // Each level of a value is visited twice as often as the one around it.
+    let twice = |keywords: &str, reference: &str| {
+        let branch = |name| format!(r##"{{"properties":{{"a":{{{reference}}}}},"required":["{name}"]}}"##);
+        format!(r##"{{{keywords},"anyOf":[{{"type":"integer"}},{},{}]}}"##, branch("b"), branch("c"))
+    };
     for schema in [
         r##"{"$ref": "#"}"##.to_owned(),
         r##"{"allOf": [{"$ref": "#"}]}"##.to_owned(),
         r##"{"not": {"$ref": "#"}}"##.to_owned(),
         r##"{"$ref": "#/definitions/a", "definitions": {"a": {"$ref": "#/definitions/b"}, "b": {"$ref": "#/definitions/a"}}}"##.to_owned(),
-        r##"{"anyOf": [{"type": "integer"}, {"properties": {"a": {"$ref": "#"}}, "required": ["b"]}, {"properties": {"a": {"$ref": "#"}}, "required": ["c"]}]}"##.to_owned(),
+        twice(r#""title":"""#, r##""$ref":"#""##),
         r##"{"allOf": [{"properties": {"a": {"$ref": "#"}}}, {"properties": {"a": {"$ref": "#"}}}], "type": ["object", "string"]}"##.to_owned(),
+        twice(r##""$schema":"https://json-schema.org/draft/2020-12/schema","$anchor":"n""##, r##""$ref":"#n""##),
+        twice(r##""$schema":"https://json-schema.org/draft/2020-12/schema","$dynamicAnchor":"n""##, r##""$dynamicRef":"#n""##),
+        twice(r##""$schema":"https://json-schema.org/draft/2019-09/schema","$recursiveAnchor":true"##, r##""$recursiveRef":"#""##),
+        twice(r##""$id":"http://a.example/n""##, r##""$ref":"n""##),
+        twice(r##""$id":"http://a.example/n""##, r##""$ref":"http://a.example/n#""##),
+        format!(
+            r##"{{"$id":"http://a.example/a","properties":{{"a":{{"$ref":"#"}}}},"definitions":{{"a":{}}}}}"##,
+            twice(r##""$id":"http://a.example/a""##, r##""$ref":"#""##)
+        ),
         chain(40, &|link| { let next = next(link, 40); format!(r#"{{"allOf":[{next},{next}]}}"#) }),
         chain(40, &|link| { let next = next(link, 40); format!(r#"{{"anyOf":[{next},{next}]}}"#) }),
         chain(1_999, &|link| next(link, 1_999)),
