@@ -28,7 +28,7 @@ use tokio::time::{Instant, timeout};
 use self::answer::{Fault, ask};
 use self::cache::Cache;
 use self::flights::Flights;
-use self::question::Question;
+use self::question::{LATEST_AGE, Question};
 use self::references::resolve;
 use crate::Reference;
 use crate::wire::SchemaId;
@@ -40,11 +40,11 @@ pub use crate::schema::Schema;
 
 /// A registry, and the schemas that it gave.
 ///
-/// Schemas are kept by id, and ids by subject and text. A subject's latest version is asked for again after 30 s, and
-/// what a subject lacks after 5 s. An id without a schema that can be used is asked for again after 30 s, and all that
+/// Schemas are kept by id, and ids by subject and text. A subject's latest version is asked for again after 30 s, and it
+/// stays the latest for 5 min while the registry does not answer. What a subject lacks is asked for again after 5 s. An id without a schema that can be used is asked for again after 30 s, and all that
 /// the registry did not answer after 1 s.
 ///
-/// Memory: texts of 64 MiB, by which compiled schemas are counted with 4 KiB each, and 16 MiB of other answers; of more,
+/// Memory: texts of 64 MiB, by which compiled schemas are counted with 4 KiB each, and 17 MiB of other answers; of more,
 /// those that were used least recently are dropped. For each of 16 look-ups in flight, an answer of 4 MiB.
 pub struct Registry(Arc<Shared>);
 
@@ -53,6 +53,8 @@ struct Shared {
     observer: Arc<dyn Observer>,
     known: Mutex<Cache<SchemaId, Arc<Known>>>,
     answers: Mutex<Cache<Question, Result<SchemaId, Missing>>>,
+    /// The latest version of each subject as the registry told it last, for [`LATEST_STAYS`].
+    latest: Mutex<Cache<Arc<str>, SchemaId>>,
     flights: Arc<Flights<Question, Found>>,
     /// When ids began to have no answer, at most [`MAX_FAILING`].
     failing: Mutex<HashMap<SchemaId, Instant>>,
@@ -143,6 +145,7 @@ impl Registry {
             observer,
             known: Mutex::new(Cache::new(max_kept)),
             answers: Mutex::new(Cache::new(MAX_ANSWERS)),
+            latest: Mutex::new(Cache::new(MAX_LATEST)),
             flights: Flights::new(places),
             failing: Mutex::default(),
             answered: Mutex::default(),
@@ -250,8 +253,7 @@ impl Shared {
         });
         let found = self.judged(&question, found).await;
         self.observer.looked_up(Outcome::of(&found), began.elapsed());
-        self.keep(question, &found);
-        found
+        self.keep(question, found)
     }
 
     /// What was found; for an id that has had no answer for [`PERSISTS`] while the registry answers otherwise, that it has
@@ -304,9 +306,28 @@ impl Shared {
         Ok(Fetched::Text { id, kind, text, references })
     }
 
-    fn keep(&self, question: Question, found: &Found) {
+    /// Caches what was found. Gives it, or in place of no answer the latest version that is known.
+    fn keep(&self, question: Question, found: Found) -> Found {
         let bytes = question.bytes();
-        let (answer, age) = match found {
+        if let Question::Latest(subject) = &question {
+            let mut latest = self.latest.lock();
+            match &found {
+                Ok(known) => {
+                    let until = Instant::now().checked_add(LATEST_STAYS);
+                    latest.insert(Arc::clone(subject), known.id, bytes, until);
+                }
+                Err(Missing::Unanswered(_)) => {
+                    let known = latest.get(subject).and_then(|id| self.known.lock().get(&id));
+                    if let Some(known) = known {
+                        let until = Instant::now().checked_add(LATEST_AGE);
+                        self.answers.lock().insert(question, Ok(known.id), bytes, until);
+                        return Ok(known);
+                    }
+                }
+                Err(Missing::Unknown(_) | Missing::Refused(_)) => latest.remove(subject),
+            }
+        }
+        let (answer, age) = match &found {
             Ok(known) => {
                 let bytes = known.bytes.saturating_add(COMPILED_BYTES);
                 self.known.lock().insert(known.id, Arc::clone(known), bytes, None);
@@ -320,12 +341,15 @@ impl Shared {
             (Question::Id(_), Ok(_)) => {}
             // It can be found from now on, and may be the latest.
             (Question::Register(text), Ok(_)) => {
-                answers.remove(&Question::Latest(text.0.as_str().into()));
+                let subject = Arc::from(text.0.as_str());
+                self.latest.lock().remove(&subject);
+                answers.remove(&Question::Latest(subject));
                 answers.insert(Question::Find(Arc::clone(&text)), answer.clone(), bytes, until);
                 answers.insert(Question::Register(text), answer, bytes, until);
             }
             (question, _) => answers.insert(question, answer, bytes, until),
         }
+        found
     }
 
     /// Logs why the registry does not answer, once in [`LOGGED_EVERY`]: an outage fails every look-up.
@@ -392,6 +416,10 @@ const MAX_KEPT: usize = 64 * 1024 * 1024;
 const COMPILED_BYTES: usize = 4096;
 /// Bytes of other answers.
 const MAX_ANSWERS: usize = 16 * 1024 * 1024;
+/// Bytes of latest versions that stay.
+const MAX_LATEST: usize = 1024 * 1024;
+/// A latest version stays for so long while the registry does not answer.
+const LATEST_STAYS: Duration = Duration::from_secs(300);
 /// Look-ups in flight.
 const MAX_IN_FLIGHT: usize = 16;
 /// All requests of one look-up take so long at most.

@@ -184,7 +184,8 @@ async fn what_is_missing_is_asked_for_again_in_time() {
 
 #[tokio::test(start_paused = true)]
 async fn known_schemas_stay_while_the_registry_is_down() {
-    let fake = Fake::with(&[("/schemas/ids/7", LONG), ("/schemas/ids/8", LONG)]);
+    let latest = "/subjects/s/versions/latest";
+    let fake = Fake::with(&[("/schemas/ids/7", LONG), ("/schemas/ids/8", LONG), (latest, LONG_7)]);
     let registry = fake.registry();
     let ask = |id| {
         let registry = Arc::clone(&registry);
@@ -193,13 +194,32 @@ async fn known_schemas_stay_while_the_registry_is_down() {
     assert_eq!(ask(7).await, Ok(number(7)));
     *fake.latency.lock() = None;
     for _ in 0..100 {
-        assert_eq!((ask(7).await, ask(8).await), (Ok(number(7)), Err(Missing::Unanswered(Silence::NoAnswer))));
+        assert_eq!(
+            (ask(7).await, ask(8).await),
+            (Ok(number(7)), Err(Missing::Unanswered(Silence::NoAnswer)))
+        );
         advance(UNANSWERED_AGE / 10).await;
     }
     assert_eq!(fake.asked(), 1 + 10, "at most once a second");
     *fake.latency.lock() = Some(LATENCY);
     advance(UNANSWERED_AGE).await;
     assert_eq!(ask(8).await, Ok(number(8)));
+    // So does the latest one of a subject, for a time, unless the registry says that there is none.
+    let latest_now = || async { registry.latest(client(1), "s").await.map(|known| known.id) };
+    assert_eq!(latest_now().await, Ok(number(7)));
+    *fake.latency.lock() = None;
+    let asked = fake.asked();
+    for _ in 1..LATEST_STAYS.as_secs() / LATEST_AGE.as_secs() {
+        advance(LATEST_AGE).await;
+        assert_eq!((latest_now().await, latest_now().await), (Ok(number(7)), Ok(number(7))));
+    }
+    assert_eq!(fake.asked() - asked, 9, "as often as otherwise");
+    advance(LATEST_AGE).await;
+    assert_eq!(latest_now().await, Err(Missing::Unanswered(Silence::NoAnswer)));
+    *fake.latency.lock() = Some(LATENCY);
+    fake.set(latest, 404, NOT_FOUND);
+    advance(UNANSWERED_AGE).await;
+    assert!(matches!(latest_now().await, Err(Missing::Unknown(_))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -307,7 +327,10 @@ async fn registry_that_hangs_is_not_waited_for() {
     let fake = Fake::new();
     fake.set("/schemas/ids/7", HANGS, "");
     let began = Instant::now();
-    assert_eq!(fake.registry().schema(client(1), number(7)).await.err(), Some(Missing::Unanswered(Silence::NoAnswer)));
+    assert_eq!(
+        fake.registry().schema(client(1), number(7)).await.err(),
+        Some(Missing::Unanswered(Silence::NoAnswer))
+    );
     assert_eq!((began.elapsed(), fake.in_flight.load(Ordering::Relaxed)), (Duration::from_secs(10), 0));
 }
 
