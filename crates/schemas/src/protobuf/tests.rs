@@ -38,8 +38,14 @@ const ORDER: &str = r#"
     }
     message Numbers {
         float f = 1; double d = 2; sint32 s = 3; fixed64 x = 4; uint64 u = 5; sfixed32 y = 6;
+        fixed32 z = 7; sint64 a = 8; sfixed64 b = 9;
     }
     message Tree { Tree left = 1; repeated Tree more = 2; }
+    message Wrapped {
+        google.protobuf.DoubleValue a = 1; google.protobuf.FloatValue b = 2; google.protobuf.Int32Value c = 3;
+        google.protobuf.UInt32Value d = 4; google.protobuf.UInt64Value e = 5; google.protobuf.BoolValue f = 6;
+        google.protobuf.StringValue g = 7; google.protobuf.BytesValue h = 8; google.protobuf.ListValue i = 9;
+    }
 "#;
 
 fn hex(text: &str) -> Vec<u8> {
@@ -68,7 +74,8 @@ fn encode(schema: &Schema, indexes: &[usize], json: &str) -> Result<Vec<u8>, Str
 fn messages_and_their_json() {
     let schema = Schema::parse(ORDER, &[]).unwrap();
     let empty = r#""lines":[],"items":{},"secret":"""#;
-    let rows: [(&[usize], &str, String); 19] = [
+    let zeros = r#""s":0,"x":"0","u":"0","y":0,"z":0,"a":"0","b":"0""#;
+    let rows: [(&[usize], &str, String); 22] = [
         (&[0], "", format!(r#"{{"orderId":"0","status":"UNKNOWN",{empty}}}"#)),
         (
             &[0],
@@ -91,6 +98,11 @@ fn messages_and_their_json() {
             &[0],
             "2a 00",
             r#"{"orderId":"0","status":"UNKNOWN","lines":[],"items":{},"card":"","secret":""}"#.into(),
+        ),
+        (
+            &[0],
+            "30 01",
+            r#"{"orderId":"0","status":"UNKNOWN","lines":[],"items":{},"cash":true,"secret":""}"#.into(),
         ),
         (
             &[0],
@@ -121,13 +133,22 @@ fn messages_and_their_json() {
         (&[2], "32 06 0a 02 04 d2 18 02", r#"{"decimal":{"value":"BNI=","precision":0,"scale":2}}"#.into()),
         (
             &[3],
-            "0d cdcccc3d 11 9a9999999999b93f 18 01 21 ffffffffffffffff 28 ffffffffffffffffff01 35 ffffffff",
-            r#"{"f":0.1,"d":0.1,"s":-1,"x":"18446744073709551615","u":"18446744073709551615","y":-1}"#.into(),
+            "0d cdcccc3d 11 9a9999999999b93f 18 01 21 ffffffffffffffff 28 ffffffffffffffffff01 35 ffffffff
+             3d 05000000 40 03 49 feffffffffffffff",
+            r#"{"f":0.1,"d":0.1,"s":-1,"x":"18446744073709551615","u":"18446744073709551615","y":-1,"z":5,"a":"-2","b":"-2"}"#
+                .into(),
         ),
         (
             &[3],
             "0d 0000c07f 11 000000000000f0ff",
-            r#"{"f":"NaN","d":"-Infinity","s":0,"x":"0","u":"0","y":0}"#.into(),
+            format!(r#"{{"f":"NaN","d":"-Infinity",{zeros}}}"#),
+        ),
+        (&[3], "0d 0000807f", format!(r#"{{"f":"Infinity","d":0.0,{zeros}}}"#)),
+        (
+            &[5],
+            "0a 09 09 000000000000f83f 12 05 0d 0000c03f 1a 02 08 07 22 02 08 07 2a 02 08 07 32 02 08 01 3a 03 0a 01 61
+             42 03 0a 01 ff 4a 04 0a 02 20 01",
+            r#"{"a":1.5,"b":1.5,"c":7,"d":7,"e":"7","f":true,"g":"a","h":"/w==","i":[true]}"#.into(),
         ),
         (&[4], "0a 02 0a 00 12 00", r#"{"left":{"left":{"more":[]},"more":[]},"more":[{"more":[]}]}"#.into()),
     ];
@@ -147,7 +168,7 @@ fn more_json_is_taken_than_given() {
     let schema = Schema::parse(ORDER, &[]).unwrap();
     for (indexes, json, bytes) in [
         (0, r#" {"order_id": 1, "status": 1, "price": null} "#, "08 01 10 01"),
-        (0, r#"{"orderId": "1", "token": "_-8"}"#, "08 01 42 02 ff ef"),
+        (0, r#"{"orderId": "1", "lines": ["1"], "token": "_-8"}"#, "08 01 1a 01 01 42 02 ff ef"),
         (1, r#"{"at": "2026-01-31T13:34:55.001+01:00"}"#, "0a 0a 08 efedf7cb06 10 c0843d"),
         (
             2,
@@ -234,6 +255,7 @@ fn references_and_serialized_descriptors_are_found() {
     let b = r#"syntax = "proto3"; package a; enum B { B0 = 0; }"#;
     let serialized = |text: &str| {
         use base64::Engine as _;
+        let file = protox::file::File::from_source("any name", text).unwrap();
         base64::engine::general_purpose::STANDARD.encode(file.file_descriptor_proto().encode_to_vec())
     };
     for b in [b, &serialized(b)] {
@@ -259,7 +281,6 @@ fn schemas_beyond_the_bounds_are_refused() {
     let option = ["option (a) = ", &"{ a: ".repeat(100_000), ";"].concat();
     for (schema, want) in [
         ("message {", "invalid Protobuf schema: the schema:1:9: "),
-        let file = protox::file::File::from_source("any name", text).unwrap();
         ("message A { B b = 1; }", "invalid Protobuf schema: "),
         (r#"import "none.proto";"#, "invalid Protobuf schema: import 'none.proto' not found"),
         (r#"import "/etc/passwd";"#, "invalid Protobuf schema: the schema:1:8: "),
