@@ -9,6 +9,7 @@ export class ProduceForm {
   readonly #gate: Gate;
   readonly #topic: string;
   readonly #output = byId<HTMLOutputElement>("produced");
+  readonly #value = byId<HTMLInputElement>("value");
   readonly #button = document.querySelector<HTMLButtonElement>("#produce button")!;
   #isWriting = false;
   #id = "";
@@ -16,6 +17,8 @@ export class ProduceForm {
   #outcome = "";
   #isUnknown = false;
   #returned = "";
+  /** The id of the schema of the newest record that has one: the next one is written with it. */
+  #schema: number | undefined;
 
   constructor(gate: Gate, topic: string) {
     this.#gate = gate;
@@ -28,6 +31,10 @@ export class ProduceForm {
 
   /** Returns whether this page wrote a record that arrived. If it is the last one written, tells how long it took. */
   arrived(record: TopicRecord): boolean {
+    this.#schema = record.valueSchema?.id ?? this.#schema;
+    // The example of the page would not fit.
+    if (record.valueSchema && this.#value.value === this.#value.defaultValue)
+      this.#value.value = record.value?.text() ?? "";
     const id = record.headers.find(({ key }) => key === HEADER)?.value?.text();
     if (!id?.startsWith(PAGE)) return false;
     if (id === this.#id) {
@@ -45,10 +52,12 @@ export class ProduceForm {
     const isOpen = this.#gate.status.state === "open";
     this.#setWriting(true, isOpen ? "Writing…" : "The record will be written once the page is connected.");
     const key = byId<HTMLInputElement>("key").value || null;
-    const { value } = byId<HTMLInputElement>("value");
     try {
       const headers = [{ key: HEADER, value: this.#id }];
-      const { partition, offset } = await this.#gate.produce(this.#topic, { key, value, headers });
+      // As bytes, it is JSON and not a text in JSON.
+      const value = new TextEncoder().encode(this.#value.value);
+      const record = { key, value, valueSchema: this.#schema, headers };
+      const { partition, offset } = await this.#gate.produce(this.#topic, record);
       const place = offset < 0 ? `partition ${partition}` : `partition ${partition} at offset ${offset}`;
       this.#setWriting(false, `Written to ${place} after ${duration(performance.now() - this.#start)}.`);
     } catch (error) {

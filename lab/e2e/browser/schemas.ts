@@ -23,6 +23,11 @@ const shows = async (selector: string, text: RegExp) => {
 await page.goto(`http://${gateway}/?topic=orders&from=earliest`);
 const order = /"status":"open","amount":"\d\d\.\d\d","changed_at":"[^"]+Z","note":null\} · AVRO schema 1/;
 await shows("#records", order);
+// The form has a record as an example, and writes with its schema.
+await page.fill("#value", (await page.inputValue("#value")).replace(/"note":[^}]*/, '"note":"by hand"'));
+await page.click("#produce button");
+await shows("#produced", /^Written to partition/);
+await shows("#records", /"note":"by hand"\} · AVRO schema 1/);
 await page.locator("#newest summary").click();
 await shows("#newest-state", /^\d+ keys?\.$/);
 await shows("#newest tbody", /· AVRO schema 1/);
