@@ -3,6 +3,7 @@
 //! - [`command`]: the commands, in words that all systems share; each way in parses into them
 //! - here: [`Backend`], one cluster of a system, and the results; [`CommandError`] says by [`Fault`] who can mend it
 //! - [`System`]: its words in errors, logs and traces
+//! - [`groups`]: groups of consumers, where the system has them
 //! - [`rate`]: limits per second that clients share
 //! - [`write_queue`], [`delivery_reports`]: bounds, order and results of writes, for all systems
 //! - [`table_entry`]: records as entries of a table, which the system's words tell apart from removals
@@ -18,6 +19,7 @@ mod description;
 mod error;
 mod fetched;
 pub mod file_hash;
+pub mod groups;
 pub mod number;
 pub mod rate;
 pub mod suggestion;
@@ -46,6 +48,7 @@ pub use self::description::{Description, Partition, Replica};
 pub use self::error::{CommandError, Fault, MissingRight};
 pub use self::fetched::{DecodeMessages, first_message};
 pub use self::words::System;
+use crate::groups::Groups;
 use crate::rate::ClusterRate;
 
 /// One cluster of a messaging system.
@@ -151,6 +154,11 @@ pub trait Backend: Send + Sync {
 
     /// The names of all topics that the cluster's user can see, sorted, without internal topics.
     fn topics(&self) -> CommandFuture<'_, Arc<[String]>>;
+
+    /// Groups of consumers; `None`: there are none here.
+    fn groups(&self) -> Option<&dyn Groups> {
+        None
+    }
 
     /// The number of a topic's partitions, as far as it is known without a request.
     fn known_partitions(&self, topic: &str) -> usize;

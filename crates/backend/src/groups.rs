@@ -1,0 +1,130 @@
+//! Groups of consumers: members share the logs of topics, and a group keeps the positions that it has committed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use sluicegate_fair_share::ClientKey;
+use tokio::sync::watch;
+
+use crate::{CommandError, CommandFuture};
+
+/// The groups of a cluster.
+pub trait Groups: Send + Sync {
+    /// Begins to join a group. The member stays in it until [`Member::leave`], or until it is dropped: then it is
+    /// silent, and the group gives its logs to others after [`Membership::session_timeout`].
+    fn join(&self, source: ClientKey, membership: Membership) -> Arc<dyn Member>;
+
+    /// The membership of an instance, wherever its member lives; None: the group has no such member.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    fn find<'a>(
+        &'a self,
+        source: ClientKey,
+        group: &'a str,
+        instance: &'a str,
+    ) -> CommandFuture<'a, Option<Membership>>;
+
+    /// What a group has committed of each log, in their order; None: nothing.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    fn committed<'a>(
+        &'a self,
+        source: ClientKey,
+        group: &'a str,
+        logs: &'a [GroupLog],
+    ) -> CommandFuture<'a, Vec<Result<Option<Commit>, CommandError>>>;
+
+    /// Commits positions for a group without being a member. The group must have none.
+    ///
+    /// # Cancel safety
+    /// The commits can be made all the same.
+    fn commit<'a>(
+        &'a self,
+        source: ClientKey,
+        group: &'a str,
+        commits: &'a [Commit],
+    ) -> CommandFuture<'a, Vec<Result<(), CommandError>>>;
+}
+
+/// A topic's name, and the number of a partition.
+pub type GroupLog = (Arc<str>, i32);
+
+/// What a member tells its group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// The group's name.
+    pub group: Arc<str>,
+    /// The name by which the member is known when it comes back, here or elsewhere: whoever joins with it last has the
+    /// member's logs, and the one before is fenced. None: each join is a new member.
+    pub instance: Option<Arc<str>>,
+    /// The topics whose logs it wants a share of, sorted.
+    pub topics: Arc<[Arc<str>]>,
+    /// Kept in the group for whoever takes the member over: at most [`MAX_SETTINGS`] bytes.
+    pub settings: Bytes,
+    /// The time without a sign of life after which the group gives the member's logs to others.
+    pub session_timeout: Duration,
+}
+
+/// A member of a group. It keeps itself alive.
+pub trait Member: Send + Sync {
+    /// Its state, as it changes.
+    fn state(&self) -> watch::Receiver<MemberState>;
+
+    /// Asks for a share of other topics instead, with other settings.
+    fn subscribe(&self, topics: Arc<[Arc<str>]>, settings: Bytes);
+
+    /// The positions to commit before logs are given up, or when the member leaves. Each call replaces those before.
+    fn keep(&self, commits: Vec<Commit>);
+
+    /// Commits positions of logs that the member has.
+    ///
+    /// # Cancel safety
+    /// The commits can be made all the same.
+    fn commit(&self, commits: Vec<Commit>) -> BoxFuture<'_, Result<Vec<Result<(), CommandError>>, CommandError>>;
+
+    /// Commits what is kept, and leaves the group.
+    ///
+    /// # Cancel safety
+    /// The member leaves all the same.
+    fn leave(&self) -> BoxFuture<'_, ()>;
+}
+
+/// What a member has of its group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemberState {
+    /// It waits for its share of the logs, and may not read now. The error is the last failure, if any.
+    Joining(Option<CommandError>),
+    /// It may read these logs, sorted, until the state changes. Each assignment has a higher number.
+    Assigned(u64, Arc<[GroupLog]>),
+    /// It is no member for longer: another one has its name, the cluster does not authorize it, or it has left.
+    Ended(Ended),
+}
+
+/// Why a member is none for longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// It has left.
+    Left,
+    /// Another one has joined with its name.
+    Fenced,
+    /// The cluster refuses it.
+    Refused(CommandError),
+}
+
+/// A position that a group commits, or has committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The log.
+    pub log: GroupLog,
+    /// The offset of the next record to read.
+    pub offset: i64,
+    /// A text of the client's, empty if there is none.
+    pub metadata: Arc<str>,
+}
+
+/// The settings of a member, at most, in bytes.
+pub const MAX_SETTINGS: usize = 1024;
