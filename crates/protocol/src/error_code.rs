@@ -28,6 +28,8 @@ pub const NOT_ENOUGH_REPLICAS: i32 = 19;
 pub const NOT_ENOUGH_REPLICAS_AFTER_APPEND: i32 = 20;
 /// The user, or the route, cannot use the topic.
 pub const TOPIC_AUTHORIZATION_FAILED: i32 = 29;
+/// The user, or the route, cannot use the group.
+pub const GROUP_AUTHORIZATION_FAILED: i32 = 30;
 /// The user cannot use the cluster in this way.
 pub const CLUSTER_AUTHORIZATION_FAILED: i32 = 31;
 /// The topic does not accept the timestamp.

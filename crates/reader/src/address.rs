@@ -19,6 +19,12 @@ pub(crate) enum AddressFamily {
 }
 
 impl Address {
+    /// As a broker tells it; `None` for one that it does not know.
+    pub(crate) fn told(host: String, port: i32) -> Option<Self> {
+        let port = u16::try_from(port).ok()?;
+        Some(Self { host, port })
+    }
+
     /// Parses `host`, `host:port` or `[v6]:port`, each with an optional `PROTOCOL://`, as librdkafka does.
     pub(crate) fn parse(text: &str, protocol: SecurityProtocol) -> Result<Self, String> {
         let rest = match text.split_once("://") {

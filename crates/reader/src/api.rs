@@ -2,25 +2,43 @@
 //!
 //! `kafka-protocol` encodes requests. Responses are decoded here, for the reasons in [`crate::wire`].
 
+mod consumer_protocol;
+mod describe_groups;
 mod epoch_end;
 mod fetch;
+mod find_coordinator;
+mod join_group;
 mod list_offsets;
+mod membership;
 mod metadata;
+mod offset_commit;
+mod offset_fetch;
 mod sasl;
+mod sync_group;
 mod topic_config;
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+pub use consumer_protocol::{Assignment, Subscription};
+pub(crate) use describe_groups::DescribeGroupsRequest;
 pub(crate) use epoch_end::{EpochEndAnswer, EpochEndRequest};
 pub(crate) use fetch::{FetchAnswer, FetchPartition, FetchRequest};
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, RequestHeader, TopicName};
+pub(crate) use find_coordinator::{FindCoordinatorAnswer, FindCoordinatorRequest};
+pub(crate) use join_group::JoinGroupRequest;
+pub use join_group::JoinedMember;
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, GroupId, RequestHeader, TopicName};
 use kafka_protocol::protocol::{Encodable, StrBytes};
 pub(crate) use list_offsets::{AnsweredOffset, AskedOffset, ListOffsetsAnswer, ListOffsetsRequest};
+pub(crate) use membership::{HeartbeatRequest, LeaveGroupRequest};
 pub use metadata::Replica;
 pub(crate) use metadata::{MetadataAnswer, MetadataRequest, PartitionAnswer, TopicAnswer};
+pub(crate) use offset_commit::OffsetCommitRequest;
+pub(crate) use offset_fetch::{FetchedOffset, OffsetFetchRequest};
 pub(crate) use sasl::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
+pub(crate) use sync_group::SyncGroupRequest;
 pub(crate) use topic_config::{TopicConfigAnswer, TopicConfigRequest};
 
 use crate::error::ErrorCode;
@@ -87,8 +105,56 @@ pub(crate) fn decode<A: Api>(
 
 /// A validated name, for `kafka-protocol`.
 fn topic_name(name: &str) -> TopicName {
-    TopicName(StrBytes::from_string(name.to_owned()))
+    TopicName(text(name))
 }
+
+fn group_id(group: &str) -> GroupId {
+    GroupId(text(group))
+}
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+fn millis(time: Duration) -> i32 {
+    i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
+}
+
+/// A member of a group, as its requests name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupMember {
+    /// The group's name.
+    pub group: Arc<str>,
+    /// The name by which it comes back (`group.instance.id`).
+    pub instance: Option<Arc<str>>,
+    /// The id that the coordinator has given it; empty before.
+    pub id: Arc<str>,
+    /// The generation of the group whose member it is; −1 if of none.
+    pub generation: i32,
+}
+
+impl GroupMember {
+    /// Of no generation.
+    pub fn new(group: Arc<str>, instance: Option<Arc<str>>) -> Self {
+        Self { group, instance, id: Arc::default(), generation: -1 }
+    }
+}
+
+/// A position in a log that a group keeps.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupOffset {
+    /// The log's topic.
+    pub topic: Arc<str>,
+    /// Its number.
+    pub partition: i32,
+    /// The offset of the next record to read.
+    pub offset: i64,
+    /// A text of the client's.
+    pub metadata: Arc<str>,
+}
+
+/// The type of the protocols by which consumers share logs.
+const CONSUMER: &str = "consumer";
 
 /// The size of a frame's length field.
 const LENGTH: usize = 4;

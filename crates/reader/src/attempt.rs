@@ -293,7 +293,7 @@ fn retriable_code(code: ErrorCode) -> ErrorCode {
 }
 
 /// The remaining throttle time, if the broker throttles this client.
-fn throttled(failure: &ReadError) -> Option<Duration> {
+pub(crate) fn throttled(failure: &ReadError) -> Option<Duration> {
     match failure {
         ReadError::Unreachable { cause: ConnectionError::Throttled { left, .. }, .. }
         | ReadError::Unanswered { cause: ConnectionError::Throttled { left, .. }, .. } => Some(*left),
@@ -302,7 +302,7 @@ fn throttled(failure: &ReadError) -> Option<Duration> {
 }
 
 /// Whether to retry. A cluster that cannot be reached is reported to the caller at once.
-fn may_pass(failure: &ReadError) -> bool {
+pub(crate) fn may_pass(failure: &ReadError) -> bool {
     match failure {
         ReadError::Unreachable { cause, .. } => cause.is_temporary(),
         _ => failure.retriable(),
@@ -318,9 +318,9 @@ const LEADER_CHECK: Duration = Duration::from_millis(250);
 /// The time for a preferred replica to catch up before the call moves to the leader.
 const CATCH_UP: Duration = Duration::from_millis(20);
 
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-const MAX_PAUSE: Duration = Duration::from_millis(400);
+pub(crate) const MAX_PAUSE: Duration = Duration::from_millis(400);
 
 #[cfg(test)]
 mod tests;

@@ -36,12 +36,13 @@ use crate::slow_logs::{SlowLogs, Stalls};
 /// and so does a large answer. Fetches therefore have other connections than lookups, which are all other requests. Of
 /// both kinds, requests that are answered at once share a few connections; each long poll has a dedicated one, as has
 /// each search for records, each fetch of a log that is slow to read, and each retry of a request without a response in
-/// time.
+/// time. So has each member of a group while it joins.
 pub(crate) struct Broker {
     address: Address,
     config: Arc<Config>,
     fetches: Traffic,
     lookups: Traffic,
+    joins: Traffic,
     health: Mutex<Health>,
     fetch_places: Arc<Places>,
     slow_fetch_places: Arc<Places>,
@@ -50,6 +51,7 @@ pub(crate) struct Broker {
     /// The turn to send a fetch after a throttle time.
     fetch_turns: Arc<Places>,
     search_places: Arc<Places>,
+    join_places: Arc<Places>,
 }
 
 impl Broker {
@@ -57,6 +59,7 @@ impl Broker {
         Self {
             fetches: Traffic::new(&config, FETCH_CONNECTIONS),
             lookups: Traffic::new(&config, LOOKUP_CONNECTIONS),
+            joins: Traffic::new(&config, (0, JOINS)),
             health: Mutex::new(Health::new(&config)),
             fetch_places: Places::with_shares(Ledger::of_one_cluster(FETCHES)),
             slow_fetch_places: Places::with_shares(Ledger::of_one_cluster(SLOW_FETCHES)),
@@ -64,6 +67,7 @@ impl Broker {
             stalls: Stalls::default(),
             fetch_turns: Places::new(1),
             search_places: Places::new(SEARCHES),
+            join_places: Places::new(JOINS),
             address,
             config,
         }
@@ -223,6 +227,30 @@ impl Broker {
         }
     }
 
+    /// Sends a request with which a member joins its group, and which the broker holds for up to `wait`.
+    ///
+    /// # Cancel safety
+    /// A drop closes the connection: the broker may answer much later.
+    pub(crate) async fn call_join<A: Api>(
+        self: &Arc<Self>,
+        holder: Holder,
+        request: &A,
+        wait: Duration,
+    ) -> Result<A::Answer, ConnectionError> {
+        let _place = self.join_places.acquire(holder).await;
+        let traffic = self.traffic_of::<A>();
+        traffic.check_throttle(&self.address)?;
+        let patience = self.config.response_timeout().saturating_add(wait);
+        let answered = match self.send(self.join_slot(traffic).await?, request, patience, true).await {
+            // It may have been cut long before this use.
+            Err(ConnectionError::Lost { .. }) => {
+                self.send(self.join_slot(traffic).await?, request, patience, true).await
+            }
+            answered => answered,
+        };
+        self.note(traffic, answered).map(|answered| answered.answer)
+    }
+
     /// Sends a request, and tells the observer.
     async fn send<A: Api>(
         &self,
@@ -327,6 +355,16 @@ impl Broker {
         }
     }
 
+    /// A slot on a dedicated connection. There is one for each that has a place, unless connections of others have not
+    /// ended yet.
+    async fn join_slot(self: &Arc<Self>, traffic: &Traffic) -> Result<Slot, ConnectionError> {
+        let slot = self.in_time(self.dedicated_slot(traffic)).await?;
+        slot.ok_or_else(|| {
+            let cause = Arc::new(io::Error::other("too many members join at a time"));
+            ConnectionError::Connect { address: self.address.to_string(), cause }
+        })
+    }
+
     /// Waits for a connection, but not long if the last one failed: the caller must look for another leader meanwhile.
     async fn in_time<T>(
         &self,
@@ -388,12 +426,15 @@ impl Broker {
     fn traffic_of<A: Api>(&self) -> &Traffic {
         match A::KEY {
             ApiKey::Fetch => &self.fetches,
+            ApiKey::JoinGroup | ApiKey::SyncGroup => &self.joins,
             _ => &self.lookups,
         }
     }
 
     fn pools(&self) -> impl Iterator<Item = &Pool> {
-        [&self.fetches, &self.lookups].into_iter().flat_map(|traffic| [&*traffic.shared, &*traffic.dedicated])
+        [&self.fetches, &self.lookups, &self.joins]
+            .into_iter()
+            .flat_map(|traffic| [&*traffic.shared, &*traffic.dedicated])
     }
 }
 
@@ -410,6 +451,10 @@ const FETCH_CONNECTIONS: (usize, usize) = (4, 32);
 /// Lookups: shared connections, of which some answer while two wait for slow ones, and dedicated ones for searches and
 /// some retries.
 const LOOKUP_CONNECTIONS: (usize, usize) = (4, 8);
+
+/// Members that join groups at a time, each with a connection of its own. A group waits for all its members: if some of
+/// them waited here for others to have joined, none would.
+const JOINS: usize = 1024;
 
 /// Searches for records by time: each keeps a thread of the broker busy.
 pub(crate) const SEARCHES: usize = 2;

@@ -358,19 +358,34 @@ impl Brokers {
         }
     }
 
-    /// Sends the request to one broker, and to another one each time [`HEAD_START`] passes or a broker fails. Gives the
-    /// first answer and its broker, so a broker that is down or silent delays it only by the head start. Once all
-    /// brokers are late, each is tried again: the request may wait behind a slow one.
     async fn request_metadata(
         &self,
         topics: Option<Vec<String>>,
     ) -> Result<(Arc<Broker>, MetadataAnswer), ReadError> {
+        let request = Arc::new(MetadataRequest { topics });
+        self.call_any(|broker| {
+            let request = Arc::clone(&request);
+            async move {
+                let answer = metadata(&broker, &request).await?;
+                Ok((broker, answer))
+            }
+        })
+        .await
+    }
+
+    /// Calls one broker, and another one each time [`HEAD_START`] passes or a broker fails. Gives the first answer, so a
+    /// broker that is down or silent delays it only by the head start. Once all brokers are late, each is tried again:
+    /// the request may wait behind a slow one.
+    pub(crate) async fn call_any<T, F>(&self, call: impl Fn(Arc<Broker>) -> F) -> Result<T, ReadError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, ConnectionError>> + Send + 'static,
+    {
         let mut candidates = self.metadata.lock().nodes();
         candidates.extend(self.config.bootstrap.iter().cloned());
         let candidates = self.best_first(&candidates);
         let (mut second_tries, mut candidates) = (candidates.clone().into_iter(), candidates.into_iter());
         let mut are_late = false;
-        let request = Arc::new(MetadataRequest { topics });
 
         let mut calls = JoinSet::new();
         let mut failures = BrokerFailures::default();
@@ -380,11 +395,7 @@ impl Brokers {
                     candidates.next().or_else(|| if are_late { second_tries.next() } else { None })
             {
                 are_late = false;
-                let request = Arc::clone(&request);
-                calls.spawn(async move {
-                    let answer = metadata(&broker, &request).await?;
-                    Ok((broker, answer))
-                });
+                calls.spawn(call(broker));
             }
             match timeout(HEAD_START, calls.join_next()).await {
                 Ok(Some(Ok(Ok(answer)))) => return Ok(answer),

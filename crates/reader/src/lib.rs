@@ -18,6 +18,8 @@
 //!
 //! At the log end, a call waits in `tail`: a few long polls per broker serve all that wait.
 //!
+//! Members of groups call their `coordinator`, which keeps positions as well.
+//!
 //! [`Observer`] is told of requests and connections, [`SkipMeter`] of bytes that a fetch has skipped before it goes on.
 //!
 //! `bootstrap_check` checks brokers before another client of the cluster connects to them.
@@ -37,6 +39,7 @@ mod broker_failures;
 mod brokers;
 mod config;
 mod connection;
+mod coordinator;
 mod dial;
 mod encoder_pool;
 mod error;
@@ -63,7 +66,7 @@ mod transport;
 mod wire;
 
 pub use self::encoder_pool::first_entry;
-pub use api::Replica;
+pub use api::{Assignment, GroupMember, GroupOffset, JoinedMember, Replica, Subscription};
 pub use bootstrap_check::BootstrapCheck;
 pub use config::{Config, PropertyError, is_secret};
 pub use encoder_pool::EncoderPool;
@@ -71,5 +74,5 @@ pub use error::{ConnectionError, ErrorCode, ReadError};
 pub use metadata_cache::{LastLeader, Partition, Topic};
 pub use network::{Network, Stream};
 pub use observer::{BrokerRequest, BrokerStates, Observer, RequestOutcome};
-pub use reader::{DEFAULT_MAX_BYTES, Reader, SkipMeter};
+pub use reader::{DEFAULT_MAX_BYTES, Described, Join, Joined, Reader, SkipMeter};
 pub use topic_partition::check_topic;

@@ -361,8 +361,7 @@ pub(crate) fn log_version(topic_id: Option<u128>, leader_epoch: i32) -> Version 
 }
 
 fn node((id, host, port): (i32, String, i32)) -> Option<(i32, Address)> {
-    let port = u16::try_from(port).ok()?;
-    Some((id, Address { host, port }))
+    Some((id, Address::told(host, port)?))
 }
 
 pub(crate) fn broker_error(code: ErrorCode, target: TopicPartition<'_>) -> ReadError {

@@ -41,6 +41,22 @@ pub enum BrokerRequest {
     Metadata,
     /// The end of a leader's epoch.
     OffsetForLeaderEpoch,
+    /// The coordinator of a group.
+    FindCoordinator,
+    /// A member joins its group: the broker holds the request until all have.
+    JoinGroup,
+    /// A member gets its share of the logs: the broker holds the request until there are shares.
+    SyncGroup,
+    /// A member is alive.
+    Heartbeat,
+    /// A member leaves its group.
+    LeaveGroup,
+    /// Positions for a group to keep.
+    OffsetCommit,
+    /// Positions that a group keeps.
+    OffsetFetch,
+    /// The members of a group.
+    DescribeGroups,
 }
 
 /// The outcome of a request.
@@ -71,8 +87,21 @@ pub struct BrokerStates {
 
 impl BrokerRequest {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Fetch, Self::WaitingFetch, Self::ListOffsets, Self::Metadata, Self::OffsetForLeaderEpoch];
+    pub const ALL: [Self; 13] = [
+        Self::Fetch,
+        Self::WaitingFetch,
+        Self::ListOffsets,
+        Self::Metadata,
+        Self::OffsetForLeaderEpoch,
+        Self::FindCoordinator,
+        Self::JoinGroup,
+        Self::SyncGroup,
+        Self::Heartbeat,
+        Self::LeaveGroup,
+        Self::OffsetCommit,
+        Self::OffsetFetch,
+        Self::DescribeGroups,
+    ];
 
     /// The name of its API in Kafka's protocol; that of a waiting fetch is its own.
     pub fn name(self) -> &'static str {
@@ -82,6 +111,14 @@ impl BrokerRequest {
             Self::ListOffsets => "ListOffsets",
             Self::Metadata => "Metadata",
             Self::OffsetForLeaderEpoch => "OffsetForLeaderEpoch",
+            Self::FindCoordinator => "FindCoordinator",
+            Self::JoinGroup => "JoinGroup",
+            Self::SyncGroup => "SyncGroup",
+            Self::Heartbeat => "Heartbeat",
+            Self::LeaveGroup => "LeaveGroup",
+            Self::OffsetCommit => "OffsetCommit",
+            Self::OffsetFetch => "OffsetFetch",
+            Self::DescribeGroups => "DescribeGroups",
         }
     }
 
@@ -93,6 +130,14 @@ impl BrokerRequest {
             ApiKey::ListOffsets => Some(Self::ListOffsets),
             ApiKey::Metadata => Some(Self::Metadata),
             ApiKey::OffsetForLeaderEpoch => Some(Self::OffsetForLeaderEpoch),
+            ApiKey::FindCoordinator => Some(Self::FindCoordinator),
+            ApiKey::JoinGroup => Some(Self::JoinGroup),
+            ApiKey::SyncGroup => Some(Self::SyncGroup),
+            ApiKey::Heartbeat => Some(Self::Heartbeat),
+            ApiKey::LeaveGroup => Some(Self::LeaveGroup),
+            ApiKey::OffsetCommit => Some(Self::OffsetCommit),
+            ApiKey::OffsetFetch => Some(Self::OffsetFetch),
+            ApiKey::DescribeGroups => Some(Self::DescribeGroups),
             _ => None,
         }
     }

@@ -1,5 +1,6 @@
 //! The public calls.
 
+mod groups;
 mod read_through;
 mod version;
 
@@ -17,12 +18,14 @@ use sluicegate_shared_log::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
+pub use self::groups::{Described, Join, Joined};
 use self::read_through::ReadAhead;
 pub use self::read_through::SkipMeter;
 use crate::backoff::in_future;
 use crate::broker_failures::BrokerFailures;
 use crate::brokers::Brokers;
 use crate::config::Config;
+use crate::coordinator::Coordinators;
 use crate::encoder_pool::{EncoderPool, first_entry};
 use crate::error::{ConnectionError, ErrorCode, ReadError};
 use crate::metadata_cache::Topic;
@@ -55,6 +58,7 @@ struct Inner {
     /// By topic, partition, and the epoch in question.
     epoch_ends: SingleFlight<(String, i32, i32), Result<Option<i64>, ReadError>>,
     tails: Arc<Tails>,
+    coordinators: Coordinators,
 }
 
 /// A log of whichever version, and the offset to read from.
@@ -144,6 +148,7 @@ impl Reader {
             offset_requests: OffsetRequests::default(),
             epoch_ends: SingleFlight::default(),
             tails,
+            coordinators: Coordinators::default(),
         };
         Self { inner: Arc::new(inner) }
     }

@@ -1,21 +1,26 @@
 //! The decoders of brokers' answers, for tests of other crates.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::api::{
-    self, Api, AskedOffset, EpochEndRequest, FetchPartition, FetchRequest, ListOffsetsRequest,
-    MetadataRequest, SaslAuthenticateRequest, SaslHandshakeRequest, TopicConfigRequest, VersionsRequest,
+    self, Api, AskedOffset, Assignment, DescribeGroupsRequest, EpochEndRequest, FetchPartition, FetchRequest,
+    FindCoordinatorRequest, GroupMember, GroupOffset, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
+    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, SaslAuthenticateRequest,
+    SaslHandshakeRequest, Subscription, SyncGroupRequest, TopicConfigRequest, VersionsRequest,
 };
 
 pub use crate::sasl::check_challenge;
 
-/// Decodes an answer to the request number `request` of eight in a version of ours, without its correlation id. Gives
-/// whether it is one. The requests are about the partitions 0 and 1 of the topic `t`, whose id is 1.
+/// Decodes an answer to the request number `request` of sixteen in a version of ours, without its correlation id. Gives
+/// whether it is one. The requests are about the partitions 0 and 1 of the topic `t`, whose id is 1, and about the group `g`.
 ///
 /// # Panics
 /// If more is decoded than the answer can have.
 pub fn answer(request: u8, version: u8, answer: &Bytes) -> bool {
-    match request & 7 {
+    match request & 15 {
         0 => decode(&VersionsRequest, version, answer).is_some(),
         1 => decode(&SaslHandshakeRequest { mechanism: "PLAIN" }, version, answer).is_some(),
         2 => decode(&SaslAuthenticateRequest { message: Bytes::new() }, version, answer).is_some(),
@@ -26,7 +31,51 @@ pub fn answer(request: u8, version: u8, answer: &Bytes) -> bool {
             decode(&request, version, answer).is_some()
         }
         6 => decode(&TopicConfigRequest { topic: "t", name: "retention.ms" }, version, answer).is_some(),
-        _ => fetched(version, answer).is_some(),
+        7 => fetched(version, answer).is_some(),
+        request => of_group(request, version, answer).is_some(),
+    }
+}
+
+fn of_group(request: u8, version: u8, answer: &Bytes) -> Option<()> {
+    let member = &GroupMember::new("g".into(), Some("i".into()));
+    let (logs, subscription) = ([0, 1].map(|partition| ("t".into(), partition)), &Bytes::new());
+    let offset = |(topic, partition): (Arc<str>, i32)| GroupOffset {
+        topic,
+        partition,
+        offset: 0,
+        metadata: Arc::default(),
+    };
+    let time = Duration::from_secs(1);
+    match request {
+        8 => decode(&FindCoordinatorRequest { group: "g".to_owned() }, version, answer).map(drop),
+        9 => {
+            let (session_timeout, rebalance_timeout, protocols) = (time, time, &["range"]);
+            let request =
+                JoinGroupRequest { member, session_timeout, rebalance_timeout, protocols, subscription };
+            let joined = decode(&request, version, answer)?;
+            joined.members.into_iter().for_each(|member| drop(Subscription::decode(member.subscription)));
+            Some(())
+        }
+        10 => {
+            let request = SyncGroupRequest { member, protocol: "range", assignments: &[] };
+            let Assignment(logs) = Assignment::decode(decode(&request, version, answer)?.assignment)?;
+            assert!(logs.len() <= answer.len(), "{} logs in {} bytes", logs.len(), answer.len());
+            Some(())
+        }
+        11 => decode(&HeartbeatRequest(member), version, answer).map(drop),
+        12 => decode(&LeaveGroupRequest(member), version, answer).map(drop),
+        13 => {
+            let offsets = &logs.map(offset);
+            let answered = decode(&OffsetCommitRequest { member, offsets }, version, answer)?;
+            assert_eq!(answered.len(), offsets.len());
+            Some(())
+        }
+        14 => {
+            let answered = decode(&OffsetFetchRequest { group: "g", logs: &logs }, version, answer)?;
+            assert!(answered.error.is_some() || answered.offsets.len() == logs.len());
+            Some(())
+        }
+        _ => decode(&DescribeGroupsRequest { group: "g", instance: "i" }, version, answer).map(drop),
     }
 }
 

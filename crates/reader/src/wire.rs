@@ -4,6 +4,7 @@
 //! allocate the announced number of elements first, up to hundreds of gigabytes: a response of something other than a
 //! broker would abort the process.)
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -31,6 +32,8 @@ pub(crate) enum WireError {
     Utf8,
     #[error("response without the requested partition")]
     Partition,
+    #[error("response without the requested group")]
+    Group,
     #[error("throttled for {} s because a quota is exceeded", .0.as_secs_f64())]
     Throttled(Duration),
 }
@@ -84,6 +87,11 @@ impl Wire {
         let len = if self.flexible { self.compact_len()? } else { length(self.i16()?.into())? };
         let bytes = self.take(len)?;
         std::str::from_utf8(&bytes).map(str::to_owned).map_err(|_| WireError::Utf8)
+    }
+
+    /// A [`string`](Self::string) that is not empty, if there is one.
+    pub(crate) fn name(&mut self) -> Result<Option<Arc<str>>, WireError> {
+        Ok(Some(self.string()?).filter(|name| !name.is_empty()).map(Arc::from))
     }
 
     /// BYTES, RECORDS and their compact forms, without copying; null is empty.
