@@ -77,14 +77,18 @@ pub trait Member: Send + Sync {
     /// Asks for a share of other topics instead, with other settings.
     fn subscribe(&self, topics: Arc<[Arc<str>]>, settings: Bytes);
 
-    /// The positions to commit before logs are given up, or when the member leaves. Each call replaces those before.
+    /// The positions to commit before logs are given up, or when the member leaves. Each call replaces those before, and
+    /// so does each assignment, with none.
     fn keep(&self, commits: Vec<Commit>);
 
     /// Commits positions of logs that the member has.
     ///
     /// # Cancel safety
     /// The commits can be made all the same.
-    fn commit(&self, commits: Vec<Commit>) -> BoxFuture<'_, Result<Vec<Result<(), CommandError>>, CommandError>>;
+    fn commit(
+        &self,
+        commits: Vec<Commit>,
+    ) -> BoxFuture<'_, Result<Vec<Result<(), CommandError>>, CommandError>>;
 
     /// Commits what is kept, and leaves the group.
     ///

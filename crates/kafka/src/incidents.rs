@@ -30,10 +30,19 @@ impl Incidents {
 
     /// The text of `error` for clients.
     pub(super) fn public(&self, error: &ReadError) -> String {
+        self.text(error, UNANSWERED)
+    }
+
+    /// The same, of a request about a group.
+    pub(super) fn of_group(&self, error: &ReadError) -> String {
+        self.text(error, "no usable answer from the coordinator of this group")
+    }
+
+    fn text(&self, error: &ReadError, unanswered: &'static str) -> String {
         let (text, cause) = match error {
             ReadError::Unreachable { cause, .. } => (UNREACHABLE, Cause::Unreachable(discriminant(cause))),
             ReadError::Unanswered { broker, cause } => {
-                (UNANSWERED, Cause::Unanswered(broker.clone(), discriminant(cause)))
+                (unanswered, Cause::Unanswered(broker.clone(), discriminant(cause)))
             }
             ReadError::Request { .. }
             | ReadError::Broker { .. }

@@ -5,6 +5,7 @@
 //! - `descriptions`: descriptions of topics, kept while the metadata is the same
 //! - `placement`: partitions of records, while some have no leader; `writer`: a cluster's producer
 //! - `decoding`: values and keys with a schema as JSON; `encoding`: the reverse
+//! - `groups`: members of groups, and what these keep
 //! - [`ClusterConfig`]: its configuration; [`properties`], `settings`: librdkafka's properties, one by one and as a
 //!   producer's settings
 //! - `error`, `incidents`: errors for clients; causes that clients must not see are logged
@@ -14,6 +15,7 @@ mod decoding;
 mod descriptions;
 mod encoding;
 mod error;
+mod groups;
 mod incidents;
 mod observer;
 mod placement;
@@ -28,6 +30,7 @@ use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt, StreamExt};
 use sluicegate_backend::command::Record;
+use sluicegate_backend::groups::Groups;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
     AnswerReservation, Backend, Chunk, CommandError, CommandFuture, Description, Enqueued, Fault, Fetch,
@@ -62,7 +65,7 @@ pub struct Kafka {
     /// None: its values have no schemas that are known here.
     decoding: Option<Decoding>,
     descriptions: Descriptions,
-    incidents: Incidents,
+    incidents: Arc<Incidents>,
 }
 
 impl Kafka {
@@ -89,7 +92,7 @@ impl Kafka {
             placement: Placement::new(config.writer.places_as_java()),
             decoding: None,
             descriptions: Descriptions::default(),
-            incidents: Incidents::new(name),
+            incidents: Arc::new(Incidents::new(name)),
         }
     }
 
@@ -250,6 +253,10 @@ impl Backend for Kafka {
 
     fn topics(&self) -> CommandFuture<'_, Arc<[String]>> {
         self.reader.topics().map(|topics| topics.map_err(|error| self.failed(&error))).boxed()
+    }
+
+    fn groups(&self) -> Option<&dyn Groups> {
+        Some(self)
     }
 
     fn known_partitions(&self, topic: &str) -> usize {

@@ -1,0 +1,178 @@
+//! Groups of consumers: members of ours speak Kafka's classic protocol, with which they share groups with clients of any
+//! kind (KIP-62, KIP-345).
+//!
+//! - here: [`Kafka`] as [`Groups`]
+//! - `member`: a member's task; `membership`: what it does when, as a value
+//! - `assignors`: the shares of all members, if ours leads; `user_data`: settings for whoever takes a member over
+
+mod assignors;
+mod member;
+mod membership;
+mod user_data;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use sluicegate_backend::groups::{Commit, GroupLog, Groups, Member, Membership};
+use sluicegate_backend::{CommandError, CommandFuture, Fault};
+use sluicegate_fair_share::ClientKey;
+use sluicegate_reader::{Described, GroupMember, GroupOffset, ReadError, Reader, Subscription};
+use tokio::time::{Instant, sleep};
+
+use self::member::GroupMembership;
+use self::membership::{FENCED_INSTANCE_ID, REBALANCE_IN_PROGRESS, UNKNOWN_MEMBER_ID};
+use self::user_data::UserData;
+use super::incidents::Incidents;
+use super::{Kafka, error};
+
+/// Requests about groups.
+#[derive(Clone)]
+struct Calls {
+    reader: Reader,
+    incidents: Arc<Incidents>,
+}
+
+impl Calls {
+    fn failed(&self, error: &ReadError) -> CommandError {
+        error::of_read(error, self.incidents.of_group(error))
+    }
+}
+
+impl Groups for Kafka {
+    fn join(&self, source: ClientKey, membership: Membership) -> Arc<dyn Member> {
+        Arc::new(GroupMembership::join(self.calls(), source, membership))
+    }
+
+    fn find<'a>(
+        &'a self,
+        _source: ClientKey,
+        group: &'a str,
+        instance: &'a str,
+    ) -> CommandFuture<'a, Option<Membership>> {
+        async move {
+            let (calls, deadline) = (self.calls(), deadline());
+            loop {
+                let described = calls.reader.describe_member(group, instance, deadline).await;
+                match described.map_err(|error| calls.failed(&error))? {
+                    Described::Missing => return Ok(None),
+                    Described::Subscribed(told) => {
+                        let found = membership(group, instance, Subscription::decode(told));
+                        return found.map(Some).ok_or_else(|| foreign(group, instance));
+                    }
+                    // Only a group that is stable tells.
+                    Described::Rebalances if Instant::now() >= deadline => {
+                        let text = format!("group {group} rebalances");
+                        return Err(CommandError::new(Fault::Transient, REBALANCE_IN_PROGRESS.into(), text)
+                            .with_retry());
+                    }
+                    Described::Rebalances => sleep(PAUSE).await,
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn committed<'a>(
+        &'a self,
+        _source: ClientKey,
+        group: &'a str,
+        logs: &'a [GroupLog],
+    ) -> CommandFuture<'a, Vec<Result<Option<Commit>, CommandError>>> {
+        async move {
+            let calls = self.calls();
+            let committed = calls.reader.committed_offsets(group, logs, deadline()).await;
+            let committed = committed.map_err(|error| calls.failed(&error))?;
+            let commit = |(log, of): (&GroupLog, Result<Option<(i64, Arc<str>)>, ReadError>)| match of {
+                Ok(of) => Ok(of.map(|(offset, metadata)| Commit { log: log.clone(), offset, metadata })),
+                Err(error) => Err(calls.failed(&error)),
+            };
+            Ok(logs.iter().zip(committed).map(commit).collect())
+        }
+        .boxed()
+    }
+
+    fn commit<'a>(
+        &'a self,
+        _source: ClientKey,
+        group: &'a str,
+        commits: &'a [Commit],
+    ) -> CommandFuture<'a, Vec<Result<(), CommandError>>> {
+        async move {
+            let calls = self.calls();
+            let offsets: Vec<_> = commits.iter().map(offset).collect();
+            let nobody = GroupMember::new(group.into(), None);
+            match calls.reader.commit_offsets(&nobody, &offsets, deadline()).await {
+                Ok(results) => {
+                    Ok(results.into_iter().map(|of| of.map_err(|error| calls.failed(&error))).collect())
+                }
+                Err(error) if error.code() == UNKNOWN_MEMBER_ID => {
+                    let text = format!("group {group} has members, and takes commits from them alone");
+                    Err(CommandError::new(Fault::Rejected, UNKNOWN_MEMBER_ID.into(), text))
+                }
+                Err(error) => Err(calls.failed(&error)),
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Kafka {
+    fn calls(&self) -> Calls {
+        Calls { reader: self.reader.clone(), incidents: Arc::clone(&self.incidents) }
+    }
+}
+
+/// `None`: that of a member of another program.
+fn membership(group: &str, instance: &str, told: Option<Subscription>) -> Option<Membership> {
+    let Subscription { mut topics, user_data } = told?;
+    let UserData { session_timeout, settings, .. } = UserData::decode(user_data)?;
+    topics.sort_unstable();
+    let (group, instance, topics) = (group.into(), Some(instance.into()), topics.into());
+    Some(Membership { group, instance, topics, settings, session_timeout })
+}
+
+fn foreign(group: &str, instance: &str) -> CommandError {
+    let text = format!("instance {instance} of group {group} is a member that no bridge has made");
+    CommandError::new(Fault::Rejected, FENCED_INSTANCE_ID.into(), text)
+}
+
+fn offset(Commit { log: (topic, partition), offset, metadata }: &Commit) -> GroupOffset {
+    let (topic, metadata) = (Arc::clone(topic), Arc::clone(metadata));
+    GroupOffset { topic, partition: *partition, offset: *offset, metadata }
+}
+
+fn deadline() -> Instant {
+    Instant::now().checked_add(PATIENCE).unwrap_or_else(Instant::now)
+}
+
+/// The time for a request about a group, with the search for its coordinator.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The time between two questions to a group that rebalances.
+const PAUSE: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn members_of_ours_are_told_from_others() {
+        let settings = Bytes::from_static(b"settings");
+        let user_data =
+            UserData { number: 7, session_timeout: Duration::from_secs(6), settings: settings.clone() };
+        let told = |user_data| Some(Subscription { topics: vec!["u".into(), "t".into()], user_data });
+        let found = membership("g", "i", told(user_data.encode())).expect("one of ours");
+        assert_eq!((&*found.group, found.instance.as_deref()), ("g", Some("i")));
+        assert_eq!(*found.topics, ["t".into(), "u".into()]);
+        assert_eq!((found.settings, found.session_timeout), (settings, Duration::from_secs(6)));
+        for foreign in
+            [Bytes::new(), "sluicegate".into(), user_data.encode().slice(..12), "\0\0\0\x02consumer".into()]
+        {
+            assert_eq!(membership("g", "i", told(foreign)), None);
+        }
+        assert_eq!(membership("g", "i", None), None);
+    }
+}
