@@ -8,13 +8,15 @@
 //! 3. [`outages`]: parts that are killed, frozen or gone. Tests of a Kafka of three nodes wait for each other: they are in
 //!    several of these modules, so that few wait at a time
 //! 4. [`browser`]: the client and the live page in Chromium
-//! 5. [`serializers`]: values with schemas, judged by Confluent's own
-//! 6. [`product`]: the demo, the documents, the files for Kubernetes and Docker
+//! 5. [`groups`]: members of consumer groups, beside librdkafka's
+//! 6. [`serializers`]: values with schemas, judged by Confluent's own
+//! 7. [`product`]: the demo, the documents, the files for Kubernetes and Docker
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
 mod breakable;
 mod browser;
+mod groups;
 mod http;
 mod identity;
 mod live;
