@@ -3,12 +3,12 @@
 //!
 //! - here: [`Kafka`] as [`Groups`]
 //! - `member`: a member's task; `membership`: what it does when, as a value
-//! - `assignors`: the shares of all members, if ours leads; `user_data`: settings for whoever takes a member over
+//! - `assignors`: the shares of all members, if ours leads; `note`: settings for whoever takes a member over
 
 mod assignors;
 mod member;
 mod membership;
-mod user_data;
+mod note;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 
 use self::member::GroupMembership;
 use self::membership::{FENCED_INSTANCE_ID, REBALANCE_IN_PROGRESS, UNKNOWN_MEMBER_ID};
-use self::user_data::UserData;
+use self::note::Note;
 use super::incidents::Incidents;
 use super::{Kafka, error};
 
@@ -57,7 +57,7 @@ impl Groups for Kafka {
                 match described.map_err(|error| calls.failed(&error))? {
                     Described::Missing => return Ok(None),
                     Described::Subscribed(told) => {
-                        let found = membership(group, instance, Subscription::decode(told));
+                        let found = membership(group, instance, told);
                         return found.map(Some).ok_or_else(|| foreign(group, instance));
                     }
                     // Only a group that is stable tells.
@@ -124,9 +124,9 @@ impl Kafka {
 }
 
 /// `None`: that of a member of another program.
-fn membership(group: &str, instance: &str, told: Option<Subscription>) -> Option<Membership> {
-    let Subscription { mut topics, user_data } = told?;
-    let UserData { session_timeout, settings, .. } = UserData::decode(user_data)?;
+fn membership(group: &str, instance: &str, told: Subscription) -> Option<Membership> {
+    let Subscription { mut topics, rack } = told;
+    let Note { session_timeout, settings, .. } = Note::decode(&rack?)?;
     topics.sort_unstable();
     let (group, instance, topics) = (group.into(), Some(instance.into()), topics.into());
     Some(Membership { group, instance, topics, settings, session_timeout })
@@ -161,18 +161,23 @@ mod tests {
     #[test]
     fn members_of_ours_are_told_from_others() {
         let settings = Bytes::from_static(b"settings");
-        let user_data =
-            UserData { number: 7, session_timeout: Duration::from_secs(6), settings: settings.clone() };
-        let told = |user_data| Some(Subscription { topics: vec!["u".into(), "t".into()], user_data });
-        let found = membership("g", "i", told(user_data.encode())).expect("one of ours");
+        let note = Note { number: 7, session_timeout: Duration::from_secs(6), settings: settings.clone() };
+        let told = |rack: Option<&str>| Subscription {
+            topics: vec!["u".into(), "t".into()],
+            rack: rack.map(Arc::from),
+        };
+        let found = membership("g", "i", told(Some(&note.encode()))).expect("one of ours");
         assert_eq!((&*found.group, found.instance.as_deref()), ("g", Some("i")));
         assert_eq!(*found.topics, ["t".into(), "u".into()]);
         assert_eq!((found.settings, found.session_timeout), (settings, Duration::from_secs(6)));
-        for foreign in
-            [Bytes::new(), "sluicegate".into(), user_data.encode().slice(..12), "\0\0\0\x02consumer".into()]
-        {
-            assert_eq!(membership("g", "i", told(foreign)), None);
+        for foreign in [
+            None,
+            Some("rack"),
+            Some("sluicegate-1:7:6000"),
+            Some("sluicegate-1:7:6000:="),
+            Some("sluicegate-2:7:6000:"),
+        ] {
+            assert_eq!(membership("g", "i", told(foreign)), None, "{foreign:?}");
         }
-        assert_eq!(membership("g", "i", None), None);
     }
 }

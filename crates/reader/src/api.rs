@@ -2,6 +2,7 @@
 //!
 //! `kafka-protocol` encodes requests. Responses are decoded here, for the reasons in [`crate::wire`].
 
+mod consumer_group_describe;
 mod consumer_protocol;
 mod describe_groups;
 mod epoch_end;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+pub(crate) use consumer_group_describe::ConsumerGroupDescribeRequest;
 pub use consumer_protocol::{Assignment, Subscription};
 pub(crate) use describe_groups::DescribeGroupsRequest;
 pub(crate) use epoch_end::{EpochEndAnswer, EpochEndRequest};

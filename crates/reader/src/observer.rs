@@ -57,6 +57,8 @@ pub enum BrokerRequest {
     OffsetFetch,
     /// The members of a group.
     DescribeGroups,
+    /// The members of a group that has some of another protocol.
+    ConsumerGroupDescribe,
 }
 
 /// The outcome of a request.
@@ -87,7 +89,7 @@ pub struct BrokerStates {
 
 impl BrokerRequest {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Fetch,
         Self::WaitingFetch,
         Self::ListOffsets,
@@ -101,6 +103,7 @@ impl BrokerRequest {
         Self::OffsetCommit,
         Self::OffsetFetch,
         Self::DescribeGroups,
+        Self::ConsumerGroupDescribe,
     ];
 
     /// The name of its API in Kafka's protocol; that of a waiting fetch is its own.
@@ -119,6 +122,7 @@ impl BrokerRequest {
             Self::OffsetCommit => "OffsetCommit",
             Self::OffsetFetch => "OffsetFetch",
             Self::DescribeGroups => "DescribeGroups",
+            Self::ConsumerGroupDescribe => "ConsumerGroupDescribe",
         }
     }
 
@@ -138,6 +142,7 @@ impl BrokerRequest {
             ApiKey::OffsetCommit => Some(Self::OffsetCommit),
             ApiKey::OffsetFetch => Some(Self::OffsetFetch),
             ApiKey::DescribeGroups => Some(Self::DescribeGroups),
+            ApiKey::ConsumerGroupDescribe => Some(Self::ConsumerGroupDescribe),
             _ => None,
         }
     }

@@ -6,21 +6,22 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::api::{
-    self, Api, AskedOffset, Assignment, DescribeGroupsRequest, EpochEndRequest, FetchPartition, FetchRequest,
-    FindCoordinatorRequest, GroupMember, GroupOffset, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListOffsetsRequest, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, SaslAuthenticateRequest,
-    SaslHandshakeRequest, Subscription, SyncGroupRequest, TopicConfigRequest, VersionsRequest,
+    self, Api, AskedOffset, Assignment, ConsumerGroupDescribeRequest, DescribeGroupsRequest, EpochEndRequest,
+    FetchPartition, FetchRequest, FindCoordinatorRequest, GroupMember, GroupOffset, HeartbeatRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetFetchRequest, SaslAuthenticateRequest, SaslHandshakeRequest, Subscription, SyncGroupRequest,
+    TopicConfigRequest, VersionsRequest,
 };
 
 pub use crate::sasl::check_challenge;
 
-/// Decodes an answer to the request number `request` of sixteen in a version of ours, without its correlation id. Gives
+/// Decodes an answer to the request number `request` of seventeen in a version of ours, without its correlation id. Gives
 /// whether it is one. The requests are about the partitions 0 and 1 of the topic `t`, whose id is 1, and about the group `g`.
 ///
 /// # Panics
 /// If more is decoded than the answer can have.
 pub fn answer(request: u8, version: u8, answer: &Bytes) -> bool {
-    match request & 15 {
+    match request % 17 {
         0 => decode(&VersionsRequest, version, answer).is_some(),
         1 => decode(&SaslHandshakeRequest { mechanism: "PLAIN" }, version, answer).is_some(),
         2 => decode(&SaslAuthenticateRequest { message: Bytes::new() }, version, answer).is_some(),
@@ -75,7 +76,11 @@ fn of_group(request: u8, version: u8, answer: &Bytes) -> Option<()> {
             assert!(answered.error.is_some() || answered.offsets.len() == logs.len());
             Some(())
         }
-        _ => decode(&DescribeGroupsRequest { group: "g", instance: "i" }, version, answer).map(drop),
+        15 => decode(&DescribeGroupsRequest { group: "g", instance: "i" }, version, answer).map(drop),
+        _ => {
+            let request = ConsumerGroupDescribeRequest { group: "g", instance: "i" };
+            decode(&request, version, answer).map(drop)
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use sluicegate_fair_share::ClientKey;
 use sluicegate_kafka::{ClusterConfig, EncoderPool};
 use sluicegate_shared_log::{Limits, SharedLog};
 use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::tools;
 use sluicegate_stack::waiting::until;
 use sluicegate_telemetry::metrics::Metrics;
 use tokio::sync::watch;
@@ -205,11 +206,32 @@ async fn instance_is_taken_over_by_another_bridge() {
     third.member.leave().await;
     assert_eq!(bridges[1].find(source, group, "i").await, Ok(None));
     assert_eq!(bridges[1].commit(source, group, &[position(&logs[0], 3)]).await, Ok(vec![Ok(())]));
+}
 
-    let plain = Plain::join(kafka, (group, topic), &[("group.instance.id", "j")]);
-    let mut logs = plain.logs.clone();
-    tokio::time::timeout(SOON, logs.wait_for(|logs| logs.len() == 4)).await.unwrap().unwrap();
-    let foreign = bridges[0].find(source, group, "j").await.unwrap_err();
-    assert!(foreign.message.contains("is a member that no bridge has made"), "{foreign:?}");
-    plain.leave().await;
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn instance_is_found_beside_members_of_each_protocol() {
+    let kafka = Kafka::shared().await.unwrap();
+    let (source, bridges) = (ClientKey::default(), [bridge(kafka), bridge(kafka)]);
+    // Brokers have had that of KIP-848 since 4.0.
+    let has_new = tools::kafka_version().is_none_or(|version| !version.starts_with("3."));
+    for protocol in ["classic", "consumer"].into_iter().take(if has_new { 2 } else { 1 }) {
+        let topic = &kafka.topic(protocol, 4, &[]).await.unwrap();
+        let group = topic;
+        let plain = [("group.protocol", protocol), ("group.instance.id", "j")];
+        let plain = Plain::join(kafka, (group, topic), &plain);
+        let mut first = Ours::join(&bridges[0], wanted(group, Some("i"), topic));
+        shared(topic, 4, &[&first], Some(&plain)).await;
+        let foreign = bridges[1].find(source, group, "j").await.unwrap_err();
+        assert!(foreign.message.contains("is a member that no bridge has made"), "{foreign:?}");
+        let found = bridges[1].find(source, group, "i").await.unwrap().expect("a member");
+        assert_eq!(found, wanted(group, Some("i"), topic));
+        let second = Ours::join(&bridges[1], found);
+        first.becomes("is fenced", |state| *state == MemberState::Ended(Ended::Fenced)).await;
+        shared(topic, 4, &[&second], Some(&plain)).await;
+        let log = &second.logs()[0];
+        assert_eq!(second.member.commit(vec![position(log, 5)]).await, Ok(vec![Ok(())]), "{protocol}");
+        second.member.leave().await;
+        assert_eq!(bridges[0].find(source, group, "i").await, Ok(None));
+        plain.leave().await;
+    }
 }

@@ -315,3 +315,30 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOKUPS: usize = 100;
 
 const UNKNOWN_SERVER_ERROR: i16 = -1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commits_follow_logs_that_stay() {
+        let owner = |id: &str, generation, logs: &[i32]| {
+            let member = GroupMember { id: id.into(), generation, ..GroupMember::new("g".into(), None) };
+            Owner { member, logs: logs.iter().map(|log| ("t".into(), *log)).collect() }
+        };
+        let commit = |log| Commit { log: ("t".into(), log), offset: 1, metadata: Arc::default() };
+        let before = owner("m", 3, &[0, 1]);
+        for (now, log, want) in [
+            (owner("m", 4, &[1, 2]), 1, false),
+            (owner("m", 4, &[1, 2]), 0, true),
+            // Not of the group's: whoever commits it knows why.
+            (owner("m", 4, &[1, 2]), 7, false),
+            (owner("m", 4, &[1, 2]), 2, false),
+            // Another member can have had it in generation 4, or before this one joined anew.
+            (owner("m", 5, &[1, 2]), 1, true),
+            (owner("n", 4, &[1, 2]), 1, true),
+        ] {
+            assert_eq!(has_moved(&before, &now, &commit(log)), want, "{now:?} {log}");
+        }
+    }
+}

@@ -15,14 +15,14 @@ use sluicegate_reader::{Assignment, GroupMember, Joined, JoinedMember, Subscript
 use tokio::time::Instant;
 
 use super::assignors::{Candidate, PROTOCOLS, assign};
-use super::user_data::UserData;
+use super::note::Note;
 
 /// A member of a group. The caller performs each [`Step`], and passes its [`Answer`].
 #[derive(Debug)]
 pub(super) struct Membership {
     member: GroupMember,
     topics: Arc<[Arc<str>]>,
-    user_data: UserData,
+    note: Note,
     phase: Phase,
     state: MemberState,
     assignments: u64,
@@ -141,7 +141,7 @@ impl Membership {
         let mut member = Self {
             member: GroupMember::new(group, instance),
             topics: Arc::default(),
-            user_data: UserData { number: 0, session_timeout, settings: Bytes::new() },
+            note: Note { number: 0, session_timeout, settings: Bytes::new() },
             phase: Phase::Join(now),
             state: MemberState::Joining(None),
             assignments: 0,
@@ -170,7 +170,7 @@ impl Membership {
 
     /// What to do now.
     pub(super) fn next(&mut self, now: Instant) -> Step {
-        let session_ends = after(self.heard, self.user_data.session_timeout);
+        let session_ends = after(self.heard, self.note.session_timeout);
         if matches!(self.phase, Phase::Member(_)) && now >= session_ends {
             self.lose(now, None);
         }
@@ -188,7 +188,7 @@ impl Membership {
             Phase::Join(start) if *start > now => Step::Wait(*start),
             Phase::Join(_) => Step::Join {
                 member: member(),
-                session_timeout: self.user_data.session_timeout,
+                session_timeout: self.note.session_timeout,
                 subscription: self.subscription(),
                 deadline: after(now, HELD),
             },
@@ -264,7 +264,7 @@ impl Membership {
 
     /// Asks for other topics, with other settings.
     pub(super) fn subscribe(&mut self, now: Instant, topics: Arc<[Arc<str>]>, settings: Bytes) {
-        if self.is_leaving() || (&*self.topics, &self.user_data.settings) == (&*topics, &settings) {
+        if self.is_leaving() || (&*self.topics, &self.note.settings) == (&*topics, &settings) {
             return;
         }
         match &self.phase {
@@ -294,14 +294,14 @@ impl Membership {
         } else {
             topics.iter().find_map(|topic| check_topic(topic).err()).map(|error| error.to_string())
         };
-        (self.topics, self.user_data.settings) = (topics, settings);
+        (self.topics, self.note.settings) = (topics, settings);
         if let Some(problem) = problem {
             self.end(Ended::Refused(CommandError::new(Fault::Invalid, INVALID_REQUEST.into(), problem)));
         }
     }
 
     fn subscription(&self) -> Bytes {
-        Subscription { topics: self.topics.to_vec(), user_data: self.user_data.encode() }.encode()
+        Subscription { topics: self.topics.to_vec(), rack: Some(self.note.encode().into()) }.encode()
     }
 
     fn counted(&mut self, now: Instant, counted: Result<BTreeMap<Arc<str>, i32>, Failure>) {
@@ -333,7 +333,7 @@ impl Membership {
         logs.retain(|(topic, _)| self.topics.contains(topic));
         // A member that comes back with another subscription has the logs of the one before: the group has not noticed.
         if logs.len() < all && self.failures == 0 {
-            self.user_data.number = self.user_data.number.wrapping_add(1);
+            self.note.number = self.note.number.wrapping_add(1);
             return self.again(now, None);
         }
         (self.failures, self.heard) = (0, now);
@@ -364,7 +364,7 @@ impl Membership {
             }
             _ if failure.is_final => self.end(Ended::Refused(failure.error)),
             _ if matches!(self.phase, Phase::Member(_)) => {
-                if now >= after(self.heard, self.user_data.session_timeout) {
+                if now >= after(self.heard, self.note.session_timeout) {
                     self.lose(now, Some(failure.error));
                 } else {
                     self.phase = Phase::Member(after(now, FIRST_PAUSE));
@@ -411,7 +411,7 @@ impl Membership {
 
     /// The time between heartbeats.
     fn interval(&self) -> Duration {
-        self.user_data.session_timeout.checked_div(3).unwrap_or_default().min(MAX_INTERVAL)
+        self.note.session_timeout.checked_div(3).unwrap_or_default().min(MAX_INTERVAL)
     }
 }
 

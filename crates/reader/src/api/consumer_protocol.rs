@@ -15,8 +15,8 @@ use crate::wire::{Wire, WireError};
 pub struct Subscription {
     /// The topics of which it wants a share.
     pub topics: Vec<Arc<str>>,
-    /// For whom it may concern.
-    pub user_data: Bytes,
+    /// Where it says to be (KIP-881).
+    pub rack: Option<Arc<str>>,
 }
 
 /// The logs of a member, sorted: version 0 to 3 of Kafka's `ConsumerProtocolAssignment`.
@@ -28,7 +28,7 @@ impl Subscription {
     pub fn encode(&self) -> Bytes {
         let subscription = consumer_protocol_subscription::ConsumerProtocolSubscription::default()
             .with_topics(self.topics.iter().map(|topic| text(topic)).collect())
-            .with_user_data(Some(self.user_data.clone()));
+            .with_rack_id(self.rack.as_deref().map(text));
         encode(&subscription)
     }
 
@@ -36,9 +36,20 @@ impl Subscription {
     pub fn decode(bytes: Bytes) -> Option<Self> {
         let read = || {
             let mut wire = Wire::new(bytes, false);
-            wire.i16()?; // version
+            let version = wire.i16()?;
             let topics = (0..wire.array(2)?).map(|_| Ok(wire.string()?.into())).collect::<Result<_, _>>()?;
-            Ok::<_, WireError>(Self { topics, user_data: wire.bytes()? })
+            wire.bytes()?; // user data
+            if version < VERSION {
+                return Ok(Self { topics, rack: None });
+            }
+            for _ in 0..wire.array(6)? {
+                wire.string()?; // a topic of which the member keeps partitions
+                for _ in 0..wire.array(4)? {
+                    wire.i32()?;
+                }
+            }
+            wire.i32()?; // generation
+            Ok::<_, WireError>(Self { topics, rack: wire.name()? })
         };
         read().ok()
     }
@@ -91,5 +102,5 @@ fn encode(message: &impl Encodable) -> Bytes {
     }
 }
 
-/// Version 1 added the partitions that a member keeps while the group rebalances: those who keep none say so with it.
-const VERSION: i16 = 1;
+/// The first version with racks. Later ones only add to its end.
+const VERSION: i16 = 3;

@@ -246,7 +246,7 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..300),
     ) {
         let bytes = Bytes::from(bytes);
-        for (request, version) in (0..16).flat_map(|request| (0..=18).map(move |version| (request, version))) {
+        for (request, version) in (0..17).flat_map(|request| (0..=18).map(move |version| (request, version))) {
             testing::answer(request, version, &bytes);
         }
     }

@@ -11,12 +11,13 @@ use tokio::time::Instant;
 
 use super::Reader;
 use crate::api::{
-    DescribeGroupsRequest, GroupMember, GroupOffset, HeartbeatRequest, JoinGroupRequest, JoinedMember,
-    LeaveGroupRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
+    ConsumerGroupDescribeRequest, DescribeGroupsRequest, GroupMember, GroupOffset, HeartbeatRequest,
+    JoinGroupRequest, JoinedMember, LeaveGroupRequest, OffsetCommitRequest, OffsetFetchRequest, Subscription,
+    SyncGroupRequest,
 };
 use crate::broker::Broker;
 use crate::coordinator::GroupCall;
-use crate::error::{ErrorCode, ReadError};
+use crate::error::{ConnectionError, ErrorCode, ReadError};
 use crate::topic_partition::TopicPartition;
 
 /// How a member joins.
@@ -61,8 +62,8 @@ pub enum Described {
     Missing,
     /// The group rebalances, and does not tell what its member wants.
     Rebalances,
-    /// The member's encoded [`Subscription`](crate::Subscription).
-    Subscribed(Bytes),
+    /// What the member wants.
+    Subscribed(Subscription),
 }
 
 impl Reader {
@@ -243,10 +244,44 @@ impl Reader {
         let send = |broker: Arc<Broker>| async move {
             let answer = broker.call(request).await?;
             Ok(match (answer.error, answer.subscription) {
-                (Some(ErrorCode(ResponseError::GroupIdNotFound)), _) | (None, None) => Ok(Described::Missing),
+                (Some(ErrorCode(ResponseError::GroupIdNotFound)), _) => Ok(None),
                 (Some(code), _) => Err(code),
-                (None, Some(told)) if answer.state == "Stable" => Ok(Described::Subscribed(told)),
-                (None, Some(_)) => Ok(Described::Rebalances),
+                // As brokers tell of groups that DescribeGroups is not for.
+                (None, None) if answer.state == "Dead" => Ok(None),
+                (None, None) => Ok(Some(Described::Missing)),
+                (None, Some(told)) if answer.state == "Stable" => {
+                    Ok(Some(Described::Subscribed(Subscription::decode(told).unwrap_or_default())))
+                }
+                (None, Some(_)) => Ok(Some(Described::Rebalances)),
+            })
+        };
+        match self.group_call(group, deadline, false)?.run(send).await? {
+            Some(described) => Ok(described),
+            None => self.describe_new_member(group, instance, deadline).await,
+        }
+    }
+
+    /// The same in a group that has members of KIP-848's protocol.
+    async fn describe_new_member(
+        &self,
+        group: &str,
+        instance: &str,
+        deadline: Instant,
+    ) -> Result<Described, ReadError> {
+        let request = &ConsumerGroupDescribeRequest { group, instance };
+        let send = |broker: Arc<Broker>| async move {
+            let answer = match broker.call(request).await {
+                // Brokers before Kafka 3.7 do not know such groups.
+                Err(ConnectionError::Protocol { .. }) => return Ok(Ok(Described::Missing)),
+                answer => answer?,
+            };
+            Ok(match (answer.error, answer.subscription) {
+                (None, Some(subscription)) => Ok(Described::Subscribed(subscription)),
+                (None, None)
+                | (Some(ErrorCode(ResponseError::GroupIdNotFound | ResponseError::UnsupportedVersion)), _) => {
+                    Ok(Described::Missing)
+                }
+                (Some(code), _) => Err(code),
             })
         };
         self.group_call(group, deadline, false)?.run(send).await

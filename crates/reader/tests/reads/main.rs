@@ -13,6 +13,7 @@ mod cold;
 mod crowd;
 mod failover;
 mod faults;
+mod groups;
 mod outages;
 mod places;
 mod quotas;

@@ -217,6 +217,10 @@ fn parse(mut frame: Bytes, broker: SocketAddr) -> Asked {
         1 => RequestKind::Fetch(Decodable::decode(&mut frame, version).expect("a request")),
         2 => RequestKind::ListOffsets(Decodable::decode(&mut frame, version).expect("a request")),
         3 => RequestKind::Metadata(Decodable::decode(&mut frame, version).expect("a request")),
+        8 => RequestKind::OffsetCommit(Decodable::decode(&mut frame, version).expect("a request")),
+        10 => RequestKind::FindCoordinator(Decodable::decode(&mut frame, version).expect("a request")),
+        11 => RequestKind::JoinGroup(Decodable::decode(&mut frame, version).expect("a request")),
+        12 => RequestKind::Heartbeat(Decodable::decode(&mut frame, version).expect("a request")),
         17 => RequestKind::SaslHandshake(Decodable::decode(&mut frame, version).expect("a request")),
         36 => RequestKind::SaslAuthenticate(Decodable::decode(&mut frame, version).expect("a request")),
         18 => RequestKind::ApiVersions(Decodable::decode(&mut frame, version).expect("a request")),
@@ -310,11 +314,13 @@ impl Asked {
     }
 
     fn versions(&self) -> Step {
-        let keys = [(1, 4, 18), (2, 1, 11), (3, 0, 13), (17, 0, 1), (18, 0, 4), (36, 0, 2)];
-        let keys = keys.map(|(key, min, max)| {
+        let reads = [(1, 4, 18), (2, 1, 11), (3, 0, 13), (17, 0, 1), (18, 0, 4), (36, 0, 2)];
+        let groups = [(8, 2, 10), (10, 0, 6), (11, 2, 9), (12, 0, 4)];
+        let keys: Vec<_> = reads.into_iter().chain(groups).collect();
+        let keys = keys.into_iter().map(|(key, min, max)| {
             ApiVersion::default().with_api_key(key).with_min_version(min).with_max_version(max)
         });
-        self.answer(&ApiVersionsResponse::default().with_api_keys(keys.to_vec()))
+        self.answer(&ApiVersionsResponse::default().with_api_keys(keys.collect()))
     }
 
     /// Brokers 1, 2, … at `brokers`, and the requested topics.

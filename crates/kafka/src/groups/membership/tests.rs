@@ -40,7 +40,7 @@ impl Walk {
                 .map(|log| (Arc::from(&log[..1]), log[1..].parse().expect("a number")))
         };
         let leads = || {
-            let subscription = Subscription { topics: vec!["t".into()], user_data: Bytes::new() }.encode();
+            let subscription = Subscription { topics: vec!["t".into()], rack: None }.encode();
             let joined =
                 |id: &str| JoinedMember { id: id.into(), instance: None, subscription: subscription.clone() };
             Some(vec![joined("m"), joined("n")])

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kafka_protocol::messages::consumer_group_describe_response as new;
 use kafka_protocol::messages::consumer_protocol_assignment::{ConsumerProtocolAssignment, TopicPartition};
 use kafka_protocol::messages::consumer_protocol_subscription::{self, ConsumerProtocolSubscription};
 use kafka_protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
@@ -14,6 +15,7 @@ use kafka_protocol::messages::offset_fetch_response::{
     OffsetFetchResponsePartition, OffsetFetchResponseTopic,
 };
 
+use super::super::consumer_group_describe::ConsumerGroupDescribeAnswer;
 use super::super::describe_groups::DescribeGroupsAnswer;
 use super::super::find_coordinator::FindCoordinatorAnswer;
 use super::super::join_group::JoinGroupAnswer;
@@ -241,6 +243,36 @@ fn member_of_an_instance_is_described() {
         };
         check(&request(instance), response, want);
     }
+    let request_new = |instance| ConsumerGroupDescribeRequest { group: "g", instance };
+    let response = |version| {
+        let topic =
+            new::TopicPartitions::default().with_topic_name(topic_name("t")).with_partitions(vec![0, 1]);
+        let assignment = new::Assignment::default().with_topic_partitions(vec![topic]);
+        let plain = new::Member::default()
+            .with_member_id(text("a"))
+            .with_assignment(assignment.clone())
+            .with_target_assignment(assignment);
+        let member = plain
+            .clone()
+            .with_instance_id(Some(text("i")))
+            .with_rack_id(Some(text("rack")))
+            .with_subscribed_topic_names(vec![topic_name("t"), topic_name("u")])
+            .with_member_type(if version >= 1 { 0 } else { -1 });
+        let group = new::DescribedGroup::default()
+            .with_group_id(group_id("g"))
+            .with_group_state(text("Stable"))
+            .with_members(vec![plain, member]);
+        messages::ConsumerGroupDescribeResponse::default().with_groups(vec![group])
+    };
+    let wants = Subscription { topics: vec!["t".into(), "u".into()], rack: Some("rack".into()) };
+    for (instance, wants) in [("i", Some(wants)), ("j", None)] {
+        let want = |_| ConsumerGroupDescribeAnswer { error: None, subscription: wants.clone() };
+        check(&request_new(instance), response, want);
+    }
+    for version in ConsumerGroupDescribeRequest::VERSIONS {
+        let request: messages::ConsumerGroupDescribeRequest = received(&request_new("i"), version);
+        assert_eq!(request.group_ids, [group_id("g")]);
+    }
     let none = sent(&messages::DescribeGroupsResponse::default(), 5);
     assert_eq!(read(&request("i"), 5, none), Err(WireError::Group));
     for version in DescribeGroupsRequest::VERSIONS {
@@ -257,7 +289,7 @@ fn subscriptions_and_assignments_are_those_of_kafka() {
         message.encode(&mut bytes, version).expect("a message");
         bytes.freeze()
     }
-    let subscription = Subscription { topics: vec!["t".into(), "u".into()], user_data: "ours".into() };
+    let topics = vec!["t".into(), "u".into()];
     let assignment = Assignment(vec![("t".into(), 0), ("t".into(), 2), ("u".into(), 1)]);
     for version in 0..=3 {
         let owned = consumer_protocol_subscription::TopicPartition::default().with_topic(topic_name("t"));
@@ -267,7 +299,9 @@ fn subscriptions_and_assignments_are_those_of_kafka() {
             .with_owned_partitions(if version >= 1 { vec![owned] } else { Vec::new() })
             .with_rack_id((version >= 3).then(|| text("rack")));
         let bytes = message(version, &theirs);
-        assert_eq!(Subscription::decode(bytes.clone()), Some(subscription.clone()), "version {version}");
+        let rack = (version >= 3).then(|| "rack".into());
+        let want = Some(Subscription { topics: topics.clone(), rack });
+        assert_eq!(Subscription::decode(bytes.clone()), want, "version {version}");
         let of = |topic, partitions: &[i32]| {
             TopicPartition::default().with_topic(topic_name(topic)).with_partitions(partitions.to_vec())
         };
@@ -280,16 +314,17 @@ fn subscriptions_and_assignments_are_those_of_kafka() {
         }
         assert_eq!(Subscription::decode(bytes.slice(..9)), None);
     }
+    let subscription = Subscription { topics, rack: Some("ours".into()) };
     let mut ours = subscription.encode();
     assert_eq!(Subscription::decode(ours.clone()), Some(subscription.clone()));
-    assert_eq!(ours.get_i16(), 1);
-    let ours = ConsumerProtocolSubscription::decode(&mut ours, 1).expect("a subscription");
+    assert_eq!(ours.get_i16(), 3);
+    let ours = ConsumerProtocolSubscription::decode(&mut ours, 3).expect("a subscription");
     assert_eq!(
-        (ours.topics.len(), ours.user_data.as_deref(), ours.owned_partitions.len()),
-        (2, Some(&b"ours"[..]), 0)
+        (ours.topics.len(), ours.rack_id.as_deref(), ours.owned_partitions.len()),
+        (2, Some("ours"), 0)
     );
     assert_eq!(Assignment::decode(assignment.encode()), Some(assignment));
     assert_eq!(Assignment::decode(Bytes::new()), Some(Assignment::default()));
-    let none = Subscription { topics: Vec::new(), user_data: Bytes::new() };
+    let none = Subscription::default();
     assert_eq!(Subscription::decode(none.encode()), Some(none));
 }
