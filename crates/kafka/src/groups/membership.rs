@@ -34,6 +34,8 @@ pub(super) struct Membership {
     heard: Instant,
     /// Failed attempts to join, in a row.
     failures: u32,
+    /// Why the last heartbeat has failed.
+    silence: Option<CommandError>,
     leads: Option<Leads>,
 }
 
@@ -149,6 +151,7 @@ impl Membership {
             sent: now,
             heard: now,
             failures: 0,
+            silence: None,
             leads: None,
         };
         member.want(topics, settings);
@@ -172,7 +175,8 @@ impl Membership {
     pub(super) fn next(&mut self, now: Instant) -> Step {
         let session_ends = after(self.heard, self.note.session_timeout);
         if matches!(self.phase, Phase::Member(_)) && now >= session_ends {
-            self.lose(now, None);
+            let error = self.silence.take();
+            self.lose(now, error);
         }
         let step = self.step(now, session_ends);
         self.was_sent |= matches!(step, Step::Join { .. });
@@ -247,7 +251,7 @@ impl Membership {
             Answer::Counted(counted) => self.counted(now, counted),
             Answer::Synced(Ok(assignment)) => self.synced(now, assignment),
             Answer::Beaten(Ok(())) => {
-                self.heard = self.sent;
+                (self.heard, self.silence) = (self.sent, None);
                 self.phase = Phase::Member(after(now, self.interval()));
             }
             Answer::Joined(Err(failure)) | Answer::Synced(Err(failure)) | Answer::Beaten(Err(failure)) => {
@@ -336,7 +340,7 @@ impl Membership {
             self.note.number = self.note.number.wrapping_add(1);
             return self.again(now, None);
         }
-        (self.failures, self.heard) = (0, now);
+        (self.failures, self.heard, self.silence) = (0, now, None);
         self.assignments = self.assignments.saturating_add(1);
         self.state = MemberState::Assigned(self.assignments, logs.into());
         self.phase = Phase::Member(after(now, self.interval()));
@@ -364,11 +368,8 @@ impl Membership {
             }
             _ if failure.is_final => self.end(Ended::Refused(failure.error)),
             _ if matches!(self.phase, Phase::Member(_)) => {
-                if now >= after(self.heard, self.note.session_timeout) {
-                    self.lose(now, Some(failure.error));
-                } else {
-                    self.phase = Phase::Member(after(now, FIRST_PAUSE));
-                }
+                self.silence = Some(failure.error);
+                self.phase = Phase::Member(after(now, FIRST_PAUSE));
             }
             _ => self.again(now, Some(failure.error)),
         }

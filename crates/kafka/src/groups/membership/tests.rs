@@ -212,7 +212,7 @@ fn logs_are_given_up_after_a_session_without_an_answer() {
         // The session began with the last answer.
         ("later 5750", "beat 1, has 2 in 1"),
         ("error 13", "wait 250, has 2 in 1"),
-        ("later 250", "join m, joining"),
+        ("later 250", "join m, failing"),
     ]);
     check_member(&[
         ("later 3000", "beat 1, has 2 in 1"),
