@@ -83,11 +83,10 @@ impl Groups for Kafka {
             let calls = self.calls();
             let committed = calls.reader.committed_offsets(group, logs, deadline()).await;
             let committed = committed.map_err(|error| calls.failed(&error))?;
-            let commit = |(log, of): (&GroupLog, Result<Option<(i64, Arc<str>)>, ReadError>)| match of {
-                Ok(of) => Ok(of.map(|(offset, metadata)| Commit { log: log.clone(), offset, metadata })),
-                Err(error) => Err(calls.failed(&error)),
+            let result = |of: Result<Option<GroupOffset>, ReadError>| {
+                of.map(|of| of.map(commit)).map_err(|error| calls.failed(&error))
             };
-            Ok(logs.iter().zip(committed).map(commit).collect())
+            Ok(committed.into_iter().map(result).collect())
         }
         .boxed()
     }
@@ -140,6 +139,10 @@ fn foreign(group: &str, instance: &str) -> CommandError {
 fn offset(Commit { log: (topic, partition), offset, metadata }: &Commit) -> GroupOffset {
     let (topic, metadata) = (Arc::clone(topic), Arc::clone(metadata));
     GroupOffset { topic, partition: *partition, offset: *offset, metadata }
+}
+
+fn commit(GroupOffset { topic, partition, offset, metadata }: GroupOffset) -> Commit {
+    Commit { log: (topic, partition), offset, metadata }
 }
 
 fn deadline() -> Instant {

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 
 use super::Reader;
 use crate::api::{
-    ConsumerGroupDescribeRequest, DescribeGroupsRequest, GroupMember, GroupOffset, HeartbeatRequest,
-    JoinGroupRequest, JoinedMember, LeaveGroupRequest, OffsetCommitRequest, OffsetFetchRequest, Subscription,
-    SyncGroupRequest,
+    ConsumerGroupDescribeRequest, DescribeGroupsRequest, FetchedOffset, GroupMember, GroupOffset,
+    HeartbeatRequest, JoinGroupRequest, JoinedMember, LeaveGroupRequest, OffsetCommitRequest,
+    OffsetFetchRequest, Subscription, SyncGroupRequest,
 };
 use crate::broker::Broker;
 use crate::coordinator::GroupCall;
@@ -188,7 +188,7 @@ impl Reader {
         Ok(merge(checked, valid.iter().zip(answered).map(result)))
     }
 
-    /// The positions that a group keeps, with their texts, in the order of the logs; `None`: none.
+    /// The position that a group keeps of each log, in their order; `None`: none.
     ///
     /// # Errors
     /// [`ReadError`] of the whole group, before the deadline.
@@ -200,7 +200,7 @@ impl Reader {
         group: &str,
         logs: &[(Arc<str>, i32)],
         deadline: Instant,
-    ) -> Result<Vec<Result<Option<(i64, Arc<str>)>, ReadError>>, ReadError> {
+    ) -> Result<Vec<Result<Option<GroupOffset>, ReadError>>, ReadError> {
         let call = self.group_call(group, deadline, false)?;
         let check = |(topic, partition): &(Arc<str>, i32)| {
             TopicPartition::parse(Log { topic, partition: *partition }).map(|_| None)
@@ -219,10 +219,10 @@ impl Reader {
             Ok(answer.error.or(unstable.flatten()).map_or(Ok(answer.offsets), Err))
         };
         let answered = call.run(send).await?;
-        let result = |((topic, partition), of): (&(Arc<str>, i32), crate::api::FetchedOffset)| match of.error
-        {
-            Some(code) => Err(error_of(code, topic, *partition)),
-            None => Ok((of.offset >= 0).then_some((of.offset, of.metadata))),
+        let result = |((topic, partition), of): (&(Arc<str>, i32), FetchedOffset)| {
+            let FetchedOffset { error, offset, metadata } = of;
+            let kept = GroupOffset { topic: Arc::clone(topic), partition: *partition, offset, metadata };
+            error.map_or(Ok((offset >= 0).then_some(kept)), |code| Err(error_of(code, topic, *partition)))
         };
         Ok(merge(checked, valid.iter().zip(answered).map(result)))
     }
