@@ -22,6 +22,7 @@ use futures_util::future::{join, join_all};
 use parking_lot::Mutex;
 use sluicegate_backend::Backend;
 use sluicegate_delivery::cluster::{Cluster, Parts, Rates, TableLimits, Writes};
+use sluicegate_delivery::consumers::ConsumerLimits;
 use sluicegate_fair_share::{ClientKey, Ledger, Permit, Permits};
 use sluicegate_telemetry::metrics::Metrics;
 use tokio::sync::{Notify, OnceCell};
@@ -41,6 +42,7 @@ pub(crate) struct Clusters {
     metrics: Metrics,
     rates: Rates,
     tables: TableLimits,
+    consumers: ConsumerLimits,
     /// Cancelled at shutdown, when writes must be answered with what is known.
     writes_due: CancellationToken,
     state: Mutex<State>,
@@ -116,8 +118,10 @@ impl Clusters {
         rates.set_has_clusters(config.has_clusters());
         let tables = TableLimits::new(config.read.table_bytes, metrics.tables());
         tables.set_has_clusters(config.has_clusters());
-        let clusters =
-            Self { make, metrics, rates, tables, writes_due, state: Mutex::new(state), added: Notify::new() };
+        let consumers = ConsumerLimits::new(config.limits.max_consumers, config.consumers.idle_timeout);
+        consumers.set_has_clusters(config.has_clusters());
+        let (state, added) = (Mutex::new(state), Notify::new());
+        let clusters = Self { make, metrics, rates, tables, consumers, writes_due, state, added };
         for (name, cluster) in &config.clusters {
             clusters.add(name, cluster, config.write.clusters.contains(name));
         }
@@ -181,6 +185,8 @@ impl Clusters {
         self.rates.set_has_clusters(config.has_clusters());
         self.tables.set_has_clusters(config.has_clusters());
         self.tables.set_max_bytes(config.read.table_bytes);
+        self.consumers.set_has_clusters(config.has_clusters());
+        self.consumers.set(config.limits.max_consumers, config.consumers.idle_timeout);
         let (removed, defined) = {
             let mut state = self.state.lock();
             state.settings = Arc::clone(&settings);
@@ -292,6 +298,7 @@ impl Clusters {
             self.metrics.cluster(name),
             self.rates.clone(),
             self.tables.clone(),
+            self.consumers.clone(),
         )
     }
 

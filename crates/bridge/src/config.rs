@@ -91,6 +91,8 @@ pub struct Config {
     pub session: Session,
     /// Size and wait of fetches.
     pub read: Read,
+    /// Consumers in groups.
+    pub consumers: Consumers,
     /// The clusters that can be written to.
     pub write: Write,
     /// Clusters that gateways' routes carry.
@@ -165,6 +167,9 @@ pub struct Limits {
     /// `max_session_age_ms`: how long a session or a stream of events lasts. Clients continue where they were, on a new
     /// one. Default: none.
     pub max_session_age: Option<Duration>,
+    /// `consumers`: consumers in groups, over all clusters. Default 1,000. One costs about 1 KiB, and 100 bytes for each
+    /// of its partitions, of which it can have 4,096.
+    pub max_consumers: usize,
 }
 
 /// `[audit]`.
@@ -209,6 +214,13 @@ pub struct Read {
     pub table_bytes: usize,
     /// `table_away_ms`: how long a client can be away from a table and go on with it. Default one hour.
     pub table_away: Duration,
+}
+
+/// `[consumers]`.
+#[derive(Debug)]
+pub struct Consumers {
+    /// `idle_timeout_ms`: how long a client can leave its consumer alone before it leaves its group. Default 5 min.
+    pub idle_timeout: Duration,
 }
 
 /// `[write]`.
@@ -263,6 +275,7 @@ impl Config {
             limits: limits(root.table_or_empty("limits", &mut problems), &mut problems),
             session: session(root.table_or_empty("session", &mut problems), &mut problems),
             read: read(root.table_or_empty("read", &mut problems), &mut problems),
+            consumers: consumers(root.table_or_empty("consumers", &mut problems), &mut problems),
             write: write(root.table_or_empty("write", &mut problems), &clusters, &mut problems),
             clusters: cluster::all(clusters, &schemas, !route_clusters.allows_any(), &mut problems),
             schemas: schemas.into_iter().filter_map(|(name, registry)| Some((name, registry?))).collect(),
@@ -425,6 +438,7 @@ fn limits(mut table: Section, problems: &mut Problems) -> Limits {
         max_streams: table.number(&keys::MAX_STREAMS, problems),
         max_header_bytes: table.number(&keys::MAX_HEADER_BYTES, problems),
         max_session_age: Some(table.millis(&keys::MAX_SESSION_AGE, problems)).filter(|age| !age.is_zero()),
+        max_consumers: table.size(&keys::MAX_CONSUMERS, problems),
     };
     table.end(problems);
     limits
@@ -451,6 +465,12 @@ fn read(mut table: Section, problems: &mut Problems) -> Read {
     };
     table.end(problems);
     read
+}
+
+fn consumers(mut table: Section, problems: &mut Problems) -> Consumers {
+    let consumers = Consumers { idle_timeout: table.millis(&keys::CONSUMERS_IDLE_TIMEOUT, problems) };
+    table.end(problems);
+    consumers
 }
 
 fn write(mut table: Section, known: &Section, problems: &mut Problems) -> Write {

@@ -31,8 +31,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::gather::unanswered;
+pub(crate) use self::messages::{CONSUME, READ, TABLES, WRITE, read_denied, write_denied};
 pub use self::messages::{MAX_TOPIC_CHARS, escape_for_message, escaped_log, out_of_range};
-pub(crate) use self::messages::{READ, TABLES, WRITE, read_denied, write_denied};
 pub(crate) use self::metadata::TopicSelection;
 pub use self::metadata::{DescribedTopic, MetadataPage};
 use self::multi_fetch::PATIENCE;
@@ -47,7 +47,7 @@ pub(crate) use self::tables::{Over, Progress, Slice, UsedTable, no_room};
 pub(crate) use self::visible::Wanted;
 use crate::drain::Drain;
 use crate::selections::Selections;
-use crate::{OpenClient, OpenClients, OpenSubscriptions};
+use crate::{ConsumerLimits, Consumers, OpenClient, OpenClients, OpenSubscriptions};
 
 /// One `[clusters.NAME]` of the configuration, or a cluster defined by a route.
 ///
@@ -66,6 +66,7 @@ pub struct Cluster {
     pub(crate) open_clients: OpenClients,
     pub(crate) selections: Arc<Selections>,
     tables: Tables,
+    pub(crate) consumers: Consumers,
     /// The log of failed commands.
     pub failures: FailureLog,
     rates: Rates,
@@ -134,6 +135,7 @@ impl Cluster {
         metrics: ClusterMetrics,
         rates: Rates,
         tables: TableLimits,
+        consumers: ConsumerLimits,
     ) -> Self {
         Self {
             system,
@@ -145,6 +147,7 @@ impl Cluster {
             open_clients: OpenClients::default(),
             selections: Arc::default(),
             tables: Tables::new(tables),
+            consumers: Consumers::new(consumers),
             failures: FailureLog::default(),
             rates,
             drain: Drain::default(),
@@ -400,11 +403,13 @@ impl Cluster {
         self.selections.expire();
     }
 
-    /// Delivers queued records until `by`, and ends writing.
+    /// Delivers queued records until `by`, and ends writing. What clients of consumers have is committed.
     ///
     /// # Cancel safety
     /// After a drop, delivery continues in the background for as long as the process lives.
     pub async fn end_writes(&self, by: Instant) {
+        // A cluster without a reader has no groups to wait for.
+        let _ = timeout_at(by, self.consumers.stop()).await;
         self.backend().end_writes(by).await;
     }
 
@@ -452,7 +457,7 @@ impl Cluster {
     }
 }
 
-fn later(instant: Instant, time: Duration) -> Instant {
+pub(crate) fn later(instant: Instant, time: Duration) -> Instant {
     instant.checked_add(time).unwrap_or(instant)
 }
 

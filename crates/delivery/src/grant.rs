@@ -1,6 +1,7 @@
 //! The only door to a cluster: each command has a method, which checks the client's rights.
 
 mod audit;
+mod consumers;
 mod person;
 mod reads;
 mod schemas;
@@ -214,6 +215,11 @@ impl Grant {
         &self.cluster.drain
     }
 
+    /// The time that reads wait unless the client says otherwise.
+    pub(crate) fn default_wait(&self) -> Duration {
+        self.reads().wait
+    }
+
     /// Defaults and bounds of the client's reads.
     fn reads(&self) -> Reads {
         let reads = self.cluster.reads();
@@ -343,7 +349,7 @@ impl Grant {
     }
 
     /// The part of a wait that ends with the grant.
-    fn within_term(&self, wait: Duration) -> Duration {
+    pub(crate) fn within_term(&self, wait: Duration) -> Duration {
         self.term().map_or(wait, |term| wait.min(term.at.saturating_duration_since(Instant::now())))
     }
 
@@ -425,6 +431,8 @@ fn unauthenticated(message: &str) -> CommandError {
 
 /// The reason of a refusal beyond a person's quota.
 const QUOTA: &str = "quota";
+/// The error of a command of a consumer if the route grants no group.
+pub(crate) const NOT_CONSUMABLE: &str = "this route does not let clients consume in groups";
 /// The error of a read if the route grants none.
 pub(crate) const NOT_READABLE: &str = "this route does not let clients read";
 /// The error of a command of a client that is not served for longer.

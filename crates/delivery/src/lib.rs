@@ -8,8 +8,9 @@
 //! 4. [`Subscription`] has a position in each log, and gives its client [`Item`]s: a runtime around `cursors`
 //! 5. `cursors` decides: events lead to items, and to steps that the runtime performs, without I/O or a clock;
 //!    `cursor` is one position and its states, `client` the request and the messages that all of them share
-//! 6. [`quota`]: what one person uses of a route's quota, counted by the door
-//! 7. `open_clients` and `activity` say who is here and does what; `lag` samples how far subscriptions are behind; [`drain`] spreads the end of sessions
+//! 6. [`consumers`]: members of groups, which poll; other bridges take them over
+//! 7. [`quota`]: what one person uses of a route's quota, counted by the door
+//! 8. `open_clients` and `activity` say who is here and does what; `lag` samples how far subscriptions are behind; [`drain`] spreads the end of sessions
 //!
 //! A table's subscription begins with a `snapshot` of the newest record of each key, from the cluster's tables;
 //! `held_keys` are those that its client has; `staleness` says whether client or table can miss removals. `failures` says when to read a log again that could not be read.
@@ -23,6 +24,7 @@ mod activity;
 mod client;
 pub mod cluster;
 mod command;
+pub mod consumers;
 mod cursor;
 mod cursors;
 pub mod drain;
@@ -45,6 +47,7 @@ mod view;
 
 pub use self::activity::{Activity, Counts};
 pub use self::command::DEFAULT_BATCH_BYTES;
+pub(crate) use self::consumers::{ConsumerLimits, Consumers};
 pub use self::filter::{MAX_FILTERS, MAX_JSON_DEPTH, MAX_VALUES};
 pub use self::item::{Item, Place, SkipCause};
 pub(crate) use self::lag::OpenSubscriptions;

@@ -20,6 +20,7 @@ pub use self::people::{Account, People};
 pub struct Usage {
     sessions: Places,
     subscriptions: Places,
+    consumers: Places,
     commands: Pace,
     records: Pace,
     read_bytes: Pace,
@@ -41,6 +42,7 @@ impl Usage {
         Self {
             sessions: Places::new(quota.sessions.get()),
             subscriptions: Places::new(quota.subscriptions.get()),
+            consumers: Places::new(quota.consumers.get()),
             commands: Pace::new(quota.commands_per_second),
             records: Pace::new(quota.records_per_second),
             read_bytes: Pace::new(quota.read_bytes_per_second),
@@ -72,6 +74,19 @@ impl Usage {
                 "too many subscriptions of this identity: expected at most {} in all sessions together",
                 self.subscriptions.max
             );
+            exceeded(message, RETRY_PLACE)
+        })
+    }
+
+    /// A place for a consumer.
+    ///
+    /// # Errors
+    /// All are taken.
+    pub(crate) fn consume(&self) -> Result<OwnedSemaphorePermit, CommandError> {
+        self.consumers.take().ok_or_else(|| {
+            self.metrics.exceeded(Limit::Consumers);
+            let message =
+                format!("too many consumers of this identity: expected at most {}", self.consumers.max);
             exceeded(message, RETRY_PLACE)
         })
     }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail loudly")]
 
+pub mod groups;
 pub mod logs;
 pub mod script;
 
@@ -15,6 +16,7 @@ use sluicegate_backend::{Backend, System};
 use sluicegate_telemetry::metrics::{Metrics, TableMetrics};
 
 use crate::cluster::{Cluster, Parts, Rates, Reads, TableLimits, Writes};
+use crate::consumers::ConsumerLimits;
 
 fn cluster(
     system: System,
@@ -27,8 +29,18 @@ fn cluster(
     let parts = Parts::new(backend, 0, reads, writes);
     rates.set_has_clusters(false);
     let tables = TableLimits::new(TABLE_BYTES, TableMetrics::default());
-    Arc::new(Cluster::new(system, parts, Metrics::default().cluster("test"), rates, tables))
+    let consumers = ConsumerLimits::new(MAX_CONSUMERS, IDLE_TIMEOUT);
+    consumers.set_has_clusters(false);
+    Arc::new(Cluster::new(system, parts, Metrics::default().cluster("test"), rates, tables, consumers))
 }
+
+/// The partitions of the topic of `Logs` at first.
+pub const PARTITIONS: i32 = 4;
+
+/// The consumers of a test's cluster.
+pub const MAX_CONSUMERS: usize = 1000;
+/// The time after which one is idle.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Room for the tables of a test.
 const TABLE_BYTES: usize = 64 << 20;

@@ -370,7 +370,6 @@ impl Decoded {
     }
 }
 
-
 /// Records of so many bytes are decoded at once, as far as they take so long, or have so many bytes of JSON.
 const AT_ONCE: usize = 16 * 1024;
 const MAX_AT_ONCE: usize = 256 * 1024;

@@ -26,6 +26,9 @@ pub const TOPICS: &str = "sluicegate-topics";
 /// The topics whose tables the client can read, among those that it can read, in the form of [`TOPICS`]. Absent: none.
 pub const TABLES: &str = "sluicegate-tables";
 
+/// The groups in which the client can consume the topics that it can read, in the form of [`TOPICS`]. Absent: none.
+pub const CONSUME: &str = "sluicegate-consume";
+
 /// `true`: values that the client writes as JSON are encoded with the latest schema of their topic, unless it names
 /// another one. Absent: only if it names one.
 pub const ENCODE: &str = "sluicegate-encode";
@@ -34,7 +37,7 @@ pub const ENCODE: &str = "sluicegate-encode";
 pub const REGISTER_SCHEMAS: &str = "sluicegate-register-schemas";
 
 /// The grants of the route to each person: a `Policy` of `sluicegate-rights` as JSON, in at most [`MAX_ACCESS_BYTES`]. It
-/// narrows [`READ`], [`WRITE`] and [`TOPICS`]. Absent: the route asks nobody who they are.
+/// narrows [`READ`], [`WRITE`], [`TOPICS`] and [`CONSUME`]. Absent: the route asks nobody who they are.
 pub const ACCESS: &str = "sluicegate-access";
 
 /// The client's identity, which the gateway has verified: the claims of its token, a JSON object in base64, padded or
@@ -68,7 +71,7 @@ pub const MAX_MESSAGE_BYTES: &str = "x-sluicegate-max-message-bytes";
 
 /// All headers that a gateway can send. Those outside [`PREFIX`] restrict nothing, so bridges that do not know them can
 /// ignore them.
-pub const ALL: [&str; 18] = [
+pub const ALL: [&str; 19] = [
     CLUSTER,
     CLUSTER_DEFINITION,
     GATEWAY_SECRET,
@@ -76,6 +79,7 @@ pub const ALL: [&str; 18] = [
     WRITE,
     TOPICS,
     TABLES,
+    CONSUME,
     ENCODE,
     REGISTER_SCHEMAS,
     ACCESS,

@@ -35,9 +35,13 @@ pub(crate) fn rights(claim: Option<&Value>) -> Rights {
     // A single malformed topic spoils both.
     match (of(Action::Read), of(Action::Write)) {
         (Some(read), Some(write)) if capabilities.is_some() => {
-            Rights { read: Some(read), write: Some(write) }
+            // They narrow topics, and with them what a group gives.
+            Rights { read: Some(read), write: Some(write), ..Rights::all() }
         }
-        _ => Rights { read: Some(Topics::none()), write: Some(Topics::none()) },
+        _ => {
+            let [read, write, consume] = [(); 3].map(|()| Some(Topics::none()));
+            Rights { read, write, consume }
+        }
     }
 }
 

@@ -32,6 +32,9 @@ pub struct Policy {
     /// The topics that clients can write to. None: they cannot write at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub write: Option<Vec<Entry>>,
+    /// The groups in which clients can consume. None: in none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consume: Option<Vec<Entry>>,
     /// The claim with capabilities, which narrow the entries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Path>,
@@ -126,10 +129,9 @@ impl Policy {
         if self.capabilities.as_ref().is_some_and(|path| !is_path(path)) {
             return mistake("capabilities", "must be the path of a claim, 1 to 8 names".to_owned());
         }
-        let entries = || self.read.iter().chain(&self.write).flatten();
+        let entries = || self.read.iter().chain(&self.write).chain(&self.consume).flatten();
         if entries().count() > MAX_ENTRIES {
-            let expected =
-                format!("must have at most {MAX_ENTRIES} entries for reading and writing together");
+            let expected = format!("must have at most {MAX_ENTRIES} entries for all rights together");
             return mistake("topics", expected);
         }
         let is_known = |name: &str| REGISTERED.contains(&name) || self.claims.contains_key(name);
@@ -142,6 +144,9 @@ impl Policy {
                     return Err(Mistake { member, reason: did_you_mean(claim) });
                 }
             }
+        }
+        if self.consume.iter().flatten().any(|entry| entry.only.is_some()) {
+            return mistake("consume", "must have no `only`: groups have no records".to_owned());
         }
         for name in entries().flat_map(Entry::claims) {
             if self.identity.is_none() {
@@ -178,7 +183,7 @@ impl Policy {
             let outcomes = self.outcomes(entries.as_ref()?, claims);
             Some(outcomes.into_iter().filter_map(|(_, outcome)| outcome.ok()).flatten().collect())
         };
-        Rights { read: topics(&self.read), write: topics(&self.write) }
+        Rights { read: topics(&self.read), write: topics(&self.write), consume: topics(&self.consume) }
     }
 
     /// The most that capabilities leave.

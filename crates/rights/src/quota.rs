@@ -12,6 +12,9 @@ pub struct Quota {
     pub sessions: NonZeroU32,
     /// Subscriptions of all sessions, and streams of events.
     pub subscriptions: NonZeroU32,
+    /// Consumers in groups. Left out by default, since earlier bridges do not know it.
+    #[serde(skip_serializing_if = "is_default_consumers")]
+    pub consumers: NonZeroU32,
     /// Commands, but no pings and nothing else that a session answers by itself.
     pub commands_per_second: NonZeroU32,
     /// Records that are written.
@@ -28,6 +31,14 @@ impl Quota {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_default_consumers(consumers: &NonZeroU32) -> bool {
+    consumers.get() == CONSUMERS
+}
+
+/// The consumers of a person, by default.
+const CONSUMERS: u32 = 100;
+
 impl Default for Quota {
     /// More than a page needs, with all of a person's tabs, and a small part of what a bridge can do.
     fn default() -> Self {
@@ -35,6 +46,7 @@ impl Default for Quota {
         Self {
             sessions: of(200),
             subscriptions: of(1_000),
+            consumers: of(CONSUMERS),
             commands_per_second: of(1_000),
             records_per_second: of(10_000),
             read_bytes_per_second: of(64 << 20),

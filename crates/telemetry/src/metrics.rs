@@ -3,6 +3,7 @@
 //! - here: the registry; sessions, commands, plain HTTP, writes
 //! - `deliveries`: what clients got, by the gateway's route
 //! - `requests`: requests to servers of messaging systems; `brokers`: those of Kafka, and their state
+//! - `consumers`: members of groups
 //! - `reads`: what the shared log counts, and tables in memory
 //! - `revocations`: identities that are over before they expire
 //! - `quotas`: people who reach a limit of their quota
@@ -10,6 +11,7 @@
 //! - `labels`: labels and their values
 
 mod brokers;
+mod consumers;
 mod deliveries;
 mod labels;
 mod quotas;
@@ -31,6 +33,7 @@ use sluicegate_shared_log::SharedLog;
 use sluicegate_ws_session::SessionError;
 
 pub use self::brokers::{BrokerMetrics, BrokerStates};
+pub use self::consumers::{ConsumerMetrics, OpenConsumer};
 pub use self::deliveries::RouteMetrics;
 pub use self::labels::{Kind, Outcome, SessionEnd, WriteFailure};
 pub use self::quotas::{Limit, QuotaMetrics};
@@ -40,6 +43,7 @@ pub use self::revocations::RevocationMetrics;
 pub use self::schemas::{DecodeMetrics, LookupMetrics};
 
 use self::brokers::Brokers;
+use self::consumers::Consumers;
 use self::deliveries::{Deliveries, Routes};
 use self::labels::{
     ClusterLabel, CommandLabels, KindLabels, ReasonLabels, RefusalLabel, RouteLabels, StatusLabels,
@@ -71,6 +75,7 @@ pub struct Metrics {
     config_rejected: Gauge,
     revocations: RevocationMetrics,
     tables: TableMetrics,
+    consumers: Consumers,
     quotas: Quotas,
     /// Lines of the audit log that could not be written.
     pub audit_lines_dropped: Counter,
@@ -92,6 +97,8 @@ pub struct ClusterMetrics {
     http_durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
     subscriptions: Gauge,
     lag: Histogram,
+    /// Members of groups.
+    pub consumers: ConsumerMetrics,
     routes: Routes,
     /// The limits that people reach.
     pub quotas: Arc<QuotaMetrics>,
@@ -144,6 +151,7 @@ impl Default for Metrics {
             config_rejected: Gauge::default(),
             revocations: RevocationMetrics::default(),
             tables: TableMetrics::default(),
+            consumers: Consumers::default(),
             quotas: Quotas::default(),
             audit_lines_dropped: Counter::default(),
             write_durations: Family::new_with_constructor(durations),
@@ -204,6 +212,7 @@ impl Metrics {
         self.schemas.register(&mut registry);
         registry.register_collector(Box::new(ReadMetrics(logs)));
         self.tables.register(&mut registry);
+        self.consumers.register(&mut registry);
         if let Some(ExportCounts { exported, dropped, .. }) = traces {
             let help = "Spans that the collector has taken";
             registry.register("trace_spans_exported", help, exported.clone());
@@ -290,6 +299,7 @@ impl Metrics {
             http_durations: self.http_durations.clone(),
             subscriptions: self.subscriptions.get_or_create_owned(&ClusterLabel { cluster: cluster() }),
             lag: self.deliveries.lag(name),
+            consumers: self.consumers.cluster(name),
             routes: self.deliveries.cluster(name),
             quotas: Arc::new(self.quotas.cluster(name)),
             faults: self.faults.clone(),

@@ -9,6 +9,7 @@ use futures_util::future::join;
 use sluicegate_backend::{Backend, System};
 use sluicegate_bridge::testing;
 use sluicegate_delivery::cluster::{Cluster, Parts, Rates, Reads, TableLimits, Writes};
+use sluicegate_delivery::consumers::ConsumerLimits;
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_fair_share::ClientKey;
@@ -92,6 +93,7 @@ impl Bridge {
             metrics,
             rates,
             tables.clone(),
+            ConsumerLimits::new(100, Duration::from_secs(300)),
         );
         let cluster = Arc::new(cluster);
         let (endpoint, drain) = (testing::Endpoint::new(Arc::clone(&cluster)), cluster.drain.clone());

@@ -78,7 +78,7 @@ impl Identity {
             if self.world.is_nats() { Row::Subjects(vec![key]) } else { Row::KeyPrefix(key) }
         };
         let granted = self.keys(is_wide).into_iter().map(|key| (topic(), Some(row(key))));
-        Rights { read: Some(granted.collect()), write: None }
+        Rights { read: Some(granted.collect()), write: None, ..Rights::default() }
     }
 
     /// The end of an identity that is issued now.

@@ -104,6 +104,7 @@ const BYTES: NonZeroU32 = NonZeroU32::new(2 * 1024).expect("not zero");
 const QUOTA: Quota = Quota {
     sessions: NonZeroU32::MIN,
     subscriptions: NonZeroU32::MIN,
+    consumers: NonZeroU32::MIN,
     commands_per_second: NonZeroU32::new(2).expect("not zero"),
     records_per_second: NonZeroU32::new(3).expect("not zero"),
     read_bytes_per_second: BYTES,

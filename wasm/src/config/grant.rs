@@ -31,6 +31,8 @@ pub struct Grant {
     pub topics: Option<String>,
     /// The topics whose tables they can read, in the same form; None for none.
     pub tables: Option<String>,
+    /// The groups in which they can consume, in the same form; None for none.
+    pub consume: Option<String>,
     /// Whether JSON that they write is encoded with the schema of its topic.
     pub encode: bool,
     /// Whether schemas that they give are registered.
@@ -74,6 +76,16 @@ enum Right {
 impl Grant {
     /// The grant of a route that allows reads by default and writes on request.
     pub(super) fn read(reader: &mut Reader) -> Self {
+        Self::read_or_consume(reader, None)
+    }
+
+    /// The same of a route whose clients can consume in groups, and give schemas.
+    pub(super) fn rest(reader: &mut Reader) -> Self {
+        let consume = reader.value("consume").map(|value| parse(reader, "consume", value));
+        Self::read_or_consume(reader, consume).with_schemas(reader)
+    }
+
+    fn read_or_consume(reader: &mut Reader, consume: Option<Vec<Entry>>) -> Self {
         let topics = entries(reader, "topics");
         let (read, write) = (right(reader, "read", true), right(reader, "write", false));
         if let (Some(_), Right::Own(_), Right::Own(_) | Right::Shared(false)) = (&topics, &read, &write) {
@@ -86,15 +98,18 @@ impl Grant {
         };
         let tables = tables(reader, readable);
         let encode = reader.flag("encode");
-        let grant = Self { tables, encode, ..Self::of(reader, topics, read, write) };
+        let consumes = consume.is_some();
+        let grant = Self { tables, encode, ..Self::of(reader, topics, read, write, consume) };
+        if consumes && !grant.read {
+            reader.mistake("consume", "needs read: clients of the route cannot read");
+        }
         if encode && !grant.write {
             reader.mistake("encode", WRITES);
         }
         grant
     }
 
-    /// The same of a route whose clients can give schemas.
-    pub(super) fn with_schemas(self, reader: &mut Reader) -> Self {
+    fn with_schemas(self, reader: &mut Reader) -> Self {
         let register_schemas = reader.flag("register_schemas");
         if register_schemas && !self.write {
             reader.mistake("register_schemas", WRITES);
@@ -111,13 +126,19 @@ impl Grant {
         {
             reader.mistake("topics", &format!("must cover the route's topic ({topic})"));
         }
-        let grant = Self::of(reader, topics, Right::Shared(false), Right::Shared(true));
+        let grant = Self::of(reader, topics, Right::Shared(false), Right::Shared(true), None);
         let only = topic.filter(|_| !names_its_own).map(str::to_owned);
         let is_unlimited = grant.is_unlimited && only.is_none();
         Self { topics: only.or(grant.topics), encode: reader.flag("encode"), is_unlimited, ..grant }
     }
 
-    fn of(reader: &mut Reader, topics: Option<Vec<Entry>>, read: Right, write: Right) -> Self {
+    fn of(
+        reader: &mut Reader,
+        topics: Option<Vec<Entry>>,
+        read: Right,
+        write: Right,
+        consume: Option<Vec<Entry>>,
+    ) -> Self {
         let shared = [&read, &write].into_iter().any(|right| matches!(right, Right::Shared(true)));
         let is_unlimited = topics.is_none() && shared;
         let (source, identity) = identity::read(reader).unzip();
@@ -128,10 +149,11 @@ impl Grant {
             source.is_some() || !claims.is_empty() || capabilities.is_some() || quota != Quota::default();
         if let (Right::Shared(read), Right::Shared(write)) = (&read, &write)
             && !asks
-            && topics.iter().flatten().all(Entry::is_plain)
+            && topics.iter().chain(&consume).flatten().all(Entry::is_plain)
         {
+            let consume = consume.map(|groups| joined(reader, "consume", groups));
             let topics = topics.map(|topics| joined(reader, "topics", topics));
-            return Self { read: *read, write: *write, topics, is_unlimited, ..Self::default() };
+            return Self { read: *read, write: *write, topics, consume, is_unlimited, ..Self::default() };
         }
         let topics = topics.unwrap_or_else(|| Template::parse("*").map(Entry::from).into_iter().collect());
         let granted = |right: Right| match right {
@@ -142,7 +164,9 @@ impl Grant {
         let own = [("read", &read), ("write", &write)];
         let own = own.map(|(key, right)| matches!(right, Right::Own(_)).then_some(key));
         let (read, write) = (granted(read), granted(write));
-        let policy = Policy { identity, claims, read, write, capabilities, quota };
+        // The policy says which of them.
+        let all_groups = consume.as_ref().map(|_| "*".to_owned());
+        let policy = Policy { identity, claims, read, write, consume, capabilities, quota };
         if let Err(Mistake { member, reason }) = policy.check() {
             let member = match member.split_once('[') {
                 Some((right, rest)) if !own.contains(&Some(right)) => format!("topics[{rest}").into(),
@@ -159,7 +183,7 @@ impl Grant {
         }
         let (read, write) = (policy.read.is_some(), policy.write.is_some());
         let policy = Some(Personal { policy, json, source });
-        Self { read, write, policy, is_unlimited, ..Self::default() }
+        Self { read, write, consume: all_groups, policy, is_unlimited, ..Self::default() }
     }
 
     /// The headers that tell the bridge.
@@ -169,9 +193,10 @@ impl Grant {
         let topics = self.topics.as_deref().map(|topics| (metadata::TOPICS, topics));
         let policy = self.policy.as_ref().map(|personal| (metadata::ACCESS, personal.json.as_str()));
         let tables = self.tables.as_deref().map(|tables| (metadata::TABLES, tables));
+        let consume = self.consume.as_deref().map(|groups| (metadata::CONSUME, groups));
         let encode = self.encode.then_some((metadata::ENCODE, "true"));
         let register = self.register_schemas.then_some((metadata::REGISTER_SCHEMAS, "true"));
-        [read, write, topics, tables, encode, register, policy].into_iter().flatten()
+        [read, write, topics, tables, consume, encode, register, policy].into_iter().flatten()
     }
 }
 
@@ -185,6 +210,7 @@ fn quota(reader: &mut Reader) -> Quota {
         Quota {
             sessions: number("sessions", by_default.sessions),
             subscriptions: number("subscriptions", by_default.subscriptions),
+            consumers: number("consumers", by_default.consumers),
             commands_per_second: number("commands_per_second", by_default.commands_per_second),
             records_per_second: number("records_per_second", by_default.records_per_second),
             read_bytes_per_second: number("read_bytes_per_second", by_default.read_bytes_per_second),

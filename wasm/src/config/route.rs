@@ -102,7 +102,7 @@ impl Route {
                 if path.ends_with('/') {
                     path.pop();
                 }
-                (Grant::read(reader).with_schemas(reader), http(reader, Resource::Rest(HttpRest {})))
+                (Grant::rest(reader), http(reader, Resource::Rest(HttpRest {})))
             }
             Some(_) => {
                 reader.mistake("type", "must be \"pubsub\", \"produce\" or \"rest\"");

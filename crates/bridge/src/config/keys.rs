@@ -159,6 +159,9 @@ keys! {
     MAX_SESSION_AGE: Number = "limits.max_session_age_ms", number(0, 0..=30 * DAY),
         "A session or a stream of events ends after this; 0: never",
         "";
+    MAX_CONSUMERS: Number = "limits.consumers", number(1000, 1..=100_000),
+        "Consumers in groups, of plain HTTP; further ones get 503",
+        "1 KiB each, and 100 B for each of its partitions";
     IDENTITY_FROM_GATEWAY: Other = "identity.from_gateway", other("boolean", "`false`"),
         "Whether authenticated gateways tell who clients are",
         "";
@@ -224,6 +227,9 @@ keys! {
         "this in total, a quarter as much for keys of clients, and 8 MiB";
     READ_TABLE_AWAY: Number = "read.table_away_ms", number(HOUR, 1000..=30 * DAY),
         "How long a client can be away from a table before it begins anew",
+        "";
+    CONSUMERS_IDLE_TIMEOUT: Number = "consumers.idle_timeout_ms", number(300_000, 1000..=DAY),
+        "A consumer that its client does not use leaves its group after this",
         "";
     SCHEMAS_URL: Other = "schemas.NAME.url", other("URL", "required"),
         "A [schema registry](schemas.md), which `clusters.NAME.schemas` names",

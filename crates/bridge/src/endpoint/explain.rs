@@ -244,7 +244,7 @@ impl Layers {
     }
 
     fn decisions(&self, grant: &Grant, topic: String) -> Decisions {
-        let Rights { read, write } = &self.left;
+        let Rights { read, write, .. } = &self.left;
         let rows = |topics: &Option<Topics>| -> Option<Rows> { topics.as_ref()?.rows(&topic) };
         let (reads, writes) = (self.because(&topic, Rights::reads), self.because(&topic, Rights::writes));
         let read_checked = grant.check_read(&topic);
@@ -280,7 +280,7 @@ fn applied(admission: &Admission) -> Vec<AppliedEntry> {
     let nobody = Claims::default();
     let claims = admission.identity.as_ref().map_or(&nobody, |identity| &identity.claims);
     let mut applied = Vec::new();
-    for (right, entries) in [("read", &policy.read), ("write", &policy.write)] {
+    for (right, entries) in [("read", &policy.read), ("write", &policy.write), ("consume", &policy.consume)] {
         for (entry, outcome) in policy.outcomes(entries.as_deref().unwrap_or_default(), claims) {
             let because = outcome.as_ref().err().map(|not_granted| not_granted.text());
             let granted = outcome.unwrap_or_default().into_iter();

@@ -21,7 +21,8 @@ pub(crate) fn policy(headers: &HeaderMap) -> Result<Option<Policy>, Refusal> {
     Policy::parse(policy).map(Some).map_err(Refusal::Policy)
 }
 
-/// The rights that a route grants to everybody. Without headers: to read every topic and write none.
+/// The rights that a route grants to everybody. Without headers: to read every topic, to write none, and
+/// to consume in no group.
 ///
 /// # Errors
 /// A header is invalid.
@@ -29,7 +30,8 @@ pub(crate) fn of_route(headers: &HeaderMap) -> Result<Rights, Refusal> {
     let topics = topics(headers, metadata::TOPICS)?.unwrap_or_default();
     let may_read = flag(headers, metadata::READ)?.unwrap_or(true);
     let may_write = flag(headers, metadata::WRITE)?.unwrap_or(false);
-    Ok(Rights { read: may_read.then(|| topics.clone()), write: may_write.then_some(topics) })
+    let consume = self::topics(headers, metadata::CONSUME)?;
+    Ok(Rights { read: may_read.then(|| topics.clone()), write: may_write.then_some(topics), consume })
 }
 
 /// The topics whose tables clients of the route can read.

@@ -46,7 +46,12 @@ pub(crate) async fn follow(revoked: Arc<Revoked>, clusters: Arc<Clusters>, topic
 /// Reads until there is an error.
 async fn read(revoked: &Revoked, cluster: Arc<Cluster>, topic: &str) -> Result<(), CommandError> {
     let topics = Some(std::iter::once(Pattern::Name(topic.into())).collect());
-    let grant = Grant::new(cluster, ClientKey::default(), None, Rights { read: topics, write: None });
+    let grant = Grant::new(
+        cluster,
+        ClientKey::default(),
+        None,
+        Rights { read: topics, write: None, ..Rights::default() },
+    );
     let source = Source { topic: topic.to_owned(), from: Start::Timestamp(LOG_START), ..Source::default() };
     // Also of open transactions, behind which others' would wait. One that is aborted ends an identity too soon.
     let command = SubscribeCommand { sources: vec![source], committed: false, ..SubscribeCommand::default() };

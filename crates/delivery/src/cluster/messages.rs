@@ -58,6 +58,7 @@ pub fn out_of_range(
 pub(crate) const READ: &str = "read";
 pub(crate) const WRITE: &str = "write";
 pub(crate) const TABLES: &str = "tables";
+pub(crate) const CONSUME: &str = "consume";
 
 /// The longest topic name in Kafka.
 pub const MAX_TOPIC_CHARS: usize = 249;

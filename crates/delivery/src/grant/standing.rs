@@ -11,8 +11,10 @@ use tokio::sync::futures::Notified;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{AGED, EXPIRED, NOT_READABLE, NOT_WRITABLE, Person, REVOKED, denied, unauthenticated};
-use crate::cluster::{READ, WRITE};
+use super::{
+    AGED, EXPIRED, NOT_CONSUMABLE, NOT_READABLE, NOT_WRITABLE, Person, REVOKED, denied, unauthenticated,
+};
+use crate::cluster::{CONSUME, READ, WRITE};
 
 /// The rights of one client and their end, shared by all clones of its grant.
 pub(crate) struct Standing {
@@ -178,6 +180,15 @@ impl Held {
     pub(super) fn writable(&self, topic: Option<&str>) -> Result<&Topics, CommandError> {
         self.check()?;
         self.rights.write.as_ref().ok_or_else(|| denied(NOT_WRITABLE).lacking(WRITE, topic))
+    }
+
+    /// The groups in which the client can consume.
+    ///
+    /// # Errors
+    /// It can in none, or not any more.
+    pub(super) fn consumable(&self) -> Result<&Topics, CommandError> {
+        self.check()?;
+        self.rights.consume.as_ref().ok_or_else(|| denied(NOT_CONSUMABLE).lacking(CONSUME, None))
     }
 
     fn check(&self) -> Result<(), CommandError> {

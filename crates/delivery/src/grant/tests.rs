@@ -8,7 +8,7 @@ use crate::testing::script::Script;
 
 /// The right to read these topics.
 fn grant(topics: &str) -> Grant {
-    let rights = Rights { read: Topics::parse(topics.as_bytes()), write: None };
+    let rights = Rights { read: Topics::parse(topics.as_bytes()), write: None, ..Rights::default() };
     Grant::new(Script::cluster(1).0, ClientKey::default(), None, rights)
 }
 
@@ -38,11 +38,14 @@ async fn denial_names_the_right_and_the_topic() {
     };
     let read = "the client may not read topic 0 on this route";
     let write = "the client may not write to topic 0 on this route";
-    check(Rights { read: list("1"), write: list("1") }, [(read, "0"), (write, "0")]);
-    check(Rights { read: None, write: None }, [(NOT_READABLE, "0"), (NOT_WRITABLE, "0")]);
+    check(Rights { read: list("1"), write: list("1"), ..Rights::default() }, [(read, "0"), (write, "0")]);
+    check(
+        Rights { read: None, write: None, ..Rights::default() },
+        [(NOT_READABLE, "0"), (NOT_WRITABLE, "0")],
+    );
     cluster.replace(Parts::new(cluster.backend(), 9, cluster.reads(), None), Instant::now()).await;
     let read_only = "the bridge does not write to cluster test (write.clusters, or route_clusters.write)";
-    check(Rights { read: list("1"), write: list("0") }, [(read, "0"), (read_only, "0")]);
+    check(Rights { read: list("1"), write: list("0"), ..Rights::default() }, [(read, "0"), (read_only, "0")]);
 }
 
 fn alice(expires: Option<Instant>) -> Holding {
@@ -63,7 +66,7 @@ async fn renewal_takes_topics_from_reads_that_wait() {
         )
     };
     let renewal = async {
-        let rights = Rights { read: Topics::parse(b"200"), write: None };
+        let rights = Rights { read: Topics::parse(b"200"), write: None, ..Rights::default() };
         grant.renew(rights, alice(None));
     };
     let ((fetched, many), ()) = tokio::join!(waits, renewal);

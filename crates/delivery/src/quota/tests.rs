@@ -9,6 +9,7 @@ use tokio::time::advance;
 
 use super::*;
 use crate::cluster::{WriteSequencer, WriteTicket};
+use crate::consumers::NewConsumer;
 use crate::grant::Grant;
 use crate::testing::logs::Logs;
 use crate::testing::script::Script;
@@ -16,6 +17,7 @@ use crate::testing::script::Script;
 const READ: Quota = Quota {
     sessions: NonZeroU32::MIN,
     subscriptions: NonZeroU32::MIN,
+    consumers: NonZeroU32::MIN,
     commands_per_second: NonZeroU32::new(10).unwrap(),
     records_per_second: NonZeroU32::new(2).unwrap(),
     read_bytes_per_second: NonZeroU32::MAX,
@@ -166,4 +168,16 @@ async fn places_are_free_again_after_their_use() {
     assert_eq!((error.fault, error.retry_after), (Fault::QuotaExceeded, RETRY_PLACE));
     drop(first);
     assert!(subscribe().await.is_ok());
+}
+
+#[tokio::test]
+async fn consumers_of_a_person_have_places() {
+    let (cluster, _) = Script::cluster(1_000);
+    let grant = counted(Grant::all(&cluster), &usage(READ));
+    let consumer = grant.create_consumer("g", NewConsumer::default()).await.unwrap();
+    let refused = grant.create_consumer("g", NewConsumer::default()).await.err().unwrap();
+    assert_eq!(refused.to_string(), "too many consumers of this identity: expected at most 1");
+    grant.delete_consumer(&consumer).await.unwrap();
+    drop(consumer);
+    assert!(grant.create_consumer("g", NewConsumer::default()).await.is_ok());
 }

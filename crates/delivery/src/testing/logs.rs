@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use sluicegate_backend::{CommandError, System};
 
+pub use super::PARTITIONS;
 use super::cluster;
-pub use super::script::PARTITIONS;
 use super::script::{Script, State};
 use crate::cluster::{Cluster, Rates};
 

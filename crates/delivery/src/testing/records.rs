@@ -1,8 +1,10 @@
-//! Encoded records, and rights to some of them.
+//! Encoded records, rights to some of them, and the patience to wait for more.
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use prost::Message as _;
-use sluicegate_backend::Chunk;
+use sluicegate_backend::{AnswerReservation, Chunk};
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 use sluicegate_rights::{Pattern, Row, Rows, Topics};
 use sluicegate_shared_log::Ends;
@@ -37,4 +39,17 @@ pub(crate) fn rows(rows: impl IntoIterator<Item = Row>) -> Rows {
 /// The records whose keys begin so.
 pub(crate) fn keys(prefix: &str) -> Row {
     Row::KeyPrefix(prefix.into())
+}
+
+/// Never ends a wait.
+pub(crate) struct Never;
+
+impl AnswerReservation for Never {
+    fn wait(&mut self, _: usize) -> BoxFuture<'_, ()> {
+        std::future::pending().boxed()
+    }
+
+    fn refill(&mut self) -> BoxFuture<'_, bool> {
+        std::future::ready(true).boxed()
+    }
 }

@@ -10,6 +10,7 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{FutureExt, StreamExt};
 use prost::Message;
 use sluicegate_backend::command::{Record, SchemaChoice};
+use sluicegate_backend::groups::Groups;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
     AnswerReservation, Backend, Chunk, CommandError, CommandFuture, Dedup, Description, Enqueued, Fault,
@@ -22,7 +23,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::cluster;
+use super::groups::MemoryGroups;
+use super::{PARTITIONS, cluster};
 use crate::cluster::{Cluster, MAX_RECORDS, Rates, Writes};
 
 /// A topic's name is the time in milliseconds that a fetch or look-up takes. It can be followed by a dot and the number
@@ -36,6 +38,8 @@ pub struct Script {
     pub(super) has_logs: bool,
     pub(super) state: Mutex<State>,
     pub(super) changed: Notify,
+    /// The groups of all clusters with these logs.
+    pub groups: MemoryGroups,
 }
 
 #[derive(Debug, Default)]
@@ -277,8 +281,6 @@ fn end_of(topic: &str) -> Option<i64> {
     topic.split_once('.').map(|(_, end)| end.parse().unwrap())
 }
 
-/// The partitions of the topic of `Logs` at first.
-pub const PARTITIONS: i32 = 4;
 /// A topic that is listed, and missing when it is looked up.
 const GONE: &str = "gone";
 
@@ -419,6 +421,10 @@ impl Backend for Script {
             return stream::once(sleep(time)).flat_map(move |()| self.list(asked, committed)).boxed();
         }
         self.list(asked, committed)
+    }
+
+    fn groups(&self) -> Option<&dyn Groups> {
+        Some(&self.groups)
     }
 
     fn topics(&self) -> CommandFuture<'_, Arc<[String]>> {

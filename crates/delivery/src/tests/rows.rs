@@ -10,7 +10,7 @@ use crate::grant::{Grant, Holding, Person};
 
 /// The right to read the records whose keys begin so.
 fn rights(prefix: &str) -> Rights {
-    Rights { read: Some(topic([keys(prefix)])), write: None }
+    Rights { read: Some(topic([keys(prefix)])), write: None, ..Rights::default() }
 }
 
 /// The offsets of all records until the subscription has nothing more to tell.
@@ -74,7 +74,7 @@ async fn renewal_changes_the_records_that_are_delivered() {
     renew(Rights::all());
     logs.append(0, 2);
     assert_eq!(rest(&mut subscription).await, [10, 11]);
-    renew(Rights { read: None, write: None });
+    renew(Rights { read: None, write: None, ..Rights::default() });
     logs.append(0, 2);
     assert_eq!(rest(&mut subscription).await, [0; 0], "until its session ends it");
 }

@@ -311,7 +311,8 @@ async fn building_and_outages_are_told() {
 
 #[tokio::test(start_paused = true)]
 async fn renewal_with_other_rows_begins_anew() {
-    let rights = |prefix: &str| Rights { read: Some(topic([keys(prefix)])), write: None };
+    let rights =
+        |prefix: &str| Rights { read: Some(topic([keys(prefix)])), write: None, ..Rights::default() };
     let logs = logs(50);
     let grant = Grant::of(&logs.cluster(), rights("a")).with_tables(Topics::default());
     let mut holder = Holder::new(grant.subscribe(command()).await.unwrap());
@@ -383,7 +384,8 @@ async fn table_of_other_records_begins_anew() {
         let begin = async |row: &Option<Row>, keys: &[&str], source: Option<Source>| {
             let read = [(Pattern::Name(TOPIC.into()), row.clone())].into_iter().collect::<Topics>();
             // Another bridge.
-            let grant = Grant::of(&logs.cluster(), Rights { read: Some(read), write: None });
+            let grant =
+                Grant::of(&logs.cluster(), Rights { read: Some(read), write: None, ..Rights::default() });
             let prefixes = keys.iter().map(|key| Bytes::copy_from_slice(key.as_bytes())).collect();
             let filter = RecordFilter { prefixes, ..Default::default() };
             let mut command = SubscribeCommand { filters: vec![filter], ..command() };
@@ -465,7 +467,9 @@ async fn tenant_that_fills_a_topic_takes_no_table_from_others() {
     let cluster = logs.cluster();
     cluster.bound_tables(50_000);
     let of = |rights| Grant::of(&cluster, rights).with_tables(Topics::default());
-    let [mine, all] = [Rights { read: Some(topic([keys("mine:")])), write: None }, Rights::all()].map(of);
+    let [mine, all] =
+        [Rights { read: Some(topic([keys("mine:")])), write: None, ..Rights::default() }, Rights::all()]
+            .map(of);
     let mut holder = Holder::new(mine.subscribe(command()).await.unwrap());
     holder.settle().await;
     logs.append(0, 11);

@@ -3,8 +3,8 @@
 use prost::encoding::{
     WireType, bytes, encode_key, encode_varint, encoded_len_varint, key_len, message, string,
 };
-use sluicegate_protocol::wire::{Fields, Value, header, number};
 use sluicegate_protocol::Schema;
+use sluicegate_protocol::wire::{Fields, Value, header, number};
 use sluicegate_schemas::registry::Known;
 use sluicegate_schemas::wire::{Part, SchemaId, find};
 

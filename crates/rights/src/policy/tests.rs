@@ -61,8 +61,31 @@ fn entries_that_grant_nothing_say_why() {
 #[test]
 fn absent_right_differs_from_one_without_topics() {
     let policy = policy(&json!({"identity": {"anonymous": true}, "read": [{"topic": "orders.${sub}"}]}));
-    assert_eq!(policy.rights(None), Rights { read: Some(Topics::none()), write: None });
+    assert_eq!(policy.rights(None), Rights { read: Some(Topics::none()), ..Rights::default() });
     assert_eq!(policy.rights(None).and(Rights::all()).write, None);
+}
+
+#[test]
+fn groups_are_granted_as_topics_are() {
+    let policy = policy(&json!({
+        "identity": {"from_gateway": true}, "claims": {"roles": ["roles"]}, "capabilities": ["cap"],
+        "read": [{"topic": "*"}],
+        "consume": [{"topic": "of-${sub}-*"}, {"topic": "reports", "when": {"roles": ["auditor"]}}],
+    }));
+    let check = |person: Value, want: &[&str]| {
+        let groups = policy.rights(Some(&claims(&person))).consume.unwrap();
+        for group in ["of-alice-1", "of-bob-1", "of-", "reports"] {
+            assert_eq!(groups.contains(group), want.contains(&group), "{person} {group}");
+        }
+    };
+    check(json!({"sub": "alice"}), &["of-alice-1"]);
+    check(json!({"sub": "bob", "roles": "auditor"}), &["of-bob-1", "reports"]);
+    check(json!({"roles": "other"}), &[]);
+    check(json!({"sub": "bob", "cap": [{"topics": ["a"], "allow": ["read"]}]}), &["of-bob-1"]);
+    check(json!({"sub": "bob", "cap": "malformed"}), &[]);
+    let only = r#"{"read": [{"topic": "a"}], "consume": [{"topic": "g", "only": {"key_prefix": "k"}}]}"#;
+    let refused = Policy::parse(only.as_bytes()).unwrap_err();
+    assert_eq!(refused, "consume: must have no `only`: groups have no records");
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub enum Kind {
     Topics,
     /// The beginning of a subscription.
     Subscribe,
+    /// A command for a group of consumers.
+    Consume,
     /// The limits of a session.
     Session,
     /// Another token of the same person.
@@ -87,7 +89,7 @@ pub enum SessionEnd {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Ping,
         Self::Fetch,
         Self::ListOffset,
@@ -96,6 +98,7 @@ impl Kind {
         Self::Produce,
         Self::Topics,
         Self::Subscribe,
+        Self::Consume,
         Self::Session,
         Self::Auth,
         Self::Unknown,
@@ -112,6 +115,7 @@ impl Kind {
             Self::Produce => "produce",
             Self::Topics => "topics",
             Self::Subscribe => "subscribe",
+            Self::Consume => "consume",
             Self::Session => "session",
             Self::Auth => "auth",
             Self::Unknown => "unknown",

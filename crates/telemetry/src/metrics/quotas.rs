@@ -13,6 +13,8 @@ pub enum Limit {
     Sessions,
     /// Open subscriptions.
     Subscriptions,
+    /// Open consumers.
+    Consumers,
     /// Commands a second.
     Commands,
     /// Written records a second.
@@ -31,9 +33,10 @@ pub struct QuotaMetrics([Counter; Limit::ALL.len()]);
 pub(super) struct Quotas(Family<QuotaLabels, Counter>);
 
 impl Limit {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Sessions,
         Self::Subscriptions,
+        Self::Consumers,
         Self::Commands,
         Self::Records,
         Self::ReadBytes,
@@ -45,6 +48,7 @@ impl Limit {
         match self {
             Self::Sessions => "sessions",
             Self::Subscriptions => "subscriptions",
+            Self::Consumers => "consumers",
             Self::Commands => "commands",
             Self::Records => "records",
             Self::ReadBytes => "read_bytes",
@@ -57,6 +61,7 @@ impl Limit {
         match self {
             Self::Sessions => "sessions",
             Self::Subscriptions => "subscriptions",
+            Self::Consumers => "consumers",
             Self::Commands => "commands a second",
             Self::Records => "records a second",
             Self::ReadBytes => "bytes a second that are read",

@@ -70,6 +70,28 @@ fn routes_that_write_can_encode_and_rest_routes_register() {
 }
 
 #[test]
+fn rest_routes_let_clients_consume_in_groups() {
+    check(r#""type":"rest","consume":["web.*","reports"]"#, &[("sluicegate-consume", "web.*,reports")]);
+    let policy = json!({"identity": {"from_gateway": true}, "read": [{"topic": "*"}], "consume": [{"topic": "of-${sub}"}]});
+    // The policy says which of all.
+    let all = [("sluicegate-consume", "*")];
+    check_policy(&format!(r#""type":"rest",{JWT},"consume":["of-${{sub}}"]"#), &policy, &all);
+    for (route, want) in [
+        (
+            r#""type":"rest","read":false,"write":true,"consume":["g"]"#,
+            "consume: needs read: clients of the route cannot read",
+        ),
+        (
+            r#""type":"rest","consume":[]"#,
+            "consume: must be topics such as \"orders\" or prefixes such as \"public.*\"",
+        ),
+        (r#""consume":["g"]"#, "consume: unknown key"),
+    ] {
+        mistakes(&format!(r#"{{"path":"/a",{route}}}"#), &[want]);
+    }
+}
+
+#[test]
 fn topics_are_names_or_prefixes() {
     let longest = "a".repeat(249);
     for topics in ["a", "A.b_c-9", "*", ".*", "..*", "a*", &longest, &format!("{longest}*")] {

@@ -252,7 +252,10 @@ impl Writer {
     }
 
     async fn ask(&self, method: Method, lines: Lines<'_>) -> Response {
-        let grant = Grant::of(&self.cluster, Rights { read: None, write: Some(Topics::default()) });
+        let grant = Grant::of(
+            &self.cluster,
+            Rights { read: None, write: Some(Topics::default()), ..Rights::default() },
+        );
         let headers = headers(lines);
         let body = Bytes::from_static(b"body");
         let request = Request { grant: &grant, method: &method, headers: Headers(&headers), body: &body };

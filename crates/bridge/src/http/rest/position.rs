@@ -146,7 +146,7 @@ pub(super) fn too_many_partitions(topic: &str, count: usize, instead: &str) -> P
 mod tests {
     use sluicegate_backend::LOG_START;
     use sluicegate_delivery::testing::logs::Logs;
-    use sluicegate_delivery::testing::script::PARTITIONS;
+    use sluicegate_delivery::testing::PARTITIONS;
     use sluicegate_delivery::testing::script::Script;
 
     use super::super::super::tests::check_problem;

@@ -104,7 +104,7 @@ async fn subscription_beyond_a_renewed_grant_ends() {
     let mut next = async || format!("{:?}", poll_fn(|cx| subscriptions.poll_next(cx)).await.0);
     let subscribed = next().await;
     assert!(subscribed.contains("subscribed"), "{subscribed}");
-    grant.renew(Rights { read: Topics::parse(b"other"), write: None }, holding);
+    grant.renew(Rights { read: Topics::parse(b"other"), write: None, ..Rights::default() }, holding);
     subscriptions.recheck(&grant);
     let denied = format!("{:?}", poll_fn(|cx| subscriptions.poll_next(cx)).await.0);
     assert!(

@@ -18,7 +18,7 @@ impl Renew for Issuer {
         async move {
             let topics = Topics::parse(token.as_bytes()).filter(|_| token != "forged");
             let topics = topics.ok_or_else(|| CommandError::forbidden(29, "the token is forged"))?;
-            let rights = Rights { read: Some(topics), write: None };
+            let rights = Rights { read: Some(topics), write: None, ..Rights::default() };
             self.grant.renew(rights, alice(self.lasts));
             Ok(())
         }

@@ -195,7 +195,7 @@ async fn reads_that_make_no_request_leave_turns_to_other_tasks() {
 async fn requests_of_one_client_leave_some_of_each_turn_to_others() {
     let (cluster, _) = Script::cluster(1);
     let grant = |address: &[u8]| {
-        let rights = Rights { read: Some(Topics::default()), write: None };
+        let rights = Rights { read: Some(Topics::default()), write: None, ..Rights::default() };
         Grant::new(Arc::clone(&cluster), ClientKey::parse(address), None, rights)
     };
     let taken = Arc::new(AtomicUsize::new(0));

@@ -122,7 +122,11 @@ impl Rights {
         let listed = |text: &String| Topics::parse(text.as_bytes()).unwrap();
         let topics = self.topics.as_ref().map_or_else(Topics::default, listed);
         let read = (self.read != Some(false)).then(|| topics.clone());
-        let route = rights::Rights { read, write: (self.write == Some(true)).then_some(topics) };
+        let route = rights::Rights {
+            read,
+            write: (self.write == Some(true)).then_some(topics),
+            ..rights::Rights::default()
+        };
         let Some(person) = &self.person else { return route };
         let claims = person.claims().map(|claims| Claims::parse(claims.as_bytes()).unwrap());
         route.and(Policy::parse(person.policy.to_string().as_bytes()).unwrap().rights(claims.as_ref()))

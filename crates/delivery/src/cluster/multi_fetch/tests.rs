@@ -3,6 +3,7 @@
 use sluicegate_backend::Fault;
 
 use super::*;
+use crate::testing::records::Never;
 use crate::testing::script::{self, Script};
 
 const FETCH: MultiFetch = MultiFetch {
@@ -140,16 +141,3 @@ async fn nothing_is_said_of_logs_that_were_not_read_before_there_was_enough() {
 
 /// Partitions at whose ends others wait.
 const WATCHED: i32 = 7;
-
-/// Never ends a wait.
-struct Never;
-
-impl AnswerReservation for Never {
-    fn wait(&mut self, _: usize) -> futures_util::future::BoxFuture<'_, ()> {
-        std::future::pending().boxed()
-    }
-
-    fn refill(&mut self) -> futures_util::future::BoxFuture<'_, bool> {
-        std::future::ready(true).boxed()
-    }
-}

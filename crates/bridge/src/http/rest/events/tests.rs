@@ -11,7 +11,7 @@ use sluicegate_backend::{CommandError, Fault, System};
 use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::testing::logs::Logs;
-use sluicegate_delivery::testing::script::PARTITIONS;
+use sluicegate_delivery::testing::PARTITIONS;
 use sluicegate_delivery::{ClientKind, Item, Place};
 use sluicegate_dialect::json::format::Format;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};

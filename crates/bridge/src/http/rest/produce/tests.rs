@@ -14,7 +14,8 @@ use super::*;
 /// Writes records. A scripted topic's name is the time of its look-up in milliseconds.
 async fn ask(content_type: &str, write: bool, body: &str) -> (Response, Arc<Script>) {
     let (cluster, script) = Script::cluster(1);
-    let grant = Grant::of(&cluster, Rights { read: None, write: write.then(Topics::default) });
+    let grant =
+        Grant::of(&cluster, Rights { read: None, write: write.then(Topics::default), ..Rights::default() });
     let lines = [("content-type", content_type), ("accept", V2)];
     (crate::http::ask(&grant, &rest("/topics/0"), Method::POST, &headers(&lines), body).await, script)
 }

@@ -1,0 +1,215 @@
+//! Consumers in groups: the client needs the right to the group, and to each topic that it reads there.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use sluicegate_backend::groups::{Commit, GroupLog, Membership};
+use sluicegate_backend::{CommandError, Fault};
+use sluicegate_protocol::error_code::{GROUP_AUTHORIZATION_FAILED, INVALID_REQUEST};
+use sluicegate_rights::name::is_topic;
+use sluicegate_telemetry::metrics::Kind;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Grant;
+use crate::cluster::{CONSUME, Cluster, escape_for_message};
+use crate::consumers::{Added, Consumer, ConsumerError, Held, NewConsumer, Stored, membership, no_groups};
+
+impl Grant {
+    /// Creates a consumer, which joins its group.
+    ///
+    /// # Errors
+    /// The group has one of this name, here or at another bridge; a limit is reached; or the client cannot consume in
+    /// the group.
+    ///
+    /// # Cancel safety
+    /// After a drop, the consumer may have been created.
+    pub async fn create_consumer(
+        &self,
+        group: &str,
+        NewConsumer { instance, settings }: NewConsumer,
+    ) -> Result<Arc<Consumer>, ConsumerError> {
+        self.begin_consumer_command(group).await?;
+        let name = match &instance {
+            Some(name) if !is_topic(name) => {
+                let message = "expected 1 to 249 letters, digits, '.', '_' and '-'";
+                return Err(ConsumerError::Invalid(format!("name {}: {message}", escape_for_message(name))));
+            }
+            Some(name) => {
+                let is_here = self.cluster.consumers.get(group, name).is_some();
+                if is_here || self.find(group, name).await?.is_some() {
+                    return Err(ConsumerError::Taken);
+                }
+                Arc::from(name.as_str())
+            }
+            None => random_name(),
+        };
+        let stored = Stored::new(settings, None);
+        let membership = membership(&Arc::from(group), &name, [].into(), &stored)?;
+        match self.add_consumer(name, membership, stored)? {
+            Added::New(consumer) => Ok(consumer),
+            Added::Known(_) => Err(ConsumerError::Taken),
+        }
+    }
+
+    /// The consumer of this name, here or taken over from another bridge: that one ends, and reading goes on from what
+    /// the group has committed.
+    ///
+    /// # Errors
+    /// There is none; a limit is reached; or the client cannot consume in the group.
+    ///
+    /// # Cancel safety
+    /// After a drop, it may have been taken over.
+    pub async fn consumer(&self, group: &str, instance: &str) -> Result<Arc<Consumer>, ConsumerError> {
+        self.check_consume(group)?;
+        if let Some(consumer) = self.cluster.consumers.get(group, instance) {
+            return Ok(consumer);
+        }
+        if !is_topic(instance) {
+            return Err(ConsumerError::Unknown);
+        }
+        self.begin_consumer_command(group).await?;
+        let found = self.find(group, instance).await?.ok_or(ConsumerError::Unknown)?;
+        // Another program's member is not to be fenced.
+        let stored = Stored::parse(&found.settings).ok_or(ConsumerError::Unknown)?;
+        let name = Arc::from(instance);
+        let membership = membership(&found.group, &name, found.topics, &stored)?;
+        match self.add_consumer(name, membership, stored)? {
+            Added::New(consumer) | Added::Known(consumer) => Ok(consumer),
+        }
+    }
+
+    /// Ends a consumer: what its client surely has is committed, and it leaves its group.
+    ///
+    /// # Cancel safety
+    /// It ends all the same.
+    pub async fn delete_consumer(&self, consumer: &Arc<Consumer>) -> Result<(), ConsumerError> {
+        self.begin_consumer_command(consumer.group()).await?;
+        self.cluster.consumers.remove(consumer);
+        consumer.leave().await;
+        Ok(())
+    }
+
+    /// What a group has committed of these logs; None: nothing.
+    ///
+    /// # Errors
+    /// The whole command is refused. Each log has its own result.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub async fn committed(
+        &self,
+        group: &str,
+        logs: &[GroupLog],
+    ) -> Result<Vec<Result<Option<Commit>, CommandError>>, ConsumerError> {
+        self.begin_consumer_command(group).await?;
+        self.check_reads(logs.iter().map(|(topic, _)| &**topic))?;
+        let backend = self.cluster.backend();
+        let groups = backend.groups().ok_or_else(no_groups)?;
+        Ok(groups.committed(self.client, group, logs).await?)
+    }
+
+    /// Commits positions for a group without a consumer. The group must have no members.
+    ///
+    /// # Errors
+    /// The whole command is refused. Each commit has its own result.
+    ///
+    /// # Cancel safety
+    /// The commits can be made all the same.
+    pub async fn commit(
+        &self,
+        group: &str,
+        commits: &[Commit],
+    ) -> Result<Vec<Result<(), CommandError>>, ConsumerError> {
+        self.begin_consumer_command(group).await?;
+        self.check_reads(commits.iter().map(|commit| &*commit.log.0))?;
+        let backend = self.cluster.backend();
+        let groups = backend.groups().ok_or_else(no_groups)?;
+        let results = groups.commit(self.client, group, commits).await?;
+        self.metrics().consumers.committed(results.iter().filter(|result| result.is_ok()).count());
+        Ok(results)
+    }
+
+    /// Checks that the client can consume in a group.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn check_consume(&self, group: &str) -> Result<(), CommandError> {
+        let checked = if (1..=MAX_GROUP).contains(&group.len()) {
+            self.standing.held().consumable().and_then(|groups| {
+                let denied = || {
+                    let group = escape_for_message(group);
+                    let message = format!("the client may not consume in group {group} on this route");
+                    CommandError::forbidden(GROUP_AUTHORIZATION_FAILED, message).lacking(CONSUME, None)
+                };
+                if groups.contains(group) { Ok(()) } else { Err(denied()) }
+            })
+        } else {
+            let message = format!("the group's name has {} bytes: expected 1 to {MAX_GROUP}", group.len());
+            Err(CommandError::new(Fault::Invalid, INVALID_REQUEST, message))
+        };
+        checked.inspect_err(|error| self.count_denied(Kind::Consume, error))
+    }
+
+    /// Counts a command of a consumer, and checks that the client can consume in its group.
+    pub(crate) async fn begin_consumer_command(&self, group: &str) -> Result<(), CommandError> {
+        self.count_read(Kind::Consume).await?;
+        self.check_consume(group)
+    }
+
+    /// Checks that the client can read topics.
+    pub(crate) fn check_reads<'a>(
+        &self,
+        mut topics: impl Iterator<Item = &'a str>,
+    ) -> Result<(), CommandError> {
+        let checked = topics.try_for_each(|topic| self.check_read(topic));
+        checked.inspect_err(|error| self.count_denied(Kind::Consume, error))
+    }
+
+    /// The names of the client's topics, as part of a command.
+    pub(crate) async fn readable_topics(&self) -> Result<Vec<String>, CommandError> {
+        let held = self.standing.held();
+        let readable = held.readable(None)?;
+        let topics = self.cluster.topics().await?;
+        Ok(topics.iter().filter(|name| readable.contains(name)).cloned().collect())
+    }
+
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    async fn find(&self, group: &str, instance: &str) -> Result<Option<Membership>, CommandError> {
+        let backend = self.cluster.backend();
+        backend.groups().ok_or_else(no_groups)?.find(self.client, group, instance).await
+    }
+
+    /// Adds a consumer with this membership, counted to the client.
+    fn add_consumer(
+        &self,
+        instance: Arc<str>,
+        membership: Membership,
+        stored: Stored,
+    ) -> Result<Added, ConsumerError> {
+        let permit = self.cluster.consumers.limits().acquire(self.holder())?;
+        let place: Option<OwnedSemaphorePermit> =
+            self.usage.as_ref().map(|usage| usage.consume()).transpose()?;
+        let metrics = self.metrics().consumers.clone();
+        let held = Held { _permit: permit, _place: place, _open: metrics.open() };
+        let key = (Arc::clone(&membership.group), Arc::clone(&instance));
+        self.cluster.add_consumer(key, || {
+            let backend = self.cluster.backend();
+            let consumer = Consumer::join(backend, self.client, membership, instance, stored, metrics, held);
+            consumer.ok_or_else(|| no_groups().into())
+        })
+    }
+}
+
+/// A name that no other consumer has.
+fn random_name() -> Arc<str> {
+    let mut name = String::from("sluicegate-");
+    // Writing to a string cannot fail.
+    let _ = write!(name, "{:032x}", fastrand::u128(..));
+    name.into()
+}
+
+/// The longest name of a group in bytes.
+const MAX_GROUP: usize = 249;

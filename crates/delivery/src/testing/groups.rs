@@ -1,0 +1,273 @@
+//! Groups in memory: eager rebalances, which take no time unless a test holds them, and commits.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+use sluicegate_backend::groups::{Commit, Ended, GroupLog, Groups, Member, MemberState, Membership};
+use sluicegate_backend::{CommandError, CommandFuture, Fault};
+use sluicegate_fair_share::ClientKey;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::PARTITIONS;
+
+/// The groups. Clones are the same. Each topic has [`PARTITIONS`] partitions.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryGroups(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    groups: BTreeMap<Arc<str>, Group>,
+    next: u64,
+    /// Whether members wait for their shares.
+    is_held: bool,
+    /// Of commits and reads of them.
+    refusal: Option<CommandError>,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    members: BTreeMap<u64, Joined>,
+    committed: BTreeMap<GroupLog, Commit>,
+    rebalances: u64,
+    /// The commits that were made, one after the other.
+    commits: Vec<(i32, i64)>,
+}
+
+#[derive(Debug)]
+struct Joined {
+    membership: Membership,
+    state: watch::Sender<MemberState>,
+    kept: Vec<Commit>,
+}
+
+#[derive(Debug)]
+struct MemoryMember {
+    groups: MemoryGroups,
+    group: Arc<str>,
+    id: u64,
+    state: watch::Receiver<MemberState>,
+}
+
+impl MemoryGroups {
+    /// Lets members wait for their shares, or ends the wait.
+    pub fn hold(&self, holds: bool) {
+        let mut state = self.state();
+        state.is_held = holds;
+        let State { groups, is_held, .. } = &mut *state;
+        groups.values_mut().for_each(|group| group.rebalance(*is_held));
+    }
+
+    /// Refuses commits and reads of them, or takes them again.
+    pub fn refuse(&self, refusal: Option<CommandError>) {
+        self.state().refusal = refusal;
+    }
+
+    /// The commits of a group since the last call, in their order: partition and offset.
+    pub fn commits(&self, group: &str) -> Vec<(i32, i64)> {
+        let mut state = self.state();
+        state.groups.get_mut(group).map(|group| std::mem::take(&mut group.commits)).unwrap_or_default()
+    }
+
+    /// The instances of a group.
+    pub fn instances(&self, group: &str) -> Vec<Membership> {
+        let state = self.state();
+        let members = state.groups.get(group).into_iter().flat_map(|group| group.members.values());
+        members.map(|joined| joined.membership.clone()).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    fn change<T>(&self, group: &Arc<str>, change: impl FnOnce(&mut Group, bool) -> T) -> T {
+        let mut state = self.state();
+        let State { groups, is_held, .. } = &mut *state;
+        change(groups.entry(Arc::clone(group)).or_default(), *is_held)
+    }
+}
+
+impl Group {
+    /// Commits what members keep, and gives the logs out anew.
+    fn rebalance(&mut self, is_held: bool) {
+        let kept: Vec<Commit> = self.members.values_mut().flat_map(|joined| joined.kept.drain(..)).collect();
+        self.commit(kept);
+        self.members.values().for_each(|joined| drop(joined.state.send_replace(MemberState::Joining(None))));
+        if is_held {
+            return;
+        }
+        self.rebalances += 1;
+        let mut shares: BTreeMap<u64, Vec<GroupLog>> =
+            self.members.keys().map(|id| (*id, Vec::new())).collect();
+        let mut topics: Vec<_> =
+            self.members.values().flat_map(|joined| joined.membership.topics.iter()).collect();
+        topics.sort();
+        topics.dedup();
+        for topic in topics {
+            let wants = |(_, joined): &(&u64, &Joined)| joined.membership.topics.contains(topic);
+            let wanting: Vec<u64> = self.members.iter().filter(wants).map(|(id, _)| *id).collect();
+            for (partition, id) in (0..PARTITIONS).zip(wanting.iter().cycle()) {
+                shares.entry(*id).or_default().push((Arc::clone(topic), partition));
+            }
+        }
+        for (id, mut share) in shares {
+            share.sort_unstable();
+            let joined = self.members.get(&id).unwrap();
+            joined.state.send_replace(MemberState::Assigned(self.rebalances, share.into()));
+        }
+    }
+
+    fn commit(&mut self, commits: Vec<Commit>) {
+        for commit in commits {
+            self.commits.push((commit.log.1, commit.offset));
+            self.committed.insert(commit.log.clone(), commit);
+        }
+    }
+}
+
+impl Groups for MemoryGroups {
+    fn join(&self, _: ClientKey, membership: Membership) -> Arc<dyn Member> {
+        let group = Arc::clone(&membership.group);
+        let id = {
+            let mut state = self.state();
+            state.next += 1;
+            state.next
+        };
+        let (sender, state) = watch::channel(MemberState::Joining(None));
+        self.change(&group, |group, is_held| {
+            let is_same = |_: &u64, joined: &mut Joined| {
+                membership.instance.is_some() && joined.membership.instance == membership.instance
+            };
+            for (_, fenced) in group.members.extract_if(.., is_same) {
+                fenced.state.send_replace(MemberState::Ended(Ended::Fenced));
+            }
+            group.members.insert(id, Joined { membership, state: sender, kept: Vec::new() });
+            group.rebalance(is_held);
+        });
+        Arc::new(MemoryMember { groups: self.clone(), group, id, state })
+    }
+
+    fn find<'a>(
+        &'a self,
+        _: ClientKey,
+        group: &'a str,
+        instance: &'a str,
+    ) -> CommandFuture<'a, Option<Membership>> {
+        let is_it = |membership: &Membership| membership.instance.as_deref() == Some(instance);
+        ready(Ok(self.instances(group).into_iter().find(is_it))).boxed()
+    }
+
+    fn committed<'a>(
+        &'a self,
+        _: ClientKey,
+        group: &'a str,
+        logs: &'a [GroupLog],
+    ) -> CommandFuture<'a, Vec<Result<Option<Commit>, CommandError>>> {
+        let state = self.state();
+        let known = |log| state.groups.get(group).and_then(|group| group.committed.get(log)).cloned();
+        let found = logs.iter().map(|log| Ok(known(log))).collect();
+        ready(state.refusal.clone().map_or(Ok(found), Err)).boxed()
+    }
+
+    fn commit<'a>(
+        &'a self,
+        _: ClientKey,
+        group: &'a str,
+        commits: &'a [Commit],
+    ) -> CommandFuture<'a, Vec<Result<(), CommandError>>> {
+        let refusal = self.state().refusal.clone();
+        let made = self.change(&Arc::from(group), |group, _| match group.members.is_empty() {
+            true => {
+                group.commit(commits.to_vec());
+                Ok(())
+            }
+            false => Err(CommandError::new(Fault::Rejected, 25, "the group has members")),
+        });
+        ready(refusal.map_or(made, Err).map(|()| vec![Ok(()); commits.len()])).boxed()
+    }
+}
+
+impl MemoryMember {
+    /// Ends the membership: the rest of the group shares its logs.
+    fn end(&self) {
+        self.groups.change(&self.group, |group, is_held| {
+            if let Some(mut joined) = group.members.remove(&self.id) {
+                let kept = std::mem::take(&mut joined.kept);
+                group.commit(kept);
+                joined.state.send_replace(MemberState::Ended(Ended::Left));
+                group.rebalance(is_held);
+            }
+        });
+    }
+}
+
+impl Member for MemoryMember {
+    fn state(&self) -> watch::Receiver<MemberState> {
+        self.state.clone()
+    }
+
+    fn subscribe(&self, topics: Arc<[Arc<str>]>, settings: Bytes) {
+        self.groups.change(&self.group, |group, is_held| {
+            if let Some(joined) = group.members.get_mut(&self.id) {
+                (joined.membership.topics, joined.membership.settings) = (topics, settings);
+                group.rebalance(is_held);
+            }
+        });
+    }
+
+    fn keep(&self, commits: Vec<Commit>) {
+        self.groups.change(&self.group, |group, _| {
+            if let Some(joined) = group.members.get_mut(&self.id) {
+                joined.kept = commits;
+            }
+        });
+    }
+
+    fn commit(
+        &self,
+        commits: Vec<Commit>,
+    ) -> BoxFuture<'_, Result<Vec<Result<(), CommandError>>, CommandError>> {
+        let refusal = self.groups.state().refusal.clone();
+        let results = vec![Ok(()); commits.len()];
+        let made = self.groups.change(&self.group, |group, is_held| {
+            if is_held || refusal.is_some() || !group.members.contains_key(&self.id) {
+                let rebalancing =
+                    CommandError::new(Fault::Transient, 27, "the group gives out its logs anew");
+                return Err(refusal.unwrap_or(rebalancing));
+            }
+            group.commit(commits);
+            Ok(results)
+        });
+        ready(made).boxed()
+    }
+
+    fn leave(&self) -> BoxFuture<'_, ()> {
+        self.end();
+        ready(()).boxed()
+    }
+}
+
+impl Drop for MemoryMember {
+    /// The member is silent: its group waits for it.
+    fn drop(&mut self) {
+        let (groups, group, id) = (self.groups.clone(), Arc::clone(&self.group), self.id);
+        let timeout = groups.change(&group, |group, _| {
+            let joined = group.members.get_mut(&id)?;
+            joined.kept.clear();
+            Some(joined.membership.session_timeout)
+        });
+        if let (Some(timeout), Ok(runtime)) = (timeout, tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move {
+                sleep(timeout).await;
+                groups.change(&group, |group, is_held| {
+                    if group.members.remove(&id).is_some() {
+                        group.rebalance(is_held);
+                    }
+                });
+            });
+        }
+    }
+}
