@@ -141,10 +141,13 @@ impl Wanted {
     }
 }
 
+/// The id of a schema, and the bytes that were encoded with it.
+type Encoded = Result<(u32, Bytes), CommandError>;
+
 /// Encoding of the values and keys of one command.
 struct Work {
     left: IntoIter<Given>,
-    done: Vec<(usize, Part, Result<(u32, Bytes), CommandError>)>,
+    done: Vec<(usize, Part, Encoded)>,
     found: Vec<Result<Arc<Known>, CommandError>>,
     /// Encoded bytes until now.
     bytes: usize,
@@ -167,8 +170,7 @@ impl Work {
         }
     }
 
-    /// The id of the schema, and the bytes.
-    fn encode(&self, given: &Given) -> Result<(u32, Bytes), CommandError> {
+    fn encode(&self, given: &Given) -> Encoded {
         let known = match self.found.get(given.schema) {
             Some(Ok(known)) => known,
             Some(Err(error)) => return Err(error.clone()),
