@@ -11,6 +11,7 @@
 //! [`HttpDialect`](sluicegate_dialect::http::HttpDialect).
 
 mod accept;
+mod base_url;
 mod body;
 mod cors;
 #[cfg(feature = "testing")]
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming;
 use sluicegate_backend::System;
@@ -60,6 +62,8 @@ struct Request<'a> {
     method: &'a Method,
     headers: Headers<'a>,
     body: &'a Bytes,
+    /// The host and port of the request's URL, if it has them.
+    authority: Option<&'a str>,
 }
 
 /// The response to a request.
@@ -72,7 +76,8 @@ pub(crate) async fn respond(
 ) -> http::Response<Body> {
     let methods: &[Method] = match &admitted.route.resource {
         Some(Resource::Produce(_)) => &[Method::POST],
-        _ if admitted.grant.writes() => &ALL_METHODS,
+        _ if admitted.grant.consumes() => &ALL_METHODS,
+        _ if admitted.grant.writes() => &[Method::GET, Method::HEAD, Method::POST],
         _ => &[Method::GET, Method::HEAD],
     };
     let (parts, body) = request.into_parts();
@@ -213,14 +218,28 @@ async fn run(
 ) -> Result<Response, Problem> {
     let answer = async |body: Bytes| {
         let AdmittedRequest { grant, route, .. } = admitted;
-        let request = Request { grant, method: &parts.method, headers: Headers(&parts.headers), body: &body };
+        let request = Request {
+            grant,
+            method: &parts.method,
+            headers: Headers(&parts.headers),
+            body: &body,
+            authority: parts.uri.authority().map(Authority::as_str),
+        };
         dispatch(&request, route, running).await
     };
+    let has_body = is_rest(admitted.route) && rest::has_body(&admitted.route.path, admitted.grant.system());
     match parts.method {
+        Method::GET | Method::HEAD if has_body => {
+            answer(body::read(body, parts, admitted.max_body_bytes).await?).await
+        }
         // RFC 9110, section 9.3.1: "content received in a GET request has no generally defined semantics".
         Method::GET | Method::HEAD | Method::OPTIONS => body::ignore(body, answer(Bytes::new())).await,
         _ => answer(body::read(body, parts, admitted.max_body_bytes).await?).await,
     }
+}
+
+fn is_rest(route: &HttpRoute) -> bool {
+    matches!(&route.resource, Some(Resource::Rest(HttpRest {})))
 }
 
 async fn dispatch(
@@ -238,7 +257,7 @@ async fn dispatch(
     }
 }
 
-const ALL_METHODS: [Method; 3] = [Method::GET, Method::HEAD, Method::POST];
+const ALL_METHODS: [Method; 4] = [Method::GET, Method::HEAD, Method::POST, Method::DELETE];
 
 /// The route of the resource `produce`, whatever its path is in the gateway.
 const PRODUCE_ROUTE: &str = "produce";
@@ -258,10 +277,10 @@ pub(crate) async fn ask(
     let open = tokio_util::task::TaskTracker::new();
     let running = RequestPermits::begin(&calls, grant.holder(), &waiting, grant.drain(), open.token());
     let body = Bytes::copy_from_slice(body.as_bytes());
-    let request = Request { grant, method: &method, headers: Headers(headers), body: &body };
+    let request = Request { grant, method: &method, headers: Headers(headers), body: &body, authority: None };
     let (running, before) = (running.expect("a permit"), commands(grant));
     let answered = dispatch(&request, route, &running).await;
-    counted(grant, before, answered).unwrap_or_else(Problem::plain)
+    counted(grant, before, answered).unwrap_or_else(|problem| refusal(route, problem, headers))
 }
 
 #[cfg(test)]

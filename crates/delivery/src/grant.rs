@@ -200,6 +200,11 @@ impl Grant {
         self.standing.held().rights.write.is_some()
     }
 
+    /// Whether the client can consume in groups at all.
+    pub fn consumes(&self) -> bool {
+        self.standing.held().rights.consume.is_some()
+    }
+
     /// The system of the cluster.
     pub fn system(&self) -> System {
         self.cluster.system

@@ -2,9 +2,10 @@
 //!
 //! [`HttpDialect`] is everything that a system defines for it: words as data, and functions for documents whose shapes
 //! differ. [`resource`] has the rows of a system's paths, [`media_type`] its types. [`body`] parses records, and
-//! [`failure`] renders errors within documents.
+//! [`failure`] renders errors within documents. [`consumers`] are those of systems with groups.
 
 pub mod body;
+pub mod consumers;
 pub mod failure;
 pub mod media_type;
 pub mod resource;
@@ -18,6 +19,7 @@ use sluicegate_delivery::Place;
 use sluicegate_protocol::KafkaMessage;
 
 use self::body::BodyError;
+use self::consumers::ConsumerResource;
 use self::media_type::{Format, MediaTypes};
 use self::resource::{Resources, Unserved};
 use crate::json::format;
@@ -106,6 +108,8 @@ pub struct HttpWords {
     pub paths: &'static str,
     /// The rows of its paths.
     pub resources: Resources,
+    /// The rows of the paths of consumers; none if the system has no groups.
+    pub consumers: &'static [ConsumerResource],
     /// Paths that clients of other services ask for.
     pub unserved: &'static [Unserved],
     /// The media types of documents.

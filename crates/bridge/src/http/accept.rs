@@ -52,6 +52,11 @@ impl<'a> Accept<'a> {
         self.best(&[(&[(EVENT_STREAM, EXACT)], ())])
     }
 
+    /// Whether the client accepts an offer with these names.
+    pub(super) fn takes(&self, names: &[Name]) -> bool {
+        self.wanted(names).0 > 0
+    }
+
     /// The media type for an error: the first of `types` if the client names one of them.
     pub(super) fn errors(&self, types: &[&'static str]) -> &'static str {
         let is_named = |range: &Range<'_>| types.iter().any(|name| is(range.range, name));

@@ -55,6 +55,8 @@ pub(crate) enum ProblemKind {
     Unprocessable,
     /// A value or key has no schema, or does not fit its schema.
     Schema(SchemaFault),
+    /// A request of a consumer in a group.
+    Consumer(ConsumerFault),
     /// The schema registry does not answer.
     NoRegistry,
     TooManyHeaders,
@@ -87,6 +89,33 @@ pub(crate) enum SchemaFault {
     Unknown,
 }
 
+/// A fault of requests of consumers, as the REST proxies tell them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConsumerFault {
+    /// The group has no such consumer.
+    Unknown,
+    /// The group has a consumer of this name.
+    Taken,
+    /// The consumer's subscription or partitions do not allow it.
+    State,
+    /// A setting is invalid.
+    Settings,
+    /// The consumer has another format than the client accepts.
+    Format,
+}
+
+impl ConsumerFault {
+    fn codes(self) -> (StatusCode, &'static str, u32) {
+        match self {
+            Self::Unknown => (StatusCode::NOT_FOUND, "Not Found", 40403),
+            Self::Taken => (StatusCode::CONFLICT, "Conflict", 40902),
+            Self::State => (StatusCode::CONFLICT, "Conflict", 40903),
+            Self::Settings => (StatusCode::UNPROCESSABLE_ENTITY, "Unprocessable Content", 42204),
+            Self::Format => (StatusCode::NOT_ACCEPTABLE, "Not Acceptable", 40601),
+        }
+    }
+}
+
 impl ProblemKind {
     /// The status, its title, and the REST proxies' error code: their own code if they have one for it, otherwise the
     /// status.
@@ -115,6 +144,7 @@ impl ProblemKind {
                 };
                 (Status::UNPROCESSABLE_ENTITY, "Unprocessable Content", code)
             }
+            Self::Consumer(fault) => fault.codes(),
             Self::NoRegistry => (Status::REQUEST_TIMEOUT, "Request Timeout", 40801),
             Self::TooManyHeaders => {
                 (Status::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large", 431)
@@ -135,7 +165,12 @@ impl ProblemKind {
             Self::Malformed | Self::Unprocessable | Self::Schema(_) => Reason::InvalidCommand,
             Self::Forbidden => Reason::Denied,
             Self::NotAuthorized => Reason::Unauthorized,
-            Self::NoTopic | Self::NoPartition | Self::NoKey => Reason::NotFound,
+            Self::NoTopic | Self::NoPartition | Self::NoKey | Self::Consumer(ConsumerFault::Unknown) => {
+                Reason::NotFound
+            }
+            Self::Consumer(ConsumerFault::Taken | ConsumerFault::State | ConsumerFault::Settings) => {
+                Reason::InvalidCommand
+            }
             Self::TooLarge => Reason::TooLarge,
             Self::Busy => Reason::QueueFull,
             Self::Rejected => Reason::Rejected,
@@ -145,6 +180,7 @@ impl ProblemKind {
             | Self::NoResource
             | Self::MethodNotAllowed(_)
             | Self::NotAcceptable
+            | Self::Consumer(ConsumerFault::Format)
             | Self::UnsupportedMediaType
             | Self::TooManyHeaders
             | Self::TooSlow
@@ -172,6 +208,7 @@ impl ProblemKind {
             | Self::UnsupportedMediaType
             | Self::Unprocessable
             | Self::Schema(_)
+            | Self::Consumer(_)
             | Self::NoRegistry
             | Self::TooManyHeaders
             | Self::TooSlow
@@ -349,7 +386,7 @@ mod tests {
     use super::*;
     use crate::tests::check_causes;
 
-    const ALL: [ProblemKind; 26] = [
+    const ALL: [ProblemKind; 31] = [
         ProblemKind::Malformed,
         ProblemKind::Unauthenticated("Bearer"),
         ProblemKind::Forbidden,
@@ -366,6 +403,11 @@ mod tests {
         ProblemKind::Schema(SchemaFault::NoValueSchema),
         ProblemKind::Schema(SchemaFault::Unfit),
         ProblemKind::Schema(SchemaFault::Unknown),
+        ProblemKind::Consumer(ConsumerFault::Unknown),
+        ProblemKind::Consumer(ConsumerFault::Format),
+        ProblemKind::Consumer(ConsumerFault::Taken),
+        ProblemKind::Consumer(ConsumerFault::State),
+        ProblemKind::Consumer(ConsumerFault::Settings),
         ProblemKind::TooLarge,
         ProblemKind::UnsupportedMediaType,
         ProblemKind::Unprocessable,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use serde::Serialize;
+use sluicegate_delivery::consumers::Receipt;
 use tokio::sync::mpsc::Receiver;
 
 use super::request_permits::RequestPermits;
@@ -21,18 +22,20 @@ pub(crate) struct Response {
     pub(super) body: Bytes,
     /// The parts of a body without a length, instead of `body`. Never with the status 204.
     stream: Option<Receiver<Bytes>>,
+    /// Used once the whole body is sent.
+    receipt: Option<Receipt>,
 }
 
 impl Response {
     /// A response without content.
     pub(super) fn empty(status: StatusCode) -> Self {
-        Self { status, headers: Vec::new(), body: Bytes::new(), stream: None }
+        Self { status, headers: Vec::new(), body: Bytes::new(), stream: None, receipt: None }
     }
 
     /// A response with this body.
     pub(super) fn with_body(status: StatusCode, content_type: &str, body: Bytes) -> Self {
         let headers = vec![(header::CONTENT_TYPE, content_type.to_owned())];
-        Self { status, headers, body, stream: None }
+        Self { status, headers, body, stream: None, receipt: None }
     }
 
     /// A response that ends when its sender does.
@@ -52,6 +55,11 @@ impl Response {
         Self::empty(StatusCode::NO_CONTENT).header(header::ALLOW, allow)
     }
 
+    /// A response whose client has its records once they are sent.
+    pub(super) fn with_receipt(self, receipt: Receipt) -> Self {
+        Self { receipt: Some(receipt), ..self }
+    }
+
     pub(super) fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
@@ -64,11 +72,11 @@ impl Response {
         method: &Method,
         running: Option<Arc<RequestPermits>>,
     ) -> http::Response<Body> {
-        let Self { status, headers, body, stream } = self;
+        let Self { status, headers, body, stream, receipt } = self;
         let length = stream.is_none().then_some(body.len());
         let rest = if method == Method::HEAD { Bytes::new() } else { body };
         let stream = stream.filter(|_| method != Method::HEAD);
-        let mut response = http::Response::new(Body { rest, stream, _running: running });
+        let mut response = http::Response::new(Body { rest, stream, receipt, _running: running });
         *response.status_mut() = status;
         for (name, value) in headers {
             // Client input only appears in them in a form that is valid in a header.
@@ -90,6 +98,7 @@ impl Response {
 pub(crate) struct Body {
     rest: Bytes,
     stream: Option<Receiver<Bytes>>,
+    receipt: Option<Receipt>,
     _running: Option<Arc<RequestPermits>>,
 }
 
@@ -114,6 +123,11 @@ impl http_body::Body for Body {
         }
         let size = self.rest.len().min(FRAME_BYTES);
         let frame = self.rest.split_to(size);
+        if self.is_end_stream()
+            && let Some(receipt) = self.receipt.take()
+        {
+            receipt.taken();
+        }
         Poll::Ready(Some(Ok(Frame::data(frame))))
     }
 

@@ -1,10 +1,11 @@
 //! The resources of a cluster: topics, their records and their offsets, in the words of the cluster's system. Records
-//! are also served as [`events`]. A stream is run as a topic with the one partition 0.
+//! are also served as [`events`], and to [`consumers`] in groups. A stream is run as a topic with the one partition 0.
 //!
 //! 1. [`path`]: finds the resource in the system's table, and parses the query
 //! 2. here: checks that the topic can be read, and dispatches by the resource's row and the method
 
 mod batch;
+mod consumers;
 #[cfg(feature = "testing")]
 pub(super) mod decoders;
 mod events;
@@ -34,12 +35,22 @@ use super::response::Response;
 
 /// The pattern of a target's path on a cluster of `system`, one of a few; without a resource, [`NO_ROUTE`].
 pub(super) fn route(target: &str, system: System) -> &'static str {
-    Target::parse(path_of(target), system).map_or(NO_ROUTE, |target| target.resource.path)
+    let path = path_of(target);
+    if let Some(Ok(target)) = consumers::Target::parse(path, system) {
+        return target.resource.path;
+    }
+    Target::parse(path, system).map_or(NO_ROUTE, |target| target.resource.path)
 }
 
 /// The media types with which a target's clients ask for errors of the REST proxies. None: it has no such errors.
 pub(super) fn error_types(target: &str) -> &'static [&'static str] {
     path::words_of(path_of(target)).media_types.errors
+}
+
+/// Whether requests to a target have a body whatever their method is: those of consumers, in which the proxies' clients
+/// list partitions with GET.
+pub(super) fn has_body(target: &str, system: System) -> bool {
+    consumers::Target::parse(path_of(target), system).is_some()
 }
 
 fn path_of(target: &str) -> &str {
@@ -56,6 +67,9 @@ pub(super) async fn answer(
     running: &Arc<RequestPermits>,
 ) -> Result<Response, Problem> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if let Some(target) = consumers::Target::parse(path, request.grant.system()) {
+        return consumers::answer(request, &target?, query, running).await;
+    }
     let target = Target::parse(path, request.grant.system())?;
     let allow = target.resource.allow(request.grant.writes());
     match (request.method, target.resource.get) {

@@ -1,6 +1,7 @@
 //! A poll: the records since the last one that the client has taken.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,13 @@ pub struct Receipt {
 }
 
 impl Receipt {
+    /// The answer has only those records of a log that are before this offset.
+    pub fn end_at(&mut self, log: &GroupLog, offset: i64) {
+        for advance in self.advances.iter_mut().filter(|advance| advance.log == *log) {
+            advance.to = advance.to.min(offset);
+        }
+    }
+
     /// The client has the answer, as far as the way in can know.
     pub fn taken(self) {
         self.used.consumer().lock().positions.take(&self.advances);
@@ -42,6 +50,12 @@ impl Receipt {
 
 /// Records, and the moves of positions behind them.
 type Found = (Vec<(GroupLog, Chunk)>, Vec<Advance>);
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Receipt").field(&self.advances).finish()
+    }
+}
 
 /// The result of one look at the logs.
 enum Look {

@@ -81,6 +81,11 @@ impl Logs {
         self.change(|state| state.key = Some(key));
     }
 
+    /// Gives each record a value, by its offset.
+    pub fn set_values(&self, value: fn(i64) -> &'static str) {
+        self.change(|state| state.value = Some(value));
+    }
+
     /// Adds partitions to the topic.
     pub fn add_partitions(&self, count: i32) {
         self.change(|state| state.added += count);

@@ -218,7 +218,9 @@ mod tests {
             if line.starts_with("  /") {
                 path = line.trim().trim_end_matches(':');
             }
-            for method in ["get", "post"].into_iter().filter(|method| line == format!("    {method}:")) {
+            for method in
+                ["get", "post", "delete"].into_iter().filter(|method| line == format!("    {method}:"))
+            {
                 documented.insert(format!("{method} {path}"));
             }
         }
@@ -230,6 +232,11 @@ mod tests {
                 rows.extend(get.map(|_| format!("get {route}{path}")));
                 rows.extend(posts.then(|| format!("post {route}{path}")));
             }
+        }
+        for row in dialect::ALL.iter().flat_map(|dialect| dialect.words().consumers) {
+            let methods = [("get", row.get), ("post", row.post), ("delete", row.delete)];
+            let methods = methods.into_iter().filter(|(_, call)| call.is_some());
+            rows.extend(methods.map(|(method, _)| format!("{method} /kafka{}", row.path)));
         }
         assert_eq!(documented, rows);
     }

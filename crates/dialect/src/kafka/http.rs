@@ -12,6 +12,7 @@ use sluicegate_protocol::{KafkaMessage, SchemaType};
 
 use super::Kafka;
 use crate::http::body::BodyError;
+use crate::http::consumers;
 use crate::http::media_type::{ANY_FORMAT, EXACT, Format, JSON, MediaTypes, PLAIN};
 use crate::http::resource::{Get, Resource, Resources, Unserved};
 use crate::http::{Batch, FILTER, HttpDialect, HttpWords, LAST_EVENT_ID, Position, known};
@@ -24,8 +25,11 @@ static WORDS: HttpWords = HttpWords {
     paths: "/topics, /topics/TOPIC, /topics/TOPIC/records, /topics/TOPIC/events, \
             /topics/TOPIC/table/KEY, \
             /topics/TOPIC/partitions/N, or /topics/TOPIC/partitions/N with /records, /offsets or /events, \
+            /consumers/GROUP, /consumers/GROUP/offsets, or /consumers/GROUP/instances/NAME with /subscription, \
+            /assignments, /records, /offsets or /positions, \
             after the route's path",
     resources: Resources::new(&RESOURCES),
+    consumers: &consumers::RESOURCES,
     unserved: &UNSERVED,
     media_types: MediaTypes {
         documents: &[(&[(V2, EXACT)], V2), (&[(JSON, EXACT)], JSON)],
@@ -172,9 +176,9 @@ static RESOURCES: [Resource; 9] = [
 /// Paths of Confluent's REST Proxy, Karapace, Strimzi's HTTP Bridge and Redpanda's HTTP Proxy.
 static UNSERVED: [Unserved; 7] = [
     Unserved {
-        paths: &["consumers/**"],
-        are: "consumer groups are",
-        instead: "read /topics/TOPIC/records or /topics/TOPIC/events and keep the offsets in the client",
+        paths: &["consumers", "consumers/*/instances/*/topics/**"],
+        are: "lists of groups and version 1 of the consumers' API are",
+        instead: "use version 2, such as POST /consumers/GROUP",
         page: MOVE,
     },
     Unserved {

@@ -30,6 +30,7 @@ static WORDS: HttpWords = HttpWords {
     paths: "/streams, /streams/STREAM, or /streams/STREAM with /messages, /sequences, /events or \
             /table/SUBJECT, after the route's path",
     resources: Resources::new(&RESOURCES),
+    consumers: &[],
     unserved: &[],
     media_types: MediaTypes {
         documents: &[(&[(JSON, EXACT)], JSON)],

@@ -258,7 +258,13 @@ impl Writer {
         );
         let headers = headers(lines);
         let body = Bytes::from_static(b"body");
-        let request = Request { grant: &grant, method: &method, headers: Headers(&headers), body: &body };
+        let request = Request {
+            grant: &grant,
+            method: &method,
+            headers: Headers(&headers),
+            body: &body,
+            authority: None,
+        };
         let (waiting, token) = (Permits::new(Ledger::new(1)), self.open.token());
         let running =
             RequestPermits::begin(&self.calls, Holder::default(), &waiting, &Default::default(), token);

@@ -313,7 +313,7 @@ mod tests {
     fn paths_of_rest_proxies_are_named_as_not_served() {
         let moved = "see docs/how-to/move-from-rest-proxy.md";
         for (paths, what, page) in [
-            ("/consumers/g /consumers/g/instances/i/records /consumers/", "consumer groups", moved),
+            ("/consumers/g/instances/i/topics/t /consumers/", "lists of groups and version 1", moved),
             ("/v3 /v3/clusters /kafka/v3/clusters/c/topics/t/records /clusters", "version 3", moved),
             ("/brokers /brokers/", "brokers", moved),
             ("/topics/t/partitions /topics/t/partitions/", "lists of partitions", moved),

@@ -43,7 +43,7 @@ pub(super) async fn get(
     let mut part = Part { partition: log.partition, fetched };
     let limits = (grant.max_bytes(bounds), bounds.max_records);
     let parts = std::slice::from_mut(&mut part);
-    let body = document(grant.system(), log.topic, parts, format, limits, grant.route());
+    let body = document(grant.system(), |_| log.topic, parts, format, limits, grant.route());
     let response = Response::with_body(StatusCode::OK, content_type(format, grant.system()), body.into());
     Ok(with_offsets(response, &part, grant.system()))
 }
@@ -109,9 +109,10 @@ pub(super) fn content_type(format: Format, system: System) -> &'static str {
 
 /// Encodes messages as JSON, one of each partition in turn. Stops at `max_bytes`, but after one record at least, and at
 /// `max_records`, if that is not 0. Bytes that do not fit the format are an object with base64.
-pub(super) fn document(
+/// `topic_of` gives the topic of each part.
+pub(super) fn document<'a>(
     system: System,
-    topic: &str,
+    topic_of: impl Fn(usize) -> &'a str,
     parts: &mut [Part],
     format: Format,
     (max_bytes, max_records): (usize, usize),
@@ -121,7 +122,7 @@ pub(super) fn document(
     let mut body = b"[".to_vec();
     let (mut count, mut bytes) = (0_usize, 0_usize);
     'full: while parts.iter().any(|part| !part.fetched.messages.is_empty()) {
-        for part in parts.iter_mut() {
+        for (index, part) in parts.iter_mut().enumerate() {
             let Some((message, rest)) = part.fetched.first() else {
                 part.fetched.end();
                 continue;
@@ -130,7 +131,7 @@ pub(super) fn document(
             if count > 0 {
                 body.push(b',');
             }
-            dialect.put_record(&mut body, topic, part.partition, &message, format);
+            dialect.put_record(&mut body, topic_of(index), part.partition, &message, format);
             let is_full = body.len() >= max_bytes || count == max_records && count > 0;
             if count > 0 && is_full {
                 body.truncate(before);

@@ -69,7 +69,7 @@ pub(super) async fn get(
     let first = fastrand::usize(..parts.len().max(1));
     parts.rotate_left(first);
     let limits = (grant.max_bytes(bounds), bounds.max_records);
-    let body = records::document(system, topic, &mut parts, format, limits, grant.route());
+    let body = records::document(system, |_| topic, &mut parts, format, limits, grant.route());
     parts.rotate_right(first);
     let response = Response::with_body(StatusCode::OK, records::content_type(format, system), body.into());
     Ok(with_lists(response, &parts, &unread, system))

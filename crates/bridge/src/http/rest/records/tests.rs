@@ -24,7 +24,7 @@ fn message(offset: i64, key: Option<&str>, value: Option<&str>) -> KafkaMessage 
 /// A document with the messages of one partition.
 fn body(system: System, messages: &[KafkaMessage], format: Format, max_bytes: usize) -> String {
     let metrics = RouteMetrics::default();
-    let body = document(system, TOPIC, &mut [part(3, messages)], format, (max_bytes, 0), &metrics);
+    let body = document(system, |_| TOPIC, &mut [part(3, messages)], format, (max_bytes, 0), &metrics);
     String::from_utf8(body).unwrap()
 }
 
@@ -95,7 +95,7 @@ fn places(format: Format, max_bytes: usize, max_records: usize) -> (Vec<(i64, i6
     };
     let mut parts = [part(0, 0..8), part(1, 5..6), part(2, 0..0), part(3, 7..10)];
     let metrics = RouteMetrics::default();
-    let body = document(System::Kafka, TOPIC, &mut parts, format, (max_bytes, max_records), &metrics);
+    let body = document(System::Kafka, |_| TOPIC, &mut parts, format, (max_bytes, max_records), &metrics);
     let records: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
     let number = |record: &serde_json::Value, name: &str| record[name].as_i64().unwrap();
     let places = records.iter().map(|record| (number(record, "partition"), number(record, "offset")));
