@@ -1,5 +1,7 @@
 //! Members of ours in groups of a real Kafka, beside each other and beside librdkafka's: through the seam, since who owns
-//! a log is the same by all ways in.
+//! a log is the same by all ways in. [`rest`]: those of plain HTTP.
+
+mod rest;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

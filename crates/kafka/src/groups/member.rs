@@ -100,6 +100,14 @@ async fn run(shared: Arc<Shared>, mut wishes: watch::Receiver<Wishes>, mut membe
     loop {
         let step = membership.next(Instant::now());
         shared.tell(&membership);
+        // A broker can take a second join before the first one, which would fence it then: only a leave is more urgent.
+        let joins = matches!(step, Step::Join { .. });
+        let changed = async {
+            match joins {
+                true => wishes.wait_for(|wishes| wishes.leaves).await.map(drop),
+                false => wishes.changed().await,
+            }
+        };
         let answer = match step {
             Step::End => return,
             Step::Wait(until) => async move {
@@ -113,15 +121,14 @@ async fn run(shared: Arc<Shared>, mut wishes: watch::Receiver<Wishes>, mut membe
         tokio::select! {
             biased;
             answer = answer => membership.answer(Instant::now(), answer),
-            changed = wishes.changed(), if is_wanted => {
-                let Wishes { topics, settings, leaves } = wishes.borrow_and_update().clone();
-                if leaves {
-                    membership.leave(Instant::now());
-                } else {
-                    membership.subscribe(Instant::now(), topics, settings);
-                }
-                is_wanted = changed.is_ok();
-            }
+            changed = changed, if is_wanted => is_wanted = changed.is_ok(),
+        }
+        // Wishes that have not changed change nothing.
+        let Wishes { topics, settings, leaves } = wishes.borrow_and_update().clone();
+        if leaves {
+            membership.leave(Instant::now());
+        } else {
+            membership.subscribe(Instant::now(), topics, settings);
         }
         // Silent from now on, unless it leaves.
         if !is_wanted && !membership.is_leaving() {

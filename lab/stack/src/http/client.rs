@@ -156,6 +156,11 @@ impl Request {
         self
     }
 
+    /// Gives it a body, whatever its method is.
+    pub fn body(self, body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), ..self }
+    }
+
     /// Splits the body.
     pub fn cut(mut self, pieces: Pieces) -> Self {
         if pieces.declared {

@@ -145,8 +145,8 @@ pub(super) fn too_many_partitions(topic: &str, count: usize, instead: &str) -> P
 #[cfg(test)]
 mod tests {
     use sluicegate_backend::LOG_START;
-    use sluicegate_delivery::testing::logs::Logs;
     use sluicegate_delivery::testing::PARTITIONS;
+    use sluicegate_delivery::testing::logs::Logs;
     use sluicegate_delivery::testing::script::Script;
 
     use super::super::super::tests::check_problem;

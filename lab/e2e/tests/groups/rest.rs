@@ -1,0 +1,202 @@
+//! Consumers of REST proxies through Envoy and two bridges, of which one ends.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sluicegate_stack::http::client::{Request, Response};
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::stack::Stack;
+use sluicegate_stack::way::Way;
+use tokio::time::{Instant, sleep};
+
+use crate::http::openapi::ask;
+use crate::pool::{Config, REST};
+
+const RECORDS: i64 = 200;
+const PARTITIONS: i32 = 4;
+/// A group without members waits 3 s for more of them, and one that lost its bridge at most as long again.
+const WITHIN: Duration = Duration::from_secs(60);
+const V2: &str = "application/vnd.kafka.v2+json";
+const JSON: &str = "application/vnd.kafka.json.v2+json";
+
+/// Requests of a group reach one bridge, until that is gone: as in the how-to guide.
+fn edits() -> [(String, String); 2] {
+    let cluster = "  - name: sluicegate_http\n";
+    let policy = "    lb_policy: RING_HASH\n    outlier_detection:\n      \
+                  split_external_local_origin_errors: true\n      consecutive_local_origin_failure: 1\n      \
+                  enforcing_consecutive_local_origin_failure: 100\n      max_ejection_percent: 100\n";
+    let route = "                  cluster: sluicegate_http\n";
+    let hash = "                  hash_policy:\n                  - header:\n                      \
+                header_name: ':path'\n                      regex_rewrite:\n                        \
+                pattern: {regex: '^(.*/consumers/[^/?]+).*$'}\n                        substitution: '\\1'\n";
+    [(cluster.to_owned(), [cluster, policy].concat()), (route.to_owned(), [route, hash].concat())]
+}
+
+struct Client<'a> {
+    stack: &'a Stack,
+    group: &'a str,
+}
+
+impl Client<'_> {
+    async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Response {
+        let target = format!("{REST}/consumers/{}{path}", self.group);
+        let mut request = Request::new(method, target);
+        if let Some(body) = body {
+            request = request.body(body.to_string()).with("content-type", V2);
+        }
+        ask(self.stack.gateway(), request.with("accept", if path.contains("/records") { JSON } else { V2 }))
+            .await
+    }
+
+    async fn check(&self, method: &str, path: &str, body: Option<Value>, status: u16) -> Response {
+        let response = self.ask(method, path, body.as_ref()).await;
+        assert_eq!(response.status, status, "{method} {path}: {response:?}");
+        response
+    }
+
+    /// A consumer of the topic, which commits by itself if it `commits`.
+    async fn create(&self, name: &str, topic: &str, commits: bool) {
+        let body = json!({"name": name, "format": "json", "auto.offset.reset": "earliest",
+                          "auto.commit.enable": commits.to_string(), "auto.commit.interval.ms": 0});
+        let created = self.check("POST", "", Some(body), 200).await.json();
+        let gateway = self.stack.gateway();
+        let base = format!("http://{gateway}{REST}/consumers/{}/instances/{name}", self.group);
+        assert_eq!(created, json!({"instance_id": name, "base_uri": base}));
+        let path = format!("/instances/{name}/subscription");
+        self.check("POST", &path, Some(json!({"topics": [topic]})), 204).await;
+    }
+
+    /// The number of partitions that a consumer has.
+    async fn share(&self, name: &str) -> usize {
+        let path = format!("/instances/{name}/assignments");
+        let assigned = self.check("GET", &path, None, 200).await.json();
+        assigned["partitions"].as_array().unwrap().len()
+    }
+
+    /// Reads once; a gateway can lose requests whose bridge ends.
+    async fn poll(&self, name: &str, seen: &mut Vec<(i64, i64)>) {
+        let path = format!("/instances/{name}/records?timeout=500");
+        let response = self.ask("GET", &path, None).await;
+        match response.status {
+            200 => {
+                let place =
+                    |record: &Value| Some((record["partition"].as_i64()?, record["offset"].as_i64()?));
+                seen.extend(response.json().as_array().unwrap().iter().map(|record| place(record).unwrap()));
+            }
+            502..=504 => sleep(Duration::from_millis(100)).await,
+            _ => panic!("{path}: {response:?}"),
+        }
+    }
+}
+
+async fn write(stack: &Stack, topic: &str) {
+    let records: Vec<Value> = (0..RECORDS)
+        .map(|number| json!({"value": {"n": number}, "partition": number % i64::from(PARTITIONS)}))
+        .collect();
+    let body = json!({"records": records}).to_string();
+    let began = Instant::now();
+    loop {
+        let post = Request::post(format!("{REST}/topics/{topic}"), body.clone()).with("content-type", JSON);
+        match ask(stack.gateway(), post).await.status {
+            200 => return,
+            // Of a bridge that is gone: nothing was written.
+            503 if began.elapsed() < WITHIN => sleep(Duration::from_millis(100)).await,
+            status => panic!("a write is answered with {status}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn consumers_of_proxies_are_served_and_outlive_their_bridge() {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("rest-groups", PARTITIONS, &[]).await.unwrap();
+    let route = json!({"path": REST, "type": "rest", "write": true, "consume": ["*"]});
+    let mut setup = Config::new(Way::Tunnel).await.writing(&["default"]).routes([route]).setup();
+    setup.bridges = 2;
+    setup.envoy_edits.extend(edits());
+    let mut stack = Stack::start(setup).await.unwrap();
+    stack.ready_within(Duration::from_secs(30)).await.unwrap();
+    write(&stack, topic).await;
+
+    // The documented sequence of all proxies.
+    let alone = Client { stack: &stack, group: "alone" };
+    alone.create("one", topic, false).await;
+    assert_eq!(alone.check("POST", "", Some(json!({"name": "one"})), 409).await.json()["error_code"], 40902);
+    let (mut seen, began) = (Vec::new(), Instant::now());
+    while seen.len() < RECORDS as usize && began.elapsed() < WITHIN {
+        alone.poll("one", &mut seen).await;
+    }
+    let count = seen.len();
+    let all: BTreeSet<(i64, i64)> = seen.into_iter().collect();
+    assert_eq!((count, all.len()), (RECORDS as usize, RECORDS as usize), "each once");
+    let i = "/instances/one";
+    let first = json!({"topic": topic, "partition": 0});
+    let partitions = json!({"partitions": [first]});
+    let offsets = |offset: i64| json!({"offsets": [{"topic": topic, "partition": 0, "offset": offset}]});
+    alone.check("POST", &format!("{i}/offsets"), None, 200).await;
+    let committed = alone.check("GET", &format!("{i}/offsets"), Some(partitions.clone()), 200).await.json();
+    assert_eq!(committed["offsets"][0]["offset"], RECORDS / i64::from(PARTITIONS));
+    let subscription = alone.check("GET", &format!("{i}/subscription"), None, 200).await.json();
+    assert_eq!(subscription["topics"], json!([topic]));
+    alone.check("POST", &format!("{i}/positions"), Some(offsets(49)), 204).await;
+    let mut again = Vec::new();
+    alone.poll("one", &mut again).await;
+    assert_eq!(again, [(0, 49)]);
+    alone.check("POST", &format!("{i}/positions/beginning"), Some(partitions.clone()), 204).await;
+    alone.check("POST", &format!("{i}/positions/end"), Some(partitions.clone()), 204).await;
+    alone.check("POST", &format!("{i}/offsets"), Some(offsets(10)), 200).await;
+    alone.check("DELETE", &format!("{i}/subscription"), None, 204).await;
+    alone.check("POST", &format!("{i}/assignments"), Some(partitions.clone()), 204).await;
+    let assigned = alone.check("GET", &format!("{i}/assignments"), None, 200).await.json();
+    assert_eq!(assigned, partitions);
+    let mut rest = Vec::new();
+    alone.poll("one", &mut rest).await;
+    assert_eq!(rest.first(), Some(&(0, 10)));
+    alone.check("DELETE", i, None, 204).await;
+    let gone = alone.check("GET", &format!("{i}/records"), None, 404).await.json();
+    assert_eq!(gone["error_code"], 40403);
+    let path = format!("/offsets?topic={topic}");
+    alone.check("POST", "/offsets", Some(offsets(12)), 200).await;
+    assert_eq!(alone.check("GET", &path, None, 200).await.json()["offsets"][0]["offset"], 12);
+
+    // Two consumers share the topic. The bridge that has them ends.
+    let pair = Client { stack: &stack, group: "pair" };
+    pair.create("a", topic, true).await;
+    pair.create("b", topic, true).await;
+    let mut seen = [Vec::new(), Vec::new()];
+    let began = Instant::now();
+    // A consumer that is alone would read everything.
+    while pair.share("a").await != 2 || pair.share("b").await != 2 {
+        assert!(began.elapsed() < WITHIN, "both have a share");
+        sleep(Duration::from_millis(100)).await;
+    }
+    while seen.iter().any(Vec::is_empty) && began.elapsed() < WITHIN {
+        pair.poll("a", &mut seen[0]).await;
+        pair.poll("b", &mut seen[1]).await;
+    }
+    assert!(seen.iter().all(|seen| !seen.is_empty()), "both have records: {seen:?}");
+    let mut hosts = 0;
+    let mut is_first = false;
+    for (number, bridge) in stack.bridges().enumerate() {
+        if bridge.count("sluicegate_consumers{", "").await.unwrap() > 0.0 {
+            (hosts, is_first) = (hosts + 1, number == 0);
+        }
+    }
+    assert_eq!(hosts, 1, "requests of a group reach one bridge");
+    let killed = if is_first { &mut stack.bridge } else { &mut stack.others[0] };
+    killed.process.kill();
+    let survivor = Client { stack: &stack, group: "pair" };
+    write(&stack, topic).await;
+    let (began, mut all) = (Instant::now(), BTreeSet::new());
+    while all.len() < 2 * RECORDS as usize && began.elapsed() < WITHIN {
+        survivor.poll("a", &mut seen[0]).await;
+        survivor.poll("b", &mut seen[1]).await;
+        all = seen.iter().flatten().copied().collect();
+    }
+    assert_eq!(all.len(), 2 * RECORDS as usize, "none is lost");
+    let repeats = seen.iter().map(Vec::len).sum::<usize>() - all.len();
+    assert!(repeats <= RECORDS as usize, "{repeats} repeats");
+    survivor.check("DELETE", "/instances/a", None, 204).await;
+    survivor.check("DELETE", "/instances/b", None, 204).await;
+}
