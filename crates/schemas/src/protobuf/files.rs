@@ -86,6 +86,10 @@ fn put_entries_last(message: &mut DescriptorProto) {
 /// Drops services, comments and options that no value depends on. Custom options are the larger part of what could be
 /// wrong with a schema, and their definitions are often no reference of it.
 fn reduce(file: &mut FileDescriptorProto) -> Result<(), String> {
+    // Others panic in prost-reflect, which looks for the file that it could not add.
+    if !matches!(file.syntax.as_deref(), None | Some("proto2" | "proto3")) {
+        return Err(format!("syntax {:?} is not proto2 or proto3", file.syntax()));
+    }
     file.service.clear();
     file.source_code_info = None;
     file.options = None;

@@ -291,6 +291,8 @@ fn schemas_beyond_the_bounds_are_refused() {
             "message M { repeated E p = 1; message E { option map_entry = true; optional double key = 1; optional int32 value = 2; } }",
             "invalid Protobuf schema: E: a map entry has a key = 1 and a value = 2",
         ),
+        ("YgVwcm90bw==", "invalid Protobuf schema: syntax \"proto\" is not proto2 or proto3"),
+        (r#"edition = "2023";"#, "invalid Protobuf schema: "),
         (&" ".repeat(crate::MAX_SCHEMA_BYTES + 1), "the schema has more than 1048576 bytes"),
     ] {
         let error = Schema::parse(schema, &[]).unwrap_err().0;
