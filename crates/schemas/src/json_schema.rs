@@ -32,7 +32,8 @@ impl Schema {
     /// # Errors
     ///
     /// Text that is not a JSON Schema of its draft, documents that are missing, and texts, references or regular
-    /// expressions beyond the bounds. Regular expressions take time in proportion to a value, so they have no
+    /// expressions beyond the bounds; also more than 100,000 schemas that `unevaluatedProperties` and `unevaluatedItems`
+    /// look at, each as often as branches and references lead to it. Regular expressions take time in proportion to a value, so they have no
     /// look-around and no back-references.
     pub fn parse(text: &str, references: &[Reference]) -> Result<Self, SchemaError> {
         if references.len() > MAX_REFERENCES {
@@ -55,6 +56,14 @@ impl Schema {
             Draft::Unknown => Draft::Draft7,
             draft => draft,
         };
+        let targets = Targets::of(&documents, draft == Draft::Draft4);
+        if targets.are_too_many() {
+            return Err(SchemaError("more than 16 MiB of places of $id and $anchor".to_owned()));
+        }
+        if steps::count_compilation(&documents, &targets, STEPS) == Steps::Many {
+            let text = "schemas below unevaluatedProperties and unevaluatedItems";
+            return Err(SchemaError(format!("more than {STEPS} {text}")));
+        }
         let validator = jsonschema::options()
             .with_draft(draft)
             .with_base_uri(BASE)
@@ -62,7 +71,6 @@ impl Schema {
             .with_retriever(Retriever(documents.clone()))
             .build(&schema)
             .map_err(|error| invalid(&error))?;
-        let targets = Targets::of(&documents, draft == Draft::Draft4);
         Ok(Self { validator, documents, targets })
     }
 

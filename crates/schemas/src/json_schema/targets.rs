@@ -23,6 +23,8 @@ pub(super) struct Targets {
     /// Schemas by `$anchor`, `$dynamicAnchor` and, in older drafts, `$id`.
     anchors: HashMap<String, Vec<Place>>,
     is_draft4: bool,
+    /// Of all JSON Pointers.
+    bytes: usize,
 }
 
 struct Place {
@@ -49,17 +51,27 @@ impl Targets {
         targets
     }
 
+    /// Whether there are more places than are kept: each has its whole JSON Pointer, which long names make large.
+    pub(super) fn are_too_many(&self) -> bool {
+        self.bytes > MAX_PLACES
+    }
+
     /// Adds the addresses and anchors in a schema, whose depth is that of `serde_json`: 128.
     fn add(&mut self, schema: &Value, document: usize, pointer: &mut String) {
+        if self.are_too_many() {
+            return;
+        }
         let place = |pointer: &String| Place { document, pointer: pointer.clone() };
         let (address, anchor) = self.address(schema);
         if !address.is_empty() {
+            self.bytes = self.bytes.saturating_add(pointer.len());
             self.add_resource(address, schema, place(pointer));
         }
         let others = ["$anchor", "$dynamicAnchor"].map(|key| schema.get(key).and_then(Value::as_str));
         let recursive = schema.get("$recursiveAnchor").map(|_| RECURSIVE);
         let anchors = others.into_iter().flatten().chain([anchor]).filter(|anchor| !anchor.is_empty());
         for anchor in anchors.chain(recursive) {
+            self.bytes = self.bytes.saturating_add(pointer.len());
             self.anchors.entry(anchor.to_owned()).or_default().push(place(pointer));
         }
         let elements = schema.as_array().into_iter().flatten().enumerate();
@@ -149,3 +161,5 @@ fn last_segment(address: &str) -> Cow<'_, str> {
 const RECURSIVE: &str = "#";
 /// Bytes of a reference that is looked up.
 const MAX_REFERENCE: usize = 1024;
+/// Bytes of the JSON Pointers of addresses and anchors, at most.
+const MAX_PLACES: usize = 16 * 1024 * 1024;

@@ -190,6 +190,10 @@ fn schemas_beyond_the_bounds_are_refused() {
             &format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000)),
             "the schema is not JSON: recursion limit",
         ),
+        (
+            &format!(r#"{{"{}":[{}1]}}"#, "x".repeat(100_000), r#"{"$anchor":"a"},"#.repeat(1_000)),
+            "more than 16 MiB of places of $id and $anchor",
+        ),
         (&" ".repeat(MAX_SCHEMA_BYTES + 1), "the schema has more than 1048576 bytes"),
     ] {
         let error = Schema::parse(schema, &[]).unwrap_err().0;
@@ -213,6 +217,9 @@ fn recursive_schemas_end() {
     let next = |link: usize, links: usize| {
         let name = if link + 1 == links { "last".to_owned() } else { format!("d{}", link + 1) };
         format!(r##"{{"$ref":"#/definitions/{name}"}}"##)
+    };
+    let recent = |schema: &str| {
+        schema.replacen('{', r#"{"$schema":"https://json-schema.org/draft/2020-12/schema","#, 1)
     };
     // Each level of a value is visited twice as often as the one around it.
     let twice = |keywords: &str, reference: &str| {
@@ -243,11 +250,16 @@ fn recursive_schemas_end() {
             format!(r##"{{"$id":"http://a.example/{link}","allOf":[{{"$ref":"http://{next}#"}}]}}"##)
         }),
         chain(20_000, &|link| next(link, 20_000)),
+        // Branches are visited again to find what they evaluate, and compiled again.
+        recent(&chain(40, &|link| format!(r#"{{"allOf":[{}],"unevaluatedProperties":false}}"#, next(link, 40)))),
+        recent(&(0..40).fold(r#"{"properties":{"a":{}}}"#.to_owned(), |inner, _| format!(r#"{{"anyOf":[{inner}],"unevaluatedProperties":false}}"#))),
+        recent(&(0..40).fold("{}".to_owned(), |inner, _| format!(r#"{{"if":{inner},"unevaluatedItems":false}}"#))),
+        recent(&chain(40, &|link| { let next = next(link, 40); format!(r#"{{"anyOf":[{next},{next}]}}"#) }).replacen('{', r#"{"unevaluatedItems":false,"then":{"$ref":"http://json-schema.org/draft-07/schema"},"#, 1)),
     ] {
         let start = Instant::now();
         match Schema::parse(&schema, &[]) {
-            Ok(parsed) => drop(encode(&parsed, &nested)),
-            Err(error) => assert_eq!(error.0, "more than 2000 $ref"),
+            Ok(parsed) => drop([&*nested, "[1]"].map(|value| encode(&parsed, value))),
+            Err(error) => assert!(error.0.starts_with("more than "), "{error}"),
         }
         assert!(start.elapsed().as_secs() < 10, "{schema:.200}");
     }
