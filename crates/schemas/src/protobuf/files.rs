@@ -67,20 +67,8 @@ fn descriptor(name: &str, text: &str) -> Result<FileDescriptorProto, Error> {
             file.name = Some(name.to_owned());
             Ok(file)
         }
-        _ => {
-            let mut file: FileDescriptorProto = File::from_source(name, text)?.into();
-            file.message_type.iter_mut().for_each(put_entries_last);
-            Ok(file)
-        }
+        _ => File::from_source(name, text).map(Into::into),
     }
-}
-
-/// Puts the entries of `map<…>` behind the messages that a text has: Confluent's library for Java counts only those. It
-/// writes the entries of descriptors as messages with an option, which count.
-fn put_entries_last(message: &mut DescriptorProto) {
-    let is_entry = |inner: &DescriptorProto| inner.options.as_ref().is_some_and(MessageOptions::map_entry);
-    message.nested_type.sort_by_key(is_entry);
-    message.nested_type.iter_mut().for_each(put_entries_last);
 }
 
 /// Drops services, comments and options that no value depends on. Custom options are the larger part of what could be
