@@ -255,7 +255,6 @@ fn references_and_serialized_descriptors_are_found() {
     let file = protox::file::File::from_source("any name", b).unwrap();
     let serialized = {
         use base64::Engine as _;
-        let file = protox::file::File::from_source("any name", text).unwrap();
         base64::engine::general_purpose::STANDARD.encode(file.file_descriptor_proto().encode_to_vec())
     };
     for b in [b, &serialized] {
