@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use sluicegate_fair_share::ClientKey;
 use tokio::sync::watch;
 
-use crate::{CommandError, CommandFuture};
+use crate::{CommandError, CommandFuture, Log};
 
 /// The groups of a cluster.
 pub trait Groups: Send + Sync {
@@ -27,7 +27,7 @@ pub trait Groups: Send + Sync {
         instance: &'a str,
     ) -> CommandFuture<'a, Option<Membership>>;
 
-    /// What a group has committed of each log, in their order; None: nothing.
+    /// The last commit of a group in each log, in their order; None: nothing.
     ///
     /// # Cancel safety
     /// A drop abandons the read.
@@ -53,17 +53,22 @@ pub trait Groups: Send + Sync {
 /// A topic's name, and the number of a partition.
 pub type GroupLog = (Arc<str>, i32);
 
-/// What a member tells its group.
+/// The log, as reads name it.
+pub fn log((topic, partition): &GroupLog) -> Log<'_> {
+    Log { topic, partition: *partition }
+}
+
+/// A membership as the group knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Membership {
     /// The group's name.
     pub group: Arc<str>,
-    /// The name by which the member is known when it comes back, here or elsewhere: whoever joins with it last has the
+    /// The name by which the member is known when it comes back, here or elsewhere: the last one to join with it has the
     /// member's logs, and the one before is fenced. None: each join is a new member.
     pub instance: Option<Arc<str>>,
     /// The topics whose logs it wants a share of, sorted.
     pub topics: Arc<[Arc<str>]>,
-    /// Kept in the group for whoever takes the member over: at most [`MAX_SETTINGS`] bytes.
+    /// A text that the group keeps for the bridge that takes the member over: at most [`MAX_SETTINGS`] bytes.
     pub settings: Bytes,
     /// The time without a sign of life after which the group gives the member's logs to others.
     pub session_timeout: Duration,
@@ -97,7 +102,7 @@ pub trait Member: Send + Sync {
     fn leave(&self) -> BoxFuture<'_, ()>;
 }
 
-/// What a member has of its group.
+/// A member's part in its group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MemberState {
     /// It waits for its share of the logs, and may not read now. The error is the last failure, if any.

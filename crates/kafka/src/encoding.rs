@@ -176,7 +176,7 @@ impl Work {
             Some(Err(error)) => return Err(error.clone()),
             None => return Err(invalid("it has no schema".to_owned())),
         };
-        // That of a look-up for a record to write always is.
+        // A look-up for a record to write always gives a number.
         let SchemaId::Number(id) = known.id else {
             return Err(invalid("its schema has no number in the registry".to_owned()));
         };

@@ -3,7 +3,7 @@
 //!
 //! - here: [`Kafka`] as [`Groups`]
 //! - `member`: a member's task; `membership`: what it does when, as a value
-//! - `assignors`: the shares of all members, if ours leads; `note`: settings for whoever takes a member over
+//! - `assignors`: the shares of all members, if ours leads; `note`: settings for the bridge that takes a member over
 
 mod assignors;
 mod member;

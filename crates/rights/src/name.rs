@@ -15,5 +15,8 @@ pub(crate) fn is_of_names(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
+/// The characters of a topic's name, for errors.
+pub const CHARACTERS: &str = "1 to 249 letters, digits, '.', '_' and '-'";
+
 /// The longest name of a topic in bytes.
 pub const MAX_BYTES: usize = 249;

@@ -20,7 +20,7 @@ use sluicegate_telemetry::metrics::Metrics;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// What a broker allows at least.
+/// The least that a broker allows.
 const SESSION: Duration = Duration::from_secs(6);
 
 /// Heartbeats tell of a rebalance within 2 s.

@@ -416,7 +416,7 @@ struct Kinds {
     has_library: bool,
     /// Whether clients speak plain HTTP, one by one, if some do. Not with identities and quotas, either, and not on NATS.
     ways: Option<fastrand::Rng>,
-    /// Which clients ask for values as JSON, if values have schemas.
+    /// The clients that ask for values as JSON, if values have schemas.
     schemas: Option<fastrand::Rng>,
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use sluicegate_backend::groups::{Commit, Ended, GroupLog, Groups, Member, MemberState, Membership};
-use sluicegate_backend::{Backend, CommandError, LOG_END, LOG_START, Log};
+use sluicegate_backend::groups::{Commit, Ended, GroupLog, Groups, Member, MemberState, Membership, log};
+use sluicegate_backend::{Backend, CommandError, LOG_END, LOG_START};
 use sluicegate_fair_share::{ClientKey, Permit};
-use sluicegate_rights::name::is_topic;
+use sluicegate_rights::name::{CHARACTERS, is_topic};
 use sluicegate_telemetry::metrics::{ConsumerMetrics, OpenConsumer};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout};
@@ -38,7 +38,7 @@ pub struct Consumer {
     _held: Held,
 }
 
-/// What the consumer counts against. A drop gives it back.
+/// The places that a consumer takes of its limits. A drop gives them back.
 pub(crate) struct Held {
     pub(crate) _permit: Permit,
     pub(crate) _place: Option<OwnedSemaphorePermit>,
@@ -271,7 +271,7 @@ impl Consumer {
         self.commit_as(commits, true).await
     }
 
-    /// What the group has committed of these logs; None: nothing.
+    /// The group's last commit in each of these logs; None: nothing.
     ///
     /// # Errors
     /// The whole command is refused. Each log has its own result.
@@ -324,8 +324,7 @@ impl Consumer {
             return Ok(());
         }
         let timestamp = if end == LogEnd::End { LOG_END } else { LOG_START };
-        let asked: Vec<_> =
-            logs.iter().map(|(topic, partition)| (Log { topic, partition: *partition }, timestamp)).collect();
+        let asked: Vec<_> = logs.iter().map(|of| (log(of), timestamp)).collect();
         let listed = grant.list_offsets(&asked, self.settings.committed).await?;
         let offsets = listed.into_iter().collect::<Result<Vec<_>, CommandError>>()?;
         let positions: Vec<_> =
@@ -415,9 +414,7 @@ impl Consumer {
     pub(super) fn came_back(self: &Arc<Self>, takings: u64) {
         let mut state = self.state.lock();
         state.positions.came_back(takings);
-        if self.settings.auto_commit.is_some() {
-            state.keep();
-        }
+        self.keep(&mut state);
         drop(state);
         self.auto_commit();
     }
@@ -465,16 +462,14 @@ impl Consumer {
         self.metrics.committed(made.len());
         let mut state = self.state.lock();
         state.positions.committed(made.into_iter(), by_client);
-        if self.settings.auto_commit.is_some() {
-            state.keep();
-        }
+        self.keep(&mut state);
         Ok(results)
     }
 
     /// Finds the positions of an assignment that are not known yet.
     ///
     /// # Errors
-    /// Those of the group cannot be read, or a log has none and its client does not want another one.
+    /// The group's positions cannot be read, or a log has none and its client does not want another one.
     pub(super) async fn begin(
         self: &Arc<Self>,
         grant: &Grant,
@@ -516,9 +511,7 @@ impl Consumer {
                 .collect()
         };
         self.reset(grant.cluster(), &lost).await?;
-        if self.settings.auto_commit.is_some() {
-            self.state.lock().keep();
-        }
+        self.keep(&mut self.state.lock());
         Ok(())
     }
 
@@ -534,8 +527,7 @@ impl Consumer {
             super::Reset::Latest => LOG_END,
             super::Reset::Error => return Err(ConsumerError::NoPosition(first.clone())),
         };
-        let asked: Vec<_> =
-            lost.iter().map(|(topic, partition)| (Log { topic, partition: *partition }, timestamp)).collect();
+        let asked: Vec<_> = lost.iter().map(|of| (log(of), timestamp)).collect();
         let until = Instant::now().checked_add(SOON);
         let listed = cluster.offsets_within(self.source, &asked, self.settings.committed, until).await;
         {
@@ -543,13 +535,23 @@ impl Consumer {
             for (log, listed) in lost.iter().zip(listed) {
                 if let Ok(listed) = listed {
                     state.positions.reset(log, listed.offset);
-                    // At once: whoever takes the consumer over would begin later, and miss records in between.
+                    // At once: a bridge that takes the consumer over would begin later, and miss records in between.
                     state.committed = None;
                 }
             }
         }
         self.auto_commit();
         Ok(())
+    }
+
+    /// Keeps for the group what the client has, if the bridge commits. Logs that were given up are another member's to
+    /// commit.
+    fn keep(&self, state: &mut State) {
+        if let (true, true, Some(member)) =
+            (self.settings.auto_commit.is_some(), state.has_its_logs(), &state.role.member)
+        {
+            member.keep(state.positions.uncommitted());
+        }
     }
 
     /// Commits what the client has, and leaves the group.
@@ -608,13 +610,6 @@ impl Consumer {
 }
 
 impl State {
-    /// Keeps for the group what the client has. Logs that were given up are another member's to commit.
-    fn keep(&mut self) {
-        if let (true, Some(member)) = (self.has_its_logs(), &self.role.member) {
-            member.keep(self.positions.uncommitted());
-        }
-    }
-
     /// Whether the positions are those of the logs that it has now.
     fn has_its_logs(&self) -> bool {
         matches!(*self.role.logs.borrow(), MemberState::Assigned(number, _) if self.positions.is_of(number))
@@ -669,7 +664,7 @@ fn literal(grant: &Grant, mut topics: Vec<String>) -> Result<Arc<[Arc<str>]>, Co
     for topic in &topics {
         if !is_topic(topic) {
             let shown = crate::cluster::escape_for_message(topic);
-            let message = format!("topic {shown}: expected 1 to 249 letters, digits, '.', '_' and '-'");
+            let message = format!("topic {shown}: expected {CHARACTERS}");
             return Err(ConsumerError::Invalid(message));
         }
     }

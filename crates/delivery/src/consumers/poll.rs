@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_backend::command::ReadBounds;
-use sluicegate_backend::groups::{Ended, GroupLog, MemberState};
-use sluicegate_backend::{AnswerReservation, Chunk, CommandError, Fault, Log};
+use sluicegate_backend::groups::{Ended, GroupLog, MemberState, log};
+use sluicegate_backend::{AnswerReservation, Chunk, CommandError, Fault};
 use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -66,7 +66,7 @@ enum Look {
     Again,
 }
 
-/// What the looks of one poll share.
+/// The state that the looks of one poll share.
 struct Search<'a> {
     bounds: ReadBounds,
     by: Instant,
@@ -83,7 +83,7 @@ struct Search<'a> {
 
 impl Consumer {
     /// Reads records since the last answer that the client has taken, and waits for the first of them as `bounds` say.
-    /// Whoever polls while another poll is answered waits for it, as long as for a record.
+    /// A second poll waits until the first one is answered, as long as for a record.
     ///
     /// The client has what it has taken before it polls again: that is what is committed for it. Records that it must not
     /// see count as read.
@@ -154,7 +154,7 @@ impl Consumer {
             let look = tokio::select! {
                 biased;
                 look = self.look(grant, (number, &assigned), &mut search) => look?,
-                // What is being read can be another member's.
+                // The records that are being read can be another member's.
                 has_changed = self.change(grant, &mut logs, far) => match has_changed {
                     true => continue,
                     false => return Ok((Vec::new(), Vec::new())),
@@ -228,10 +228,7 @@ impl Consumer {
             () => left,
         };
         let bounds = ReadBounds { wait: Some(wait), ..search.bounds };
-        let places: Vec<_> = window
-            .iter()
-            .map(|((topic, partition), offset)| (Log { topic, partition: *partition }, *offset))
-            .collect();
+        let places: Vec<_> = window.iter().map(|(of, offset)| (log(of), *offset)).collect();
         let read = grant.multi_fetch(&places, bounds, Vec::new(), search.reservation).await?;
         let (mut records, mut advances, mut passed, mut lost) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());

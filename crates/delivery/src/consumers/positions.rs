@@ -111,7 +111,7 @@ impl Positions {
         (window, count)
     }
 
-    /// What the client has not taken does not move its position.
+    /// An answer that the client has not taken does not move its position.
     pub(super) fn advance(&mut self, advances: &[Advance]) {
         for Advance { log, from, to } in advances {
             if let Some(place) = self.places.get_mut(log).filter(|place| place.next == *from) {
@@ -139,7 +139,7 @@ impl Positions {
         }
     }
 
-    /// What the client has, and the group does not know.
+    /// The positions of the client that the group does not know.
     pub(super) fn uncommitted(&mut self) -> Vec<Commit> {
         if !self.is_dirty {
             return Vec::new();

@@ -190,7 +190,7 @@ async fn bridge_commits_what_the_client_had_when_it_came_back() {
     take(&grant, &consumer).await;
     subscribed(&grant, "other", settings(None)).await;
     assert_eq!(groups.commits("g"), [(0, 6)]);
-    // What the client commits holds until it comes back.
+    // A commit of the client holds until it comes back.
     logs.append(0, 2);
     take(&grant, &consumer).await;
     consumer.commit(&grant, Some(vec![at(0, 7)])).await.unwrap();

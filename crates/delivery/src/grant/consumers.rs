@@ -1,12 +1,11 @@
 //! Consumers in groups: the client needs the right to the group, and to each topic that it reads there.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use sluicegate_backend::groups::{Commit, GroupLog, Membership};
 use sluicegate_backend::{CommandError, Fault};
 use sluicegate_protocol::error_code::{GROUP_AUTHORIZATION_FAILED, INVALID_REQUEST};
-use sluicegate_rights::name::is_topic;
+use sluicegate_rights::name::{CHARACTERS, is_topic};
 use sluicegate_telemetry::metrics::Kind;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -31,8 +30,8 @@ impl Grant {
         self.begin_consumer_command(group).await?;
         let name = match &instance {
             Some(name) if !is_topic(name) => {
-                let message = "expected 1 to 249 letters, digits, '.', '_' and '-'";
-                return Err(ConsumerError::Invalid(format!("name {}: {message}", escape_for_message(name))));
+                let message = format!("name {}: expected {CHARACTERS}", escape_for_message(name));
+                return Err(ConsumerError::Invalid(message));
             }
             Some(name) => {
                 let is_here = self.cluster.consumers.get(group, name).is_some();
@@ -89,7 +88,7 @@ impl Grant {
         Ok(())
     }
 
-    /// What a group has committed of these logs; None: nothing.
+    /// The last commit of a group in each of these logs; None: nothing.
     ///
     /// # Errors
     /// The whole command is refused. Each log has its own result.
@@ -168,9 +167,7 @@ impl Grant {
     /// The names of the client's topics, as part of a command.
     pub(crate) async fn readable_topics(&self) -> Result<Vec<String>, CommandError> {
         let held = self.standing.held();
-        let readable = held.readable(None)?;
-        let topics = self.cluster.topics().await?;
-        Ok(topics.iter().filter(|name| readable.contains(name)).cloned().collect())
+        self.topics_in(held.readable(None)?).await
     }
 
     pub(crate) fn cluster(&self) -> &Cluster {
@@ -205,10 +202,7 @@ impl Grant {
 
 /// A name that no other consumer has.
 fn random_name() -> Arc<str> {
-    let mut name = String::from("sluicegate-");
-    // Writing to a string cannot fail.
-    let _ = write!(name, "{:032x}", fastrand::u128(..));
-    name.into()
+    format!("sluicegate-{:032x}", fastrand::u128(..)).into()
 }
 
 /// The longest name of a group in bytes.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sluicegate_backend::command::{ReadBounds, RecordFilter, SubscribeCommand, TopicNames};
 use sluicegate_backend::{AnswerReservation, Chunk, CommandError, Description, ListedOffset, Log};
+use sluicegate_rights::Topics;
 use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Kind;
 
@@ -145,12 +146,17 @@ impl Grant {
         self.count_read(Kind::Topics).await?;
         let held = self.standing.held();
         let readable = self.counted(Kind::Topics, held.readable(None))?;
-        let topics = self.cluster.topics().await?;
-        let names: Vec<String> = topics.iter().filter(|name| readable.contains(name)).cloned().collect();
+        let names = self.topics_in(readable).await?;
         if let Some(usage) = &self.usage {
             usage.delivered(names.iter().map(String::len).fold(0, usize::saturating_add));
         }
         Ok(names)
+    }
+
+    /// The names of the cluster's topics that are among these, sorted.
+    pub(super) async fn topics_in(&self, readable: &Topics) -> Result<Vec<String>, CommandError> {
+        let topics = self.cluster.topics().await?;
+        Ok(topics.iter().filter(|name| readable.contains(name)).cloned().collect())
     }
 
     /// A topic's partitions.

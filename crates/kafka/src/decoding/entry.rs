@@ -86,7 +86,7 @@ pub(super) struct Converter {
     added: Vec<u8>,
 }
 
-/// What a part of a record has.
+/// The JSON of a part of a record.
 enum Json {
     /// No schema: it is as it is stored.
     Plain,

@@ -27,7 +27,7 @@ pub(super) struct GroupMembership {
     wishes: watch::Sender<Wishes>,
 }
 
-/// What the member shall do: the last wish counts.
+/// The wishes of a member's owner: the last one counts.
 #[derive(Debug, Clone)]
 struct Wishes {
     topics: Arc<[Arc<str>]>,
@@ -35,7 +35,7 @@ struct Wishes {
     leaves: bool,
 }
 
-/// What the task and callers share.
+/// The state that the task and callers share.
 struct Shared {
     calls: Calls,
     source: ClientKey,

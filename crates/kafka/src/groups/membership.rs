@@ -39,7 +39,7 @@ pub(super) struct Membership {
     leads: Option<Leads>,
 }
 
-/// What a leader watches for the group.
+/// The topics that a leader watches for the group.
 #[derive(Debug)]
 struct Leads {
     /// The number of partitions of each topic of the group, as far as it exists, when they were assigned.
@@ -75,7 +75,7 @@ enum Phase {
     Ended,
 }
 
-/// What to do next.
+/// The next thing to do.
 #[derive(Debug, PartialEq)]
 pub(super) enum Step {
     Join {
@@ -171,7 +171,7 @@ impl Membership {
         matches!(self.phase, Phase::Leave | Phase::GiveUp { leaves: true, .. } | Phase::Ended)
     }
 
-    /// What to do now.
+    /// The step to perform now.
     pub(super) fn next(&mut self, now: Instant) -> Step {
         let session_ends = after(self.heard, self.note.session_timeout);
         if matches!(self.phase, Phase::Member(_)) && now >= session_ends {

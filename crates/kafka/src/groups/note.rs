@@ -1,4 +1,4 @@
-//! What our members keep in their groups for whoever takes them over.
+//! The note that our members keep in their groups, for the bridge that takes them over.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What members of a group tell each other through the broker: subscriptions and assignments.
+//! Subscriptions and assignments, which members of a group tell each other through the broker.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use kafka_protocol::protocol::Encodable;
 use super::{text, topic_name};
 use crate::wire::{Wire, WireError};
 
-/// What a member wants of its group: version 0 to 3 of Kafka's `ConsumerProtocolSubscription`, and what all versions
+/// The wishes of a member of a group: version 0 to 3 of Kafka's `ConsumerProtocolSubscription`, and what all versions
 /// have in common of later ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subscription {

@@ -20,7 +20,7 @@ pub(crate) struct DescribeGroupsAnswer {
     pub(crate) error: Option<ErrorCode>,
     /// Such as `Stable`.
     pub(crate) state: String,
-    /// What the member tells the leader: a [`Subscription`](super::Subscription), empty unless the group is stable;
+    /// The member's word to the leader: a [`Subscription`](super::Subscription), empty unless the group is stable;
     /// `None` if the group has no such member.
     pub(crate) subscription: Option<Bytes>,
 }

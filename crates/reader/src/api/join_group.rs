@@ -18,7 +18,7 @@ pub(crate) struct JoinGroupRequest<'a> {
     pub(crate) rebalance_timeout: Duration,
     /// The protocols that the member knows, the one that it likes most first.
     pub(crate) protocols: &'a [&'static str],
-    /// What it tells the leader, the same for each protocol.
+    /// The word to the leader, the same for each protocol.
     pub(crate) subscription: &'a Bytes,
 }
 
@@ -44,7 +44,7 @@ pub struct JoinedMember {
     pub id: Arc<str>,
     /// The name by which it comes back.
     pub instance: Option<Arc<str>>,
-    /// What it tells the leader: a [`Subscription`](super::Subscription).
+    /// The word to the leader: a [`Subscription`](super::Subscription).
     pub subscription: Bytes,
 }
 

@@ -62,7 +62,7 @@ pub enum Described {
     Missing,
     /// The group rebalances, and does not tell what its member wants.
     Rebalances,
-    /// What the member wants.
+    /// The member's wishes.
     Subscribed(Subscription),
 }
 
@@ -227,7 +227,7 @@ impl Reader {
         Ok(merge(checked, valid.iter().zip(answered).map(result)))
     }
 
-    /// What the member of this instance wants of its group.
+    /// The wishes of the member of this instance.
     ///
     /// # Errors
     /// [`ReadError`], before the deadline.
@@ -315,7 +315,7 @@ fn check_offset(of: &GroupOffset) -> Result<(), ReadError> {
     Ok(())
 }
 
-/// Those that a broker can be asked about.
+/// The ones that a broker can be asked about.
 fn valid<T: Clone, U>(all: &[T], checked: &[Result<U, ReadError>]) -> Vec<T> {
     all.iter().zip(checked).filter(|(_, checked)| checked.is_ok()).map(|(one, _)| one.clone()).collect()
 }

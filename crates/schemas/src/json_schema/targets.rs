@@ -41,7 +41,7 @@ pub(super) struct Target<'a> {
 }
 
 impl Targets {
-    /// Those of documents, which must stay where they are.
+    /// The targets of documents, which must stay where they are.
     pub(super) fn of(documents: &Documents, is_draft4: bool) -> Self {
         let mut targets = Self { is_draft4, ..Self::default() };
         for (document, (name, schema)) in documents.0.iter().enumerate() {

@@ -14,7 +14,7 @@ pub struct SchemaText {
     pub kind: SchemaType,
     /// The text.
     pub schema: String,
-    /// Those that it names directly.
+    /// The references that it names directly.
     pub references: Vec<Version>,
 }
 

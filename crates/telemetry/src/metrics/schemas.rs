@@ -83,7 +83,7 @@ impl DecodeMetrics {
         self.0.inc();
     }
 
-    /// Those that could not.
+    /// Records that could not.
     #[cfg(any(test, feature = "testing"))]
     pub fn failures(&self) -> u64 {
         self.0.get()

@@ -109,7 +109,7 @@ async fn every_documented_answer_is_seen() {
         assert_eq!(response.status, status, "{what}: {response:?}");
     }
     API.assert_all_seen(|answer| {
-        // Those of consumers: `groups::rest`.
+        // Answers of consumers: `groups::rest`.
         answer.contains("/consumers/") || ELSEWHERE.iter().any(|(status, _)| *status == status_of(answer))
     });
 }

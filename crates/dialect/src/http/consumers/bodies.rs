@@ -19,7 +19,7 @@ pub struct Created<'a> {
     pub base_uri: &'a str,
 }
 
-/// What is committed.
+/// The document of commits.
 #[derive(Debug, Serialize)]
 pub struct Committed {
     offsets: Vec<CommittedOffset>,
@@ -151,17 +151,15 @@ pub fn commits(json: &str) -> Result<Commits, BodyError> {
         #[serde(borrow)]
         partitions: Option<&'a RawValue>,
     }
-    let Body { offsets, partitions } = object(if json.is_empty() { "{}" } else { json }, "body")?;
+    let Body { offsets, partitions } = object(or_object(json), "body")?;
     let (list, name) = match (offsets, partitions) {
         (None, None) => return Ok(Commits { commits: None, is_partitions: false }),
         (Some(list), None) => (list, "offsets"),
         (None, Some(list)) => (list, "partitions"),
         (Some(_), Some(_)) => return Err(wrong("body", "expected offsets or partitions, not both")),
     };
-    let commit = |item: Item| {
-        let offset = item.offset.ok_or_else(|| wrong(&item.place, "expected an offset"))?;
-        Ok(Commit { log: item.log, offset, metadata: item.metadata.into() })
-    };
+    let commit =
+        |item: Item| Ok(Commit { offset: item.offset()?, log: item.log, metadata: item.metadata.into() });
     let commits: Result<Vec<Commit>, BodyError> = items(list, name)?.into_iter().map(commit).collect();
     Ok(Commits { commits: Some(commits?), is_partitions: partitions.is_some() })
 }
@@ -194,7 +192,7 @@ pub fn positions(json: &str) -> Result<Positions, BodyError> {
     }
     let mut positions = Positions::default();
     for item in offsets.map(|list| items(list, "offsets")).transpose()?.into_iter().flatten() {
-        let offset = item.offset.ok_or_else(|| wrong(&item.place, "expected an offset"))?;
+        let offset = item.offset()?;
         positions.offsets.push((item.log, offset));
     }
     for item in timestamps.map(|list| items(list, "timestamps")).transpose()?.into_iter().flatten() {
@@ -212,6 +210,12 @@ struct Item {
     offset: Option<i64>,
     metadata: String,
     timestamp: Option<String>,
+}
+
+impl Item {
+    fn offset(&self) -> Result<i64, BodyError> {
+        self.offset.ok_or_else(|| wrong(&self.place, "expected an offset"))
+    }
 }
 
 #[derive(Deserialize)]
@@ -250,6 +254,11 @@ fn items(array: &RawValue, name: &str) -> Result<Vec<Item>, BodyError> {
         Ok(Item { place, log: (topic.into(), partition), offset, metadata, timestamp })
     };
     list(array, name, MAX_LOGS)?.into_iter().enumerate().map(item).collect()
+}
+
+/// A body; an empty one is an object without members.
+pub(super) fn or_object(json: &str) -> &str {
+    if json.is_empty() { "{}" } else { json }
 }
 
 /// The text of a string, a number or a boolean, inner None for null: the proxies' clients send each as another.

@@ -8,11 +8,11 @@ use sluicegate_backend::WAITING_BYTES;
 use sluicegate_delivery::consumers::{ConsumerSettings, NewConsumer, Reset};
 use sluicegate_protocol::SchemaType;
 
-use super::bodies::scalar;
+use super::bodies::{or_object, scalar};
 use crate::http::body::{BodyError, object, wrong};
 use crate::http::media_type::Format;
 
-/// What of a consumer's settings belongs to the REST resources. It is kept in the group with the others.
+/// The settings of a consumer that belong to the REST resources. They are kept in the group with the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// The form of keys and values.
@@ -59,7 +59,7 @@ impl Settings {
     /// # Errors
     /// A setting is unknown or has an invalid value.
     pub fn parse(json: &str) -> Result<NewConsumer, BodyError> {
-        let body: Body<'_> = object(if json.is_empty() { "{}" } else { json }, "body")?;
+        let body: Body<'_> = object(or_object(json), "body")?;
         let defaults = Self::default();
         let format = match text(body.format, "format")? {
             None => defaults.format,
@@ -69,8 +69,7 @@ impl Settings {
             })?,
         };
         let min_bytes = number(body.min_bytes, "fetch.min.bytes", -1, 10_000_000)?;
-        let wait = number(body.wait, "consumer.request.timeout.ms", 0, i64::from(i32::MAX))?;
-        let wait = wait.and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis);
+        let wait = millis(body.wait, "consumer.request.timeout.ms")?;
         let settings = Self {
             format,
             // A read waits for no more than is kept while it waits.
@@ -93,8 +92,7 @@ impl Settings {
             }
             (one, other) => one.or(other).unwrap_or(true),
         };
-        let interval = number(body.interval, "auto.commit.interval.ms", 0, i64::from(i32::MAX))?;
-        let interval = interval.and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis);
+        let interval = millis(body.interval, "auto.commit.interval.ms")?;
         let committed = match text(body.isolation, "isolation.level")?.as_deref() {
             None | Some("read_uncommitted") => false,
             Some("read_committed") => true,
@@ -156,6 +154,11 @@ fn number(value: Option<&RawValue>, name: &str, least: i64, most: i64) -> Result
     let number: Option<i64> = text.parse().ok().filter(|number| (least..=most).contains(number));
     let expected = || wrong(name, &format!("expected a whole number from {least} to {most}"));
     number.map(Some).ok_or_else(expected)
+}
+
+fn millis(value: Option<&RawValue>, name: &str) -> Result<Option<Duration>, BodyError> {
+    let number = number(value, name, 0, i64::from(i32::MAX))?;
+    Ok(number.and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis))
 }
 
 fn flag(value: Option<&RawValue>, name: &str) -> Result<Option<bool>, BodyError> {

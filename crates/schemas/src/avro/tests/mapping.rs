@@ -222,7 +222,7 @@ const ROWS: &[Row] = &[
         r#""YQ==""#,
         &[],
     ),
-    // What defaults mean: bytes as text, and branches without names.
+    // Defaults: bytes as text, and branches without names.
     row(
         "",
         r#"{"type":"record","name":"R","fields":[{"name":"a","type":"bytes","default":"\u00ff"},{"name":"b","type":["string","int"],"default":5}]}"#,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use sluicegate_backend::groups::{Commit, GroupLog};
-use sluicegate_backend::{CommandError, LOG_END, Log};
+use sluicegate_backend::groups::{Commit, GroupLog, log};
+use sluicegate_backend::{CommandError, LOG_END};
 use sluicegate_delivery::consumers::{Consumer, ConsumerError, LogEnd};
 use sluicegate_dialect::http::consumers::{
     Call, Commits, Committed, Positions, assignments, commits, positions,
@@ -110,19 +110,15 @@ async fn at_times(
         return Ok(Vec::new());
     }
     let (grant, committed) = (request.grant, consumer.settings().committed);
-    let at = |time: Option<i64>| {
-        let asked = times.iter().map(move |((topic, partition), own)| {
-            (Log { topic, partition: *partition }, time.unwrap_or(*own))
-        });
-        asked.collect::<Vec<_>>()
-    };
+    let at =
+        |time: Option<i64>| times.iter().map(|(of, own)| (log(of), time.unwrap_or(*own))).collect::<Vec<_>>();
     let mut offsets = Vec::with_capacity(times.len());
     let found = grant.list_offsets(&at(None), committed).await.map_err(ConsumerError::from)?;
     let ends = grant.list_offsets(&at(Some(LOG_END)), committed).await.map_err(ConsumerError::from)?;
-    for (((log, _), found), end) in times.iter().zip(found).zip(ends) {
+    for (((of, _), found), end) in times.iter().zip(found).zip(ends) {
         let found = found.map_err(ConsumerError::from)?.offset;
         let offset = if found < 0 { end.map_err(ConsumerError::from)?.offset } else { found };
-        offsets.push((log.clone(), offset));
+        offsets.push((of.clone(), offset));
     }
     Ok(offsets)
 }

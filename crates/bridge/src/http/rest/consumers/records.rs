@@ -22,7 +22,7 @@ use super::super::positions::Part;
 use super::super::records::{content_type, document};
 use super::Failure;
 
-/// The response to GET of a consumer's records. Records that the client has not got fully are in the next one.
+/// The response to GET of a consumer's records. The next one begins with those that the client has not got fully.
 ///
 /// # Cancel safety
 /// A drop leaves the records to the next request.
