@@ -1,7 +1,7 @@
 //! Consumers of a cluster: members of groups that read for clients which have no session, as REST proxies have them.
 //!
 //! - here: the consumers at this bridge by group and instance, their limits, and their end
-//! - `consumer`: one consumer; what it subscribes to, its membership, commits
+//! - `consumer`: one consumer, its membership; `subscription` and `commits` below it
 //! - `poll`: the records since the last poll, through the door as for every read
 //! - `positions`: its positions as values, and what the client surely has
 //! - `settings`: what its group keeps for the bridge that takes it over; `pattern`: patterns of topics
