@@ -23,7 +23,8 @@ const shows = async (selector: string, text: RegExp) => {
 await page.goto(`http://${gateway}/?topic=orders&from=earliest`);
 const order = /"status":"open","amount":"\d\d\.\d\d","changed_at":"[^"]+Z","note":null\} · AVRO schema 1/;
 await shows("#records", order);
-// The form has a record as an example, and writes with its schema.
+// The form has a record as an example, and writes with its schema. A key makes it one of the newest values.
+await page.fill("#key", "by hand");
 await page.fill("#value", (await page.inputValue("#value")).replace(/"note":[^}]*/, '"note":"by hand"'));
 await page.click("#produce button");
 await shows("#produced", /^Written to partition/);
