@@ -1,6 +1,6 @@
 //! The description of a topic.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -32,6 +32,18 @@ impl Description {
         }
     }
 }
+
+/// A cluster as it describes itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterMembers {
+    /// The system's own id of the cluster; None: it does not tell.
+    pub id: Option<String>,
+    /// The numbers of the brokers that are there, sorted.
+    pub brokers: Vec<i32>,
+}
+
+/// Names and values of a topic's properties, without sensitive ones.
+pub type Properties = Arc<[(String, String)]>;
 
 /// One partition of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]

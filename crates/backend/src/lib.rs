@@ -44,7 +44,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::command::Record;
-pub use self::description::{Description, Partition, Replica};
+pub use self::description::{ClusterMembers, Description, Partition, Properties, Replica};
 pub use self::error::{CommandError, Fault, MissingRight};
 pub use self::fetched::{DecodeMessages, first_message};
 pub use self::words::System;
@@ -165,6 +165,18 @@ pub trait Backend: Send + Sync {
 
     /// The partitions of a topic.
     fn partitions<'a>(&'a self, source: ClientKey, topic: &'a str) -> CommandFuture<'a, Arc<Description>>;
+
+    /// The cluster's own id, and its brokers.
+    fn members(&self, source: ClientKey) -> CommandFuture<'_, ClusterMembers> {
+        let _ = source;
+        ready(Ok(ClusterMembers::default())).boxed()
+    }
+
+    /// The properties of a topic as they are configured, or by default. They can be some seconds old.
+    fn properties<'a>(&'a self, source: ClientKey, topic: &'a str) -> CommandFuture<'a, Properties> {
+        let _ = (source, topic);
+        ready(Ok(Properties::default())).boxed()
+    }
 
     /// Succeeds if the log exists, and never creates it.
     fn check_log<'a>(&'a self, source: ClientKey, log: Log<'a>) -> CommandFuture<'a, ()>;

@@ -53,6 +53,8 @@ pub struct Grant {
     /// The topics whose tables the client can read, among those that it can read.
     tables: Arc<Topics>,
     schemas: SchemaRules,
+    /// Whether the client learns of the cluster's brokers, and of the configuration of its topics.
+    describes: bool,
 }
 
 impl Grant {
@@ -71,6 +73,7 @@ impl Grant {
             route_name: route.map(|name| String::from_utf8_lossy(name).into()),
             tables: Arc::new(Topics::none()),
             schemas: SchemaRules::default(),
+            describes: false,
         }
     }
 
@@ -85,6 +88,13 @@ impl Grant {
     #[must_use]
     pub fn with_schemas(self, schemas: SchemaRules) -> Self {
         Self { schemas, ..self }
+    }
+
+    /// This grant, whose client learns of the cluster's brokers and of the configuration of its topics if it
+    /// `describes`. By default, it does not.
+    #[must_use]
+    pub fn with_describe(self, describes: bool) -> Self {
+        Self { describes, ..self }
     }
 
     /// Whether values in JSON get the latest schema of their topic, unless the client names another one.

@@ -33,8 +33,8 @@ use sluicegate_backend::command::Record;
 use sluicegate_backend::groups::Groups;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
-    AnswerReservation, Backend, Chunk, CommandError, CommandFuture, Description, Enqueued, Fault, Fetch,
-    ListedOffset, Log, System, Unready, Version, refuse_schemas,
+    AnswerReservation, Backend, Chunk, ClusterMembers, CommandError, CommandFuture, Description, Enqueued,
+    Fault, Fetch, ListedOffset, Log, Properties, System, Unready, Version, refuse_schemas,
 };
 use sluicegate_fair_share::ClientKey;
 pub use sluicegate_reader::{EncoderPool, PropertyError, is_secret};
@@ -269,6 +269,19 @@ impl Backend for Kafka {
             Err(error) => Err(self.failed(&error)),
         });
         described.boxed()
+    }
+
+    fn members(&self, source: ClientKey) -> CommandFuture<'_, ClusterMembers> {
+        let members = self.reader.members(source).map(|members| match members {
+            Ok(members) => Ok(ClusterMembers { id: members.id, brokers: members.brokers }),
+            Err(error) => Err(self.failed(&error)),
+        });
+        members.boxed()
+    }
+
+    fn properties<'a>(&'a self, source: ClientKey, topic: &'a str) -> CommandFuture<'a, Properties> {
+        let properties = self.reader.properties(source, topic);
+        properties.map(|properties| properties.map_err(|error| self.failed(&error))).boxed()
     }
 
     fn check_log<'a>(&'a self, source: ClientKey, log: Log<'a>) -> CommandFuture<'a, ()> {

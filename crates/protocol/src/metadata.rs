@@ -36,6 +36,9 @@ pub const ENCODE: &str = "sluicegate-encode";
 /// `true`: texts of schemas that the client gives are registered. Absent: the registry must know them.
 pub const REGISTER_SCHEMAS: &str = "sluicegate-register-schemas";
 
+/// `true`: the client learns of the cluster's brokers, and of the configuration of its topics. Absent: it does not.
+pub const DESCRIBE: &str = "sluicegate-describe";
+
 /// The grants of the route to each person: a `Policy` of `sluicegate-rights` as JSON, in at most [`MAX_ACCESS_BYTES`]. It
 /// narrows [`READ`], [`WRITE`], [`TOPICS`] and [`CONSUME`]. Absent: the route asks nobody who they are.
 pub const ACCESS: &str = "sluicegate-access";
@@ -71,7 +74,7 @@ pub const MAX_MESSAGE_BYTES: &str = "x-sluicegate-max-message-bytes";
 
 /// All headers that a gateway can send. Those outside [`PREFIX`] restrict nothing, so bridges that do not know them can
 /// ignore them.
-pub const ALL: [&str; 19] = [
+pub const ALL: [&str; 20] = [
     CLUSTER,
     CLUSTER_DEFINITION,
     GATEWAY_SECRET,
@@ -82,6 +85,7 @@ pub const ALL: [&str; 19] = [
     CONSUME,
     ENCODE,
     REGISTER_SCHEMAS,
+    DESCRIBE,
     ACCESS,
     IDENTITY,
     TOKEN,

@@ -20,7 +20,9 @@ use crate::broker::Broker;
 use crate::broker_failures::BrokerFailures;
 use crate::config::Config;
 use crate::error::{ConnectionError, ReadError};
-use crate::metadata_cache::{Freshness, LastLeader, Leader, MetadataCache, Topic, topic_error};
+use crate::metadata_cache::{
+    ClusterMembers, Freshness, LastLeader, Leader, MetadataCache, Topic, topic_error,
+};
 use crate::observer::BrokerStates;
 use crate::topic_partition::TopicPartition;
 
@@ -282,17 +284,37 @@ impl Brokers {
         max_age: Duration,
         deadline: Instant,
     ) -> Result<Vec<Arc<Broker>>, ReadError> {
+        self.refresh_nodes(ClientKey::default(), max_age, deadline).await?;
+        let nodes = self.metadata.lock().nodes();
+        Ok(self.best_first(&nodes))
+    }
+
+    /// The cluster's id and brokers, from metadata of at most `max_age`.
+    pub(crate) async fn members(
+        &self,
+        source: ClientKey,
+        max_age: Duration,
+        deadline: Instant,
+    ) -> Result<ClusterMembers, ReadError> {
+        self.refresh_nodes(source, max_age, deadline).await?;
+        Ok(self.metadata.lock().members())
+    }
+
+    async fn refresh_nodes(
+        &self,
+        source: ClientKey,
+        max_age: Duration,
+        deadline: Instant,
+    ) -> Result<(), ReadError> {
         let since = Instant::now();
         let fresh = |learned: Instant| learned >= since || learned.elapsed() < max_age;
         let is_known = || self.metadata.lock().learned().is_some_and(fresh);
         if !is_known()
-            && let Some(failure) =
-                self.refresh(ClientKey::default(), [None], deadline).await.into_values().next()
+            && let Some(failure) = self.refresh(source, [None], deadline).await.into_values().next()
         {
             return Err(failure);
         }
-        let nodes = self.metadata.lock().nodes();
-        Ok(self.best_first(&nodes))
+        Ok(())
     }
 
     /// The error if no broker could be reached.

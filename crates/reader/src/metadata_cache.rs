@@ -33,9 +33,19 @@ pub struct Partition {
     pub replicas: Box<[Replica]>,
 }
 
+/// A cluster as it describes itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterMembers {
+    /// Kafka's own id of the cluster; `None` if it does not tell.
+    pub id: Option<String>,
+    /// The ids of the brokers that are there, sorted.
+    pub brokers: Vec<i32>,
+}
+
 /// A cache without a clock: callers pass the current time.
 #[derive(Debug, Default)]
 pub(crate) struct MetadataCache {
+    cluster_id: Option<String>,
     nodes: HashMap<i32, Address>,
     /// When the nodes were requested.
     learned: Option<Instant>,
@@ -151,6 +161,7 @@ impl MetadataCache {
     pub(crate) fn update(&mut self, answer: MetadataAnswer, learned: Instant) {
         // Requests can be answered in another order than they were sent.
         if self.learned.is_none_or(|newest| newest <= learned) {
+            self.cluster_id = answer.cluster_id;
             self.nodes = answer.brokers.into_iter().filter_map(node).collect();
             self.learned = Some(learned);
         }
@@ -263,6 +274,12 @@ impl MetadataCache {
     /// When the brokers were last requested.
     pub(crate) fn learned(&self) -> Option<Instant> {
         self.learned
+    }
+
+    pub(crate) fn members(&self) -> ClusterMembers {
+        let mut brokers: Vec<i32> = self.nodes.keys().copied().collect();
+        brokers.sort_unstable();
+        ClusterMembers { id: self.cluster_id.clone(), brokers }
     }
 
     pub(crate) fn nodes(&self) -> BTreeSet<Address> {

@@ -1,5 +1,6 @@
 //! The public calls.
 
+mod describe;
 mod groups;
 mod read_through;
 mod version;
@@ -18,6 +19,8 @@ use sluicegate_shared_log::{
 };
 use tokio::time::{Instant, sleep, timeout_at};
 
+pub use self::describe::Properties;
+use self::describe::PropertyCache;
 pub use self::groups::{Described, Join, Joined};
 use self::read_through::ReadAhead;
 pub use self::read_through::SkipMeter;
@@ -57,6 +60,7 @@ struct Inner {
     offset_requests: OffsetRequests,
     /// By topic, partition, and the epoch in question.
     epoch_ends: SingleFlight<(String, i32, i32), Result<Option<i64>, ReadError>>,
+    properties: PropertyCache,
     tails: Arc<Tails>,
     coordinators: Coordinators,
 }
@@ -147,6 +151,7 @@ impl Reader {
             read_ahead: ReadAhead::default(),
             offset_requests: OffsetRequests::default(),
             epoch_ends: SingleFlight::default(),
+            properties: PropertyCache::default(),
             tails,
             coordinators: Coordinators::default(),
         };

@@ -31,7 +31,9 @@ pub fn answer(request: u8, version: u8, answer: &Bytes) -> bool {
             let request = EpochEndRequest { topic: "t", partition: 0, leader_epoch: 3, epoch: 2 };
             decode(&request, version, answer).is_some()
         }
-        6 => decode(&TopicConfigRequest { topic: "t", name: "retention.ms" }, version, answer).is_some(),
+        6 => {
+            decode(&TopicConfigRequest { topic: "t", name: Some("retention.ms") }, version, answer).is_some()
+        }
         7 => fetched(version, answer).is_some(),
         request => of_group(request, version, answer).is_some(),
     }

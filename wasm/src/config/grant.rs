@@ -37,6 +37,8 @@ pub struct Grant {
     pub encode: bool,
     /// Whether schemas that they give are registered.
     pub register_schemas: bool,
+    /// Whether they learn of the cluster's brokers, and of the configuration of topics.
+    pub describe: bool,
     /// The rights of each person within that. None: all can do the same.
     pub policy: Option<Personal>,
     /// Whether a right has all topics because the route names none for it.
@@ -79,10 +81,11 @@ impl Grant {
         Self::read_or_consume(reader, None)
     }
 
-    /// The same of a route whose clients can consume in groups, and give schemas.
+    /// The same of a route whose clients can consume in groups, give schemas, and learn of the cluster.
     pub(super) fn rest(reader: &mut Reader) -> Self {
         let consume = reader.value("consume").map(|value| parse(reader, "consume", value));
-        Self::read_or_consume(reader, consume).with_schemas(reader)
+        let grant = Self::read_or_consume(reader, consume).with_schemas(reader);
+        Self { describe: reader.flag("describe"), ..grant }
     }
 
     fn read_or_consume(reader: &mut Reader, consume: Option<Vec<Entry>>) -> Self {
@@ -196,7 +199,9 @@ impl Grant {
         let consume = self.consume.as_deref().map(|groups| (metadata::CONSUME, groups));
         let encode = self.encode.then_some((metadata::ENCODE, "true"));
         let register = self.register_schemas.then_some((metadata::REGISTER_SCHEMAS, "true"));
-        [read, write, topics, tables, consume, encode, register, policy].into_iter().flatten()
+        let describe = self.describe.then_some((metadata::DESCRIBE, "true"));
+        let told = [read, write, topics, tables, consume, encode, register, describe, policy];
+        told.into_iter().flatten()
     }
 }
 

@@ -111,7 +111,10 @@ impl Endpoint {
         }
         let (tables, schemas) = (rights::tables(headers)?, rights::schemas(headers)?);
         let rights = settings.rights(admission.rights(), cluster.system);
-        let grant = Grant::new(cluster, client, route, rights).with_tables(tables).with_schemas(schemas);
+        let grant = Grant::new(cluster, client, route, rights)
+            .with_tables(tables)
+            .with_schemas(schemas)
+            .with_describe(rights::describes(headers)?);
         let usage = admission
             .account(headers, route)
             .map(|account| self.people.usage(account, &grant.metrics().quotas));

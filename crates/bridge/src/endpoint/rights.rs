@@ -51,6 +51,14 @@ pub(crate) fn schemas(headers: &HeaderMap) -> Result<SchemaRules, Refusal> {
     Ok(SchemaRules { encodes: flag(metadata::ENCODE)?, registers: flag(metadata::REGISTER_SCHEMAS)? })
 }
 
+/// Whether clients of the route learn of the cluster's brokers, and of the configuration of topics.
+///
+/// # Errors
+/// The header is invalid.
+pub(crate) fn describes(headers: &HeaderMap) -> Result<bool, Refusal> {
+    Ok(flag(headers, metadata::DESCRIBE)?.unwrap_or(false))
+}
+
 fn topics(headers: &HeaderMap, header: &'static str) -> Result<Option<Topics>, Refusal> {
     let expected = "comma-separated topics or prefixes followed by *, in at most 8192 bytes";
     let parse = |listed: &HeaderValue| Topics::parse(listed.as_bytes());
@@ -104,6 +112,7 @@ mod tests {
     fn invalid_headers_grant_nothing() {
         let of = |lines: HeaderMap| {
             schemas(&lines)?;
+            describes(&lines)?;
             Ok(rights(of_route(&lines)?, policy(&lines)?.as_ref(), None))
         };
         let check = |header, value: &str| match of(headers(&[(header, value)])).err() {
@@ -116,7 +125,13 @@ mod tests {
         };
         check(metadata::TOPICS, "a b");
         for value in ["", "yes", "TRUE", "1", "true, false"] {
-            for header in [metadata::READ, metadata::WRITE, metadata::ENCODE, metadata::REGISTER_SCHEMAS] {
+            for header in [
+                metadata::READ,
+                metadata::WRITE,
+                metadata::ENCODE,
+                metadata::REGISTER_SCHEMAS,
+                metadata::DESCRIBE,
+            ] {
                 check(header, value);
             }
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use sluicegate_backend::{CommandError, Description, Fault};
+use sluicegate_backend::{ClusterMembers, CommandError, Description, Fault, Properties};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_telemetry::metrics::Kind;
 
@@ -68,7 +68,30 @@ impl Cluster {
         self.measured(Kind::Topics, self.describe(source, topic)).await
     }
 
-    /// The same as part of another command, once the client has room for so many partitions.
+    /// The cluster's own id, and its brokers.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub(crate) async fn members(&self, source: ClientKey) -> Result<ClusterMembers, CommandError> {
+        let backend = self.backend();
+        self.measured(Kind::Topics, backend.members(source)).await
+    }
+
+    /// The properties of a topic, once the client has room for a description more.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub(crate) async fn properties(
+        &self,
+        source: ClientKey,
+        topic: &str,
+    ) -> Result<Properties, CommandError> {
+        self.rates.descriptions.take(self.holder(source), TOPIC_COST).await;
+        let backend = self.backend();
+        self.measured(Kind::Topics, backend.properties(source, topic)).await
+    }
+
+    /// A topic's partitions as part of another command, once the client has room for so many.
     ///
     /// # Cancel safety
     /// A drop abandons the read.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sluicegate_backend::command::{ReadBounds, RecordFilter, SubscribeCommand, TopicNames};
-use sluicegate_backend::{AnswerReservation, Chunk, CommandError, Description, ListedOffset, Log};
+use sluicegate_backend::{
+    AnswerReservation, Chunk, CommandError, Description, ListedOffset, Log, Properties,
+};
 use sluicegate_rights::Topics;
 use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Kind;
@@ -169,6 +171,56 @@ impl Grant {
         self.cluster.partitions(self.client, topic).await
     }
 
+    /// The properties of a topic. None: the route does not tell them.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub async fn properties(&self, topic: &str) -> Result<Option<Properties>, CommandError> {
+        if !self.describes {
+            return Ok(None);
+        }
+        self.counted(Kind::Topics, self.check_read(topic))?;
+        self.cluster.properties(self.client, topic).await.map(Some)
+    }
+
+    /// The numbers of the cluster's brokers, sorted.
+    ///
+    /// # Errors
+    /// The route does not tell them.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub async fn brokers(&self) -> Result<Vec<i32>, CommandError> {
+        self.count_read(Kind::Topics).await?;
+        let told = if self.describes { Ok(()) } else { Err(denied(NOT_DESCRIBED)) };
+        self.counted(Kind::Topics, self.standing.held().check().and(told))?;
+        Ok(self.cluster.members(self.client).await?.brokers)
+    }
+
+    /// The cluster's id: its own, or its name in the bridge's configuration if it has none.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub async fn cluster_id(&self) -> Result<String, CommandError> {
+        self.count_read(Kind::Topics).await?;
+        self.counted(Kind::Topics, self.standing.held().check())?;
+        let id = self.cluster.members(self.client).await?.id;
+        Ok(id.unwrap_or_else(|| self.cluster.metrics.name().to_owned()))
+    }
+
+    /// Whether the cluster has this id, or this name in the bridge's configuration.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub async fn is_cluster(&self, id: &str) -> Result<bool, CommandError> {
+        self.standing.held().check()?;
+        if id == self.cluster.metrics.name() {
+            return Ok(true);
+        }
+        let members = self.cluster.members(self.client).await?;
+        Ok(members.id.is_some_and(|own| own == id))
+    }
+
     /// Topics with their partitions and leaders, until `size` of those described is more than the largest answer, but at
     /// least one.
     ///
@@ -314,5 +366,7 @@ fn only_topic<'a>(logs: &[(Log<'a>, i64)]) -> Option<&'a str> {
     logs.iter().all(|(log, _)| log.topic == topic).then_some(topic)
 }
 
+/// The error of a question about the cluster if the route tells nothing of it.
+const NOT_DESCRIBED: &str = "this route does not tell of the cluster's brokers: its key describe is not true";
 /// The time for which a look-up waits for tables.
 const LOOK_UP_TIME: Duration = Duration::from_secs(20);

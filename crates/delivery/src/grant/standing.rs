@@ -191,7 +191,11 @@ impl Held {
         self.rights.consume.as_ref().ok_or_else(|| denied(NOT_CONSUMABLE).lacking(CONSUME, None))
     }
 
-    fn check(&self) -> Result<(), CommandError> {
+    /// Checks that the client is served at all.
+    ///
+    /// # Errors
+    /// Not any more.
+    pub(super) fn check(&self) -> Result<(), CommandError> {
         let over = self.term().filter(|term| term.at <= Instant::now());
         match (&self.holding, over) {
             (Some(holding), _) if holding.person.is_revoked() => Err(unauthenticated(REVOKED)),

@@ -13,8 +13,9 @@ use sluicegate_backend::command::{Record, SchemaChoice};
 use sluicegate_backend::groups::Groups;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
-    AnswerReservation, Backend, Chunk, CommandError, CommandFuture, Dedup, Description, Enqueued, Fault,
-    Fetch, LOG_START, ListedOffset, Log, Partition, System, Unready, Version, Written,
+    AnswerReservation, Backend, Chunk, ClusterMembers, CommandError, CommandFuture, Dedup, Description,
+    Enqueued, Fault, Fetch, LOG_START, ListedOffset, Log, Partition, Properties, System, Unready, Version,
+    Written,
 };
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::{Header, KafkaFetchResp, KafkaMessage, MESSAGE_ID_HEADER};
@@ -429,6 +430,15 @@ impl Backend for Script {
 
     fn topics(&self) -> CommandFuture<'_, Arc<[String]>> {
         ready(Ok(["a", "b.1", "b.2", GONE].map(str::to_owned).into())).boxed()
+    }
+
+    fn members(&self, _: ClientKey) -> CommandFuture<'_, ClusterMembers> {
+        ready(Ok(ClusterMembers { id: Some("own-id".to_owned()), brokers: vec![1, 2] })).boxed()
+    }
+
+    fn properties<'a>(&'a self, _: ClientKey, _: &'a str) -> CommandFuture<'a, Properties> {
+        let properties = [("retention.ms", "1"), ("cleanup.policy", "delete")];
+        ready(Ok(properties.map(|(name, value)| (name.to_owned(), value.to_owned())).into())).boxed()
     }
 
     fn known_partitions(&self, topic: &str) -> usize {

@@ -16,6 +16,8 @@ pub(crate) struct MetadataRequest {
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct MetadataAnswer {
+    /// The cluster's name for itself; `None`: it has none.
+    pub(crate) cluster_id: Option<String>,
     /// Node id, host, port.
     pub(crate) brokers: Vec<(i32, String, i32)>,
     pub(crate) topics: Vec<TopicAnswer>,
@@ -79,7 +81,7 @@ impl Api for MetadataRequest {
             wire.end()?;
             answer.brokers.push(broker);
         }
-        wire.string()?; // cluster id
+        answer.cluster_id = Some(wire.string()?).filter(|id| !id.is_empty());
         wire.i32()?; // controller
         for _ in 0..wire.array(5)? {
             let mut topic = topic(wire, version)?;

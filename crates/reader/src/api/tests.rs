@@ -180,8 +180,8 @@ fn authentication_is_asked_for_and_its_result_decoded() {
     }
 }
 
-fn topic_config_request() -> TopicConfigRequest<'static> {
-    TopicConfigRequest { topic: "t", name: "delete.retention.ms" }
+fn topic_config_request(name: Option<&'static str>) -> TopicConfigRequest<'static> {
+    TopicConfigRequest { topic: "t", name }
 }
 
 fn config_response(error: i16, configs: Vec<DescribeConfigsResourceResult>) -> DescribeConfigsResponse {
@@ -194,25 +194,34 @@ fn config_response(error: i16, configs: Vec<DescribeConfigsResourceResult>) -> D
 }
 
 #[test]
-fn property_is_asked_for_and_decoded() {
-    let config = |name: &str, value: Option<&str>| {
+fn properties_are_asked_for_and_decoded() {
+    const LIFE: &str = "delete.retention.ms";
+    let config = |name: &str, value: Option<&str>, is_sensitive: bool| {
         let synonym = DescribeConfigsSynonym::default().with_name(text("log.cleaner")).with_source(5);
         DescribeConfigsResourceResult::default()
             .with_name(text(name))
             .with_value(value.map(text))
+            .with_is_sensitive(is_sensitive)
             .with_synonyms(vec![synonym])
     };
-    let found = vec![config("other", None), config("delete.retention.ms", Some("86400000"))];
-    for (code, configs, value) in [(0, found, Some("86400000".to_owned())), (29, Vec::new(), None)] {
-        let response = config_response(code, configs);
-        let want = |_| TopicConfigAnswer { error: ErrorCode::of(code), value: value.clone() };
-        check(&topic_config_request(), |_| response.clone(), want);
-    }
-    for version in TopicConfigRequest::VERSIONS {
-        let request: messages::DescribeConfigsRequest = received(&topic_config_request(), version);
-        let resource = &request.resources[0];
-        assert_eq!((resource.resource_type, &resource.resource_name[..]), (2, "t"));
-        assert_eq!(resource.configuration_keys, Some(vec![text("delete.retention.ms")]));
+    let found =
+        vec![config("other", None, false), config("secret", Some("s"), true), config(LIFE, Some("1"), false)];
+    for (name, code, configs, told) in [
+        (Some(LIFE), 0, &found[..], &[(LIFE, "1")][..]),
+        (None, 0, &found, &[("other", ""), (LIFE, "1")]),
+        (None, 29, &[], &[]),
+    ] {
+        let response = config_response(code, configs.to_vec());
+        let properties: Vec<_> =
+            told.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let want = |_| TopicConfigAnswer { error: ErrorCode::of(code), properties: properties.clone() };
+        check(&topic_config_request(name), |_| response.clone(), want);
+        for version in TopicConfigRequest::VERSIONS {
+            let request: messages::DescribeConfigsRequest = received(&topic_config_request(name), version);
+            let resource = &request.resources[0];
+            assert_eq!((resource.resource_type, &resource.resource_name[..]), (2, "t"));
+            assert_eq!(resource.configuration_keys, name.map(|name| vec![text(name)]));
+        }
     }
 }
 

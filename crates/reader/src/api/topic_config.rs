@@ -1,4 +1,4 @@
-//! DescribeConfigs: the value of one property of a topic.
+//! DescribeConfigs: the properties of a topic.
 
 use std::ops::RangeInclusive;
 
@@ -11,15 +11,15 @@ use crate::wire::{Wire, WireError};
 
 pub(crate) struct TopicConfigRequest<'a> {
     pub(crate) topic: &'a str,
-    /// The property's name.
-    pub(crate) name: &'static str,
+    /// The only property to ask for; `None`: all.
+    pub(crate) name: Option<&'static str>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TopicConfigAnswer {
     pub(crate) error: Option<ErrorCode>,
-    /// None: the broker does not tell.
-    pub(crate) value: Option<String>,
+    /// Names and values of those that the broker tells, without sensitive ones. At most [`MAX_PROPERTIES`].
+    pub(crate) properties: Vec<(String, String)>,
 }
 
 impl Api for TopicConfigRequest<'_> {
@@ -33,25 +33,26 @@ impl Api for TopicConfigRequest<'_> {
         let resource = body::DescribeConfigsResource::default()
             .with_resource_type(TOPIC)
             .with_resource_name(StrBytes::from_string(self.topic.to_owned()))
-            .with_configuration_keys(Some(vec![StrBytes::from_static_str(self.name)]));
+            .with_configuration_keys(self.name.map(|name| vec![StrBytes::from_static_str(name)]));
         body::DescribeConfigsRequest::default().with_resources(vec![resource])
     }
 
     fn decode(&self, wire: &mut Wire, version: i16) -> Result<TopicConfigAnswer, WireError> {
         wire.take_throttle_time(version >= 2)?;
-        let (mut error, mut value) = (None, None);
+        let (mut error, mut properties) = (None, Vec::new());
         for _ in 0..wire.array(7)? {
             error = ErrorCode::of(wire.i16()?);
             wire.string()?; // the error's message
             wire.i8()?; // the resource's type
             let is_topic = wire.string()? == self.topic;
             for _ in 0..wire.array(7)? {
-                let is_asked = wire.string()? == self.name;
-                let found = wire.string()?;
-                if is_topic && is_asked {
-                    value = Some(found);
+                let (name, value) = (wire.string()?, wire.string()?);
+                wire.skip(2)?; // whether it is read-only, and its source
+                let is_sensitive = wire.i8()? != 0;
+                let is_asked = self.name.is_none_or(|asked| asked == name);
+                if is_topic && is_asked && !is_sensitive && properties.len() < MAX_PROPERTIES {
+                    properties.push((name, value));
                 }
-                wire.skip(3)?; // whether it is read-only, its source, and whether it is sensitive
                 for _ in 0..wire.array(3)? {
                     wire.string()?; // a synonym's name
                     wire.string()?; // its value
@@ -66,9 +67,12 @@ impl Api for TopicConfigRequest<'_> {
             }
             wire.end()?;
         }
-        Ok(TopicConfigAnswer { error, value })
+        Ok(TopicConfigAnswer { error, properties })
     }
 }
 
 /// The type of a topic among resources.
 const TOPIC: i8 = 2;
+
+/// Ten times as many as Kafka 4 has.
+const MAX_PROPERTIES: usize = 400;

@@ -26,7 +26,7 @@ impl Case {
     fn learn(&mut self, seconds: u64, topics: Vec<TopicAnswer>) {
         let brokers =
             vec![(1, "one".to_owned(), 9092), (2, "two".to_owned(), 9092), (3, "bad".to_owned(), -1)];
-        self.cache.update(MetadataAnswer { brokers, topics }, self.at(seconds));
+        self.cache.update(MetadataAnswer { cluster_id: None, brokers, topics }, self.at(seconds));
     }
 
     /// The host of a leader or the code of an error, for a call that begins at `seconds`.

@@ -62,10 +62,10 @@ impl Reader {
         let partition = brokers.led_partition(topic).unwrap_or_default();
         let target = TopicPartition::parse(Log { topic, partition })?;
         let send = |recipient: Recipient| async move {
-            let request = TopicConfigRequest { topic: target.topic(), name: "delete.retention.ms" };
-            let TopicConfigAnswer { error, value } = recipient.send(&request).await?;
+            let request = TopicConfigRequest { topic: target.topic(), name: Some("delete.retention.ms") };
+            let TopicConfigAnswer { error, properties } = recipient.send(&request).await?;
             // A broker that does not tell promises nothing.
-            let millis = value.and_then(|value| value.parse().ok()).unwrap_or(0);
+            let millis = properties.first().and_then(|(_, value)| value.parse().ok()).unwrap_or(0);
             Ok(error.map_or(Reply::Success(Duration::from_millis(millis)), Reply::Error))
         };
         let deadline = in_future(brokers.config().request_timeout);

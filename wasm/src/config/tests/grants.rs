@@ -92,6 +92,13 @@ fn rest_routes_let_clients_consume_in_groups() {
 }
 
 #[test]
+fn rest_routes_can_describe_the_cluster() {
+    check(r#""type":"rest","describe":true"#, &[("sluicegate-describe", "true")]);
+    check(r#""type":"rest","describe":false"#, &[]);
+    mistakes(r#"{"path":"/a","describe":true}"#, &["describe: unknown key"]);
+}
+
+#[test]
 fn topics_are_names_or_prefixes() {
     let longest = "a".repeat(249);
     for topics in ["a", "A.b_c-9", "*", ".*", "..*", "a*", &longest, &format!("{longest}*")] {

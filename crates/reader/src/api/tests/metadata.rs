@@ -61,6 +61,7 @@ fn metadata_answer(version: i16) -> MetadataAnswer {
     let partitions = vec![PartitionAnswer { error: None, partition: 4, leader: 2, epoch, replicas }];
     let id = Some(ID).filter(|_| version >= 10);
     MetadataAnswer {
+        cluster_id: Some("cluster".to_owned()),
         brokers: vec![(2, "host".to_owned(), 9092)],
         topics: vec![
             TopicAnswer { error: None, name: "t".to_owned(), internal: false, id, partitions },
