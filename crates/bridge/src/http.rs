@@ -34,6 +34,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use hyper::body::Incoming;
 use sluicegate_backend::System;
 use sluicegate_delivery::grant::Grant;
+use sluicegate_dialect::http::media_type::JSON;
 use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::{HttpRest, HttpRoute};
 use sluicegate_telemetry::traces;
@@ -64,6 +65,8 @@ struct Request<'a> {
     body: &'a Bytes,
     /// The host and port of the request's URL, if it has them.
     authority: Option<&'a str>,
+    /// The largest body, in bytes.
+    max_body_bytes: usize,
 }
 
 /// The response to a request.
@@ -170,6 +173,7 @@ async fn check_page(route: &HttpRoute, methods: &[Method], parts: &Parts) -> Pag
 /// A failure in the form that the route's clients expect.
 fn refusal(route: &HttpRoute, problem: Problem, headers: &HeaderMap) -> Response {
     let types = match &route.resource {
+        Some(Resource::Rest(_)) if rest::names_cluster(&route.path) => return problem.rest(JSON),
         Some(Resource::Rest(_)) => rest::error_types(&route.path),
         _ => &[],
     };
@@ -216,25 +220,33 @@ async fn run(
     body: Incoming,
     running: &Arc<RequestPermits>,
 ) -> Result<Response, Problem> {
-    let answer = async |body: Bytes| {
-        let AdmittedRequest { grant, route, .. } = admitted;
-        let request = Request {
-            grant,
-            method: &parts.method,
-            headers: Headers(&parts.headers),
-            body: &body,
-            authority: parts.uri.authority().map(Authority::as_str),
-        };
-        dispatch(&request, route, running).await
-    };
-    let has_body = is_rest(admitted.route) && rest::has_body(&admitted.route.path, admitted.grant.system());
+    let AdmittedRequest { grant, route, max_body_bytes, .. } = admitted;
+    let none = Bytes::new();
+    let request = request(admitted, parts, &none);
+    let answer = async |body: Bytes| dispatch(&Request { body: &body, ..request }, route, running).await;
+    let has_body = is_rest(route) && rest::has_body(&route.path, grant.system());
     match parts.method {
         Method::GET | Method::HEAD if has_body => {
-            answer(body::read(body, parts, admitted.max_body_bytes).await?).await
+            answer(body::read(body, parts, *max_body_bytes).await?).await
         }
         // RFC 9110, section 9.3.1: "content received in a GET request has no generally defined semantics".
         Method::GET | Method::HEAD | Method::OPTIONS => body::ignore(body, answer(Bytes::new())).await,
-        _ => answer(body::read(body, parts, admitted.max_body_bytes).await?).await,
+        Method::POST if is_rest(route) && rest::streams(&route.path, grant.system()) => {
+            let parts = body::parts(body, parts.version);
+            Box::pin(rest::write_each(&request, &route.path, parts, running)).await
+        }
+        _ => answer(body::read(body, parts, *max_body_bytes).await?).await,
+    }
+}
+
+fn request<'a>(admitted: &'a AdmittedRequest<'_>, parts: &'a Parts, body: &'a Bytes) -> Request<'a> {
+    Request {
+        grant: &admitted.grant,
+        method: &parts.method,
+        headers: Headers(&parts.headers),
+        body,
+        authority: parts.uri.authority().map(Authority::as_str),
+        max_body_bytes: admitted.max_body_bytes,
     }
 }
 
@@ -277,7 +289,14 @@ pub(crate) async fn ask(
     let open = tokio_util::task::TaskTracker::new();
     let running = RequestPermits::begin(&calls, grant.holder(), &waiting, grant.drain(), open.token());
     let body = Bytes::copy_from_slice(body.as_bytes());
-    let request = Request { grant, method: &method, headers: Headers(headers), body: &body, authority: None };
+    let request = Request {
+        grant,
+        method: &method,
+        headers: Headers(headers),
+        body: &body,
+        authority: None,
+        max_body_bytes: 1 << 20,
+    };
     let (running, before) = (running.expect("a permit"), commands(grant));
     let answered = dispatch(&request, route, &running).await;
     counted(grant, before, answered).unwrap_or_else(|problem| refusal(route, problem, headers))

@@ -102,14 +102,16 @@ pub struct Batch<'a> {
 
 /// The words of a messaging system in plain HTTP.
 pub struct HttpWords {
-    /// The first segment of all its paths.
-    pub root: &'static str,
+    /// The first segments of its paths.
+    pub roots: &'static [&'static str],
     /// The paths as listed to clients.
     pub paths: &'static str,
     /// The rows of its paths.
     pub resources: Resources,
     /// The rows of the paths of consumers; none if the system has no groups.
     pub consumers: &'static [ConsumerResource],
+    /// Paths that name the cluster; none if the system has none.
+    pub clusters: Option<&'static Clusters>,
     /// Paths that clients of other services ask for.
     pub unserved: &'static [Unserved],
     /// The media types of documents.
@@ -144,6 +146,62 @@ impl HttpWords {
     /// The parameters that can be repeated.
     pub fn lists(&self) -> [&'static str; 4] {
         [self.key, self.key_prefix, "header", FILTER]
+    }
+}
+
+/// Version 3 of the REST proxies' API: its paths name the cluster, and records are written one by one.
+#[derive(Debug)]
+pub struct Clusters {
+    /// The first segment of its paths.
+    pub root: &'static str,
+    /// The document of all clusters: the one with this id, at this URL without a slash at its end.
+    pub list: fn(url: &str, id: &str) -> Vec<u8>,
+    /// The document of that cluster.
+    pub describe: fn(url: &str, id: &str) -> Vec<u8>,
+    /// Parses valid JSON as a record for a topic.
+    pub record: fn(json: &str, topic: &str) -> Result<StreamedRecord, BodyError>,
+    /// The document of a written record.
+    pub written: fn(cluster: &str, topic: &str, parts: &StreamedParts, written: Written) -> Vec<u8>,
+    /// The document of a record that failed, with its code and message.
+    pub failed: fn(code: u32, message: &str, unknown_outcome: bool) -> Vec<u8>,
+}
+
+/// A record of a stream of them.
+#[derive(Debug)]
+pub struct StreamedRecord {
+    /// The record.
+    pub record: Record,
+    /// What its answer repeats.
+    pub parts: StreamedParts,
+}
+
+/// The forms in which a client gave a key and a value; None: it gave none.
+#[derive(Debug, Default)]
+pub struct StreamedParts {
+    /// That of the key.
+    pub key: Option<StreamedPart>,
+    /// That of the value.
+    pub value: Option<StreamedPart>,
+}
+
+/// The form of a key or value.
+#[derive(Debug, Default, Serialize)]
+pub struct StreamedPart {
+    /// The name of the type.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<&'static str>,
+    /// The subject of the schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The bytes; None: they are not known before they are encoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<usize>,
+}
+
+impl StreamedParts {
+    /// Whether one of them has a schema.
+    pub fn have_schema(&self) -> bool {
+        [&self.key, &self.value].into_iter().flatten().any(|part| part.size.is_none())
     }
 }
 

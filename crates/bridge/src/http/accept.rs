@@ -2,38 +2,44 @@
 
 use sluicegate_backend::System;
 use sluicegate_dialect as dialect;
-use sluicegate_dialect::http::media_type::{EVENT_STREAM, EXACT, Format, Name, Offer, PROBLEM};
+use sluicegate_dialect::http::media_type::{
+    EVENT_STREAM, EXACT, Format, JSON, Name, Offer, PROBLEM, second_version,
+};
 
 use super::headers::Headers;
 use super::problem::{Problem, ProblemKind};
 
 /// A client's `Accept` headers.
 #[derive(Debug)]
-pub(super) struct Accept<'a> {
-    ranges: Vec<Range<'a>>,
+pub(super) struct Accept {
+    ranges: Vec<Range>,
 }
 
 #[derive(Debug)]
-struct Range<'a> {
-    /// `type/subtype`, `type/*` or `*/*`, as sent.
-    range: &'a str,
+struct Range {
+    /// `type/subtype`, `type/*` or `*/*`, in lower case, and of the REST proxies' types in the second version.
+    range: String,
     /// In thousandths.
     quality: u16,
 }
 
-impl<'a> Accept<'a> {
+impl Accept {
     /// Parses the headers. Ignores invalid elements.
-    pub(super) fn of(headers: Headers<'a>) -> Self {
+    pub(super) fn of(headers: Headers<'_>) -> Self {
         let lines = headers.all("accept").filter_map(|line| std::str::from_utf8(line).ok());
         Self { ranges: lines.flat_map(|line| line.split(',')).filter_map(range).collect() }
     }
 
-    /// The media type for a document without keys and values.
+    /// The media type for a document without keys and values. Clients of the REST proxies can name the type of their
+    /// records in each request.
     ///
     /// # Errors
     /// The client accepts none of the types.
     pub(super) fn metadata(&self, system: System) -> Result<&'static str, Problem> {
-        self.best(dialect::of(system).words().media_types.documents)
+        let types = &dialect::of(system).words().media_types;
+        let is_named = |range: &Range| range.quality > 0 && types.errors.contains(&range.range.as_str());
+        let any = types.errors.first().filter(|_| self.ranges.iter().any(is_named));
+        self.best(types.documents).or_else(|problem| any.copied().ok_or(problem))
     }
 
     /// The format for records.
@@ -42,6 +48,14 @@ impl<'a> Accept<'a> {
     /// The client accepts none of the formats.
     pub(super) fn records(&self, system: System) -> Result<Format, Problem> {
         self.best(dialect::of(system).words().media_types.records)
+    }
+
+    /// Checks that the client accepts plain JSON.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(super) fn json(&self) -> Result<(), Problem> {
+        self.best(&[(&[(JSON, EXACT)], ())])
     }
 
     /// Checks that the client accepts a stream of events.
@@ -59,7 +73,7 @@ impl<'a> Accept<'a> {
 
     /// The media type for an error: the first of `types` if the client names one of them.
     pub(super) fn errors(&self, types: &[&'static str]) -> &'static str {
-        let is_named = |range: &Range<'_>| types.iter().any(|name| is(range.range, name));
+        let is_named = |range: &Range| types.contains(&range.range.as_str());
         let first = types.first().filter(|_| self.ranges.iter().any(is_named));
         first.copied().unwrap_or(PROBLEM)
     }
@@ -97,17 +111,19 @@ impl<'a> Accept<'a> {
         let any = if is_text { &[("text/*", 1), ("*/*", 0)] } else { &[("application/*", 1), ("*/*", 0)] };
         let ranges = names.iter().chain(any);
         let mut found = ranges.filter_map(|(name, precision)| {
-            let range = self.ranges.iter().find(|range| is(range.range, name))?;
+            let range = self.ranges.iter().find(|range| range.range == *name)?;
             Some((range.quality, *precision))
         });
         found.next().unwrap_or_default()
     }
 }
 
-fn range(element: &str) -> Option<Range<'_>> {
+fn range(element: &str) -> Option<Range> {
     let mut parts = element.split(';').map(str::trim_ascii);
     let range = parts.next().filter(|range| !range.is_empty())?;
     let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+    // Java's `HttpURLConnection` writes `*` for `*/*`.
+    let range = if range == "*" { "*/*".to_owned() } else { second_version(range) };
     Some(Range { range, quality: weight.map_or(Some(WHOLE), quality)? })
 }
 
@@ -126,19 +142,11 @@ fn quality(weight: &str) -> Option<u16> {
     }
 }
 
-/// Whether a range has this name. Java's `HttpURLConnection` writes `*` for `*/*`.
-fn is(range: &str, media_type: &str) -> bool {
-    let range = if range == "*" { "*/*" } else { range };
-    range.eq_ignore_ascii_case(media_type)
-}
-
 /// The highest quality, which is the default.
 const WHOLE: u16 = 1000;
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_dialect::http::media_type::JSON;
-
     use super::super::tests::{check_problem, headers as lines};
     use super::*;
 
@@ -172,10 +180,10 @@ mod tests {
         }
         check(&[JSON], json, Some(JSON));
         check(&["APPLICATION/JSON; charset=utf-8"], json, Some(JSON));
-        check(&[V2_JSON], json, None);
-        check(&[V2_BINARY], binary, None);
-        check(&["application/vnd.kafka.text.v2+json"], Some(Format::Text), None);
-        check(&["application/vnd.kafka.binary.v2+json;q=0.5", V2_JSON], json, None);
+        check(&[V2_JSON], json, Some(V2));
+        check(&[V2_BINARY], binary, Some(V2));
+        check(&["application/vnd.kafka.text.v2+json"], Some(Format::Text), Some(V2));
+        check(&["application/vnd.kafka.binary.v2+json;q=0.5", V2_JSON], json, Some(V2));
         check(&["application/vnd.kafka.binary.v2+json;q=0.5, application/json;q=0.4"], binary, Some(JSON));
         check(&["*/*;q=0.1, application/json;q=0.2"], json, Some(JSON));
         check(&["application/vnd.kafka.v2+json, application/json; q=0.9"], binary, Some(V2));
@@ -192,6 +200,34 @@ mod tests {
         check(&[test_suite], json, Some(V2));
         check(&["application/vnd.kafka.binary.v2+json, application/json"], binary, Some(JSON));
         check(&["application/vnd.kafka.v2+json, */*"], binary, Some(V2));
+    }
+
+    /// Karapace takes all of these, and other proxies some.
+    #[test]
+    fn types_of_the_proxies_have_any_version_case_and_parameters() {
+        let (json, binary) = (Some(Format::Json), Some(Format::Binary));
+        for (accept, records) in [
+            ("application/vnd.kafka+json", binary),
+            ("application/vnd.kafka.v1+json", binary),
+            ("application/vnd.kafka.binary+json", binary),
+            ("application/vnd.kafka.json+json", json),
+            ("application/vnd.kafka.json.v1+json", json),
+            ("Application/Vnd.Kafka.JSON.v2+json; charset=utf-8", json),
+            ("application/vnd.kafka.json.v2+json;q=0.9;charset=utf-8, text/html", json),
+            (
+                "application/vnd.kafka.v2+json; charset=UTF-8, application/vnd.kafka+json, text/html;q=1",
+                binary,
+            ),
+            ("application/*;q=0.1", binary),
+            ("*/*; q=0.5", binary),
+        ] {
+            check(&[accept], records, Some(V2));
+        }
+        for accept in
+            ["application/vnd.kafka.v3+json", "application/vnd.kafka+foo", "application/vnd.kafka", "foo/*"]
+        {
+            check(&[accept], None, None);
+        }
     }
 
     #[test]

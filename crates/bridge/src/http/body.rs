@@ -4,6 +4,8 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use http::{Version, header, request};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
@@ -45,6 +47,22 @@ pub(super) async fn read(
             Err(Problem::new(ProblemKind::TooSlow, detail))
         }
     }
+}
+
+/// The parts of a body as they arrive. A body that ends early ends with an error.
+pub(super) fn parts(body: Incoming, version: Version) -> BoxStream<'static, Result<Bytes, Problem>> {
+    let broken = || Problem::new(ProblemKind::Malformed, "the body ended early");
+    stream::unfold(Some(body), move |body| async move {
+        let mut body = body?;
+        match body.frame().await {
+            Some(Ok(frame)) => Some((Ok(frame.into_data().unwrap_or_default()), Some(body))),
+            Some(Err(_)) => Some((Err(broken()), None)),
+            // As in `read`.
+            None if version >= Version::HTTP_2 && !body.is_end_stream() => Some((Err(broken()), None)),
+            None => None,
+        }
+    })
+    .boxed()
 }
 
 /// Waits for `answer`, and discards a body that is not expected. If short DATA frames stayed unread, the HTTP/2 library

@@ -308,6 +308,13 @@ impl Problem {
         Self { kind, detail, ..self }
     }
 
+    /// The code in version 3 of the REST proxies' API, the message, and whether a record may have been written.
+    pub(super) fn streamed(self) -> (u32, String, bool) {
+        let (status, _, code) = self.kind.codes();
+        let code = if matches!(self.kind, ProblemKind::Schema(_)) { status.as_u16().into() } else { code };
+        (code, self.detail, self.kind == ProblemKind::UnknownOutcome)
+    }
+
     /// Logs the failure of a command or of one that was refused.
     pub(super) fn log(&self, grant: &Grant, route: &'static str) {
         grant.log_failure(route, self.reason, &self.detail);

@@ -107,7 +107,7 @@ pub(super) async fn written(
     }
 }
 
-fn no_report() -> CommandError {
+pub(super) fn no_report() -> CommandError {
     let message = "no delivery report for the record, it may have been written";
     CommandError::new(Fault::UnknownOutcome { retriable: false }, 0, message)
 }

@@ -5,6 +5,7 @@
 //! 2. here: checks that the topic can be read, and dispatches by the resource's row and the method
 
 mod batch;
+mod clusters;
 mod consumers;
 #[cfg(feature = "testing")]
 pub(super) mod decoders;
@@ -16,15 +17,19 @@ mod position;
 mod positions;
 mod produce;
 mod records;
+mod stream;
 mod topic_records;
 mod topics;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use http::Method;
 use path::{Query, Target};
 use sluicegate_backend::{Log, System};
-use sluicegate_dialect::http::resource::Get;
+use sluicegate_dialect::http::resource::{Get, Post};
 use sluicegate_telemetry::metrics::Kind;
 
 use super::Request;
@@ -53,6 +58,31 @@ pub(super) fn has_body(target: &str, system: System) -> bool {
     consumers::Target::parse(path_of(target), system).is_some()
 }
 
+/// Whether a target's path is one of those that name the cluster. Their errors have the REST proxies' members, in JSON.
+pub(super) fn names_cluster(target: &str) -> bool {
+    path::names_cluster(path_of(target))
+}
+
+/// Whether a write to this target is a stream of records.
+pub(super) fn streams(target: &str, system: System) -> bool {
+    Target::parse(path_of(target), system).is_ok_and(|target| target.resource.posts == Some(Post::Stream))
+}
+
+/// The response to a stream of records: see [`stream`].
+///
+/// # Errors
+/// The request fails as a whole. No record was written.
+pub(super) async fn write_each(
+    request: &Request<'_>,
+    target: &str,
+    body: BoxStream<'static, Result<Bytes, Problem>>,
+    running: &Arc<RequestPermits>,
+) -> Result<Response, Problem> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    Query::none(query)?;
+    stream::post(request, Target::parse(path, request.grant.system())?, body, running).await
+}
+
 fn path_of(target: &str) -> &str {
     target.split_once('?').map_or(target, |(path, _)| path)
 }
@@ -74,15 +104,19 @@ pub(super) async fn answer(
     let allow = target.resource.allow(request.grant.writes());
     match (request.method, target.resource.get) {
         (&Method::OPTIONS, _) => Ok(Response::options(allow)),
-        (&Method::GET | &Method::HEAD, Some(get)) => read(request, &target, get, query, running).await,
-        (&Method::POST, _) if target.resource.posts => write(request, &target, query, running).await,
+        (&Method::GET | &Method::HEAD, Some(get)) => {
+            read(request, &target, (get, path), query, running).await
+        }
+        (&Method::POST, _) if target.resource.posts == Some(Post::Batch) => {
+            write(request, &target, query, running).await
+        }
+        (&Method::POST, _) if target.resource.posts == Some(Post::Stream) => {
+            Query::none(query)?;
+            let whole = futures_util::stream::iter([Ok(request.body.clone())]);
+            stream::post(request, target, whole.boxed(), running).await
+        }
         _ => {
-            let mut detail = format!("method not allowed for {}: expected {allow}", target.resource.name);
-            if [&Method::GET, &Method::HEAD].contains(&request.method) {
-                detail.extend(
-                    path::instead(path, request.grant.system()).map(|instead| format!("; {instead}")),
-                );
-            }
+            let detail = format!("method not allowed for {}: expected {allow}", target.resource.name);
             Err(Problem::new(ProblemKind::MethodNotAllowed(allow), detail))
         }
     }
@@ -91,7 +125,7 @@ pub(super) async fn answer(
 async fn read(
     request: &Request<'_>,
     target: &Target,
-    get: Get,
+    (get, path): (Get, &str),
     query: &str,
     running: &Arc<RequestPermits>,
 ) -> Result<Response, Problem> {
@@ -104,13 +138,24 @@ async fn read(
         let granted = grant.check_read(topic).inspect_err(|error| grant.count_denied(kind(get), error));
         granted.map_err(|error| Problem::failed(error, system))?;
     }
-    // Only the list has no topic.
+    // Lists have no topic.
     let topic = target.topic.as_deref().unwrap_or_default();
     let log = Log { topic, partition: target.partition.unwrap_or_default() };
     let query = || target.query(query, system);
     match get {
         Get::List => topics::list(grant, accept.metadata(system)?).await,
         Get::Describe => topics::describe(grant, topic, accept.metadata(system)?).await,
+        Get::Partitions => topics::partitions(grant, topic, accept.metadata(system)?).await,
+        Get::Partition => topics::partition(grant, log, accept.metadata(system)?).await,
+        Get::Brokers => clusters::brokers(grant, accept.metadata(system)?).await,
+        Get::Clusters => {
+            accept.json()?;
+            clusters::list(request, path).await
+        }
+        Get::Cluster => {
+            accept.json()?;
+            clusters::describe(request, path, &target.cluster).await
+        }
         Get::DescribeLog => topics::describe_log(grant, log, accept.metadata(system)?).await,
         Get::TopicRecords => {
             let format = accept.records(system)?;
@@ -142,7 +187,13 @@ async fn read(
 /// The kind of command that does the same.
 fn kind(get: Get) -> Kind {
     match get {
-        Get::List | Get::Describe => Kind::Topics,
+        Get::List
+        | Get::Describe
+        | Get::Partitions
+        | Get::Partition
+        | Get::Brokers
+        | Get::Clusters
+        | Get::Cluster => Kind::Topics,
         Get::TopicRecords => Kind::MultiFetch,
         Get::Records | Get::Key => Kind::Fetch,
         Get::DescribeLog | Get::Offsets => Kind::ListOffset,
@@ -157,8 +208,10 @@ async fn write(
     running: &Arc<RequestPermits>,
 ) -> Result<Response, Problem> {
     let is_async = match Query::parse(query, &["async"])?.text("async") {
-        None | Some("false") => false,
-        Some("true") => true,
+        None => false,
+        Some(text) if text.eq_ignore_ascii_case("false") => false,
+        // Strimzi's bridge takes it in any case.
+        Some(text) if text.eq_ignore_ascii_case("true") => true,
         Some(_) => {
             let detail = "query parameter async: expected true or false";
             return Err(Problem::new(ProblemKind::Malformed, detail));

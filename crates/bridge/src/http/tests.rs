@@ -1,6 +1,7 @@
 //! Requests and answers, for the tests of all resources.
 
 use http::HeaderName;
+use http_body_util::BodyExt;
 
 use super::*;
 
@@ -18,6 +19,15 @@ pub(crate) fn headers<V: AsRef<[u8]>>(lines: &[(&str, V)]) -> HeaderMap {
 /// The status and the text of an answer.
 pub(crate) fn told(response: Response) -> (u16, String) {
     (response.status.as_u16(), String::from_utf8(response.body.to_vec()).unwrap())
+}
+
+/// The status of an answer to a stream of records, and its lines.
+pub(crate) async fn streamed(response: Response) -> (u16, Vec<String>) {
+    let response = response.into_http(&Method::POST, None);
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    (status, body.split_terminator("\r\n").map(str::to_owned).collect())
 }
 
 #[track_caller]

@@ -15,7 +15,7 @@ use sluicegate_delivery::drain::Drain;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::testing::script::Script;
 use sluicegate_dialect as dialect;
-use sluicegate_dialect::http::resource::Get;
+use sluicegate_dialect::http::resource::{Get, Post};
 use sluicegate_protocol as wire;
 use sluicegate_protocol::codec::Codec;
 use sluicegate_protocol::http_route::Resource;
@@ -32,7 +32,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use self::oracle::{KEY, Rights};
 use crate::endpoint::rights;
-use crate::http::tests::{headers, rest, told};
+use crate::http::tests::{headers, rest, streamed, told};
 use crate::session::{self, Overload, Transport};
 
 /// The names of existing logs, and of one that is listed only.
@@ -40,6 +40,9 @@ const TOPICS: [&str; 5] = ["0", "00", "1", "1.5", "gone"];
 
 /// [`KEY`] in JSON.
 const JSON_KEY: &str = "\"0-1\"";
+
+/// A record of version 3 with this key.
+const STREAMED: &str = r#"{"key":{"type":"STRING","data":"0-1"}}"#;
 
 /// A command on some topics, in Protobuf and in JSON.
 type Case = (Req, Value);
@@ -231,7 +234,11 @@ async fn check_http(rights: &Rights, system: System, topic: &str) {
         let path = ["{topic}", "{stream}"]
             .into_iter()
             .fold(row.path.to_owned(), |path, name| path.replace(name, topic));
-        let path = path.replace("{partition}", "0").replace("{key}", KEY).replace("{subject}", KEY);
+        let path = path
+            .replace("{cluster}", "test")
+            .replace("{partition}", "0")
+            .replace("{key}", KEY)
+            .replace("{subject}", KEY);
         for method in [Method::GET, Method::HEAD].into_iter().filter(|_| row.get.is_some()) {
             let (status, text) = ask(method, &path, "").await;
             let found: Option<Value> = serde_json::from_str(&text).ok().filter(|_| status == 200);
@@ -249,11 +256,22 @@ async fn check_http(rights: &Rights, system: System, topic: &str) {
                 }
                 _ => {}
             }
-            // The route has no tables.
-            let is_denied = row.get == Some(Get::Key) || !rights.reads(topic);
+            let is_denied = match row.get {
+                // The route has no tables, and describes nothing.
+                Some(Get::Key | Get::Brokers) => true,
+                Some(Get::Clusters | Get::Cluster) => false,
+                _ => !rights.reads(topic),
+            };
             assert_eq!(status == 403, is_denied, "{path}: {text} {rights:?}");
         }
-        if row.posts {
+        if row.posts == Some(Post::Stream) {
+            let grant = rights.grant(system).await;
+            let (lines, body) = (headers(&[("content-type", "application/json")]), STREAMED);
+            let response = crate::http::ask(&grant, &rest(&path), Method::POST, &lines, body).await;
+            let (status, lines) = streamed(response).await;
+            let is_denied = status == 403 || lines.iter().any(|line| line.contains("\"error_code\":403,"));
+            assert_eq!(is_denied, !rights.writes(topic, KEY), "{path}: {status} {lines:?} {rights:?}");
+        } else if row.posts.is_some() {
             let (status, text) = ask(Method::POST, &path, body).await;
             assert_eq!(status == 403, !rights.writes(topic, key), "{path}: {text} {rights:?}");
         }

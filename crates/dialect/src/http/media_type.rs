@@ -48,7 +48,7 @@ pub struct MediaTypes {
     /// The types of a body with records, as listed to clients.
     pub bodies: &'static [(&'static str, Format)],
     /// Types of a body that are accepted, and not listed.
-    pub old_bodies: &'static [(&'static str, Format)],
+    pub other_bodies: &'static [(&'static str, Format)],
     /// The types whose clients get errors of the first one, with the members of the REST proxies' errors. Without any,
     /// errors do not have these members.
     pub errors: &'static [&'static str],
@@ -67,12 +67,28 @@ impl MediaTypes {
         }
     }
 
-    /// The format of a body, by its type in lower case; none if it is unknown.
+    /// The format of a body, by its type; none if it is unknown.
     pub fn format_of(&self, content_type: &str) -> Option<Format> {
-        let mut types = self.bodies.iter().chain(self.old_bodies);
+        let content_type = second_version(content_type);
+        let mut types = self.bodies.iter().chain(self.other_bodies);
         types.find(|(known, _)| *known == content_type).map(|(_, format)| *format)
     }
 }
+
+/// The name in lower case, and of the REST proxies' types that of the second version: also of those of the first
+/// version, and of those without a version.
+pub fn second_version(name: &str) -> String {
+    let name = name.to_ascii_lowercase();
+    let kind = name.strip_prefix(REST_TYPE).and_then(|rest| rest.strip_suffix("+json"));
+    let kind = kind.map(|kind| kind.strip_suffix(".v1").or(kind.strip_suffix(".v2")).unwrap_or(kind));
+    match kind.filter(|kind| kind.is_empty() || kind.starts_with('.')) {
+        Some(kind) => format!("{REST_TYPE}{kind}.v2+json"),
+        None => name,
+    }
+}
+
+/// The beginning of the REST proxies' types.
+const REST_TYPE: &str = "application/vnd.kafka";
 
 /// An offer to clients, by its names, the most precise one first.
 pub type Offer<T> = (&'static [Name], T);

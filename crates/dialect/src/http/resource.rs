@@ -7,8 +7,8 @@ use matchit::Router;
 /// A path, and what requests can do there.
 #[derive(Debug)]
 pub struct Resource {
-    /// The pattern, which is also the route in metrics and traces. Its parameters are the topic, then the
-    /// partition or the key.
+    /// The pattern, which is also the route in metrics and traces. Its parameters are the topic or `stream`, the
+    /// `partition` or the key, and the `cluster`.
     pub path: &'static str,
     /// The name for messages.
     pub name: &'static str,
@@ -16,8 +16,17 @@ pub struct Resource {
     pub get: Option<Get>,
     /// The query parameters of GET.
     pub parameters: &'static [&'static str],
-    /// Whether POST writes records.
-    pub posts: bool,
+    /// The effect of POST; none if it is not allowed.
+    pub posts: Option<Post>,
+}
+
+/// The effect of POST: it writes records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Post {
+    /// Those of one document.
+    Batch,
+    /// Each as it arrives. It is answered as it is written.
+    Stream,
 }
 
 /// The effect of GET. A log is the path's partition, or a topic's only one.
@@ -27,8 +36,18 @@ pub enum Get {
     List,
     /// Describes a topic and its partitions.
     Describe,
+    /// Lists the partitions of a topic, with their replicas.
+    Partitions,
+    /// Describes a partition of a topic.
+    Partition,
     /// Describes a log by its ends.
     DescribeLog,
+    /// Lists the brokers of the cluster.
+    Brokers,
+    /// Lists the only cluster.
+    Clusters,
+    /// Describes the cluster.
+    Cluster,
     /// Reads records of a topic's partitions.
     TopicRecords,
     /// Reads records of a log.
@@ -46,7 +65,7 @@ pub enum Get {
 impl Resource {
     /// The allowed methods, in the form of the header `Allow`.
     pub fn allow(&self, write: bool) -> &'static str {
-        match (self.get.is_some(), self.posts && write) {
+        match (self.get.is_some(), self.posts.is_some() && write) {
             (true, true) => "GET, HEAD, POST, OPTIONS",
             (true, false) => "GET, HEAD, OPTIONS",
             (false, true) => "POST, OPTIONS",
@@ -59,6 +78,8 @@ impl Resource {
 pub struct Resources {
     /// The rows.
     pub rows: &'static [Resource],
+    /// A first segment that is ignored before another one.
+    prefix: Option<(&'static str, &'static str)>,
     router: OnceLock<Router<&'static Resource>>,
 }
 
@@ -71,6 +92,8 @@ pub struct Match {
     pub topic: Option<String>,
     /// The partition, or with [`Get::Key`] the key, still encoded.
     pub part: Option<String>,
+    /// The cluster, still encoded.
+    pub cluster: Option<String>,
 }
 
 /// Paths that other services have and this one does not.
@@ -109,12 +132,31 @@ fn matches(pattern: &str, path: &str) -> bool {
 impl Resources {
     /// The table of these rows.
     pub const fn new(rows: &'static [Resource]) -> Self {
-        Self { rows, router: OnceLock::new() }
+        Self { rows, prefix: None, router: OnceLock::new() }
+    }
+
+    /// The same, in whose paths the first of two segments can be before the second.
+    pub const fn with_prefix(rows: &'static [Resource], prefix: (&'static str, &'static str)) -> Self {
+        Self { rows, prefix: Some(prefix), router: OnceLock::new() }
+    }
+
+    /// A path without the segment that is ignored, and that segment with its slash or nothing.
+    pub fn without_prefix<'a>(&self, path: &'a str) -> (&'a str, &'static str) {
+        let Some((ignored, next)) = self.prefix else { return (path, "") };
+        let rest = path.strip_prefix('/').unwrap_or(path).strip_prefix(ignored);
+        let rest = rest.filter(|rest| rest.strip_prefix('/').is_some_and(|rest| root(rest) == next));
+        rest.map_or((path, ""), |rest| (rest, ignored))
+    }
+
+    /// The first segment of a path, besides one that is ignored.
+    pub fn root<'a>(&self, path: &'a str) -> &'a str {
+        root(self.without_prefix(path).0)
     }
 
     /// The resource of a path; none if there is none. A trailing slash is ignored, but not of a key, and the lack of a
     /// leading one.
     pub fn find(&self, path: &str) -> Option<Match> {
+        let (path, _) = self.without_prefix(path);
         let (path, is_cut) = path.strip_suffix('/').map_or((path, false), |path| (path, true));
         // A parameter of the router is never empty.
         let segments = path.strip_prefix('/').unwrap_or(path).split('/');
@@ -124,8 +166,16 @@ impl Resources {
         if is_cut && found.value.get == Some(Get::Key) {
             return None;
         }
-        let mut parameters = found.params.iter().map(|(_, value)| value.to_owned());
-        Some(Match { resource: found.value, topic: parameters.next(), part: parameters.next() })
+        let parameter = |names: [&str; 3]| {
+            let value = names.into_iter().find_map(|name| found.params.get(name));
+            value.map(str::to_owned)
+        };
+        Some(Match {
+            resource: found.value,
+            topic: parameter(["topic", "stream", ""]),
+            part: parameter(["partition", "key", "subject"]),
+            cluster: parameter(["cluster", "", ""]),
+        })
     }
 
     fn router(&self) -> &Router<&'static Resource> {
@@ -145,6 +195,11 @@ impl Resources {
     }
 }
 
+fn root(path: &str) -> &str {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    path.split_once('/').map_or(path, |(root, _)| root)
+}
+
 /// An empty segment for the router. No name and no number is encoded as this.
 const EMPTY: &str = "%";
 
@@ -160,10 +215,13 @@ mod tests {
         for words in dialect::ALL.map(|dialect| dialect.words()) {
             for row in words.resources.rows {
                 assert_eq!(words.resources.find(row.path).map(|found| found.resource.path), Some(row.path));
-                assert_eq!(row.path.split('/').nth(1), Some(words.root), "{}", row.path);
-                assert!(row.get.is_some() || row.posts && row.parameters.is_empty(), "{}", row.path);
-                assert!(!row.posts || row.path.contains('{'), "{}", row.path);
-                assert_eq!(row.get == Some(Get::List), !row.path.contains('{'), "{}", row.path);
+                assert!(words.roots.contains(&words.resources.root(row.path)), "{}", row.path);
+                assert!(
+                    row.get.is_some() || row.posts.is_some() && row.parameters.is_empty(),
+                    "{}",
+                    row.path
+                );
+                assert!(row.posts.is_none() || row.path.contains('{'), "{}", row.path);
             }
         }
     }
@@ -197,7 +255,10 @@ mod tests {
 
     #[test]
     fn allowed_methods_are_those_of_the_row_and_the_route() {
-        let row = |get, posts| Resource { path: "", name: "", get, parameters: &[], posts };
+        let row = |get, posts: bool| {
+            let posts = posts.then_some(Post::Batch);
+            Resource { path: "", name: "", get, parameters: &[], posts }
+        };
         for (get, posts, write, want) in [
             (Some(Get::List), false, true, "GET, HEAD, OPTIONS"),
             (Some(Get::Describe), true, true, "GET, HEAD, POST, OPTIONS"),
@@ -230,7 +291,7 @@ mod tests {
         for (route, dialect) in routes.into_iter().zip(dialect::ALL) {
             for Resource { path, get, posts, .. } in dialect.words().resources.rows {
                 rows.extend(get.map(|_| format!("get {route}{path}")));
-                rows.extend(posts.then(|| format!("post {route}{path}")));
+                rows.extend(posts.map(|_| format!("post {route}{path}")));
             }
         }
         for row in dialect::ALL.iter().flat_map(|dialect| dialect.words().consumers) {

@@ -1,7 +1,10 @@
-//! Plain HTTP to Kafka: the resources of the REST proxies' second version, with streams of events beside them.
+//! Plain HTTP to Kafka: the resources of the REST proxies' second version, with streams of events beside them, and the
+//! third version's writes.
 
+mod clusters;
 mod documents;
 mod records;
+mod streamed;
 
 use http::HeaderName;
 use serde_json::value::RawValue;
@@ -14,21 +17,23 @@ use super::Kafka;
 use crate::http::body::BodyError;
 use crate::http::consumers;
 use crate::http::media_type::{ANY_FORMAT, EXACT, Format, JSON, MediaTypes, PLAIN};
-use crate::http::resource::{Get, Resource, Resources, Unserved};
-use crate::http::{Batch, FILTER, HttpDialect, HttpWords, LAST_EVENT_ID, Position, known};
+use crate::http::resource::{Get, Post, Resource, Resources, Unserved};
+use crate::http::{Batch, Clusters, FILTER, HttpDialect, HttpWords, LAST_EVENT_ID, Position, known};
 use crate::json::format;
 use crate::session::filter::Filter;
 use crate::session::members::object;
 
 static WORDS: HttpWords = HttpWords {
-    root: "topics",
+    roots: &["topics", "brokers", "v3"],
     paths: "/topics, /topics/TOPIC, /topics/TOPIC/records, /topics/TOPIC/events, \
-            /topics/TOPIC/table/KEY, \
+            /topics/TOPIC/table/KEY, /topics/TOPIC/partitions, \
             /topics/TOPIC/partitions/N, or /topics/TOPIC/partitions/N with /records, /offsets or /events, \
             /consumers/GROUP, /consumers/GROUP/offsets, or /consumers/GROUP/instances/NAME with /subscription, \
             /assignments, /records, /offsets or /positions, \
+            /brokers, /v3/clusters, /v3/clusters/ID, or /v3/clusters/ID/topics/TOPIC/records, \
             after the route's path",
-    resources: Resources::new(&RESOURCES),
+    resources: Resources::with_prefix(&RESOURCES, ("kafka", V3)),
+    clusters: Some(&CLUSTERS),
     consumers: &consumers::RESOURCES,
     unserved: &UNSERVED,
     media_types: MediaTypes {
@@ -58,11 +63,8 @@ static WORDS: HttpWords = HttpWords {
             (V2_JSON_SCHEMA, Format::Schema(SchemaType::JsonSchema)),
             (V2_PROTOBUF, Format::Schema(SchemaType::Protobuf)),
         ],
-        old_bodies: &[
-            (V1_JSON, Format::Json),
-            (V1_BINARY, Format::Binary),
-            (V1_AVRO, Format::Schema(SchemaType::Avro)),
-        ],
+        // As Karapace has it.
+        other_bodies: &[(V2, Format::Binary), ("application/octet-stream", Format::Binary)],
         errors: &[V2, V2_JSON, V2_BINARY, V2_TEXT, V2_AVRO, V2_JSON_SCHEMA, V2_PROTOBUF],
     },
     offset: "offset",
@@ -98,20 +100,20 @@ static POSITIONS: [Position; 4] = [
     },
 ];
 
-static RESOURCES: [Resource; 9] = [
+static RESOURCES: [Resource; 14] = [
     Resource {
         path: "/topics",
         name: "the list of topics",
         get: Some(Get::List),
         parameters: &[],
-        posts: false,
+        posts: None,
     },
     Resource {
         path: "/topics/{topic}",
         name: "a topic",
         get: Some(Get::Describe),
         parameters: &[],
-        posts: true,
+        posts: Some(Post::Batch),
     },
     Resource {
         path: "/topics/{topic}/records",
@@ -127,54 +129,101 @@ static RESOURCES: [Resource; 9] = [
             "isolation",
             FILTER,
         ],
-        posts: false,
+        posts: None,
     },
     Resource {
         path: "/topics/{topic}/events",
         name: "events",
         get: Some(Get::TopicEvents),
         parameters: &EVENTS,
-        posts: false,
+        posts: None,
     },
     Resource {
         path: "/topics/{topic}/table/{key}",
         name: "a key",
         get: Some(Get::Key),
         parameters: &[],
-        posts: false,
+        posts: None,
+    },
+    Resource {
+        path: "/topics/{topic}/partitions",
+        name: "the list of partitions",
+        get: Some(Get::Partitions),
+        parameters: &[],
+        posts: None,
     },
     Resource {
         path: "/topics/{topic}/partitions/{partition}",
         name: "a partition",
-        get: None,
+        get: Some(Get::Partition),
         parameters: &[],
-        posts: true,
+        posts: Some(Post::Batch),
     },
     Resource {
         path: "/topics/{topic}/partitions/{partition}/records",
         name: "records",
         get: Some(Get::Records),
         parameters: &["offset", "max_bytes", "max_records", "min_bytes", "timeout", "isolation", FILTER],
-        posts: false,
+        posts: None,
     },
     Resource {
         path: "/topics/{topic}/partitions/{partition}/offsets",
         name: "offsets",
         get: Some(Get::Offsets),
         parameters: &["timestamp", "isolation"],
-        posts: false,
+        posts: None,
     },
     Resource {
         path: "/topics/{topic}/partitions/{partition}/events",
         name: "events",
         get: Some(Get::Events),
         parameters: &EVENTS,
-        posts: false,
+        posts: None,
+    },
+    Resource {
+        path: "/brokers",
+        name: "the list of brokers",
+        get: Some(Get::Brokers),
+        parameters: &[],
+        posts: None,
+    },
+    Resource {
+        path: "/v3/clusters",
+        name: "the list of clusters",
+        get: Some(Get::Clusters),
+        parameters: &[],
+        posts: None,
+    },
+    Resource {
+        path: "/v3/clusters/{cluster}",
+        name: "a cluster",
+        get: Some(Get::Cluster),
+        parameters: &[],
+        posts: None,
+    },
+    Resource {
+        path: "/v3/clusters/{cluster}/topics/{topic}/records",
+        name: "records of version 3",
+        get: None,
+        parameters: &[],
+        posts: Some(Post::Stream),
     },
 ];
 
+static CLUSTERS: Clusters = Clusters {
+    root: V3,
+    list: clusters::list,
+    describe: clusters::describe,
+    record: streamed::record,
+    written: streamed::written,
+    failed: streamed::failed,
+};
+
+/// The first segment of the paths of version 3.
+const V3: &str = "v3";
+
 /// Paths of Confluent's REST Proxy, Karapace, Strimzi's HTTP Bridge and Redpanda's HTTP Proxy.
-static UNSERVED: [Unserved; 7] = [
+static UNSERVED: [Unserved; 5] = [
     Unserved {
         paths: &["consumers", "consumers/*/instances/*/topics/**"],
         are: "lists of groups and version 1 of the consumers' API are",
@@ -182,21 +231,21 @@ static UNSERVED: [Unserved; 7] = [
         page: MOVE,
     },
     Unserved {
-        paths: &["v3/**", "kafka/v3/**", "clusters/**"],
-        are: "version 3 of the REST proxies' API is",
-        instead: "use version 2, such as POST /topics/TOPIC",
-        page: MOVE,
-    },
-    Unserved {
-        paths: &["brokers/**"],
-        are: "brokers are",
-        instead: "GET /topics/TOPIC has the broker of each leader and replica",
-        page: MOVE,
-    },
-    Unserved {
-        paths: &["topics/*/partitions"],
-        are: "lists of partitions are",
-        instead: "GET /topics/TOPIC has the partitions",
+        paths: &[
+            "v3",
+            "v3/clusters/*/topics",
+            "v3/clusters/*/topics/*",
+            "v3/clusters/*/topics/*/records:batch",
+            "v3/clusters/*/topics/*/configs/**",
+            "v3/clusters/*/topics/*/partitions/**",
+            "v3/clusters/*/acls/**",
+            "v3/clusters/*/brokers/**",
+            "v3/clusters/*/broker-configs/**",
+            "v3/clusters/*/consumer-groups/**",
+            "clusters/**",
+        ],
+        are: "other resources of version 3 of the REST proxies' API are",
+        instead: "use version 2, such as GET /topics/TOPIC",
         page: MOVE,
     },
     Unserved {
@@ -247,9 +296,6 @@ const V2_TEXT: &str = "application/vnd.kafka.text.v2+json";
 const V2_AVRO: &str = "application/vnd.kafka.avro.v2+json";
 const V2_JSON_SCHEMA: &str = "application/vnd.kafka.jsonschema.v2+json";
 const V2_PROTOBUF: &str = "application/vnd.kafka.protobuf.v2+json";
-const V1_AVRO: &str = "application/vnd.kafka.avro+json";
-const V1_JSON: &str = "application/vnd.kafka.json+json";
-const V1_BINARY: &str = "application/vnd.kafka.binary+json";
 
 impl HttpDialect for Kafka {
     fn words(&self) -> &'static HttpWords {

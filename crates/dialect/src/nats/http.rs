@@ -19,18 +19,19 @@ use super::{Nats, SYSTEM};
 use crate::http::body::BodyError;
 use crate::http::failure::Failure;
 use crate::http::media_type::{EXACT, Format, JSON, MediaTypes};
-use crate::http::resource::{Get, Resource, Resources};
+use crate::http::resource::{Get, Post, Resource, Resources};
 use crate::http::{Batch, FILTER, HttpDialect, HttpWords, LAST_EVENT_ID, Position, RecordId, json, known};
 use crate::json::format::{self, Payload};
 use crate::session::filter::Filter;
 use crate::session::members::object;
 
 static WORDS: HttpWords = HttpWords {
-    root: "streams",
+    roots: &["streams"],
     paths: "/streams, /streams/STREAM, or /streams/STREAM with /messages, /sequences, /events or \
             /table/SUBJECT, after the route's path",
     resources: Resources::new(&RESOURCES),
     consumers: &[],
+    clusters: None,
     unserved: &[],
     media_types: MediaTypes {
         documents: &[(&[(JSON, EXACT)], JSON)],
@@ -44,7 +45,7 @@ static WORDS: HttpWords = HttpWords {
         text: TEXT,
         schemas: &[],
         bodies: &[(JSON, Format::Json), (BINARY, Format::Binary), (TEXT, Format::Text)],
-        old_bodies: &[],
+        other_bodies: &[],
         errors: &[],
     },
     offset: "sequence",
@@ -84,35 +85,35 @@ static RESOURCES: [Resource; 6] = [
         name: "the list of streams",
         get: Some(Get::List),
         parameters: &[],
-        posts: false,
+        posts: None,
     },
     Resource {
         path: "/streams/{stream}",
         name: "a stream",
         get: Some(Get::DescribeLog),
         parameters: &[],
-        posts: true,
+        posts: Some(Post::Batch),
     },
     Resource {
         path: "/streams/{stream}/messages",
         name: "messages",
         get: Some(Get::Records),
         parameters: &["sequence", "max_bytes", "max_messages", "min_bytes", "timeout", FILTER],
-        posts: false,
+        posts: None,
     },
     Resource {
         path: "/streams/{stream}/sequences",
         name: "sequences",
         get: Some(Get::Offsets),
         parameters: &["timestamp"],
-        posts: false,
+        posts: None,
     },
     Resource {
         path: "/streams/{stream}/table/{subject}",
         name: "a subject",
         get: Some(Get::Key),
         parameters: &[],
-        posts: false,
+        posts: None,
     },
     Resource {
         path: "/streams/{stream}/events",
@@ -132,7 +133,7 @@ static RESOURCES: [Resource; 6] = [
             "last_event_id",
             LAST_EVENT_ID,
         ],
-        posts: false,
+        posts: None,
     },
 ];
 

@@ -42,6 +42,16 @@ async fn documented_examples_of_the_rest_proxies_work() {
             "{command}: {body}"
         );
     }
+    let (_, _, clusters) = curl(CLUSTERS, stack.gateway()).await;
+    let id = clusters["data"][0]["cluster_id"].as_str().unwrap();
+    for (command, want) in STREAMS {
+        let (status, is, body) = curl(&command.replace("$KAFKA_CLUSTER_ID", id), stack.gateway()).await;
+        let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
+        assert_eq!((status.as_str(), is.as_str()), ("200", "application/json"), "{command}: {body}");
+        for want in *want {
+            assert!(body.contains(want), "{command}: {body} does not hold {want}");
+        }
+    }
     for (command, content_type, want) in READS {
         let (status, is, body) = curl(command, stack.gateway()).await;
         assert_eq!((status.as_str(), is.as_str()), ("200", *content_type), "{command}: {body}");
@@ -131,6 +141,32 @@ const WRITES: &[(&str, &[Option<i64>])] = &[
     ),
 ];
 
+/// Confluent's quick start of version 3 asks for the id first.
+const CLUSTERS: &str = r#"curl -X GET "http://localhost:8082/v3/clusters/""#;
+
+/// Its commands, and parts of their answers.
+const STREAMS: &[(&str, &[&str])] = &[
+    (
+        r#"curl -X POST -H "Content-Type: application/json" \
+      --data '{"value":{"type":"JSON","data":{"name":"John Doe","id":123}}}' \
+      "http://localhost:8082/v3/clusters/$KAFKA_CLUSTER_ID/topics/jsontest/records""#,
+        &[r#""error_code":200,"#, r#""topic_name":"jsontest""#, r#""value":{"size":28,"type":"JSON"}"#],
+    ),
+    (
+        r#"echo '{"partition_id":1,"key":{"type":"BINARY","data":"Zm9vYmFy"},"value":{"type":"STRING","data":"a"}}
+{"value":{"type":"BINARY","data":"!"}} {"partition_id":9}
+{"partition_id":2,"headers":[{"name":"Header-1","value":"SGVhZGVyLTE="}],"timestamp":"2021-02-05T19:14:42Z"}' |
+curl -X POST -H "Transfer-Encoding: chunked" -H "Content-Type: application/json" -T - \
+      "http://localhost:8082/kafka/v3/clusters/$KAFKA_CLUSTER_ID/topics/test/records""#,
+        &[
+            r#""partition_id":1,"#,
+            "}\r\n{\"error_code\":400,\"message\":\"value.data: expected a base64 string or null\"}\r\n\
+             {\"error_code\":40402,\"message\":\"topic test has no partition 9\"}\r\n{\"error_code\":200,",
+            r#","timestamp":"2021-02-05T19:14:42Z"}"#,
+        ],
+    ),
+];
+
 /// Commands as they are documented, and what their answers hold.
 const READS: &[(&str, &str, &str)] = &[
     (
@@ -142,10 +178,21 @@ const READS: &[(&str, &str, &str)] = &[
         r#"curl -X GET http://localhost:8080/topics/bridge-quickstart-topic"#,
         "application/vnd.kafka.v2+json",
         concat!(
-            r#"{"name":"bridge-quickstart-topic","partitions":[{"partition":0,"leader":1,"#,
+            r#"{"name":"bridge-quickstart-topic","configs":{"cleanup.policy":"delete"},"partitions":[{"partition":0,"leader":1,"#,
             r#""replicas":[{"broker":1,"leader":true,"in_sync":true}]}]}"#,
         ),
     ),
+    (
+        r#"curl -X GET http://localhost:8080/topics/bridge-quickstart-topic/partitions"#,
+        "application/vnd.kafka.v2+json",
+        r#"[{"partition":2,"leader":1,"replicas":[{"broker":1,"leader":true,"in_sync":true}]}]"#,
+    ),
+    (
+        r#"curl -X GET "http://localhost:8082/topics/test/partitions/1" -H "Accept: application/vnd.kafka.v1+json""#,
+        "application/vnd.kafka.v2+json",
+        r#"{"partition":1,"leader":1,"replicas":[{"broker":1,"leader":true,"in_sync":true}]}"#,
+    ),
+    (r#"curl "http://localhost:8082/brokers""#, "application/vnd.kafka.v2+json", r#"{"brokers":[1]}"#),
     (
         r#"curl "http://localhost:8082/topics/jsontest/partitions/0/offsets""#,
         "application/vnd.kafka.v2+json",

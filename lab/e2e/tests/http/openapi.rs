@@ -63,6 +63,8 @@ async fn every_documented_answer_is_seen() {
         reads: vec![
             "/topics".to_owned(),
             at.clone(),
+            format!("{at}/partitions"),
+            format!("{at}/partitions/0"),
             format!("{at}/partitions/0/offsets"),
             format!("{at}/partitions/0/offsets?timestamp=-1"),
             format!("{at}/partitions/0/records?offset=0"),
@@ -96,6 +98,7 @@ async fn every_documented_answer_is_seen() {
         ],
         events: vec![(format!("{at}/events"), "BQAA.over")],
     };
+    requests.extend(of_clusters(topic));
     for resources in [kafka, nats] {
         for (path, _) in &resources.events {
             let events = stream_of(gateway, resources.route, path).await;
@@ -116,6 +119,41 @@ async fn every_documented_answer_is_seen() {
 
 async fn stream_of(gateway: SocketAddr, route: &str, path: &str) -> Streamed {
     stream(gateway, Request::get(format!("{route}{path}"))).await
+}
+
+/// Requests for brokers, and for version 3.
+fn of_clusters(topic: &str) -> Vec<(u16, Request)> {
+    let get = |route: &str, path: &str| Request::get(format!("{route}{path}"));
+    let mut requests = vec![
+        (200, get(REST, "/brokers").with("accept", "application/json")),
+        (403, get("/readonly", "/brokers")),
+    ];
+    for path in ["/brokers", "/v3/clusters", "/v3/clusters/default"] {
+        requests.extend([
+            (200, get(REST, path)),
+            (400, get(REST, &format!("{path}?x=1"))),
+            (403, get("/web", path).with("origin", "https://else.example")),
+            (406, get(REST, path).with("accept", "text/plain")),
+            (502, get("/rest-nowhere", path)),
+        ]);
+    }
+    let records = format!("/v3/clusters/default/topics/{topic}/records");
+    let post = |route: &str, path: &str, body: &str| {
+        Request::post(format!("{route}{path}"), body.to_owned()).with("content-type", "application/json")
+    };
+    requests.extend([
+        (404, get(REST, "/v3/clusters/other")),
+        (200, post(REST, &records, r#"{"value":{"type":"JSON","data":1}}"#)),
+        (200, post(REST, &records, r#"{"value":1}"#)),
+        (400, post(REST, &format!("{records}?x=1"), "{}")),
+        (403, post("/readonly", &records, "{}")),
+        (404, post(REST, &records.replace("default", "other"), "{}")),
+        (406, post(REST, &records, "{}").with("accept", "text/plain")),
+        (415, post(REST, &records, "{}").with("content-encoding", "gzip")),
+        (422, post(REST, &records, " ")),
+        (502, post("/rest-nowhere", &records, "{}")),
+    ]);
+    requests
 }
 
 /// The resources of a system behind its routes.
@@ -303,6 +341,11 @@ fn operation(request: &Request) -> Option<String> {
             ["/kafka/consumers/{group}/instances/{instance}", &rest.join("/")].join("/")
         }
         ["consumers", _, rest @ ..] => ["/kafka/consumers/{group}", &rest.concat()].join("/"),
+        ["v3", "clusters", _, "topics", _, "records"] => {
+            "/kafka/v3/clusters/{cluster}/topics/{topic}/records".to_owned()
+        }
+        ["v3", "clusters", _] => "/kafka/v3/clusters/{cluster}".to_owned(),
+        ["brokers"] | ["v3", "clusters"] => ["/kafka", &parts.join("/")].join("/"),
         ["streams", _, "table", ..] => "/nats/streams/{stream}/table/{subject}".to_owned(),
         ["streams", _, rest @ ..] => ["/nats/streams/{stream}", &rest.concat()].join("/"),
         [list @ ("topics" | "streams")] => {

@@ -45,7 +45,7 @@ fn plain(home: &str) -> Vec<Value> {
         json!({"path": "/nowhere", "type": "produce", "topic": home, "cluster": "nowhere"}),
         json!({"path": "/readonly/", "type": "rest"}),
         json!({"path": "/rest-nowhere", "type": "rest", "write": true, "cluster": "nowhere"}),
-        json!({"path": REST, "type": "rest", "write": true, "tables": ["*"]}),
+        json!({"path": REST, "type": "rest", "write": true, "tables": ["*"], "describe": true}),
         json!({"path": RED_REST, "type": "rest", "tables": ["*"],
                "read": [{"topic": "*", "only": {"header": "tenant", "is": "red"}}]}),
         json!({"path": "/web", "type": "rest", "write": true, "origins": ORIGINS}),

@@ -264,6 +264,7 @@ impl Writer {
             headers: Headers(&headers),
             body: &body,
             authority: None,
+            max_body_bytes: 0,
         };
         let (waiting, token) = (Permits::new(Ledger::new(1)), self.open.token());
         let running =

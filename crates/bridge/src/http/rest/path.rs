@@ -22,6 +22,8 @@ pub(super) struct Target {
     pub(super) partition: Option<i32>,
     /// A key; empty for other resources.
     pub(super) key: Vec<u8>,
+    /// The id of the cluster; empty for other resources.
+    pub(super) cluster: String,
 }
 
 impl Target {
@@ -39,7 +41,14 @@ impl Target {
             Some(part) if found.resource.get == Some(Get::Key) => key = key_bytes(&part, system)?,
             Some(part) => partition = Some(partition_number(&part)?),
         }
-        Ok(Self { resource: found.resource, topic, partition, key })
+        let cluster = match &found.cluster {
+            Some(id) => decoded(id).ok_or_else(|| {
+                let detail = "expected the id of a cluster in the path, in percent-encoded UTF-8";
+                Problem::new(ProblemKind::Malformed, detail)
+            })?,
+            None => String::new(),
+        };
+        Ok(Self { resource: found.resource, topic, partition, key, cluster })
     }
 
     /// Parses the query of a read.
@@ -53,34 +62,31 @@ impl Target {
 
 /// The words of the system that a path belongs to, on whatever cluster.
 pub(super) fn words_of(path: &str) -> &'static HttpWords {
-    let root = root(path);
     let [first, ..] = dialect::ALL;
-    dialect::ALL.into_iter().find(|dialect| dialect.words().root == root).unwrap_or(first).words()
+    dialect::ALL.into_iter().find(|dialect| has(dialect.words(), path)).unwrap_or(first).words()
 }
 
-/// The first segment of a path.
-fn root(path: &str) -> &str {
-    let path = path.strip_prefix('/').unwrap_or(path);
-    path.split_once('/').map_or(path, |(root, _)| root)
+/// Whether paths of a system begin as this one.
+fn has(words: &HttpWords, path: &str) -> bool {
+    words.roots.contains(&words.resources.root(path))
+}
+
+/// Whether it is one of the paths that name the cluster.
+pub(super) fn names_cluster(path: &str) -> bool {
+    let words = words_of(path);
+    words.clusters.is_some_and(|clusters| clusters.root == words.resources.root(path))
 }
 
 fn unknown(path: &str, system: System) -> Problem {
-    let HttpWords { root: own, paths, unserved, .. } = dialect::of(system).words();
-    let root = root(path);
-    let is_of_other = root != *own && dialect::ALL.iter().any(|dialect| dialect.words().root == root);
-    let detail = match unserved.iter().find(|unserved| unserved.has(path)) {
+    let words @ HttpWords { paths, unserved, .. } = dialect::of(system).words();
+    let is_of_other = !has(words, path) && dialect::ALL.iter().any(|dialect| has(dialect.words(), path));
+    let (rest, _) = words.resources.without_prefix(path);
+    let detail = match unserved.iter().find(|unserved| unserved.has(rest)) {
         Some(Unserved { are, instead, page, .. }) => format!("{are} not served: {instead}, see {page}"),
         None if is_of_other => format!("the cluster is of {}: expected {paths}", system.name),
         None => format!("unknown path: expected {paths}"),
     };
     Problem::new(ProblemKind::NoResource, detail)
-}
-
-/// The way to the same result as reading an item of a list that other services have.
-pub(super) fn instead(path: &str, system: System) -> Option<&'static str> {
-    let (list, _) = path.strip_suffix('/').unwrap_or(path).rsplit_once('/')?;
-    let unserved = dialect::of(system).words().unserved;
-    unserved.iter().find(|unserved| unserved.has(list)).map(|unserved| unserved.instead)
 }
 
 fn log_name(segment: &str, system: System) -> Result<String, Problem> {
@@ -257,6 +263,33 @@ mod tests {
                 check_target(System::Kafka, &path, &want, Some("a b"), Some(partition));
             }
         }
+        for prefix in ["", "/kafka", "kafka"] {
+            for slash in ["", "/"] {
+                let clusters = format!("{prefix}/v3/clusters");
+                check_target(System::Kafka, &format!("{clusters}{slash}"), "/v3/clusters", None, None);
+                let one = "/v3/clusters/{cluster}";
+                check_target(System::Kafka, &format!("{clusters}/a%20b{slash}"), one, None, None);
+                let path = format!("{clusters}/c/topics/t{slash}");
+                assert!(Target::parse(&path, System::Kafka).is_err());
+                let path = format!("{clusters}/a%20b/topics/t/records{slash}");
+                check_target(
+                    System::Kafka,
+                    &path,
+                    &format!("{one}/topics/{{topic}}/records"),
+                    Some("t"),
+                    None,
+                );
+                assert_eq!(Target::parse(&path, System::Kafka).unwrap().cluster, "a b");
+            }
+        }
+        check_target(System::Kafka, "/brokers/", "/brokers", None, None);
+        check_target(
+            System::Kafka,
+            "/topics/kafka/partitions/",
+            "/topics/{topic}/partitions",
+            Some("kafka"),
+            None,
+        );
         for (name, topic) in [
             ("topics", "topics"),
             ("%e2%82%ac", "€"),
@@ -285,7 +318,7 @@ mod tests {
         };
         let long = ["/topics", "/topics/t", "/"].map(|part| part.repeat(10_000));
         check(System::Kafka, &long.each_ref().map(String::as_str), 404, "unknown path");
-        let unknown = "/ // /topic /Topics /topics/t/record //topics ///topics /topics/t// \
+        let unknown = "/ // /kafka /kafka/topics /kafka/kafka/v3/clusters /V3/clusters /v3/clusters//x /topic /Topics /topics/t/record //topics ///topics /topics/t// \
                        /topics/t/partitions/0/records/x /topics/t/partitions/0/records// /topics/t//records \
                        /topics/t/partitions/0//records";
         check(System::Kafka, &unknown.split(' ').chain([""]).collect::<Vec<_>>(), 404, "unknown path");
@@ -314,9 +347,8 @@ mod tests {
         let moved = "see docs/how-to/move-from-rest-proxy.md";
         for (paths, what, page) in [
             ("/consumers/g/instances/i/topics/t /consumers/", "lists of groups and version 1", moved),
-            ("/v3 /v3/clusters /kafka/v3/clusters/c/topics/t/records /clusters", "version 3", moved),
-            ("/brokers /brokers/", "brokers", moved),
-            ("/topics/t/partitions /topics/t/partitions/", "lists of partitions", moved),
+            ("/v3 /v3/clusters/c/topics /kafka/v3/clusters/c/topics/t /clusters", "version 3", moved),
+            ("/kafka/v3/clusters/c/topics/t/records:batch /v3/clusters/c/brokers/1/", "version 3", moved),
             ("/admin/topics", "changes of topics", moved),
             ("/subjects/s/versions /schemas/ids/1 /config", "schemas", moved),
             ("/healthy /ready /status/ready /openapi/v3", "health", "see docs/how-to/monitor.md"),

@@ -99,7 +99,7 @@ fn check_schemas(records: &[Record], grant: &Grant) -> Result<(), Problem> {
 }
 
 /// The problem of a write of records with schemas.
-fn of_schemas(error: &CommandError) -> Option<ProblemKind> {
+pub(super) fn of_schemas(error: &CommandError) -> Option<ProblemKind> {
     Some(match (error.fault, error.code) {
         (Fault::InvalidRecord, INVALID_RECORD) => ProblemKind::Schema(SchemaFault::Unfit),
         (Fault::Invalid, _) => ProblemKind::Schema(SchemaFault::Unknown),

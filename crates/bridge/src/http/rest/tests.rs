@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use sluicegate_delivery::grant::{Grant, Holding, Person};
 use sluicegate_delivery::quota::{Account, People};
 use sluicegate_delivery::testing::script::Script;
-use sluicegate_rights::Quota;
+use sluicegate_rights::{Quota, Rights};
 
 use super::super::tests::{headers, rest, told};
 use super::*;
@@ -46,6 +46,52 @@ async fn streams_are_read_by_their_paths() {
 }
 
 #[tokio::test]
+async fn topics_and_clusters_are_described_as_far_as_the_route_says() {
+    const PARTITION: &str = r#"{"partition":0,"leader":-1,"replicas":[]}"#;
+    let topic = |configs: &str| format!(r#"{{"name":"0","configs":{configs},"partitions":[{PARTITION}]}}"#);
+    let clusters = concat!(
+        r#"{"kind":"KafkaClusterList","metadata":{"self":"https://h:8/kafka/kafka/v3/clusters","next":null},"data":["#,
+        r#"{"kind":"KafkaCluster","metadata":{"self":"https://h:8/kafka/kafka/v3/clusters/own-id","#,
+        r#""resource_name":"crn:///kafka=own-id"},"cluster_id":"own-id","controller":null,"#,
+    );
+    let (cluster, _) = Script::cluster_of(System::Kafka, 1 << 20);
+    let lines = [("x-forwarded-proto", "https"), ("host", "h:8")];
+    let on_route = |describes| {
+        Grant::new(Arc::clone(&cluster), Default::default(), Some(b"/kafka"), Rights::all())
+            .with_describe(describes)
+    };
+    for (describes, target, status, want) in [
+        (false, "/topics/0", 200, topic("{}")),
+        (true, "/topics/0/", 200, topic(r#"{"cleanup.policy":"delete","retention.ms":"1"}"#)),
+        (false, "/topics/0/partitions", 200, format!("[{PARTITION}]")),
+        (false, "/topics/0/partitions/0/", 200, PARTITION.to_owned()),
+        (false, "/topics/0/partitions/9", 404, r#""detail":"topic 0 has no partition 9""#.to_owned()),
+        (false, "/topics/gone/partitions", 404, r#""error_code":40401"#.to_owned()),
+        (false, "/brokers", 403, "its key describe is not true".to_owned()),
+        (true, "/brokers", 200, r#"{"brokers":[1,2]}"#.to_owned()),
+        (false, "/kafka/v3/clusters/", 200, clusters.to_owned()),
+        (
+            false,
+            "/v3/clusters/own-id",
+            200,
+            r#"{"kind":"KafkaCluster","metadata":{"self":"https://h:8/kafka/v3/clusters/own-id""#.to_owned(),
+        ),
+        (false, "/v3/clusters/test", 200, r#""cluster_id":"own-id""#.to_owned()),
+        (
+            false,
+            "/v3/clusters/other",
+            404,
+            r#""error_code":404,"message":"the cluster of the path"#.to_owned(),
+        ),
+    ] {
+        let grant = on_route(describes);
+        let (found, body) =
+            told(crate::http::ask(&grant, &rest(target), Method::GET, &headers(&lines), "").await);
+        assert!(found == status && body.contains(&want), "{target}: {found} {body}");
+    }
+}
+
+#[tokio::test]
 async fn refusals_have_the_words_of_the_system() {
     let (kafka, nats) = (System::Kafka, System::Nats);
     let sequences = "/streams/0/sequences?isolation=read_committed";
@@ -58,7 +104,13 @@ async fn refusals_have_the_words_of_the_system() {
         (nats, Method::GET, "/streams/gone/events", 404, "stream gone does not exist, create it first"),
         (nats, Method::DELETE, "/streams/s", 405, of_stream),
         (nats, Method::POST, "/streams/s/messages", 405, of_messages),
-        (kafka, Method::GET, "/topics/t/partitions/0", 405, "OPTIONS; GET /topics/TOPIC has the partitions"),
+        (
+            kafka,
+            Method::GET,
+            "/v3/clusters/test/topics/t/records",
+            405,
+            "of version 3: expected POST, OPTIONS",
+        ),
         (kafka, Method::POST, "/topics/t?async=1", 400, "query parameter async: expected true or false"),
         (nats, Method::GET, "/streams?x=1", 400, "unknown query parameter x: expected none"),
         (nats, Method::GET, sequences, 400, "unknown query parameter isolation: expected timestamp"),

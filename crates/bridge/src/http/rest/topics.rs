@@ -1,12 +1,15 @@
 //! The list of topics or streams, and the description of one.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 use sluicegate_backend::{Description, Log};
 use sluicegate_delivery::grant::Grant;
 
-use super::super::problem::Problem;
+use super::super::problem::{Problem, ProblemKind};
 use super::super::response::Response;
 use super::offsets::Members;
 
@@ -28,14 +31,53 @@ pub(super) async fn describe(
     topic: &str,
     content_type: &'static str,
 ) -> Result<Response, Problem> {
-    let description = match grant.describe(topic).await {
-        Ok(description) => description,
-        Err(error) => {
-            return Err(Problem::failed(error, grant.system()).with_missing_log(grant, topic, None).await);
-        }
+    let description = described_topic(grant, topic).await?;
+    let body = match grant.properties(topic).await {
+        Ok(None) => description.document.get_or_init(|| document(topic, &description, &[])).clone(),
+        Ok(Some(properties)) => document(topic, &description, &properties),
+        Err(error) => return Err(Problem::failed(error, grant.system())),
     };
-    let body = description.document.get_or_init(|| document(topic, &description)).clone();
     Ok(Response::with_body(StatusCode::OK, content_type, body))
+}
+
+/// The response to GET of a topic's partitions.
+///
+/// # Cancel safety
+/// A drop abandons the read.
+pub(super) async fn partitions(
+    grant: &Grant,
+    topic: &str,
+    content_type: &'static str,
+) -> Result<Response, Problem> {
+    let description = described_topic(grant, topic).await?;
+    let partitions: Vec<Partition> = description.partitions.iter().map(described).collect();
+    Ok(Response::json(StatusCode::OK, content_type, &partitions))
+}
+
+/// The response to GET of a partition.
+///
+/// # Cancel safety
+/// A drop abandons the read.
+pub(super) async fn partition(
+    grant: &Grant,
+    log: Log<'_>,
+    content_type: &'static str,
+) -> Result<Response, Problem> {
+    let description = described_topic(grant, log.topic).await?;
+    match description.partitions.iter().find(|partition| partition.partition == log.partition) {
+        Some(partition) => Ok(Response::json(StatusCode::OK, content_type, &described(partition))),
+        None => {
+            let detail = format!("topic {} has no partition {}", log.topic, log.partition);
+            Err(Problem::new(ProblemKind::NoPartition, detail))
+        }
+    }
+}
+
+async fn described_topic(grant: &Grant, topic: &str) -> Result<Arc<Description>, Problem> {
+    match grant.describe(topic).await {
+        Ok(description) => Ok(description),
+        Err(error) => Err(Problem::failed(error, grant.system()).with_missing_log(grant, topic, None).await),
+    }
 }
 
 /// The response to GET of a stream.
@@ -57,11 +99,11 @@ pub(super) async fn describe_log(
     }
 }
 
-fn document(topic: &str, description: &Description) -> Bytes {
+fn document(topic: &str, description: &Description, properties: &[(String, String)]) -> Bytes {
     let partitions = description.partitions.iter().map(described).collect();
+    let configs = properties.iter().map(|(name, value)| (&**name, &**value)).collect();
     // Cannot fail: there are no maps with keys that are not strings.
-    let body =
-        serde_json::to_vec(&Topic { name: topic, configs: Configs {}, partitions }).unwrap_or_default();
+    let body = serde_json::to_vec(&Topic { name: topic, configs, partitions }).unwrap_or_default();
     // Without the spare room of a `Vec`.
     body.into_boxed_slice().into()
 }
@@ -82,7 +124,8 @@ fn described(partition: &sluicegate_backend::Partition) -> Partition {
 #[derive(Serialize)]
 struct Topic<'a> {
     name: &'a str,
-    configs: Configs,
+    /// Empty if the route does not tell them: clients expect the member.
+    configs: BTreeMap<&'a str, &'a str>,
     partitions: Vec<Partition>,
 }
 
@@ -92,10 +135,6 @@ struct DescribedLog<'a> {
     #[serde(flatten)]
     ends: Members,
 }
-
-/// Always empty. Clients expect the member, but its content would need a request to each broker.
-#[derive(Serialize)]
-struct Configs {}
 
 #[derive(Serialize)]
 struct Partition {

@@ -61,7 +61,7 @@ pub(super) async fn get(
 }
 
 /// Checks that the client accepts the consumer's format, by its own type or by one that names no format.
-fn check_accepted(accept: &Accept<'_>, named: &'static str, types: &[&'static str]) -> Result<(), Problem> {
+fn check_accepted(accept: &Accept, named: &'static str, types: &[&'static str]) -> Result<(), Problem> {
     let any = types.first().copied().unwrap_or(JSON);
     let names: [Name; 3] = [(named, EXACT), (JSON, PLAIN), (any, ANY_FORMAT)];
     if accept.takes(&names) {

@@ -145,7 +145,7 @@ fn invalid(name: &str, expected: &str) -> Problem {
 /// The query of a request for events.
 #[cfg(test)]
 pub(super) fn at(query: &str, system: System) -> Result<Query, Problem> {
-    let path = format!("/{}/log/events", dialect::of(system).words().root);
+    let path = format!("/{}/log/events", dialect::of(system).words().roots[0]);
     Query::at(&path, query, system)
 }
 

@@ -97,10 +97,20 @@ async fn results_keep_the_order_of_records() {
     assert_eq!((response.status, &response.body[..]), (StatusCode::OK, want.as_bytes()));
     assert_eq!(response.headers, [(header::CONTENT_TYPE, V2.to_owned())]);
     assert_eq!(script.taken(), ["\0", "\u{1}"]);
-    for json in [V2_JSON, "application/vnd.kafka.json+json", "Application/JSON"] {
-        let (response, script) = ask(json, true, TWO).await;
-        assert_eq!(response.status, StatusCode::OK);
-        assert_eq!(script.taken(), ["\"AA==\"", "\"AQ==\""]);
+    let (binary, json) = (["\0", "\u{1}"], ["\"AA==\"", "\"AQ==\""]);
+    for (content_type, want) in [
+        (V2_JSON, json),
+        ("application/vnd.kafka.json+json", json),
+        ("application/vnd.kafka.json.v1+json; charset=utf-8", json),
+        ("Application/JSON", json),
+        (V2, binary),
+        ("application/vnd.kafka+json", binary),
+        ("APPLICATION/vnd.kafka.Binary.v1+json", binary),
+        ("application/octet-stream", binary),
+    ] {
+        let (response, script) = ask(content_type, true, TWO).await;
+        assert_eq!(response.status, StatusCode::OK, "{content_type}");
+        assert_eq!(script.taken(), want, "{content_type}");
     }
 }
 
