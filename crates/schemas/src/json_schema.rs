@@ -6,6 +6,7 @@ mod targets;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, ReferencingError, Retrieve, Uri, ValidationError, Validator};
@@ -68,7 +69,7 @@ impl Schema {
             .with_draft(draft)
             .with_base_uri(BASE)
             .with_pattern_options(PatternOptions::regex().size_limit(bytes).dfa_size_limit(bytes))
-            .with_retriever(Retriever(documents.clone()))
+            .with_retriever(Retriever::of(documents.clone(), text, references))
             .build(&schema)
             .map_err(|error| invalid(&error))?;
         Ok(Self { validator, documents, targets })
@@ -196,7 +197,8 @@ impl Documents {
         self.0.get(index).map(|(_, document)| document)
     }
 
-    fn find(&self, uri: &str) -> Option<&Value> {
+    /// The index of the document at an address.
+    fn find(&self, uri: &str) -> Option<usize> {
         let id = |document: &Value| {
             let id = document.get("$id").or_else(|| document.get("id"))?;
             Some(id.as_str()?.trim_end_matches('#') == uri)
@@ -204,17 +206,37 @@ impl Documents {
         // A relative `$ref` is made absolute with the address of its document, which the name may not have.
         let relative =
             |name: &str| uri.strip_suffix(name).is_some_and(|base| !name.is_empty() && base.ends_with('/'));
-        let exact = self.0.iter().find(|(name, document)| name == uri || id(document) == Some(true));
-        exact.or_else(|| self.0.iter().find(|(name, _)| relative(name))).map(|(_, document)| document)
+        let exact = self.0.iter().position(|(name, document)| name == uri || id(document) == Some(true));
+        exact.or_else(|| self.0.iter().position(|(name, _)| relative(name)))
     }
 }
 
-struct Retriever(Arc<Documents>);
+struct Retriever {
+    documents: Arc<Documents>,
+    /// The addresses at which each can still be found.
+    left: Vec<AtomicUsize>,
+}
+
+impl Retriever {
+    fn of(documents: Arc<Documents>, text: &str, references: &[Reference]) -> Self {
+        let most = |text: &str| {
+            let most = MAX_SCHEMA_BYTES.checked_div(text.len()).unwrap_or(usize::MAX);
+            AtomicUsize::new(most.clamp(MIN_ADDRESSES, MAX_ADDRESSES))
+        };
+        let texts = std::iter::once(text).chain(references.iter().map(|reference| reference.schema.as_str()));
+        Self { documents, left: texts.map(most).collect() }
+    }
+}
 
 impl Retrieve for Retriever {
     fn retrieve(&self, uri: &Uri<String>) -> Result<Value, Box<dyn Error + Send + Sync>> {
-        let found = self.0.find(uri.as_str()).cloned();
-        found.ok_or_else(|| format!("{uri} is not among the references").into())
+        let found = self.documents.find(uri.as_str()).and_then(|index| {
+            // `{"$ref": "a/b"}` in the document `b` would lead to `a/b`, `a/a/b`, and so on.
+            let left = self.left.get(index)?;
+            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).ok()?;
+            self.documents.at(index)
+        });
+        found.cloned().ok_or_else(|| format!("{uri} is not among the references").into())
     }
 }
 
@@ -223,6 +245,11 @@ const BASE: &str = "json-schema:///";
 
 /// `$ref`s of a schema and its references, at most: each may be a part of the stack while a value is validated.
 const MAX_REFS: usize = 2_000;
+
+/// Addresses at which one document is found, at most, the fewer the larger it is: each has a copy of it, and its relative
+/// references begin anew there.
+const MIN_ADDRESSES: usize = 3;
+const MAX_ADDRESSES: usize = 16;
 
 /// Bytes of a compiled regular expression, and of its cache in each thread, at most.
 const MAX_PATTERN_BYTES: usize = 1024 * 1024;

@@ -199,6 +199,14 @@ fn schemas_beyond_the_bounds_are_refused() {
         let error = Schema::parse(schema, &[]).unwrap_err().0;
         assert!(error.starts_with(want) && error.len() < 1000, "{error}");
     }
+    let endless = reference("b", r#"{"$ref":"a/b"}"#);
+    for (schema, references) in
+        [(r#"{"$ref":"b"}"#, &[endless][..]), (r#"{"$ref":"a/json-schema:///"}"#, &[])]
+    {
+        let error = Schema::parse(schema, references).unwrap_err().0;
+        let levels = error.matches("a/").count();
+        assert!(error.ends_with(" is not among the references") && levels <= MAX_ADDRESSES, "{error}");
+    }
     let many = vec![reference("a", "true"); MAX_REFERENCES + 1];
     assert_eq!(Schema::parse("true", &many).unwrap_err().0, "more than 100 references");
 }
