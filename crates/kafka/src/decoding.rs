@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -18,12 +18,13 @@ use sluicegate_schemas::registry::{Known, Missing, Registry, Silence};
 use sluicegate_schemas::wire::SchemaId;
 use sluicegate_shared_log::{ClusterLogs, LogKey, SingleFlight, assemble};
 use sluicegate_telemetry::metrics::DecodeMetrics;
-use tokio::task::spawn_blocking;
+use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::{Instant, timeout_at};
 
 use sluicegate_reader::first_entry;
 
 use self::entry::{Converter, Entry};
+use super::MANY;
 
 /// The schemas of a cluster's records.
 #[derive(Clone)]
@@ -131,7 +132,8 @@ impl Decoding {
         }
         let mut decoded = Decoded::new(raw, &self.metrics);
         // Records before the first unknown schema are given. A failure is not worth a look-up here.
-        let _ = decoded.advance(&self.schemas.registry, &Found::new(), (MAX_AT_ONCE, AT_ONCE_TIME));
+        let turn = Turn { max_bytes: MAX_AT_ONCE, max_record: AT_ONCE, time: AT_ONCE_TIME };
+        let _ = decoded.advance(&self.schemas.registry, &Found::new(), turn);
         let chunk = decoded.chunk;
         if chunk.count == 0 {
             return None;
@@ -184,18 +186,19 @@ impl Decoding {
         }
         let decoded = match log {
             None => {
-                scans.take(fetch.source, work(&raw)).await;
-                self.run(raw, fetch).await?.chunk
+                scans.take(fetch.source, work(raw.messages.len())).await;
+                self.run(raw, fetch, size.bytes).await?.chunk
             }
             Some(log @ (key, version)) => {
                 let is_enough = |kept: &Chunk| {
                     kept.next_offset >= raw.next_offset || kept.messages.len() >= fetch.max_bytes / 2
                 };
                 let known = || Some(Ok(self.kept(log, fetch).filter(is_enough)?));
-                let has_worked = AtomicBool::new(false);
+                let worked = AtomicUsize::new(0);
                 let decode = || async {
-                    has_worked.store(true, Ordering::Relaxed);
-                    let decoded = self.run(raw.clone(), fetch).await?;
+                    worked.store(raw.messages.len(), Ordering::Relaxed);
+                    let decoded = self.run(raw.clone(), fetch, size.bytes.max(MANY)).await?;
+                    worked.fetch_sub(decoded.rest.len(), Ordering::Relaxed);
                     if !decoded.is_provisional {
                         self.keep(log, &decoded.chunk);
                     }
@@ -203,9 +206,10 @@ impl Decoding {
                 };
                 let flight = (key.clone(), *version, fetch.offset);
                 let decoded = self.flights.run(flight, |_| false, known, decode).await;
-                if has_worked.into_inner() {
+                let worked = worked.into_inner();
+                if worked > 0 {
                     // Afterwards: others, who wait for the same records, are not charged.
-                    scans.take(fetch.source, work(&raw)).await;
+                    scans.take(fetch.source, work(worked)).await;
                 }
                 decoded?
             }
@@ -213,8 +217,8 @@ impl Decoding {
         Ok(assemble(&[decoded], fetch.offset, size, first_entry))
     }
 
-    /// Decodes records, and looks up schemas that are not known.
-    async fn run(&self, raw: Chunk, fetch: Fetch) -> Result<Decoded, CommandError> {
+    /// Decodes records of so many bytes, and looks up schemas that are not known.
+    async fn run(&self, raw: Chunk, fetch: Fetch, max_bytes: usize) -> Result<Decoded, CommandError> {
         let holder = self.holder(fetch.source);
         let now = Instant::now();
         let after = |time| now.checked_add(time).unwrap_or(now);
@@ -225,12 +229,13 @@ impl Decoding {
         let (mut decoded, mut found) = (Decoded::new(raw, &self.metrics), Found::new());
         loop {
             let needed;
-            (decoded, found, needed) = self.advance(decoded, found, holder).await;
+            (decoded, found, needed) = self.advance(decoded, found, holder, max_bytes).await;
             let Some(id) = needed else {
-                let is_over = decoded.rest.is_empty() || decoded.chunk.messages.len() >= MAX_DECODED;
+                let is_over = decoded.rest.is_empty() || decoded.chunk.messages.len() >= max_bytes;
                 if is_over || Instant::now() >= until {
                     return Ok(decoded);
                 }
+                yield_now().await;
                 continue;
             };
             let look_up = self.schemas.registry.schema(holder, id);
@@ -261,29 +266,35 @@ impl Decoding {
         }
     }
 
-    /// Decodes as far as schemas are known: few records at once, and more in turns.
+    /// Decodes as far as schemas are known, in turns: small records here, and large ones on a thread for such work.
     async fn advance(
         &self,
         mut decoded: Decoded,
         found: Found,
         holder: Holder,
+        max_bytes: usize,
     ) -> (Decoded, Found, Option<SchemaId>) {
-        if decoded.rest.len() <= AT_ONCE {
-            let needed = decoded.advance(&self.schemas.registry, &found, (MAX_AT_ONCE, AT_ONCE_TIME));
+        let registry = Arc::clone(&self.schemas.registry);
+        if decoded.begins_with_at_most(AT_ONCE) {
+            // In the time in which threads change twice, hundreds of records are decoded.
+            let is_little = decoded.rest.len() <= AT_ONCE;
+            let _place = if is_little { None } else { Some(self.schemas.places.acquire(holder).await) };
+            let turn = Turn { max_bytes, max_record: AT_ONCE, time: AT_ONCE_TIME };
+            let needed = decoded.advance(&registry, &found, turn);
             return (decoded, found, needed);
         }
-        let registry = Arc::clone(&self.schemas.registry);
         let decode = move || {
-            let needed = decoded.advance(&registry, &found, (MAX_DECODED, TURN));
+            let turn = Turn { max_bytes, max_record: usize::MAX, time: TURN };
+            let needed = decoded.advance(&registry, &found, turn);
             (decoded, found, needed)
         };
         self.schemas.run(holder, decode).await
     }
 }
 
-/// The work to decode records, in bytes that are scanned.
-fn work(raw: &Chunk) -> usize {
-    raw.messages.len() / DECODED_PER_SCANNED
+/// The work to decode so many bytes of records, in bytes that are scanned.
+fn work(decoded: usize) -> usize {
+    decoded / DECODED_PER_SCANNED
 }
 
 /// Records that are being decoded.
@@ -299,6 +310,15 @@ struct Decoded {
     metrics: DecodeMetrics,
 }
 
+/// The bounds of decoding without a pause. One record is decoded in any case.
+struct Turn {
+    /// Bytes of all that are decoded.
+    max_bytes: usize,
+    /// Bytes of a record before it is decoded.
+    max_record: usize,
+    time: Duration,
+}
+
 impl Decoded {
     fn new(raw: Chunk, metrics: &DecodeMetrics) -> Self {
         let Chunk { messages, next_offset, .. } = raw;
@@ -306,14 +326,15 @@ impl Decoded {
         Self { chunk, rest: messages, end: next_offset, is_provisional: false, metrics: metrics.clone() }
     }
 
-    /// Decodes until a schema is needed that is neither `found` nor known to the registry, which is given, or until all
-    /// of it has so many bytes, or took so long: values that fail have no bytes.
-    fn advance(
-        &mut self,
-        registry: &Registry,
-        found: &Found,
-        (max_bytes, max_time): (usize, Duration),
-    ) -> Option<SchemaId> {
+    /// Whether the next record has so many bytes at most.
+    fn begins_with_at_most(&self, bytes: usize) -> bool {
+        first_entry(&self.rest).is_none_or(|entry| entry.len <= bytes)
+    }
+
+    /// Decodes until a schema is needed that is neither `found` nor known to the registry, which is given, or until the
+    /// turn is over: values that fail have no bytes, but take time.
+    fn advance(&mut self, registry: &Registry, found: &Found, turn: Turn) -> Option<SchemaId> {
+        let Turn { max_bytes, max_record, time } = turn;
         let began = std::time::Instant::now();
         let mut out = Vec::from(std::mem::take(&mut self.chunk.messages));
         out.reserve(max_bytes.min(self.rest.len().saturating_mul(2)).saturating_sub(out.len()));
@@ -337,16 +358,17 @@ impl Decoded {
             last.replace(Some((id, known.clone())));
             Some(known)
         };
-        let (mut needed, mut converter, mut unclocked) = (None, Converter::default(), TICK);
+        let (mut needed, mut converter, mut unclocked, mut is_first) =
+            (None, Converter::default(), 0_usize, true);
         // Cannot fail: the bytes are our own encoding.
         while let Some((entry, len)) = Entry::first(&self.rest) {
-            if self.chunk.count > 0
-                && (out.len() >= max_bytes || unclocked >= TICK && began.elapsed() >= max_time)
-            {
+            let is_over =
+                || out.len() >= max_bytes || len > max_record || unclocked >= TICK && began.elapsed() >= time;
+            if !std::mem::take(&mut is_first) && is_over() {
                 break;
             }
             unclocked =
-                if unclocked >= TICK { 0 } else { unclocked.saturating_add(len).saturating_add(TICK / 16) };
+                if unclocked >= TICK { 0 } else { unclocked.saturating_add(len).saturating_add(TICK / 32) };
             match converter.convert(&entry, known, &mut out) {
                 Ok(is_decoded) => {
                     if !is_decoded {
@@ -370,19 +392,17 @@ impl Decoded {
     }
 }
 
-/// Records of so many bytes are decoded at once, as far as they take so long, or have so many bytes of JSON.
+/// Records of so many bytes, each or all together, are decoded at once, as far as they take so long, or have so many bytes
+/// of JSON.
 const AT_ONCE: usize = 16 * 1024;
 const MAX_AT_ONCE: usize = 256 * 1024;
 const AT_ONCE_TIME: Duration = Duration::from_millis(1);
 
-/// Records that are decoded in one turn, in bytes, and one more.
-const MAX_DECODED: usize = 4 * 1024 * 1024;
-
-/// The time of one turn.
+/// The time of one turn on a thread for large records.
 const TURN: Duration = Duration::from_millis(5);
 
-/// The clock is asked after so many bytes of records, each of which counts a sixteenth of them besides its own.
-const TICK: usize = 4 * 1024;
+/// The clock is asked after so many bytes of records, each of which counts a thirty-second of them besides its own.
+const TICK: usize = 8 * 1024;
 
 /// The parts in which decoded records are kept, in bytes: those of a delivery, so that they are shared.
 const PART: usize = 64 * 1024;

@@ -351,7 +351,7 @@ impl Backend for Kafka {
 }
 
 /// Records that are decoded at a time, in bytes, if there are as many: deliveries of them are large.
-const MANY: usize = 256 * 1024;
+pub(crate) const MANY: usize = 256 * 1024;
 
 /// Counts skipped bytes to the client that reads.
 #[derive(Debug)]

@@ -19,6 +19,7 @@ pub(super) struct Entry<'a> {
     fields: &'a [u8],
     before: &'a [u8],
     after: &'a [u8],
+    has_headers: bool,
 }
 
 impl<'a> Entry<'a> {
@@ -26,7 +27,15 @@ impl<'a> Entry<'a> {
     pub(super) fn first(messages: &'a [u8]) -> Option<(Self, usize)> {
         let mut entries = Fields::of(messages);
         let (number::MESSAGES, Value::Bytes(fields)) = entries.next()?.ok()? else { return None };
-        let mut entry = Self { offset: 0, key: None, value: None, fields, before: fields, after: &[] };
+        let mut entry = Self {
+            offset: 0,
+            key: None,
+            value: None,
+            fields,
+            before: fields,
+            after: &[],
+            has_headers: false,
+        };
         let mut rest = Fields::of(fields);
         let mut before = 0;
         while let Some(field) = rest.next() {
@@ -37,6 +46,7 @@ impl<'a> Entry<'a> {
                     entry.value = Some(value);
                     (entry.before, entry.after) = (fields.get(..before)?, rest.rest());
                 }
+                (number::MESSAGE_HEADERS, _) => entry.has_headers = true,
                 _ => {}
             }
             before = fields.len().checked_sub(rest.rest().len())?;
@@ -46,6 +56,9 @@ impl<'a> Entry<'a> {
 
     /// The value of the first header with this name.
     fn header(&self, name: &str) -> Option<&'a [u8]> {
+        if !self.has_headers {
+            return None;
+        }
         Fields::of(self.fields)
             .flatten()
             .filter_map(|field| match field {
