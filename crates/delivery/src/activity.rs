@@ -44,6 +44,11 @@ impl Activity {
         Self { audit_log, needs_audit, ..Self::default() }
     }
 
+    /// Nothing yet, of another client in the same audit log.
+    pub(crate) fn beside(&self) -> Self {
+        Self::audited(self.audit_log.clone(), false)
+    }
+
     /// The audit log that must have the client's line.
     pub(crate) fn needed_audit_log(&self) -> Option<&AuditLog> {
         self.audit_log().filter(|_| self.needs_audit)

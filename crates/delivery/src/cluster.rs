@@ -396,6 +396,7 @@ impl Cluster {
         for lag in self.subscriptions.sample(&*self.backend()) {
             self.metrics.lag(lag);
         }
+        self.metrics.consumers.lags(self.subscriptions.groups(&*self.backend()));
     }
 
     /// Frees the memory of records that were selected a while ago.

@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 use sluicegate_backend::{CommandError, Fault};
 use sluicegate_fair_share::{Holder, Ledger, Permit, Permits};
 use sluicegate_protocol::error_code::INVALID_REQUEST;
+use sluicegate_telemetry::metrics::SessionEnd;
 use tokio::time::sleep;
 
 pub use self::consumer::{Consumer, LogEnd, MAX_LOGS, MAX_TOPICS, Subscribed};
@@ -179,12 +180,18 @@ impl Cluster {
             for consumer in self.consumers.all() {
                 let is_over = consumer.ended().is_some();
                 let is_idle = consumer.is_idle(idle_timeout);
+                let is_ended = consumer.listed().is_ended();
                 let is_replaced = !Arc::ptr_eq(&consumer.backend, &self.backend());
-                if !(is_over || is_idle || is_replaced) {
+                if !(is_over || is_idle || is_ended || is_replaced) {
                     consumer.auto_commit();
                     continue;
                 }
                 self.consumers.remove(&consumer);
+                match () {
+                    () if is_ended => consumer.listed().log_end(SessionEnd::Ended),
+                    () if is_idle => consumer.listed().log_end(SessionEnd::Silent),
+                    () => {}
+                }
                 tokio::spawn(async move {
                     match () {
                         () if is_over => {}

@@ -142,7 +142,7 @@ impl Grant {
 
     /// Lists the client among those who are here.
     pub fn list(&self, kind: ClientKind) -> Listed {
-        OpenClients::list(&self.cluster, kind, self.clone())
+        OpenClients::list(&self.cluster, kind, None, self.clone())
     }
 
     /// The client's use of the cluster.
@@ -168,6 +168,11 @@ impl Grant {
     /// Ends it by an operator's will.
     pub fn end(&self) {
         self.standing.end();
+    }
+
+    /// Whether an operator has ended it.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.standing.is_ended()
     }
 
     /// Waits for its end.

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use parking_lot::{Mutex, MutexGuard};
 use sluicegate_backend::{Backend, Log};
+use sluicegate_telemetry::metrics::{GroupLags, RouteMetrics};
 
 use super::subscribe::NOT_BEGUN;
 
@@ -17,6 +18,8 @@ use super::subscribe::NOT_BEGUN;
 pub(crate) struct Progress {
     /// The filters of its request.
     filters: usize,
+    /// The group whose member it is, and the route of its client.
+    group: Option<(Arc<str>, Arc<RouteMetrics>)>,
     state: Mutex<State>,
 }
 
@@ -54,6 +57,8 @@ pub struct Tally {
 pub struct ListedSubscription {
     /// The topic.
     pub topic: Arc<str>,
+    /// The group whose member it is.
+    pub group: Option<Arc<str>>,
     /// Its partitions.
     pub partitions: usize,
     /// The records that the client is behind; None: the ends of some partitions are not known.
@@ -98,6 +103,11 @@ impl Progress {
     /// Of a subscription with so many filters.
     pub(super) fn new(filters: usize) -> Self {
         Self { filters, ..Self::default() }
+    }
+
+    /// Of a member of a group.
+    pub(super) fn of_group(group: Arc<str>, route: Arc<RouteMetrics>) -> Self {
+        Self { group: Some((group, route)), ..Self::default() }
     }
 
     pub(super) fn add(&self, positions: impl Iterator<Item = Position>) {
@@ -149,6 +159,7 @@ impl Progress {
             let topic = &position.topic;
             let listed = topics.entry(Arc::clone(topic)).or_insert_with(|| ListedSubscription {
                 topic: Arc::clone(topic),
+                group: self.group.as_ref().map(|(group, _)| Arc::clone(group)),
                 partitions: 0,
                 lag: Some(0),
                 filters: self.filters,
@@ -194,6 +205,24 @@ impl OpenSubscriptions {
             listed.prune();
         }
         listed.subscriptions.push(Arc::downgrade(progress));
+    }
+
+    /// The lag of each group of which members are here, and the route of its clients, in as many partitions as a sample
+    /// has.
+    pub(crate) fn groups(&self, backend: &dyn Backend) -> GroupLags {
+        let open: Vec<Arc<Progress>> = lock(&self.0).subscriptions.iter().filter_map(Weak::upgrade).collect();
+        let (mut lags, mut left) = (GroupLags::new(), MAX_POSITIONS);
+        for progress in &open {
+            let Some((group, route)) = &progress.group else { continue };
+            let (lag, positions) = progress.lag(backend);
+            let sum = lags.entry((Arc::clone(group), Arc::clone(route.name()))).or_default();
+            *sum = sum.saturating_add(lag);
+            left = left.saturating_sub(positions);
+            if left == 0 {
+                break;
+            }
+        }
+        lags
     }
 
     /// The lag of each subscription, or of some in turn if there are too many.

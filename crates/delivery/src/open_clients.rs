@@ -1,4 +1,4 @@
-//! The open sessions and streams of events of a cluster: for operators.
+//! The open sessions, streams of events and consumers of a cluster: for operators.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub struct OpenClient {
     pub id: u64,
     /// The way in which it is connected.
     pub kind: ClientKind,
+    /// Of a consumer: its group, and its name there.
+    pub consumer: Option<(Arc<str>, Arc<str>)>,
     /// When it came.
     pub opened: SystemTime,
     /// The same, for its age.
@@ -42,6 +44,8 @@ pub enum ClientKind {
     Session,
     /// A stream of server-sent events.
     Events,
+    /// A consumer in a group, whose requests come one by one.
+    Consumer,
 }
 
 /// A place in the list of open clients. A drop leaves it, which the audit log tells.
@@ -52,12 +56,18 @@ pub struct Listed {
 }
 
 impl OpenClients {
-    pub(crate) fn list(cluster: &Arc<Cluster>, kind: ClientKind, grant: Grant) -> Listed {
+    pub(crate) fn list(
+        cluster: &Arc<Cluster>,
+        kind: ClientKind,
+        consumer: Option<(Arc<str>, Arc<str>)>,
+        grant: Grant,
+    ) -> Listed {
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let (opened, since) = (SystemTime::now(), Instant::now());
         grant.activity().set_client_id(id, kind);
         grant.log(Event::Opened);
-        let client = OpenClient { id, kind, opened, since, grant, is_closed: AtomicBool::new(false) };
+        let client =
+            OpenClient { id, kind, consumer, opened, since, grant, is_closed: AtomicBool::new(false) };
         let client = Arc::new(client);
         cluster.open_clients.0.lock().insert(id, Arc::clone(&client));
         Listed { cluster: Arc::clone(cluster), client, reason: SessionEnd::Left.label() }
@@ -74,6 +84,7 @@ impl ClientKind {
         match self {
             Self::Session => "session",
             Self::Events => "events",
+            Self::Consumer => "consumer",
         }
     }
 }
@@ -91,6 +102,16 @@ impl OpenClient {
 }
 
 impl Listed {
+    /// Whether an operator has ended the client.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.client.grant.is_ended()
+    }
+
+    /// Logs the client's end before it goes.
+    pub(crate) fn log_end(&self, reason: SessionEnd) {
+        self.client.log_end(reason.label());
+    }
+
     /// Sets why the client goes. Otherwise, it has left.
     pub fn set_reason(&mut self, reason: &'static str) {
         self.reason = reason;

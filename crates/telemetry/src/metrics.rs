@@ -33,7 +33,7 @@ use sluicegate_shared_log::SharedLog;
 use sluicegate_ws_session::SessionError;
 
 pub use self::brokers::{BrokerMetrics, BrokerStates};
-pub use self::consumers::{ConsumerMetrics, OpenConsumer};
+pub use self::consumers::{ConsumerMetrics, GroupLags, OpenConsumer};
 pub use self::deliveries::RouteMetrics;
 pub use self::labels::{Kind, Outcome, SessionEnd, WriteFailure};
 pub use self::quotas::{Limit, QuotaMetrics};

@@ -125,6 +125,11 @@ struct Ended {
 struct Session {
     id: u64,
     kind: &'static str,
+    /// Of a consumer: its group, and its name there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
     cluster: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     route: Option<String>,
@@ -148,6 +153,9 @@ struct Session {
 #[derive(Serialize)]
 struct Subscription {
     topic: String,
+    /// The group whose member it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
     partitions: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     lag: Option<u64>,
@@ -168,9 +176,13 @@ impl Session {
         let person = holding.map(|holding| holding.person);
         let Counts { received_bytes, sent_bytes, commands, denied } = grant.activity().counts();
         let shown = |name: &str| shown::name(name).into_owned();
+        let (group, instance) =
+            client.consumer.as_ref().map(|(group, name)| (shown(group), shown(name))).unzip();
         Self {
             id: client.id,
             kind: client.kind.label(),
+            group,
+            instance,
             cluster: grant.metrics().name().to_owned(),
             route: grant.route_name().map(shown),
             issuer: person.as_ref().and_then(|person| person.issuer.as_deref().map(shown)),
@@ -189,10 +201,11 @@ impl Session {
 }
 
 impl Subscription {
-    fn of(ListedSubscription { topic, partitions, lag, filters, tally }: ListedSubscription) -> Self {
+    fn of(ListedSubscription { topic, group, partitions, lag, filters, tally }: ListedSubscription) -> Self {
         let Tally { delivered, hidden_by_rows, hidden_by_filters, last_delivery } = tally;
         Self {
             topic: topic.as_ref().to_owned(),
+            group: group.map(|group| shown::name(&group).into_owned()),
             partitions,
             lag,
             delivered,

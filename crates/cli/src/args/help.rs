@@ -101,12 +101,12 @@ The summary on standard error counts records: sent, acknowledged, failed (not wr
 have been written). Acknowledged duplicates were in the stream before."#;
 
 pub(super) const SESSIONS: &str = r#"JSON lines, as the bridge sends them:
-  {"id","kind","cluster","route","issuer","subject","address","opened_at","age_ms","expires_in_ms",
-   "received_bytes","sent_bytes","commands","denied",
-   "subscriptions":[{"topic","partitions","lag"}]}
-  kind: session or events
+  {"id","kind","group","instance","cluster","route","issuer","subject","address","opened_at","age_ms",
+   "expires_in_ms","received_bytes","sent_bytes","commands","denied",
+   "subscriptions":[{"topic","group","partitions","lag"}]}
+  kind: session, events or consumer, which has group and instance
   opened_at: RFC 3339; age_ms and expires_in_ms: milliseconds
-  route, issuer, subject, address, expires_in_ms and lag are left out if there are none"#;
+  route, issuer, subject, address, expires_in_ms, group and lag are left out if there are none"#;
 
 #[cfg(test)]
 mod tests {

@@ -19,6 +19,8 @@ use super::settings::Stored;
 use super::{ConsumerError, ConsumerSettings};
 use crate::cluster::{Cluster, SOON};
 use crate::grant::Grant;
+use crate::lag::Progress;
+use crate::open_clients::Listed;
 
 /// A consumer of a group: a member of it, or a reader of partitions that its client has assigned.
 ///
@@ -36,13 +38,15 @@ pub struct Consumer {
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
     /// Of the one who looks for positions.
     pub(super) beginning: tokio::sync::Mutex<()>,
-    _held: Held,
+    held: Held,
 }
 
-/// The places that a consumer takes of its limits. A drop gives them back.
+/// The places that a consumer takes of its limits and among the open clients. A drop gives them back.
 pub(crate) struct Held {
-    pub(crate) _permit: Permit,
-    pub(crate) _place: Option<OwnedSemaphorePermit>,
+    pub(crate) listed: Listed,
+    /// Its positions as others see them.
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) _place: (Permit, Option<OwnedSemaphorePermit>),
     pub(crate) _open: OpenConsumer,
 }
 
@@ -134,7 +138,7 @@ impl Consumer {
             turn: Arc::default(),
             beginning: tokio::sync::Mutex::default(),
             metrics,
-            _held: held,
+            held,
         })
     }
 
@@ -229,7 +233,19 @@ impl Consumer {
                 state.positions.reset(log, *offset);
             }
         }
+        self.tell(&state);
         Ok(())
+    }
+
+    /// Lets others see its positions.
+    pub(super) fn tell(&self, state: &State) {
+        self.held.progress.clear();
+        self.held.progress.add(state.positions.all());
+    }
+
+    /// Its place among the open clients.
+    pub(super) fn listed(&self) -> &Listed {
+        &self.held.listed
     }
 
     /// Finds the positions of an assignment that are not known yet.
@@ -260,6 +276,7 @@ impl Consumer {
             state.positions.unknown(logs)
         };
         if unknown.is_empty() {
+            self.tell(&self.state.lock());
             return Ok(());
         }
         let committed = self.groups()?.committed(self.source, &self.group, &unknown).await?;
@@ -277,7 +294,9 @@ impl Consumer {
                 .collect()
         };
         self.reset(grant.cluster(), &lost).await?;
-        self.keep(&mut self.state.lock());
+        let mut state = self.state.lock();
+        self.keep(&mut state);
+        self.tell(&state);
         Ok(())
     }
 

@@ -44,7 +44,10 @@ impl Receipt {
 
     /// The client has the answer, as far as the way in can know.
     pub fn taken(self) {
-        self.used.consumer().lock().positions.take(&self.advances);
+        let consumer = self.used.consumer();
+        let mut state = consumer.lock();
+        state.positions.take(&self.advances);
+        consumer.tell(&state);
     }
 }
 

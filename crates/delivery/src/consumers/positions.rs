@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use sluicegate_backend::groups::{Commit, GroupLog};
 
+use crate::lag::Position;
+
 /// The positions in the logs of one assignment.
 #[derive(Debug, Default)]
 pub(super) struct Positions {
@@ -118,6 +120,17 @@ impl Positions {
                 place.next = *to;
             }
         }
+    }
+
+    /// All of them, as others see them.
+    pub(super) fn all(&self) -> impl Iterator<Item = Position> {
+        let place = |((topic, partition), place): (&GroupLog, &Place)| Position {
+            topic: Arc::clone(topic),
+            partition: *partition,
+            next: place.next,
+            end: -1,
+        };
+        self.places.iter().map(place)
     }
 
     /// The client has taken an answer.

@@ -221,6 +221,30 @@ async fn log_that_stays_is_read_on_unless_others_have_committed_meanwhile() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn consumer_is_listed_with_its_lag_and_ended_by_an_operator() {
+    let logs = Logs::default();
+    let cluster = logs.cluster();
+    let grant = Grant::all(&cluster);
+    let consumer = subscribed(&grant, "c", settings(None)).await;
+    logs.append(0, 3);
+    take(&grant, &consumer).await;
+    logs.append(0, 2);
+    let [client] = &*cluster.open_clients() else { panic!("one consumer") };
+    let (group, name) = client.consumer.as_ref().unwrap();
+    assert_eq!((client.kind.label(), &**group, &**name), ("consumer", "g", "c"));
+    let [listed] = &*client.grant.subscriptions() else { panic!("one topic") };
+    assert_eq!((&*listed.topic, listed.group.as_deref(), listed.lag), ("t", Some("g"), Some(2)));
+    let lags = cluster.subscriptions.groups(logs.backend());
+    assert_eq!(lags.into_values().collect::<Vec<_>>(), [2]);
+    assert_eq!(grant.subscriptions(), [], "of the request that created it");
+    client.grant.end();
+    drop(consumer);
+    pass(1).await;
+    assert!(cluster.open_clients().is_empty());
+    assert!(matches!(grant.consumer("g", "c").await, Err(ConsumerError::Unknown)), "it has left its group");
+}
+
+#[tokio::test(start_paused = true)]
 async fn idle_consumer_commits_and_leaves() {
     let logs = Logs::default();
     let groups = &logs.backend().groups;

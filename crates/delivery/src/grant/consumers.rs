@@ -12,6 +12,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Grant;
 use crate::cluster::{CONSUME, Cluster, escape_for_message};
 use crate::consumers::{Added, Consumer, ConsumerError, Held, NewConsumer, Stored, membership, no_groups};
+use crate::lag::Progress;
+use crate::{ClientKind, OpenClients};
 
 impl Grant {
     /// Creates a consumer, which joins its group.
@@ -190,10 +192,17 @@ impl Grant {
         let place: Option<OwnedSemaphorePermit> =
             self.usage.as_ref().map(|usage| usage.consume()).transpose()?;
         let metrics = self.metrics().consumers.clone();
-        let held = Held { _permit: permit, _place: place, _open: metrics.open() };
+        let (place, open) = ((permit, place), metrics.open());
         let key = (Arc::clone(&membership.group), Arc::clone(&instance));
-        self.cluster.add_consumer(key, || {
+        self.cluster.add_consumer(key.clone(), || {
             let backend = self.cluster.backend();
+            let progress = Arc::new(Progress::of_group(Arc::clone(&key.0), Arc::clone(&self.route)));
+            self.cluster.subscriptions.add(&progress);
+            // The requests of a consumer are clients of their own.
+            let grant = Self { activity: Arc::new(self.activity.beside()), ..self.clone() };
+            grant.activity.subscribed(&progress);
+            let listed = OpenClients::list(&self.cluster, ClientKind::Consumer, Some(key), grant);
+            let held = Held { listed, progress, _place: place, _open: open };
             let consumer = Consumer::join(backend, self.client, membership, instance, stored, metrics, held);
             consumer.ok_or_else(|| no_groups().into())
         })

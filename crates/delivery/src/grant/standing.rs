@@ -111,6 +111,11 @@ impl Standing {
         self.ended.cancel();
     }
 
+    /// Whether an operator has ended them.
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+
     /// Waits for their end.
     pub(super) async fn ended(&self) -> TermCause {
         tokio::select! {

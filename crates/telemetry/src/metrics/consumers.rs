@@ -1,11 +1,17 @@
 //! Consumers of groups, at this bridge.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::labels::ClusterLabel;
+use super::deliveries::OTHER;
+use super::labels::{ClusterLabel, GroupLabels};
 
 /// Of all clusters.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +19,7 @@ pub(super) struct Consumers {
     open: Family<ClusterLabel, Gauge>,
     rebalances: Family<ClusterLabel, Counter>,
     commits: Family<ClusterLabel, Counter>,
+    lag: Family<GroupLabels, Gauge>,
 }
 
 /// Of one cluster.
@@ -21,7 +28,14 @@ pub struct ConsumerMetrics {
     open: Gauge,
     rebalances: Counter,
     commits: Counter,
+    lag: Family<GroupLabels, Gauge>,
+    cluster: String,
+    /// The groups of the last sample.
+    sampled: Arc<Mutex<BTreeMap<GroupLabels, i64>>>,
 }
+
+/// The lag in records of each group and route: names of both.
+pub type GroupLags = BTreeMap<(Arc<str>, Arc<str>), u64>;
 
 /// An open consumer.
 #[derive(Debug)]
@@ -51,6 +65,31 @@ impl ConsumerMetrics {
         self.rebalances.inc();
     }
 
+    /// Groups are so many records behind. At most [`MAX_GROUPS`] have labels: those that are furthest behind.
+    pub fn lags(&self, lags: GroupLags) {
+        let mut lags: Vec<_> = lags.into_iter().collect();
+        lags.sort_by_key(|(_, lag)| Reverse(*lag));
+        let mut sample = BTreeMap::<GroupLabels, i64>::new();
+        for (index, ((group, route), lag)) in lags.iter().enumerate() {
+            let (group, route) = if index < MAX_GROUPS { (&**group, &**route) } else { (OTHER, OTHER) };
+            let labels = GroupLabels {
+                cluster: self.cluster.clone(),
+                gateway_route: route.to_owned(),
+                group: group.to_owned(),
+            };
+            let sum = sample.entry(labels).or_default();
+            *sum = sum.saturating_add_unsigned(*lag);
+        }
+        let mut sampled = self.sampled.lock();
+        for gone in sampled.keys().filter(|labels| !sample.contains_key(labels)) {
+            self.lag.remove(gone);
+        }
+        for (labels, lag) in &sample {
+            self.lag.get_or_create_owned(labels).set(*lag);
+        }
+        *sampled = sample;
+    }
+
     /// So many positions were committed.
     pub fn committed(&self, positions: usize) {
         self.commits.inc_by(u64::try_from(positions).unwrap_or(u64::MAX));
@@ -64,6 +103,9 @@ impl Consumers {
             open: self.open.get_or_create_owned(&cluster),
             rebalances: self.rebalances.get_or_create_owned(&cluster),
             commits: self.commits.get_or_create_owned(&cluster),
+            lag: self.lag.clone(),
+            cluster: cluster.cluster,
+            sampled: Arc::default(),
         }
     }
 
@@ -73,5 +115,10 @@ impl Consumers {
         registry.register("consumer_rebalances", rebalances, self.rebalances.clone());
         let commits = "Positions that groups have committed for clients of this bridge";
         registry.register("consumer_commits", commits, self.commits.clone());
+        let lag = "Records that members of a group at this bridge are behind, every 15 s";
+        registry.register("group_lag_records", lag, self.lag.clone());
     }
 }
+
+/// Groups and routes of one cluster that have labels.
+const MAX_GROUPS: usize = 100;

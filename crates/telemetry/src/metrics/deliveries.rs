@@ -31,6 +31,7 @@ pub(super) struct Routes {
 /// Of one route at one cluster.
 #[derive(Debug, Default)]
 pub struct RouteMetrics {
+    name: Arc<str>,
     records: Counter,
     bytes: Counter,
     hidden: Counter,
@@ -78,6 +79,7 @@ impl Routes {
             || GatewayRouteLabels { cluster: self.cluster.clone(), gateway_route: name.to_owned() };
         let Deliveries { records, bytes, hidden, .. } = &self.deliveries;
         let route = Arc::new(RouteMetrics {
+            name: name.into(),
             records: records.get_or_create_owned(&gateway_route()),
             bytes: bytes.get_or_create_owned(&gateway_route()),
             hidden: hidden.get_or_create_owned(&gateway_route()),
@@ -88,6 +90,11 @@ impl Routes {
 }
 
 impl RouteMetrics {
+    /// The route, as labels name it.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// Clients got so many records.
     pub fn delivered(&self, records: usize, bytes: usize) {
         self.records.inc_by(records as u64);
@@ -117,7 +124,7 @@ const LAG_BUCKETS: [f64; 9] = [0.0, 1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6, 1e7];
 /// Clients without a gateway's filter, and those of a filter that does not name its routes.
 const NONE: &str = "none";
 /// Routes beyond the limits.
-const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
 /// Routes of one cluster that have a label.
 const MAX_ROUTES: usize = 100;
 /// The longest label of a route.

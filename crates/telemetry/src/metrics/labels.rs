@@ -264,6 +264,13 @@ pub(super) struct GatewayRouteLabels {
     pub(super) gateway_route: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+pub(super) struct GroupLabels {
+    pub(super) cluster: String,
+    pub(super) gateway_route: String,
+    pub(super) group: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct StatusLabels {
     pub(super) cluster: String,

@@ -24,6 +24,7 @@ fn counted() -> Metrics {
     cluster.route(Some(b"/pubsub")).delivered(3, 500);
     cluster.route(Some(b"/pubsub")).hidden(2);
     cluster.lag(70);
+    cluster.consumers.lags([(("web".into(), "/kafka".into()), 7)].into());
     metrics.nats("default").of(&["DIRECT.GET"], &["answered"]);
     metrics.lookups("main", &["found", "unanswered"]).looked_up("found", Duration::from_millis(3));
     metrics.decodes("default").failed();
@@ -41,7 +42,7 @@ fn shown(metrics: &Metrics) -> String {
 fn reference_lists_every_metric() {
     let text = shown(&counted());
     let rows: Vec<Vec<String>> = text.split("# HELP ").skip(1).map(row).collect();
-    assert_eq!(rows.len(), 54, "a metric without samples is not shown: {text}");
+    assert_eq!(rows.len(), 55, "a metric without samples is not shown: {text}");
     let table = reference::table(&["metric", "type", "labels", "meaning"], &rows);
     reference::check("metrics.md", "metrics", &table);
 }
@@ -116,6 +117,25 @@ fn events_are_counted_under_their_labels() {
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }
+}
+
+#[test]
+fn groups_with_a_label_are_those_furthest_behind() {
+    let metrics = Metrics::default();
+    let consumers = metrics.cluster("default").consumers;
+    let count = |labels: &str| {
+        let text = shown(&metrics);
+        let begin = format!("sluicegate_group_lag_records{{cluster=\"default\",gateway_route={labels}");
+        let rows = text.lines().filter(|line| line.starts_with(&begin));
+        rows.map(|row| row.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).collect::<Vec<_>>()
+    };
+    let group = |number: u64| ((format!("g{number}").into(), "/kafka".into()), number);
+    consumers.lags((1..=102).map(group).collect());
+    assert_eq!(count("\"/kafka\",group=\"g102\"}"), [102]);
+    assert_eq!(count("\"/kafka\"").len(), 100);
+    assert_eq!(count("\"other\",group=\"other\"}"), [3], "the two that are least behind");
+    consumers.lags([group(5)].into());
+    assert_eq!(count(""), [5], "the others have left");
 }
 
 #[test]
