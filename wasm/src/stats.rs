@@ -76,6 +76,8 @@ metrics! {
     session: Counter "commands.session",
     /// Renewals of identities
     auth: Counter "commands.auth",
+    /// Commits of members of groups
+    kafka_commit: Counter "commands.kafka_commit",
     /// Messages of JSON sessions
     json: Counter "commands.json",
     /// Commands that this version does not know
@@ -166,6 +168,7 @@ impl Stats {
             Event::Command(Command::NatsPublish) => self.nats_publish,
             Event::Command(Command::Session) => self.session,
             Event::Command(Command::Auth) => self.auth,
+            Event::Command(Command::KafkaCommit) => self.kafka_commit,
             Event::Json => self.json,
             Event::UnknownCommand => self.unknown_command,
             Event::WrongCommand => self.wrong_command,

@@ -18,6 +18,7 @@ pub(crate) fn mismatch(wanted: &str, got: &Resp) -> Error {
         Resp::KafkaMultiFetchResp(_) => "messages of many partitions",
         Resp::KafkaListOffsetsResp(_) => "offsets of many partitions",
         Resp::KafkaMetadataResp(_) => "topics",
+        Resp::KafkaCommitResp(_) => "commits",
         Resp::NatsListSequencesResp(_) => "sequences",
         Resp::KafkaSubscribedResp(_)
         | Resp::KafkaDeliveryResp(_)

@@ -232,6 +232,7 @@ fn is_newer(command: &Req) -> bool {
             | Req::CmdNatsPublish(_)
             | Req::CmdSession(_)
             | Req::CmdAuth(_)
+            | Req::CmdKafkaCommit(_)
     )
 }
 
@@ -252,6 +253,7 @@ pub(crate) fn name(command: &Req) -> &'static str {
         Req::CmdUnsubscribe(_) => "unsubscribe",
         Req::CmdCredit(_) => "credit",
         Req::CmdAuth(_) => "renew the identity",
+        Req::CmdKafkaCommit(_) => "commit",
         _ => "command",
     }
 }

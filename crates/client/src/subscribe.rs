@@ -145,6 +145,7 @@ impl Subscribe {
             on_lag: self.on_lag.into(),
             snapshot: self.snapshot.into(),
             away_ms: None,
+            group: None,
         }
     }
 }

@@ -57,7 +57,8 @@ impl Dialect for Kafka {
             | Known::KafkaMultiFetch
             | Known::KafkaListOffsets
             | Known::KafkaMetadata
-            | Known::KafkaSubscribe => None,
+            | Known::KafkaSubscribe
+            | Known::KafkaCommit => None,
         }
     }
 

@@ -45,7 +45,7 @@ impl Dialect for Nats {
         match command {
             Known::KafkaFetch | Known::KafkaMultiFetch => Some("cmd_nats_fetch"),
             Known::KafkaListOffset | Known::KafkaListOffsets => Some("cmd_nats_list_sequences"),
-            Known::KafkaSubscribe => Some("cmd_nats_subscribe"),
+            Known::KafkaSubscribe | Known::KafkaCommit => Some("cmd_nats_subscribe"),
             Known::KafkaProduce => Some("cmd_nats_publish"),
             Known::KafkaMetadata => Some("GET /streams"),
             Known::Ping | Known::Session | Known::Auth | Known::Unsubscribe | Known::Credit => None,

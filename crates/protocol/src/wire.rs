@@ -137,6 +137,8 @@ pub mod number {
     pub const CMD_SESSION: u32 = 1018;
     /// `PubSubReq.cmd_auth`.
     pub const CMD_AUTH: u32 = 1019;
+    /// `PubSubReq.cmd_kafka_commit`.
+    pub const CMD_KAFKA_COMMIT: u32 = 1021;
     /// `PubSubResp.nats_fetch_resp`.
     pub const NATS_FETCH_RESP: u32 = 1012;
     /// `PubSubResp.nats_delivery_resp`.
@@ -151,6 +153,8 @@ pub mod number {
     pub const PARTITIONS: u32 = 1;
     /// `CmdKafkaListOffsets.offsets`.
     pub const OFFSETS: u32 = 1;
+    /// `CmdKafkaCommit.offsets`.
+    pub const COMMIT_OFFSETS: u32 = 2;
     /// `CmdKafkaMetadata.topics` and `KafkaMetadataResp.topics`.
     pub const TOPICS: u32 = 1;
     /// `CmdKafkaMetadata.prefixes`.

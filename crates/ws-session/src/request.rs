@@ -2,10 +2,10 @@
 
 use sluicegate_protocol::Refusal;
 use sluicegate_protocol::wire::number::{
-    CMD_AUTH, CMD_CREDIT, CMD_EMPTY, CMD_KAFKA_FETCH, CMD_KAFKA_LIST_OFFSET, CMD_KAFKA_LIST_OFFSETS,
-    CMD_KAFKA_PRODUCE, CMD_KAFKA_SUBSCRIBE, CMD_NATS_FETCH, CMD_NATS_LIST_SEQUENCES, CMD_NATS_PUBLISH,
-    CMD_NATS_SUBSCRIBE, CMD_PING, CMD_SESSION, CMD_UNSUBSCRIBE, CONTROL, KAFKA_METADATA, KAFKA_MULTI_FETCH,
-    SEQUENCE,
+    CMD_AUTH, CMD_CREDIT, CMD_EMPTY, CMD_KAFKA_COMMIT, CMD_KAFKA_FETCH, CMD_KAFKA_LIST_OFFSET,
+    CMD_KAFKA_LIST_OFFSETS, CMD_KAFKA_PRODUCE, CMD_KAFKA_SUBSCRIBE, CMD_NATS_FETCH, CMD_NATS_LIST_SEQUENCES,
+    CMD_NATS_PUBLISH, CMD_NATS_SUBSCRIBE, CMD_PING, CMD_SESSION, CMD_UNSUBSCRIBE, CONTROL, KAFKA_METADATA,
+    KAFKA_MULTI_FETCH, SEQUENCE,
 };
 use sluicegate_protocol::wire::{Fields, Malformed, Value};
 
@@ -44,6 +44,8 @@ pub enum Command {
     Session,
     /// `cmd_auth`
     Auth,
+    /// `cmd_kafka_commit`
+    KafkaCommit,
 }
 
 impl Command {
@@ -66,6 +68,7 @@ impl Command {
             CMD_NATS_PUBLISH => Self::NatsPublish,
             CMD_SESSION => Self::Session,
             CMD_AUTH => Self::Auth,
+            CMD_KAFKA_COMMIT => Self::KafkaCommit,
             _ => return None,
         })
     }
@@ -192,6 +195,7 @@ mod tests {
             Req::CmdNatsPublish(_) => Command::NatsPublish,
             Req::CmdSession(_) => Command::Session,
             Req::CmdAuth(_) => Command::Auth,
+            Req::CmdKafkaCommit(_) => Command::KafkaCommit,
             Req::CmdEmpty(_) | Req::Control(_) => return None,
         })
     }
@@ -316,7 +320,7 @@ mod tests {
             #[test]
             fn bridge_sees_the_same_command_in_random_fields(
                 fields in prop::collection::vec((prop::sample::select(vec![1_u32, 2, 31, 32, 33, 34, 35, 1000, 1001,
-                    1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1012, 1013, 1014, 1015, 1018]),
+                    1002, 1003, 1004, 1005, 1006, 1007, 1008, 1009, 1012, 1013, 1014, 1015, 1018, 1021]),
                     prop::sample::select(vec![0_u32, 1, 2, 5]), prop::collection::vec(any::<u8>(), 0..6)), 0..5),
             ) {
                 let mut bytes = Vec::new();

@@ -144,7 +144,7 @@ impl Update {
                 Ok(Some(if snapshot { Self::Snapshot(topics) } else { Self::Subscribed(topics) }))
             }
             Resp::KafkaDeliveryResp(answer) => Ok(Some(Self::Delivery(delivery(answer)))),
-            Resp::KafkaSubscriptionEvent(answer) => Ok(answer.event.map(event)),
+            Resp::KafkaSubscriptionEvent(answer) => Ok(answer.event.and_then(event)),
             other => Err(mismatch("a subscription's message", &other)),
         }
     }
@@ -166,9 +166,9 @@ pub(crate) fn behind(next: i64, end: Option<i64>) -> u64 {
     u64::try_from(end.map_or(0, |end| end.saturating_sub(next))).unwrap_or(0)
 }
 
-fn event(event: Event) -> Update {
+fn event(event: Event) -> Option<Update> {
     use kafka_subscription_event::{Building, CaughtUp, LogStart, Retrying, Skipped, SnapshotEnd};
-    match event {
+    Some(match event {
         Event::CaughtUp(CaughtUp { topic, partition, next_offset, open_transaction }) => {
             let blocked_until = open_transaction.map(|transaction| transaction.end);
             Update::CaughtUp { topic, partition, next_offset, blocked_until }
@@ -188,5 +188,7 @@ fn event(event: Event) -> Update {
         Event::Retrying(Retrying { topic, partition, error, since }) => {
             Update::Retrying { topic, partition, error: Error::command(error.unwrap_or_default()), since }
         }
-    }
+        // Of members of groups.
+        Event::Assigned(_) | Event::Revoked(_) => return None,
+    })
 }

@@ -9,8 +9,8 @@ use sluicegate_backend::command::ReadBounds;
 use sluicegate_delivery::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_PARTITIONS, MAX_RECORDS};
 use sluicegate_delivery::{MAX_FILTERS, MAX_PARTITIONS as MAX_SUBSCRIBED, MAX_VALUES};
 use sluicegate_protocol::wire::number::{
-    EQUALS, FETCH_FILTERS, FILTERS, HEADERS, MULTI_FETCH_FILTERS, NEXT, OFFSETS, PARTITIONS, PREFIXES,
-    PREFIXES_OF_FILTER, RECORDS, SOURCES, TOPICS,
+    COMMIT_OFFSETS, EQUALS, FETCH_FILTERS, FILTERS, HEADERS, MULTI_FETCH_FILTERS, NEXT, OFFSETS, PARTITIONS,
+    PREFIXES, PREFIXES_OF_FILTER, RECORDS, SOURCES, TOPICS,
 };
 use sluicegate_protocol::wire::{Fields, Malformed, Value};
 use sluicegate_ws_session::request::Command;
@@ -39,7 +39,7 @@ pub(super) struct Counts {
     most_headers: usize,
     /// Of a multi-fetch.
     partitions: usize,
-    /// Of a list-offsets.
+    /// Of a list-offsets or a commit.
     offsets: usize,
     topics: usize,
     prefixes: usize,
@@ -70,6 +70,7 @@ impl Counts {
                 (&mut self.partitions, PARTITIONS)
             }
             Command::KafkaListOffsets | Command::NatsListSequences => (&mut self.offsets, OFFSETS),
+            Command::KafkaCommit => (&mut self.offsets, COMMIT_OFFSETS),
             Command::KafkaMetadata => {
                 add_fields(&mut self.prefixes, content, PREFIXES)?;
                 (&mut self.topics, TOPICS)

@@ -142,6 +142,7 @@ fn kind(command: Known) -> Kind {
         Known::KafkaMultiFetch => Kind::MultiFetch,
         Known::KafkaListOffsets | Known::NatsListSequences => Kind::ListOffsets,
         Known::KafkaMetadata => Kind::Topics,
+        Known::KafkaCommit => Kind::Consume,
         Known::KafkaSubscribe | Known::NatsSubscribe | Known::Unsubscribe | Known::Credit => Kind::Subscribe,
     }
 }

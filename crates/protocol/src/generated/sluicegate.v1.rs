@@ -8,7 +8,7 @@ pub struct PubSubReq {
     /// The last one on the wire counts. A request without a command gets no answer.
     #[prost(
         oneof = "pub_sub_req::Req",
-        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006, 1007, 1008, 1009, 1012, 1013, 1014, 1015, 1018, 1019"
+        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006, 1007, 1008, 1009, 1012, 1013, 1014, 1015, 1018, 1019, 1021"
     )]
     pub req: ::core::option::Option<pub_sub_req::Req>,
 }
@@ -54,6 +54,8 @@ pub mod pub_sub_req {
         CmdSession(super::CmdSession),
         #[prost(message, tag = "1019")]
         CmdAuth(super::CmdAuth),
+        #[prost(message, tag = "1021")]
+        CmdKafkaCommit(super::CmdKafkaCommit),
     }
 }
 /// Not a command: its answer is the error `unknown command`.
@@ -246,6 +248,12 @@ pub struct CmdKafkaSubscribe {
     /// As `CmdKafkaFetch.decode`.
     #[prost(bool, tag = "11")]
     pub decode: bool,
+    /// The name of a group: the subscription is a member of it until it ends, and reads the partitions that the group gives it, as
+    /// `KafkaSubscriptionEvent.assigned` and `revoked` say. A partition begins at the group's last commit. `from` counts where there is
+    /// none, or where the log does not have that offset. Sources have no `partitions`, `next` and `topic_id`, there is no `snapshot`, and
+    /// `on_lag` is WAIT. Nothing is committed but by `CmdKafkaCommit`. Absent: no member of a group.
+    #[prost(string, optional, tag = "12")]
+    pub group: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// A topic to read.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -317,6 +325,19 @@ pub struct RecordFilter {
     /// With `pointer` alone: matches if the value is JSON without such a part.
     #[prost(bool, tag = "7")]
     pub missing: bool,
+}
+/// Commits offsets for the group of a subscription: whoever has their partitions next begins there. The answer, `KafkaCommitResp`, has the
+/// sequence of this command. Like a member of Kafka's own clients, a client commits what it has processed, and can get records after its
+/// last commit again. A subscription whose client takes no records for the bridge's `consumers.idle_timeout_ms`, although there are some,
+/// ends with an error.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CmdKafkaCommit {
+    /// The sequence of the subscription's command.
+    #[prost(int64, tag = "1")]
+    pub subscription: i64,
+    /// At least 1, at most 1,000. Each has the offset of the next record to read, as `KafkaDeliveryResp.next_offset`.
+    #[prost(message, repeated, tag = "2")]
+    pub offsets: ::prost::alloc::vec::Vec<PartitionOffset>,
 }
 /// Ends a subscription. The answer, `UnsubscribedResp`, has the sequence of this command; no answer of the subscription follows it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -541,7 +562,7 @@ pub struct PubSubResp {
     pub sequence: i64,
     #[prost(
         oneof = "pub_sub_resp::Resp",
-        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006, 1007, 1008, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020"
+        tags = "31, 32, 33, 34, 1001, 1002, 1004, 1005, 1006, 1007, 1008, 1010, 1011, 1012, 1013, 1014, 1015, 1016, 1017, 1018, 1019, 1020, 1021"
     )]
     pub resp: ::core::option::Option<pub_sub_resp::Resp>,
 }
@@ -594,6 +615,8 @@ pub mod pub_sub_resp {
         AuthResp(super::AuthResp),
         #[prost(message, tag = "1020")]
         SessionExpiringResp(super::SessionExpiringResp),
+        #[prost(message, tag = "1021")]
+        KafkaCommitResp(super::KafkaCommitResp),
     }
 }
 /// Why a command failed.
@@ -808,7 +831,7 @@ pub struct PartitionMetadata {
     #[prost(int32, repeated, tag = "4")]
     pub in_sync_replicas: ::prost::alloc::vec::Vec<i32>,
 }
-/// Answers `CmdKafkaSubscribe` with all its partitions, and later names those that were added since, and those that begin: a partition
+/// Answers `CmdKafkaSubscribe` with all its partitions, of a member of a group with its topics alone, and later names those that were added since, and those that begin: a partition
 /// without a leader is at -1 before, unless the subscription is a table.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct KafkaSubscribedResp {
@@ -818,6 +841,24 @@ pub struct KafkaSubscribedResp {
     /// client has of these topics and does not get until `SnapshotEnd` is no part of the table any more.
     #[prost(bool, tag = "2")]
     pub snapshot: bool,
+}
+/// Answers `CmdKafkaCommit`.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct KafkaCommitResp {
+    /// One for each offset, in the order of the command.
+    #[prost(message, repeated, tag = "1")]
+    pub results: ::prost::alloc::vec::Vec<KafkaCommitResult>,
+}
+/// The result of one commit.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KafkaCommitResult {
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    #[prost(int32, tag = "2")]
+    pub partition: i32,
+    /// Present: the offset was not committed. With Kafka's codes 22, 25 and 27, the partition is not the subscription's now.
+    #[prost(message, optional, tag = "3")]
+    pub error: ::core::option::Option<ErrorResp>,
 }
 /// A topic of a subscription.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -853,9 +894,9 @@ pub struct KafkaDeliveryResp {
     pub high_watermark: i64,
 }
 /// Something that happened to a subscription.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct KafkaSubscriptionEvent {
-    #[prost(oneof = "kafka_subscription_event::Event", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "kafka_subscription_event::Event", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub event: ::core::option::Option<kafka_subscription_event::Event>,
 }
 /// Nested message and enum types in `KafkaSubscriptionEvent`.
@@ -984,7 +1025,18 @@ pub mod kafka_subscription_event {
         #[prost(int64, tag = "3")]
         pub offset: i64,
     }
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    /// The group has given the subscription partitions, in place of all that it had before.
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Assigned {
+        /// Where each partition begins. None: others have all of them.
+        #[prost(message, repeated, tag = "1")]
+        pub topics: ::prost::alloc::vec::Vec<super::SubscribedTopic>,
+    }
+    /// The group takes back all partitions: nothing of them is delivered from now on, and commits fail. Another `assigned` follows, which
+    /// can have the same partitions. They begin at the group's last commit, so records after it come again.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Revoked {}
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Event {
         #[prost(message, tag = "1")]
         CaughtUp(CaughtUp),
@@ -998,6 +1050,10 @@ pub mod kafka_subscription_event {
         SnapshotEnd(SnapshotEnd),
         #[prost(message, tag = "6")]
         LogStart(LogStart),
+        #[prost(message, tag = "7")]
+        Assigned(Assigned),
+        #[prost(message, tag = "8")]
+        Revoked(Revoked),
     }
 }
 /// Answers `CmdKafkaProduce`.

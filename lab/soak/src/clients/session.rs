@@ -114,7 +114,9 @@ impl Session {
                 Event::Skipped(skipped) => {
                     Told::Skipped { partition: skipped.partition, from: skipped.from, to: skipped.to }
                 }
-                Event::Retrying(_) | Event::Building(_) => Told::Other,
+                Event::Retrying(_) | Event::Building(_) | Event::Assigned(_) | Event::Revoked(_) => {
+                    Told::Other
+                }
                 Event::SnapshotEnd(_) => Told::SnapshotEnd,
                 Event::LogStart(start) => Told::LogStart { partition: start.partition, offset: start.offset },
             },
