@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sluicegate_protocol::SchemaType;
 
+use super::groups::Commit;
 use super::{LOG_END, LOG_START, Log};
 
 /// A command that is answered once.
@@ -24,6 +25,8 @@ pub enum Command {
     Describe(TopicNames),
     /// Writes records.
     Produce(Vec<Record>),
+    /// Commits positions for the group of `subscription`, a sequence.
+    Commit { subscription: i64, commits: Vec<Commit> },
 }
 
 impl Command {
@@ -36,6 +39,7 @@ impl Command {
             Self::ListOffset { .. } => "list_offset",
             Self::ListOffsets { .. } => "list_offsets",
             Self::Describe(_) => "topics",
+            Self::Commit { .. } => "commit",
         }
     }
 
@@ -47,7 +51,8 @@ impl Command {
             | Self::MultiFetch { .. }
             | Self::ListOffset { .. }
             | Self::ListOffsets { .. }
-            | Self::Describe(_) => false,
+            | Self::Describe(_)
+            | Self::Commit { .. } => false,
         }
     }
 
@@ -65,6 +70,7 @@ impl Command {
                 size_of_val(&places[..]).saturating_add(filter_bytes(filters))
             }
             Self::ListOffsets { asked, .. } => size_of_val(&asked[..]),
+            Self::Commit { commits, .. } => size_of_val(&commits[..]),
             Self::Describe(TopicNames { topics, prefixes, .. }) => {
                 size_of_val(&topics[..]).saturating_add(size_of_val(&prefixes[..]))
             }
@@ -226,6 +232,8 @@ pub struct SubscribeCommand {
     pub skips: bool,
     /// None: it is no table, but a part of a log.
     pub table: Option<TableCommand>,
+    /// The group that gives the logs. None: the sources say which ones are read.
+    pub group: Option<String>,
 }
 
 /// A table: the newest record of each key, and then each change.

@@ -42,6 +42,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use sluicegate_backend::command::Command;
 use sluicegate_backend::{CommandError, Fault};
 use sluicegate_delivery::cluster::{WriteSequencer, WriteTicket};
 use sluicegate_delivery::drain::Drain;
@@ -352,11 +353,16 @@ impl<'a> Session<'a> {
             Request::Command { sequence, command, encoding } => {
                 let grant = self.grant.clone();
                 let ticket = if command.writes() { self.sequencer.issue() } else { WriteTicket::default() };
+                let member = match &command {
+                    Command::Commit { subscription, .. } => self.subscriptions.member(*subscription),
+                    _ => None,
+                };
                 let mut reservation = Reservation::new(reserved);
                 let (context, mut span) = command::trace(&command, system, self.grant.client());
                 let (name, form) = (command.name(), (encoding, self.bound));
                 let running = async move {
-                    let running = command::run(command, sequence, form, &grant, ticket, &mut reservation);
+                    let asked = (ticket, member);
+                    let running = command::run(command, sequence, form, &grant, asked, &mut reservation);
                     let answer = running.await;
                     if let Some(error) = answer.as_error() {
                         grant.log_failure(name, error.reason(), &error.message);

@@ -202,6 +202,11 @@ impl Cluster {
         earlier.replaced.cancel();
     }
 
+    /// Cancelled when the backend is replaced.
+    pub(crate) fn replaced(&self) -> CancellationToken {
+        self.parts.load().replaced.clone()
+    }
+
     /// Waits for records, or other news of a log: see [`Backend::wait_for_records`].
     ///
     /// # Cancel safety

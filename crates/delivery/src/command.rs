@@ -29,6 +29,7 @@ impl Subscribe {
             linger,
             skips,
             table,
+            group,
         } = command;
         if sources.is_empty() {
             return Err(invalid("0 sources in one command: expected at least 1"));
@@ -47,6 +48,9 @@ impl Subscribe {
         }
         if table.is_some() {
             check_table(system, &sources, skips)?;
+        }
+        if group.is_some() {
+            check_group(&sources, skips, table.is_some())?;
         }
         let max_bytes = if max_bytes == 0 { DEFAULT_BATCH_BYTES } else { max_bytes };
         Ok(Self {
@@ -84,6 +88,32 @@ fn check_table(system: System, sources: &[command::Source], skips: bool) -> Resu
             escape_for_message(&source.topic)
         ))),
     }
+}
+
+/// Checks what a member of a group cannot have.
+fn check_group(sources: &[command::Source], skips: bool, is_table: bool) -> Result<(), CommandError> {
+    if is_table {
+        return Err(invalid("snapshot with group: expected none, because members share the logs of a topic"));
+    }
+    if skips {
+        return Err(invalid(
+            "on_lag with group: expected WAIT, because others would not get what is skipped",
+        ));
+    }
+    for command::Source { topic, partitions, next, topic_id, .. } in sources {
+        let given = [
+            ("partitions", !partitions.is_empty()),
+            ("next", !next.is_empty()),
+            ("topic_id", topic_id.is_some()),
+        ];
+        if let Some((name, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
+            return Err(invalid(format!(
+                "{name} with group: expected none, because the group gives partitions and where they begin, topic: {}",
+                escape_for_message(topic)
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn source(system: System, source: command::Source) -> Result<Source, CommandError> {
@@ -178,6 +208,24 @@ mod tests {
                 table(vec![command::Source { from, ..of_topic("t") }]),
                 "from with snapshot: expected none, because a table begins with the newest record of each key, topic: t",
             );
+        }
+        let member = |sources| SubscribeCommand { group: Some("g".to_owned()), ..command(sources) };
+        let table = Some(TableCommand::default());
+        refused(
+            SubscribeCommand { table, ..member(vec![of_topic("t")]) },
+            "snapshot with group: expected none, because members share the logs of a topic",
+        );
+        refused(
+            SubscribeCommand { skips: true, ..member(vec![of_topic("t")]) },
+            "on_lag with group: expected WAIT, because others would not get what is skipped",
+        );
+        for (name, source) in [
+            ("partitions", command::Source { partitions: vec![0], ..of_topic("t") }),
+            ("next", command::Source { next: vec![(0, 5)], ..of_topic("t") }),
+            ("topic_id", command::Source { topic_id: Some(1), ..of_topic("t") }),
+        ] {
+            let why = "expected none, because the group gives partitions and where they begin, topic: t";
+            refused(member(vec![of_topic("u"), source]), &format!("{name} with group: {why}"));
         }
         let linger =
             SubscribeCommand { linger: Duration::from_millis(10_001), ..command(vec![of_topic("t")]) };

@@ -23,11 +23,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
+use sluicegate_backend::groups::Member;
 use sluicegate_backend::{CommandError, Fault};
 use sluicegate_fair_share::{Holder, Ledger, Permit, Permits};
 use sluicegate_protocol::error_code::INVALID_REQUEST;
 use sluicegate_telemetry::metrics::SessionEnd;
+use tokio::runtime::Handle;
 use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
 
 pub use self::consumer::{Consumer, LogEnd, MAX_LOGS, MAX_TOPICS, Subscribed};
 pub use self::error::ConsumerError;
@@ -35,7 +38,7 @@ pub use self::pattern::MAX_PATTERN;
 pub use self::poll::{Polled, Receipt};
 pub use self::settings::{ConsumerSettings, NewConsumer, Reset};
 
-pub(crate) use self::consumer::{Held, membership};
+pub(crate) use self::consumer::{Held, Shown, membership};
 pub(crate) use self::settings::Stored;
 use crate::cluster::Cluster;
 
@@ -45,6 +48,8 @@ pub(crate) struct Consumers {
     open: Mutex<Open>,
     /// Held while they are stopped.
     stopping: tokio::sync::Mutex<()>,
+    /// Members that leave their groups.
+    leaving: TaskTracker,
 }
 
 #[derive(Default)]
@@ -93,14 +98,19 @@ impl ConsumerLimits {
         permit.ok_or_else(|| ConsumerError::Limit { max: self.permits.max() })
     }
 
-    fn idle_timeout(&self) -> Duration {
+    pub(crate) fn idle_timeout(&self) -> Duration {
         Duration::from_millis(self.idle_millis.load(Ordering::Relaxed))
     }
 }
 
 impl Consumers {
     pub(crate) fn new(limits: ConsumerLimits) -> Self {
-        Self { limits, open: Mutex::default(), stopping: tokio::sync::Mutex::default() }
+        Self {
+            limits,
+            open: Mutex::default(),
+            stopping: tokio::sync::Mutex::default(),
+            leaving: TaskTracker::new(),
+        }
     }
 
     pub(crate) fn limits(&self) -> &ConsumerLimits {
@@ -132,7 +142,15 @@ impl Consumers {
         self.open.lock().consumers.values().cloned().collect()
     }
 
-    /// Stops all of them: what clients have is committed, and nobody leaves, because another bridge takes them over.
+    /// Lets a member leave its group, which nobody waits for but the end of the bridge.
+    pub(crate) fn leave(&self, member: Arc<dyn Member>) {
+        if let Ok(runtime) = Handle::try_current() {
+            self.leaving.spawn_on(async move { member.leave().await }, &runtime);
+        }
+    }
+
+    /// Stops all of them: what clients have is committed, and nobody leaves, because another bridge takes them over. Waits
+    /// for members that leave.
     ///
     /// # Cancel safety
     /// A drop can leave some without a commit.
@@ -140,6 +158,8 @@ impl Consumers {
         let _one = self.stopping.lock().await;
         let consumers = std::mem::take(&mut self.open.lock().consumers);
         join_all(consumers.values().map(|consumer| consumer.stop())).await;
+        self.leaving.close();
+        self.leaving.wait().await;
     }
 }
 
@@ -220,7 +240,7 @@ pub(crate) fn no_groups() -> CommandError {
     CommandError::new(Fault::Invalid, INVALID_REQUEST, "this cluster has no groups of consumers")
 }
 
-fn draining() -> CommandError {
+pub(crate) fn draining() -> CommandError {
     CommandError::new(Fault::Transient, 0, "the bridge is shutting down, try again").with_retry()
 }
 

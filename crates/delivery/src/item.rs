@@ -17,6 +17,10 @@ pub enum Item {
     /// The same of a table: the newest record of each key before these offsets follows. Others that the client has are no
     /// part of it any more.
     Snapshot(Vec<SubscribedTopic>),
+    /// The group has given these logs, with the offsets at which they begin, instead of all before.
+    Assigned(Vec<SubscribedTopic>),
+    /// The group takes all logs back.
+    Revoked,
     /// The log of `place` is read up to there for its table; the snapshot can begin at `end`.
     Building { place: Place, end: i64 },
     /// The snapshot is complete, without so many records that have no key.
@@ -74,6 +78,8 @@ impl Item {
             Self::Delivery { messages, .. } => messages.len(),
             Self::Subscribed(_)
             | Self::Snapshot(_)
+            | Self::Assigned(_)
+            | Self::Revoked
             | Self::Building { .. }
             | Self::SnapshotEnd { .. }
             | Self::LogStart(_)

@@ -100,14 +100,9 @@ impl Listed {
 }
 
 impl Progress {
-    /// Of a subscription with so many filters.
-    pub(super) fn new(filters: usize) -> Self {
-        Self { filters, ..Self::default() }
-    }
-
-    /// Of a member of a group.
-    pub(super) fn of_group(group: Arc<str>, route: Arc<RouteMetrics>) -> Self {
-        Self { group: Some((group, route)), ..Self::default() }
+    /// Of a subscription with so many filters; a member's group, and the route of its client.
+    pub(crate) fn new(filters: usize, group: Option<(Arc<str>, Arc<RouteMetrics>)>) -> Self {
+        Self { filters, group, ..Self::default() }
     }
 
     pub(super) fn add(&self, positions: impl Iterator<Item = Position>) {

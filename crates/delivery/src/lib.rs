@@ -8,7 +8,7 @@
 //! 4. [`Subscription`] has a position in each log, and gives its client [`Item`]s: a runtime around `cursors`
 //! 5. `cursors` decides: events lead to items, and to steps that the runtime performs, without I/O or a clock;
 //!    `cursor` is one position and its states, `client` the request and the messages that all of them share
-//! 6. [`consumers`]: members of groups, which poll; other bridges take them over
+//! 6. [`consumers`]: members of groups, which poll; other bridges take them over. `membership`: subscriptions that are members
 //! 7. [`quota`]: what one person uses of a route's quota, counted by the door
 //! 8. `open_clients` and `activity` say who is here and does what; `lag` samples how far subscriptions are behind; [`drain`] spreads the end of sessions
 //!
@@ -34,6 +34,7 @@ pub mod grant;
 mod held_keys;
 mod item;
 mod lag;
+mod membership;
 mod open_clients;
 pub mod quota;
 mod selections;
@@ -52,6 +53,7 @@ pub use self::filter::{MAX_FILTERS, MAX_JSON_DEPTH, MAX_VALUES};
 pub use self::item::{Item, Place, SkipCause};
 pub(crate) use self::lag::OpenSubscriptions;
 pub use self::lag::{ListedSubscription, Tally};
+pub use self::membership::GroupMember;
 pub(crate) use self::open_clients::OpenClients;
 pub use self::open_clients::{ClientKind, Listed, OpenClient};
 pub(crate) use self::subscribe::Subscribe;

@@ -1,6 +1,7 @@
 //! The runtime of a subscription's cursors: it performs their steps, and decides nothing.
 
 mod begin;
+mod group;
 mod requests;
 
 use std::sync::Arc;
@@ -10,15 +11,17 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sluicegate_backend::{CommandError, Fault, Log, Version};
-use sluicegate_telemetry::metrics::{Kind, OpenSubscription, RouteMetrics};
+use sluicegate_telemetry::metrics::{Kind, OpenSubscription, Outcome, RouteMetrics};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until};
 
 use self::begin::{Begun, begin, begin_again};
+use self::group::{place, regrouped};
 use super::cursor::{Answer, Cursor, Event, Moment, Step};
 use super::cursors::{Cursors, Turn};
 use super::item::{Item, Place};
 use super::lag::Progress;
+use super::membership::Membership;
 use super::snapshot::{Snapshot, Stop};
 use super::subscribe::Subscribe;
 use crate::cluster::{Cluster, Partitions, UsedTable};
@@ -33,8 +36,10 @@ pub struct Subscription {
     snapshot: Option<Snapshot>,
     /// The tables that it had its snapshot from. They stay for its next one as long as there is room.
     tables: Vec<UsedTable>,
-    /// A table begins anew.
+    /// A table, or the share of a member of a group, begins anew.
     restart: Option<BoxFuture<'static, Result<Begun, CommandError>>>,
+    /// The membership in a group that gives and takes its logs.
+    membership: Option<Box<Membership>>,
     standing: Arc<Standing>,
     /// The rights that the cursors know.
     held: Arc<Held>,
@@ -79,7 +84,7 @@ impl Subscription {
         subscribe: Subscribe,
     ) -> Result<Self, CommandError> {
         let held = standing.held();
-        let progress = Arc::new(Progress::new(subscribe.filters.count(subscribe.table.is_some())));
+        let progress = Progress::new(subscribe.filters.count(subscribe.table.is_some()), None);
         // Boxed, as the compiler gives up on nested types.
         let begun = begin(Arc::clone(cluster), subscribe.clone(), Arc::clone(&held), false).boxed();
         let (begun, restart) = match cluster.measured(Kind::Subscribe, begun).await {
@@ -89,15 +94,43 @@ impl Subscription {
             }
             begun => (begun?, None),
         };
+        Ok(Self { restart, ..Self::new(cluster, metrics, standing, (begun, held), progress) })
+    }
+
+    /// A subscription whose group gives its logs. The first item tells its topics.
+    pub(crate) fn of_member(
+        cluster: &Arc<Cluster>,
+        metrics: &Arc<RouteMetrics>,
+        standing: &Arc<Standing>,
+        membership: Membership,
+    ) -> Self {
+        let begun = Begun::of_member(cluster, membership.subscribe());
+        let filters = membership.subscribe().filters.count(false);
+        let progress =
+            Progress::new(filters, Some((membership.member().group().into(), Arc::clone(metrics))));
+        cluster.metrics.answered(Kind::Subscribe, Outcome::Answered);
+        let of_group = Self::new(cluster, metrics, standing, (begun, standing.held()), progress);
+        Self { membership: Some(Box::new(membership)), ..of_group }
+    }
+
+    fn new(
+        cluster: &Arc<Cluster>,
+        metrics: &Arc<RouteMetrics>,
+        standing: &Arc<Standing>,
+        (begun, held): (Begun, Arc<Held>),
+        progress: Progress,
+    ) -> Self {
         let Begun { cursors, waits, snapshot } = begun;
+        let progress = Arc::new(progress);
         progress.add(cursors.all().iter().map(Cursor::position));
         cluster.subscriptions.add(&progress);
-        Ok(Self {
+        Self {
             cluster: Arc::clone(cluster),
             cursors,
             snapshot,
             tables: Vec::new(),
-            restart,
+            restart: None,
+            membership: None,
             standing: Arc::clone(standing),
             held,
             waits,
@@ -106,7 +139,7 @@ impl Subscription {
             usage: None,
             _place: None,
             _counted: cluster.metrics.subscription(),
-        })
+        }
     }
 
     /// This subscription, whose deliveries are counted to a person, and which has one of the person's places.
@@ -142,15 +175,22 @@ impl Subscription {
         if let Some(usage) = self.usage.clone().filter(|usage| !self.has_items() && !usage.delivers_now()) {
             // Records do not wait in memory for their client's quota.
             self.put_back();
-            usage.may_deliver().await;
+            tokio::select! {
+                biased;
+                () = regrouped(self.membership.as_deref()) => return,
+                () = usage.may_deliver() => {}
+            }
         }
         self.ready_within(max_bytes).await;
+        if let Some(membership) = self.membership.as_mut().filter(|_| self.cursors.in_hand().is_some()) {
+            membership.waits();
+        }
     }
 
     async fn ready_within(&mut self, max_bytes: usize) {
         let standing = Arc::clone(&self.standing);
         loop {
-            let renewed = standing.renewed();
+            let (renewed, regrouped) = (standing.renewed(), regrouped(self.membership.as_deref()));
             if self.begin_anew().await || self.snapshot_is_ready(max_bytes).await {
                 return;
             }
@@ -171,13 +211,15 @@ impl Subscription {
                 biased;
                 Some(wake) = self.waits.next() => self.wake(wake),
                 () = renewed => {}
+                () = regrouped => {}
             }
         }
     }
 
-    /// Lets a table begin anew if it has to. Whether there is something to tell about it.
+    /// Lets a table, or the share of a group, begin anew if it has to. Whether there can be something to tell about it.
     async fn begin_anew(&mut self) -> bool {
         self.follow_rights();
+        self.follow_group();
         if std::mem::take(&mut self.cursors.client.is_lost) {
             self.put_back();
             (self.snapshot, self.tables, self.waits) = (None, Vec::new(), FuturesUnordered::new());
@@ -193,11 +235,20 @@ impl Subscription {
         if is_told {
             return true;
         }
-        let begun = restart.await;
+        let begun = tokio::select! {
+            biased;
+            () = regrouped(self.membership.as_deref()) => return true,
+            begun = restart => begun,
+        };
         self.restart = None;
         match begun {
             Ok(Begun { cursors, waits, snapshot }) => {
                 (self.cursors, self.waits, self.snapshot) = (cursors, waits, snapshot);
+                if let Some(membership) = &mut self.membership {
+                    membership.assigned();
+                    // They can have been renewed meanwhile.
+                    self.cursors.client.grant(self.held.rights.read.as_ref());
+                }
                 self.progress.clear();
                 self.progress.add(self.cursors.all().iter().map(Cursor::position));
             }
@@ -246,7 +297,8 @@ impl Subscription {
 
     /// Ends at the first partition.
     fn end(&mut self, error: CommandError) {
-        let place = self.cursors.all().first().map(Cursor::place);
+        let of_group = || self.membership.as_ref().map(|membership| place(membership.subscribe()));
+        let place = self.cursors.all().first().map(Cursor::place).or_else(of_group);
         let place = place.unwrap_or_else(|| Place { topic: Arc::from(""), partition: 0, offset: 0 });
         self.cursors.client.items.push_back(Item::Ended { place, error });
     }
@@ -275,6 +327,7 @@ impl Subscription {
     /// The next item, if [`Subscription::ready`] has found one. None if there is nothing to tell after all.
     pub fn take(&mut self) -> Option<Item> {
         self.follow_rights();
+        self.follow_group();
         if self.cursors.client.is_lost {
             return None;
         }
@@ -291,6 +344,7 @@ impl Subscription {
         }
         let (item, records) = taken?;
         if records > 0 {
+            self.membership.iter_mut().for_each(|membership| membership.taken());
             self.metrics.delivered(records, item.records_len());
             self.usage.iter().for_each(|usage| usage.delivered(item.records_len()));
         }

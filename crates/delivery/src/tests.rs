@@ -1,6 +1,7 @@
 //! Subscriptions to scripted logs.
 
 mod changes;
+mod groups;
 mod rows;
 mod tables;
 

@@ -1,5 +1,6 @@
 //! Kafka: topics, partitions, offsets and records.
 
+mod commit;
 mod fetch;
 mod http;
 mod item;
@@ -25,6 +26,7 @@ use sluicegate_shared_log::Ends;
 use sluicegate_telemetry::metrics::Kind;
 use sluicegate_ws_session::request::Command as Known;
 
+use self::commit::Commits;
 use self::fetch::Fetch;
 use self::list_offsets::{ListOffset, ListOffsets};
 use self::metadata::Metadata;
@@ -72,6 +74,7 @@ impl Dialect for Kafka {
             }
             Req::CmdKafkaListOffsets(list) => list_offsets::of_protobuf(list),
             Req::CmdKafkaMetadata(metadata) => metadata::of_protobuf(metadata),
+            Req::CmdKafkaCommit(commit) => commit::of_protobuf(commit),
             Req::CmdKafkaSubscribe(command) => {
                 return Some(subscribe::of_protobuf(command).map(Asked::Subscribe));
             }
@@ -87,6 +90,7 @@ impl Dialect for Kafka {
             "list_offset" => (Kind::ListOffset, object(json).map(plain::<ListOffset>)),
             "list_offsets" => (Kind::ListOffsets, object(json).map(plain::<ListOffsets>)),
             "metadata" => (Kind::Topics, object(json).map(plain::<Metadata>)),
+            "commit" => (Kind::Consume, object(json).map(plain::<Commits>)),
             "produce" => {
                 let records = object(json).and_then(Produce::decode);
                 (Kind::Produce, records.map(|records| plain(Command::Produce(records))))
@@ -100,7 +104,7 @@ impl Dialect for Kafka {
     }
 
     fn json_commands(&self) -> &'static str {
-        "fetch, multi_fetch, list_offset, list_offsets, metadata, produce"
+        "fetch, multi_fetch, list_offset, list_offsets, metadata, produce, commit"
     }
 
     fn put_fetched(&self, answer: &mut Vec<u8>, next_offset: i64, ends: Ends) -> u32 {

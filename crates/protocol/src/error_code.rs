@@ -26,6 +26,12 @@ pub const RECORD_LIST_TOO_LARGE: i32 = 18;
 pub const NOT_ENOUGH_REPLICAS: i32 = 19;
 /// Too few replicas are in sync, as was found after the write.
 pub const NOT_ENOUGH_REPLICAS_AFTER_APPEND: i32 = 20;
+/// The group has begun another generation since.
+pub const ILLEGAL_GENERATION: i32 = 22;
+/// The group does not know the member.
+pub const UNKNOWN_MEMBER_ID: i32 = 25;
+/// The group gives out its logs anew.
+pub const REBALANCE_IN_PROGRESS: i32 = 27;
 /// The user, or the route, cannot use the topic.
 pub const TOPIC_AUTHORIZATION_FAILED: i32 = 29;
 /// The user, or the route, cannot use the group.

@@ -86,9 +86,14 @@ async fn read(revoked: &Revoked, cluster: Arc<Cluster>, topic: &str) -> Result<(
             Some(Item::Ended { error, .. }) => return Err(error),
             // Records that were deleted or compacted are known, or were taken back.
             Some(Item::Skipped { .. }) | None => {}
-            // It is no table.
+            // It is neither a table nor a member of a group.
             Some(
-                Item::Snapshot(_) | Item::Building { .. } | Item::SnapshotEnd { .. } | Item::LogStart(_),
+                Item::Snapshot(_)
+                | Item::Building { .. }
+                | Item::SnapshotEnd { .. }
+                | Item::LogStart(_)
+                | Item::Assigned(_)
+                | Item::Revoked,
             ) => {}
         }
     }

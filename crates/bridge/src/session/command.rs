@@ -3,12 +3,14 @@
 use std::fmt;
 
 use sluicegate_backend::command::{Command, LogName};
-use sluicegate_backend::{AnswerReservation, System};
+use sluicegate_backend::{AnswerReservation, CommandError, Fault, System};
+use sluicegate_delivery::GroupMember;
 use sluicegate_delivery::cluster::{DescribedTopic, Place, WriteTicket, escape_for_message, escaped_log};
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::session::{Answer, Encoding, MessageBound};
 use sluicegate_fair_share::ClientKey;
+use sluicegate_protocol::error_code::INVALID_REQUEST;
 use sluicegate_telemetry::traces::{self, RECEIVE, SEND};
 
 /// The context to run a command in, and its span if it is sampled.
@@ -21,7 +23,10 @@ pub(super) fn trace(
     let operation = match command {
         Command::Fetch { .. } | Command::MultiFetch { .. } => Some(RECEIVE),
         Command::Produce(_) => Some(SEND),
-        Command::ListOffset { .. } | Command::ListOffsets { .. } | Command::Describe(_) => None,
+        Command::ListOffset { .. }
+        | Command::ListOffsets { .. }
+        | Command::Describe(_)
+        | Command::Commit { .. } => None,
     };
     let mut span = context.sample(command.name(), client);
     if let Some(span) = &mut span {
@@ -31,14 +36,17 @@ pub(super) fn trace(
                 span.log(&escape_for_message(&log.topic), Some(log.partition));
             }
             Command::Produce(records) => span.batch(records.len()),
-            Command::MultiFetch { .. } | Command::ListOffsets { .. } | Command::Describe(_) => {}
+            Command::MultiFetch { .. }
+            | Command::ListOffsets { .. }
+            | Command::Describe(_)
+            | Command::Commit { .. } => {}
         }
     }
     (context, span)
 }
 
 /// Runs a command within `grant`, whose answer is within `bound`. A fetch uses the memory of `reservation`; records are
-/// written in the order of tickets.
+/// written in the order of tickets; `member` commits.
 ///
 /// # Cancel safety
 /// A drop abandons a read. A command's records are written all or none.
@@ -47,7 +55,7 @@ pub(super) async fn run(
     sequence: i64,
     (encoding, bound): (Encoding, MessageBound),
     grant: &Grant,
-    ticket: WriteTicket,
+    (ticket, member): (WriteTicket, Option<GroupMember>),
     reservation: &mut dyn AnswerReservation,
 ) -> Answer {
     let system = grant.system();
@@ -100,6 +108,22 @@ pub(super) async fn run(
                 Err(error) => failed(format_args!("list offsets"), error),
             }
         }
+        Command::Commit { subscription, commits } => {
+            let committed = match (member, &commits[..]) {
+                (_, []) => Err(invalid("0 offsets in one command: expected at least 1")),
+                (Some(member), commits) => grant.commit_of(&member, commits).await,
+                (None, _) => Err(invalid(format!(
+                    "subscription {subscription} is not open, or not a member of a group: subscribe with group"
+                ))),
+            };
+            match committed {
+                Ok(results) => {
+                    let logs = commits.into_iter().map(|commit| commit.log);
+                    Answer::committed(sequence, logs, results, encoding)
+                }
+                Err(error) => failed(format_args!("commit offsets"), error),
+            }
+        }
         Command::Describe(names) => {
             let size = |topic: &DescribedTopic| Answer::topic_bytes(topic, encoding);
             match grant.describe_page(names, size).await {
@@ -112,6 +136,10 @@ pub(super) async fn run(
         Some(error) => failed(format_args!("answer"), error),
         None => answer,
     }
+}
+
+fn invalid(message: impl Into<String>) -> CommandError {
+    CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
 }
 
 fn each(logs: &[(LogName, i64)]) -> Vec<Place<'_>> {

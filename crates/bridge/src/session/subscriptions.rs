@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sluicegate_backend::{CommandError, Fault, System};
 use sluicegate_delivery::grant::Grant;
-use sluicegate_delivery::{Item, MAX_PARTITIONS, Subscription, too_many_partitions};
+use sluicegate_delivery::{GroupMember, Item, MAX_PARTITIONS, Subscription, too_many_partitions};
 use sluicegate_dialect::Subscribed;
 use sluicegate_dialect::session::{
     self as words, Answer, ENVELOPE_BYTES, Encoding, MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_ERROR_BYTES,
@@ -21,7 +21,7 @@ use sluicegate_dialect::session::{
 };
 use sluicegate_protocol::error_code::INVALID_REQUEST;
 use sluicegate_telemetry::metrics::{Kind, Outcome};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
 
 /// The open subscriptions of a session. One that ends is dropped at once, with all that it was doing.
@@ -43,6 +43,10 @@ struct Open {
     credit: Option<i64>,
     /// The topics that it reads.
     topics: Vec<String>,
+    /// The group of which it is a member.
+    group: Option<String>,
+    /// The member, from its first message on.
+    member: Option<GroupMember>,
     partitions: usize,
     state: State,
 }
@@ -52,6 +56,8 @@ enum State {
     Busy(BoxFuture<'static, Step>),
     /// Has no credit.
     AtRest(Box<Subscription>),
+    /// The same of a member of a group, which has to hear of it. It is told of bytes that it may deliver.
+    Attending(BoxFuture<'static, Step>, oneshot::Sender<usize>),
 }
 
 /// A subscription's next message to the client.
@@ -59,6 +65,9 @@ struct Step {
     outcome: Result<(Subscription, Item), CommandError>,
     reserved: Option<OwnedSemaphorePermit>,
 }
+
+/// An item, and the room for it.
+type Found = (Item, Option<OwnedSemaphorePermit>);
 
 /// The bytes of deliveries that the transport has not taken yet.
 #[derive(Debug, Clone)]
@@ -98,16 +107,19 @@ impl Subscriptions {
         }
         let credit = credit.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
         let topics = command.sources.iter().map(|source| source.topic.clone()).collect();
+        let group = command.group.clone();
         let (grant, budget) = (grant.clone(), self.budget.clone());
         let opening = async move {
             let opened = grant.subscribe(command).await;
             match opened {
-                Ok(subscription) => next(subscription, 0, encoding, budget).await,
+                Ok(subscription) => step(subscription, 0, encoding, budget).await,
                 Err(error) => fail(error, budget).await,
             }
         };
         let state = State::Busy(opening.boxed());
-        self.open.push_back(Open { sequence, encoding, bound, credit, topics, partitions: 0, state });
+        let open =
+            Open { sequence, encoding, bound, credit, topics, group, member: None, partitions: 0, state };
+        self.open.push_back(open);
         Ok(())
     }
 
@@ -117,11 +129,18 @@ impl Subscriptions {
         at.and_then(|at| self.open.remove(at)).is_some()
     }
 
+    /// The member of a group that the subscription with this sequence is; None: it is none, or is not open.
+    pub(super) fn member(&self, sequence: i64) -> Option<GroupMember> {
+        self.open.iter().find(|open| open.sequence == sequence)?.member.clone()
+    }
+
     /// Ends those that `grant` does not cover any more.
     pub(super) fn recheck(&mut self, grant: &Grant) {
         for open in &mut self.open {
-            if let Err(error) = open.topics.iter().try_for_each(|topic| grant.check_read(topic)) {
-                grant.count_denied(Kind::Subscribe, &error);
+            let reads = open.topics.iter().try_for_each(|topic| grant.check_read(topic));
+            let reads = reads.inspect_err(|error| grant.count_denied(Kind::Subscribe, error));
+            let consumes = || open.group.iter().try_for_each(|group| grant.check_consume(group));
+            if let Err(error) = reads.and_then(|()| consumes()) {
                 open.state = State::Busy(fail(error, self.budget.clone()).boxed());
             }
         }
@@ -142,6 +161,11 @@ impl Subscriptions {
             State::AtRest(subscription) if has_credit(credit) => {
                 go_on(*subscription, credit, open.encoding, &self.budget)
             }
+            State::Attending(step, granted) if has_credit(credit) => {
+                // It has just found something to tell if it does not listen.
+                let _ = granted.send(max_bytes(credit));
+                State::Busy(step)
+            }
             state => state,
         };
         self.open.insert(at, Open { credit, state, ..open });
@@ -150,7 +174,7 @@ impl Subscriptions {
     /// The next message of a subscription, with its reservation.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(Answer, Option<OwnedSemaphorePermit>)> {
         let ready = self.open.iter_mut().enumerate().find_map(|(at, open)| match &mut open.state {
-            State::Busy(step) => match step.poll_unpin(cx) {
+            State::Busy(step) | State::Attending(step, _) => match step.poll_unpin(cx) {
                 Poll::Ready(step) => Some((at, step)),
                 Poll::Pending => None,
             },
@@ -172,7 +196,10 @@ impl Subscriptions {
             Err(error) => return (failed(error), reserved),
         };
         let item = open.bound.fit_item(item, system, encoding);
-        if let Item::Subscribed(_) | Item::Snapshot(_) = item {
+        if let Item::Subscribed(_) = item {
+            open.member = subscription.member().cloned();
+        }
+        if let Item::Subscribed(_) | Item::Snapshot(_) | Item::Assigned(_) = item {
             open.partitions = subscription.partitions();
             let partitions =
                 self.open.iter().map(|open| open.partitions).fold(open.partitions, usize::saturating_add);
@@ -189,7 +216,11 @@ impl Subscriptions {
             return (failed(error), reserved);
         }
         if !is_over {
-            open.state = if has_credit(open.credit) || subscription.has_items() {
+            open.state = if has_credit(open.credit) {
+                go_on(subscription, open.credit, encoding, &self.budget)
+            } else if open.member.is_some() {
+                attend(subscription, encoding, &self.budget)
+            } else if subscription.has_items() {
                 go_on(subscription, open.credit, encoding, &self.budget)
             } else {
                 subscription.put_back();
@@ -218,21 +249,53 @@ fn go_on(
     encoding: Encoding,
     budget: &DeliveryBudget,
 ) -> State {
-    let max_bytes = credit.map_or(usize::MAX, |credit| usize::try_from(credit).unwrap_or_default());
-    State::Busy(next(subscription, max_bytes, encoding, budget.clone()).boxed())
+    State::Busy(step(subscription, max_bytes(credit), encoding, budget.clone()).boxed())
 }
 
-/// Waits for a subscription's next message, and for room for it.
-async fn next(
+/// The size of the next delivery.
+fn max_bytes(credit: Option<i64>) -> usize {
+    credit.map_or(usize::MAX, |credit| usize::try_from(credit).unwrap_or_default())
+}
+
+async fn step(
     mut subscription: Subscription,
     max_bytes: usize,
     encoding: Encoding,
     budget: DeliveryBudget,
 ) -> Step {
+    let (item, reserved) = next(&mut subscription, Some(max_bytes), encoding, &budget).await;
+    Step { outcome: Ok((subscription, item)), reserved }
+}
+
+/// The same of a member of a group, which delivers no records until there is credit.
+fn attend(mut subscription: Subscription, encoding: Encoding, budget: &DeliveryBudget) -> State {
+    let (granted, credit) = oneshot::channel();
+    let budget = budget.clone();
+    let attending = async move {
+        let (item, reserved) = tokio::select! {
+            biased;
+            Ok(max_bytes) = credit => return step(subscription, max_bytes, encoding, budget).await,
+            found = next(&mut subscription, None, encoding, &budget) => found,
+        };
+        Step { outcome: Ok((subscription, item)), reserved }
+    };
+    State::Attending(attending.boxed(), granted)
+}
+
+/// Waits for a subscription's next message, and for room for it. Without `max_bytes`, it is none with records.
+///
+/// # Cancel safety
+/// A drop has no effect.
+async fn next(
+    subscription: &mut Subscription,
+    max_bytes: Option<usize>,
+    encoding: Encoding,
+    budget: &DeliveryBudget,
+) -> Found {
     // A delivery that is larger than the whole room waits until it is empty.
     let needed = |(bytes, records)| encoding.max_delivery_bytes(bytes, records).min(ROOM_BYTES);
     loop {
-        subscription.ready(max_bytes).await;
+        ready(subscription, max_bytes).await;
         let in_hand = subscription.in_hand();
         let bytes = needed(in_hand);
         let reserved = match timeout(HOLD, budget.reserve(bytes)).await {
@@ -240,9 +303,17 @@ async fn next(
             Err(_) => {
                 // The client is slow: what was read must not wait for it. It is usually in memory when there is room.
                 subscription.put_back();
-                let reserved = budget.reserve(bytes).await;
-                let max_bytes = if in_hand.0 == 0 { max_bytes } else { max_bytes.min(in_hand.0) };
-                if timeout(HOLD, subscription.ready(max_bytes)).await.is_err() {
+                let reserved = tokio::select! {
+                    biased;
+                    reserved = budget.reserve(bytes) => reserved,
+                    error = subscription.idle() => {
+                        subscription.leave(error);
+                        continue;
+                    }
+                };
+                let most = if in_hand.0 == 0 { usize::MAX } else { in_hand.0 };
+                let max_bytes = max_bytes.map(|max_bytes| max_bytes.min(most));
+                if timeout(HOLD, ready(subscription, max_bytes)).await.is_err() {
                     // Others can use the room while it is read.
                     continue;
                 }
@@ -252,10 +323,17 @@ async fn next(
         // A second read can give other records.
         let has_room = needed(subscription.in_hand()) <= bytes;
         if has_room && let Some(item) = subscription.take() {
-            return Step { outcome: Ok((subscription, item)), reserved };
+            return (item, reserved);
         }
         // Filters can leave out all there is: others must have their turn.
         tokio::task::yield_now().await;
+    }
+}
+
+async fn ready(subscription: &mut Subscription, max_bytes: Option<usize>) {
+    match max_bytes {
+        Some(max_bytes) => subscription.ready(max_bytes).await,
+        None => subscription.attend().await,
     }
 }
 

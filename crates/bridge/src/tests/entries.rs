@@ -38,6 +38,9 @@ use crate::session::{self, Overload, Transport};
 /// The names of existing logs, and of one that is listed only.
 const TOPICS: [&str; 5] = ["0", "00", "1", "1.5", "gone"];
 
+/// A group of consumers.
+const GROUP: &str = "1.5";
+
 /// [`KEY`] in JSON.
 const JSON_KEY: &str = "\"0-1\"";
 
@@ -65,7 +68,12 @@ fn of_kafka(topics: &[&str]) -> Vec<Case> {
         Req::CmdKafkaListOffsets(CmdKafkaListOffsets { offsets, ..Default::default() }),
         Req::CmdKafkaMetadata(CmdKafkaMetadata { topics: names, ..Default::default() }),
         Req::CmdKafkaProduce(CmdKafkaProduce { records }),
-        Req::CmdKafkaSubscribe(CmdKafkaSubscribe { sources, ..Default::default() }),
+        Req::CmdKafkaSubscribe(CmdKafkaSubscribe { sources: sources.clone(), ..Default::default() }),
+        Req::CmdKafkaSubscribe(CmdKafkaSubscribe {
+            sources,
+            group: Some(GROUP.into()),
+            ..Default::default()
+        }),
     ];
     let place = |topic: String| json!({"topic": topic, "partition": 0, "offset": 0});
     let time = |topic: String| json!({"topic": topic, "partition": 0, "timestamp": 0});
@@ -77,6 +85,7 @@ fn of_kafka(topics: &[&str]) -> Vec<Case> {
         json!({"metadata": {"topics": topics}}),
         json!({"produce": {"records": each(topics, |topic| json!({"topic": topic, "key": KEY, "value": 1}))}}),
         json!({"subscribe": {"sources": each(topics, |topic| json!({"topic": topic}))}}),
+        json!({"subscribe": {"sources": each(topics, |topic| json!({"topic": topic})), "group": GROUP}}),
     ];
     commands.into_iter().zip(in_json).collect()
 }
@@ -196,7 +205,11 @@ async fn check_sessions(rights: &Rights, system: System, topics: &[&str]) {
         let want: Vec<bool> = match &**name {
             "produce" | "publish" => topics.iter().map(|topic| !rights.writes(topic, KEY)).collect(),
             // The rights of one topic decide for all.
-            "subscribe" => vec![topics.iter().any(cannot_read); topics.len()],
+            "subscribe" => {
+                let group = json[name]["group"].as_str();
+                let cannot_consume = group.is_some_and(|group| !rights.consumes(group));
+                vec![cannot_consume || topics.iter().any(cannot_read); topics.len()]
+            }
             _ => topics.iter().map(cannot_read).collect(),
         };
         let message = PubSubReq { sequence: 1, req: Some(req) }.encode_to_vec();

@@ -38,16 +38,23 @@ pub struct Consumer {
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
     /// Of the one who looks for positions.
     pub(super) beginning: tokio::sync::Mutex<()>,
-    held: Held,
+    shown: Shown,
+    _held: Held,
 }
 
-/// The places that a consumer takes of its limits and among the open clients. A drop gives them back.
+/// The places that a consumer takes of its limits. A drop gives them back.
 pub(crate) struct Held {
-    pub(crate) listed: Listed,
-    /// Its positions as others see them.
-    pub(crate) progress: Arc<Progress>,
-    pub(crate) _place: (Permit, Option<OwnedSemaphorePermit>),
+    pub(crate) _permit: Permit,
+    pub(crate) _place: Option<OwnedSemaphorePermit>,
     pub(crate) _open: OpenConsumer,
+}
+
+/// What operators see of a consumer.
+pub(crate) struct Shown {
+    /// Its place among the open clients.
+    pub(crate) listed: Listed,
+    /// Its positions.
+    pub(crate) progress: Arc<Progress>,
 }
 
 pub(super) struct State {
@@ -112,7 +119,7 @@ impl Consumer {
         instance: Arc<str>,
         stored: Stored,
         metrics: ConsumerMetrics,
-        held: Held,
+        (held, shown): (Held, Shown),
     ) -> Option<Self> {
         let group = Arc::clone(&membership.group);
         let topics = Arc::clone(&membership.topics);
@@ -138,7 +145,8 @@ impl Consumer {
             turn: Arc::default(),
             beginning: tokio::sync::Mutex::default(),
             metrics,
-            held,
+            shown,
+            _held: held,
         })
     }
 
@@ -239,13 +247,13 @@ impl Consumer {
 
     /// Lets others see its positions.
     pub(super) fn tell(&self, state: &State) {
-        self.held.progress.clear();
-        self.held.progress.add(state.positions.all());
+        self.shown.progress.clear();
+        self.shown.progress.add(state.positions.all());
     }
 
     /// Its place among the open clients.
     pub(super) fn listed(&self) -> &Listed {
-        &self.held.listed
+        &self.shown.listed
     }
 
     /// Finds the positions of an assignment that are not known yet.

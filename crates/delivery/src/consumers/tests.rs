@@ -1,7 +1,7 @@
 //! Consumers in virtual time, at bridges that share one cluster with groups in memory.
 
 use sluicegate_backend::System;
-use sluicegate_backend::command::ReadBounds;
+use sluicegate_backend::command::{ReadBounds, Source, SubscribeCommand};
 use sluicegate_backend::groups::{Commit, GroupLog, Membership};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_rights::{Rights, Topics};
@@ -10,6 +10,7 @@ use tokio::time::{Instant, advance, timeout};
 use super::*;
 use crate::cluster::Parts;
 use crate::grant::Grant;
+use crate::testing::groups::{at, log};
 use crate::testing::logs::Logs;
 use crate::testing::records::{Never, keys, offsets, topic};
 use crate::testing::{IDLE_TIMEOUT, MAX_CONSUMERS};
@@ -61,14 +62,6 @@ async fn take(grant: &Grant, consumer: &Arc<Consumer>) -> Vec<(i32, i64)> {
 /// Lets tasks run for a while.
 async fn pass(seconds: u64) {
     tokio::time::sleep(Duration::from_millis(seconds * 1000 + 1)).await;
-}
-
-fn log(partition: i32) -> GroupLog {
-    (Arc::from("t"), partition)
-}
-
-fn at(partition: i32, offset: i64) -> Commit {
-    Commit { log: log(partition), offset, metadata: Arc::from("") }
 }
 
 #[tokio::test(start_paused = true)]
@@ -580,6 +573,12 @@ async fn greedy_client_leaves_consumers_to_others() {
     assert_eq!(held.len(), MAX_CONSUMERS * 3 / 4);
     let words = "too many consumers at this bridge for this client (limits.consumers = 1000)";
     assert_eq!(refused.to_string(), words);
+    let source = Source { topic: "t".into(), ..Source::default() };
+    let group = Some("g".to_owned());
+    let member = SubscribeCommand { sources: vec![source], group, ..SubscribeCommand::default() };
+    let refused = greedy.subscribe(member.clone()).await.err().unwrap();
+    assert_eq!((refused.message.as_str(), refused.fault), (words, Fault::Transient));
+    assert!(other.subscribe(member).await.is_ok());
     let bystander = timeout(Duration::from_secs(1), other.create_consumer("g", new())).await.unwrap();
     assert!(bystander.is_ok());
     greedy.delete_consumer(&held.pop().unwrap()).await.unwrap();

@@ -11,8 +11,12 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::Grant;
 use crate::cluster::{CONSUME, Cluster, escape_for_message};
-use crate::consumers::{Added, Consumer, ConsumerError, Held, NewConsumer, Stored, membership, no_groups};
+use crate::consumers::{
+    Added, Consumer, ConsumerError, Held, NewConsumer, Shown, Stored, draining, membership, no_groups,
+};
 use crate::lag::Progress;
+use crate::membership::{GroupMember, Membership as GroupMembership};
+use crate::subscribe::Subscribe;
 use crate::{ClientKind, OpenClients};
 
 impl Grant {
@@ -130,12 +134,54 @@ impl Grant {
         Ok(results)
     }
 
+    /// Commits positions for the group of a subscription. Those of logs that it does not have now are refused.
+    ///
+    /// # Errors
+    /// The whole command is refused. Each commit has its own result.
+    ///
+    /// # Cancel safety
+    /// The commits can be made all the same.
+    pub async fn commit_of(
+        &self,
+        member: &GroupMember,
+        commits: &[Commit],
+    ) -> Result<Vec<Result<(), CommandError>>, CommandError> {
+        self.begin_consumer_command(member.group()).await?;
+        let topics = commits.iter().map(|commit| &*commit.log.0);
+        if let Some(topic) = topics.clone().find(|topic| !is_topic(topic)) {
+            let message = format!("topic {}: expected {CHARACTERS}", escape_for_message(topic));
+            return Err(CommandError::new(Fault::Invalid, INVALID_REQUEST, message));
+        }
+        self.check_reads(topics)?;
+        self.cluster.measured(Kind::Consume, member.commit(commits)).await
+    }
+
+    /// Joins a group for a subscription.
+    ///
+    /// # Errors
+    /// The bridge drains, a limit is reached, or the cluster has no groups.
+    pub(super) fn join(&self, group: &str, subscribe: Subscribe) -> Result<GroupMembership, CommandError> {
+        if self.cluster.drain.has_begun() {
+            return Err(draining());
+        }
+        let held = self.hold_consumer().map_err(|refused| match refused {
+            ConsumerError::Command(error) => error,
+            refused => CommandError::new(Fault::Transient, 0, refused.to_string()).with_retry(),
+        })?;
+        GroupMembership::join(&self.cluster, group, subscribe, held)
+    }
+
     /// Checks that the client can consume in a group.
     ///
     /// # Errors
     /// It cannot.
     pub fn check_consume(&self, group: &str) -> Result<(), CommandError> {
-        let checked = if (1..=MAX_GROUP).contains(&group.len()) {
+        self.can_consume(group).inspect_err(|error| self.count_denied(Kind::Consume, error))
+    }
+
+    /// The same without counting anything.
+    pub(super) fn can_consume(&self, group: &str) -> Result<(), CommandError> {
+        if (1..=MAX_GROUP).contains(&group.len()) {
             self.standing.held().consumable().and_then(|groups| {
                 let denied = || {
                     let group = escape_for_message(group);
@@ -147,8 +193,7 @@ impl Grant {
         } else {
             let message = format!("the group's name has {} bytes: expected 1 to {MAX_GROUP}", group.len());
             Err(CommandError::new(Fault::Invalid, INVALID_REQUEST, message))
-        };
-        checked.inspect_err(|error| self.count_denied(Kind::Consume, error))
+        }
     }
 
     /// Counts a command of a consumer, and checks that the client can consume in its group.
@@ -188,24 +233,29 @@ impl Grant {
         membership: Membership,
         stored: Stored,
     ) -> Result<Added, ConsumerError> {
-        let permit = self.cluster.consumers.limits().acquire(self.holder())?;
-        let place: Option<OwnedSemaphorePermit> =
-            self.usage.as_ref().map(|usage| usage.consume()).transpose()?;
+        let held = self.hold_consumer()?;
         let metrics = self.metrics().consumers.clone();
-        let (place, open) = ((permit, place), metrics.open());
         let key = (Arc::clone(&membership.group), Arc::clone(&instance));
         self.cluster.add_consumer(key.clone(), || {
             let backend = self.cluster.backend();
-            let progress = Arc::new(Progress::of_group(Arc::clone(&key.0), Arc::clone(&self.route)));
+            let progress = Arc::new(Progress::new(0, Some((Arc::clone(&key.0), Arc::clone(&self.route)))));
             self.cluster.subscriptions.add(&progress);
             // The requests of a consumer are clients of their own.
             let grant = Self { activity: Arc::new(self.activity.beside()), ..self.clone() };
             grant.activity.subscribed(&progress);
             let listed = OpenClients::list(&self.cluster, ClientKind::Consumer, Some(key), grant);
-            let held = Held { listed, progress, _place: place, _open: open };
+            let held = (held, Shown { listed, progress });
             let consumer = Consumer::join(backend, self.client, membership, instance, stored, metrics, held);
             consumer.ok_or_else(|| no_groups().into())
         })
+    }
+
+    /// The places of one more consumer of the client.
+    fn hold_consumer(&self) -> Result<Held, ConsumerError> {
+        let permit = self.cluster.consumers.limits().acquire(self.holder())?;
+        let place: Option<OwnedSemaphorePermit> =
+            self.usage.as_ref().map(|usage| usage.consume()).transpose()?;
+        Ok(Held { _permit: permit, _place: place, _open: self.metrics().consumers.open() })
     }
 }
 

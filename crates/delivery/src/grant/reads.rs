@@ -345,16 +345,23 @@ impl Grant {
         waits: bool,
     ) -> Result<Subscription, CommandError> {
         self.count_read(Kind::Subscribe).await?;
-        let is_table = command.table.is_some();
+        let (is_table, group) = (command.table.is_some(), command.group.clone());
         let granted = command.sources.iter().try_for_each(|source| {
             self.check_read(&source.topic)?;
             if is_table { self.check_table(&source.topic) } else { Ok(()) }
         });
+        let granted = granted.and_then(|()| group.iter().try_for_each(|group| self.can_consume(group)));
         let subscribe = granted.and_then(|()| Subscribe::of(self.system(), command, self.reads()));
         let subscribe = Subscribe { client: self.client, waits, ..self.counted(Kind::Subscribe, subscribe)? };
         let place = self.usage.as_ref().map(|usage| usage.subscribe()).transpose();
         let place = self.counted(Kind::Subscribe, place)?;
-        let subscription = Subscription::open(&self.cluster, &self.route, &self.standing, subscribe).await?;
+        let subscription = match group {
+            Some(group) => {
+                let membership = self.counted(Kind::Subscribe, self.join(&group, subscribe))?;
+                Subscription::of_member(&self.cluster, &self.route, &self.standing, membership)
+            }
+            None => Subscription::open(&self.cluster, &self.route, &self.standing, subscribe).await?,
+        };
         self.activity.subscribed(subscription.progress());
         Ok(subscription.counted_to(self.usage.clone(), place))
     }

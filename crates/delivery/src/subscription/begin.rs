@@ -120,24 +120,33 @@ pub(super) fn begin_again(
     subscribe: Subscribe,
     held: Arc<Held>,
 ) -> BoxFuture<'static, Result<Begun, CommandError>> {
-    retry(cluster, subscribe, held).boxed()
+    retry(move |whole| begin(Arc::clone(&cluster), subscribe.clone(), Arc::clone(&held), whole))
 }
 
-async fn retry(cluster: Arc<Cluster>, subscribe: Subscribe, held: Arc<Held>) -> Result<Begun, CommandError> {
-    let mut failures = Failures::default();
-    let begun = Instant::now();
-    loop {
-        // The client's rows of a partition that cannot be read are no part of the next snapshot.
-        let whole = begun.elapsed() < WHOLE_TIME;
-        match begin(Arc::clone(&cluster), subscribe.clone(), Arc::clone(&held), whole).await {
-            Err(error)
-                if failures.is_passing(error.fault, error.fault == Fault::NotFound, Instant::now()) =>
-            {
-                sleep(error.retry_after.max(PAUSE)).await;
+/// Attempts to begin until one succeeds, or another one cannot help. An attempt has to be whole for a while.
+pub(super) fn retry<F>(
+    attempt: impl Fn(bool) -> F + Send + 'static,
+) -> BoxFuture<'static, Result<Begun, CommandError>>
+where
+    F: Future<Output = Result<Begun, CommandError>> + Send + 'static,
+{
+    async move {
+        let mut failures = Failures::default();
+        let begun = Instant::now();
+        loop {
+            // The client's rows of a partition that cannot be read are no part of the next snapshot.
+            let whole = begun.elapsed() < WHOLE_TIME;
+            match attempt(whole).await {
+                Err(error)
+                    if failures.is_passing(error.fault, error.fault == Fault::NotFound, Instant::now()) =>
+                {
+                    sleep(error.retry_after.max(PAUSE)).await;
+                }
+                begun => return begun,
             }
-            begun => return begun,
         }
     }
+    .boxed()
 }
 
 /// The epochs of the leaders of topics' partitions, as far as they are known.
@@ -317,5 +326,5 @@ const ID_TIME: Duration = Duration::from_secs(10);
 /// The time between two questions for it.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The shortest pause before a table tries to begin again.
+/// The shortest pause before another attempt to begin.
 const PAUSE: Duration = Duration::from_secs(1);

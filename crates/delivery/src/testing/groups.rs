@@ -44,6 +44,16 @@ struct Joined {
     kept: Vec<Commit>,
 }
 
+/// A partition of topic `t`.
+pub fn log(partition: i32) -> GroupLog {
+    (Arc::from("t"), partition)
+}
+
+/// The commit of an offset there.
+pub fn at(partition: i32, offset: i64) -> Commit {
+    Commit { log: log(partition), offset, metadata: Arc::from("") }
+}
+
 #[derive(Debug)]
 struct MemoryMember {
     groups: MemoryGroups,
@@ -59,6 +69,13 @@ impl MemoryGroups {
         state.is_held = holds;
         let State { groups, is_held, .. } = &mut *state;
         groups.values_mut().for_each(|group| group.rebalance(*is_held));
+    }
+
+    /// Tells this state to the members of a group.
+    pub fn tell(&self, group: &str, state: &MemberState) {
+        let groups = self.state();
+        let members = groups.groups.get(group).into_iter().flat_map(|group| group.members.values());
+        members.for_each(|joined| drop(joined.state.send_replace(state.clone())));
     }
 
     /// Refuses commits and reads of them, or takes them again.

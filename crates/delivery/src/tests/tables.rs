@@ -63,7 +63,9 @@ impl Holder {
             Item::LogStart(start) => {
                 self.held.retain(|(of, _), offset| *of != start.partition || *offset >= start.offset);
             }
-            Item::Skipped { .. } | Item::Ended { .. } => panic!("{item:?} of a table"),
+            Item::Skipped { .. } | Item::Ended { .. } | Item::Assigned(_) | Item::Revoked => {
+                panic!("{item:?} of a table")
+            }
             Item::Subscribed(_) | Item::Building { .. } | Item::CaughtUp { .. } | Item::Retrying { .. } => {}
         }
     }

@@ -26,6 +26,10 @@ pub(super) fn protobuf(item: Item) -> Option<Resp> {
             let topics = topics.into_iter().map(subscribed).collect();
             return Some(Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics, snapshot: true }));
         }
+        Item::Assigned(topics) => {
+            Event::Assigned(event::Assigned { topics: topics.into_iter().map(subscribed).collect() })
+        }
+        Item::Revoked => Event::Revoked(event::Revoked {}),
         Item::Building { place: Place { topic, partition, offset }, end } => {
             Event::Building(event::Building { topic: topic.to_string(), partition, next_offset: offset, end })
         }
@@ -85,6 +89,8 @@ pub(super) fn json(sequence: i64, item: &Item) -> Option<Bytes> {
             let subscribed = topics.iter().map(topic).collect();
             text(sequence, &Subscribed { subscribed, snapshot: Some(LATEST_PER_KEY) })
         }
+        Item::Assigned(topics) => text(sequence, &Assigned { assigned: topics.iter().map(topic).collect() }),
+        Item::Revoked => text(sequence, &Revoked { revoked: Empty {} }),
         Item::Building { place, end } => {
             let building = Part { partition: place.partition, next: place.offset, end: *end };
             text(sequence, &Building { topic: &place.topic, building })
@@ -120,6 +126,19 @@ struct Subscribed<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     snapshot: Option<&'static str>,
 }
+
+#[derive(Serialize)]
+struct Assigned<'a> {
+    assigned: Vec<Topic<'a>>,
+}
+
+#[derive(Serialize)]
+struct Revoked {
+    revoked: Empty,
+}
+
+#[derive(Serialize)]
+struct Empty {}
 
 #[derive(Serialize)]
 struct Building<'a> {
@@ -273,9 +292,11 @@ mod tests {
         );
         let topic = SubscribedTopic { topic: "t".into(), topic_id: None, partitions: vec![(1, 5)] };
         check(
-            &Item::Snapshot(vec![topic]),
+            &Item::Snapshot(vec![topic.clone()]),
             r#"{"id":7,"subscribed":[{"topic":"t","partitions":{"1":5}}],"snapshot":"latest_per_key"}"#,
         );
+        check(&Item::Assigned(vec![topic]), r#"{"id":7,"assigned":[{"topic":"t","partitions":{"1":5}}]}"#);
+        check(&Item::Revoked, r#"{"id":7,"revoked":{}}"#);
         check(
             &Item::Building { place: place(3), end: 5 },
             r#"{"id":7,"topic":"t","building":{"partition":1,"next":3,"end":5}}"#,

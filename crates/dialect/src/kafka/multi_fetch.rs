@@ -60,12 +60,13 @@ pub(super) struct MultiFetch<'a> {
     filters: List<Object<Filter<'a>>, MAX_FILTERS>,
 }
 
+/// A place in a log.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Place {
-    topic: String,
-    partition: i32,
-    offset: Int64,
+pub(super) struct Place {
+    pub(super) topic: String,
+    pub(super) partition: i32,
+    pub(super) offset: Int64,
 }
 
 impl MultiFetch<'_> {

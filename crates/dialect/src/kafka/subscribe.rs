@@ -43,6 +43,7 @@ pub(super) fn of_protobuf(command: CmdKafkaSubscribe) -> Result<Subscribed, Stri
         linger_ms,
         credit,
         decode,
+        group,
         ..
     } = command;
     let command = SubscribeCommand {
@@ -55,6 +56,7 @@ pub(super) fn of_protobuf(command: CmdKafkaSubscribe) -> Result<Subscribed, Stri
         linger: Duration::from_millis(linger_ms.into()),
         skips: on_lag == OnLag::Skip,
         table,
+        group,
     };
     Ok(Subscribed { command, credit })
 }
@@ -98,6 +100,7 @@ pub(super) struct Subscribe<'a> {
     on_lag: OnLagName,
     snapshot: Option<SnapshotName>,
     away_ms: Option<u64>,
+    group: Option<String>,
 }
 
 impl<'a> Subscribe<'a> {
@@ -127,6 +130,7 @@ impl<'a> Subscribe<'a> {
             linger: Duration::from_millis(self.linger_ms.into()),
             skips: self.on_lag.skips(),
             table: table(self.snapshot.is_some(), self.away_ms),
+            group: self.group,
         };
         Ok((Subscribed { command, credit: self.credit }, format))
     }

@@ -51,7 +51,8 @@ pub(super) fn protobuf(item: Item) -> Option<Resp> {
             error: Some(error_resp(error, SYSTEM, MAX_ERROR_BYTES)),
             since: millis(since),
         }),
-        Item::Delivery { .. } | Item::Ended { .. } => return None,
+        // A stream has no groups.
+        Item::Assigned(_) | Item::Revoked | Item::Delivery { .. } | Item::Ended { .. } => return None,
     };
     Some(Resp::NatsSubscriptionEvent(NatsSubscriptionEvent { event: Some(event) }))
 }
@@ -99,7 +100,7 @@ pub(super) fn json(sequence: i64, item: &Item) -> Option<Bytes> {
             let retrying = Outage { since: millis(*since), error: Error::of_command(&error) };
             text(sequence, &Retrying { stream: &place.topic, retrying })
         }
-        Item::Delivery { .. } | Item::Ended { .. } => return None,
+        Item::Assigned(_) | Item::Revoked | Item::Delivery { .. } | Item::Ended { .. } => return None,
     })
 }
 

@@ -39,6 +39,7 @@ pub(super) fn of_protobuf(command: CmdNatsSubscribe) -> Result<Subscribed, Strin
         linger: Duration::from_millis(linger_ms.into()),
         skips: on_lag == OnLag::Skip,
         table,
+        group: None,
     };
     Ok(Subscribed { command, credit })
 }
@@ -154,6 +155,7 @@ impl<'a> Subscribe<'a> {
             linger: Duration::from_millis(self.linger_ms.into()),
             skips: self.on_lag.skips(),
             table: table(self.snapshot.is_some(), self.away_ms),
+            group: None,
         };
         Ok((Subscribed { command, credit: self.credit }, format))
     }
@@ -225,6 +227,7 @@ mod tests {
                 linger: Duration::from_millis(3),
                 skips: true,
                 table: None,
+                group: None,
             };
             assert_eq!(subscribed, Subscribed { command, credit: Some(8) }, "{text}");
         }

@@ -151,6 +151,10 @@ impl Answer {
                 (places.len().saturating_mul(of_partition).saturating_add(max_fetch_bytes), 0)
             }
             Command::ListOffsets { asked, .. } => (asked.len().saturating_mul(of_result), 0),
+            Command::Commit { commits, .. } => {
+                let of_log = of_result.saturating_add(MAX_TOPIC_CHARS);
+                (commits.len().saturating_mul(of_log), len)
+            }
             Command::Describe(names) => {
                 let of_denied = of_result.saturating_add(MAX_TOPIC_CHARS);
                 (names.topics.len().saturating_mul(of_denied).saturating_add(max_fetch_bytes), len)

@@ -65,6 +65,8 @@ impl MessageBound {
         let (kind, entries, room) = match &command {
             Command::Produce(records) => (Kind::Produce, records.len(), self.room()),
             Command::ListOffsets { asked, .. } => (Kind::ListOffsets, asked.len(), self.room()),
+            // The other half is for the names of topics, which are shorter than errors.
+            Command::Commit { commits, .. } => (Kind::Consume, commits.len(), self.room() / 2),
             // The other half is for records.
             Command::MultiFetch { places, .. } => (Kind::MultiFetch, places.len(), self.room() / 2),
             Command::Fetch { .. } | Command::ListOffset { .. } | Command::Describe(_) => {

@@ -94,9 +94,20 @@ async fn errors_are_within_the_room() {
 
 #[tokio::test]
 async fn subscription_beyond_a_renewed_grant_ends() {
+    let (read, consume) = (Topics::parse(b"other"), Some(Topics::default()));
+    for (text, rights) in [
+        (r#"{"id":1,"subscribe":{"topic":"t"}}"#, Rights { read, ..Rights::default() }),
+        (r#"{"id":1,"subscribe":{"topic":"t","group":"g"}}"#, Rights { consume: None, ..Rights::all() }),
+        (r#"{"id":1,"subscribe":{"topic":"t","group":"g"}}"#, Rights { consume, ..Rights::default() }),
+    ] {
+        ends_beyond(text, rights).await;
+    }
+}
+
+async fn ends_beyond(text: &str, rights: Rights) {
     let grant = Grant::all(&Logs::default().cluster());
     let mut subscriptions = Subscriptions::new(System::Kafka);
-    open(&mut subscriptions, &grant, r#"{"id":1,"subscribe":{"topic":"t"}}"#).unwrap();
+    open(&mut subscriptions, &grant, text).unwrap();
     let person = Person::new(None, None, None, None);
     let holding = Holding { person: Arc::new(person), expires: None };
     grant.renew(Rights::all(), holding.clone());
@@ -104,7 +115,7 @@ async fn subscription_beyond_a_renewed_grant_ends() {
     let mut next = async || format!("{:?}", poll_fn(|cx| subscriptions.poll_next(cx)).await.0);
     let subscribed = next().await;
     assert!(subscribed.contains("subscribed"), "{subscribed}");
-    grant.renew(Rights { read: Topics::parse(b"other"), write: None, ..Rights::default() }, holding);
+    grant.renew(rights, holding);
     subscriptions.recheck(&grant);
     let denied = format!("{:?}", poll_fn(|cx| subscriptions.poll_next(cx)).await.0);
     assert!(
@@ -112,6 +123,76 @@ async fn subscription_beyond_a_renewed_grant_ends() {
         "{denied}"
     );
     assert!(subscriptions.open.is_empty());
+}
+
+/// Without credit, and without room, a member hears of its group, which goes on without it in the end.
+#[tokio::test(start_paused = true)]
+async fn member_that_takes_nothing_hears_of_its_group_until_it_leaves() {
+    let logs = Logs::default();
+    let groups = &logs.backend().groups;
+    let grant = Grant::all(&logs.cluster());
+    let mut subscriptions = Subscriptions::new(System::Kafka);
+    let text = r#"{"id":1,"subscribe":{"topic":"t","group":"g","from":"earliest","credit":1}}"#;
+    open(&mut subscriptions, &grant, text).unwrap();
+    let (mut held, mut is_held) = (Vec::new(), false);
+    // The next message within a minute, but those of the ends of logs.
+    let mut next = async |subscriptions: &mut Subscriptions, holds: bool| {
+        is_held |= holds;
+        loop {
+            let waited = timeout(Duration::from_secs(60), poll_fn(|cx| subscriptions.poll_next(cx))).await;
+            let Ok((answer, reserved)) = waited else { return "nothing".to_owned() };
+            held.extend(reserved.filter(|_| is_held));
+            let mut small = BytesMut::new();
+            let large = answer.encode(Codec::Json, &mut small).unwrap_or_default();
+            let text = String::from_utf8([&small[5..], &large[..]].concat()).unwrap();
+            if !text.contains("caught_up") {
+                return text;
+            }
+        }
+    };
+    let assigned = r#"{"id":1,"assigned":[{"topic":"t","partitions":{"0":0,"1":0,"2":0,"3":0}}]}"#;
+    let (revoked, ended) = (r#"{"id":1,"revoked":{}}"#, "(consumers.idle_timeout_ms): subscribe again");
+    let subscribed = r#"{"id":1,"subscribed":[{"topic":"t","partitions":{}}]}"#;
+    assert_eq!(next(&mut subscriptions, false).await, subscribed);
+    assert_eq!(next(&mut subscriptions, false).await, assigned);
+    logs.append(0, 100);
+    assert!(next(&mut subscriptions, false).await.contains(r#""offset":0"#));
+    assert_eq!(next(&mut subscriptions, false).await, "nothing", "one record has cost all of the credit");
+    for _ in 0..2 {
+        groups.hold(true);
+        assert_eq!(next(&mut subscriptions, false).await, revoked);
+        groups.hold(false);
+        assert_eq!(next(&mut subscriptions, false).await, assigned);
+    }
+    subscriptions.add_credit(1, 100);
+    assert!(next(&mut subscriptions, false).await.contains(r#""offset":0"#), "from the last commit");
+    let mut heard = String::new();
+    while heard != "nothing" {
+        heard = next(&mut subscriptions, false).await;
+        assert!(heard == "nothing" || heard.contains("messages"), "{heard}");
+    }
+    for _ in 0..6 {
+        if heard == "nothing" {
+            heard = next(&mut subscriptions, false).await;
+        }
+    }
+    assert_eq!(heard, revoked);
+    assert_eq!((groups.instances("g"), subscriptions.open.len()), (vec![], 1));
+    let error = next(&mut subscriptions, false).await;
+    assert!(error.contains(ended), "{error}");
+    // The same of a client that does not read.
+    open(&mut subscriptions, &grant, &text.replace(r#""credit":1"#, r#""linger_ms":0"#)).unwrap();
+    logs.append(0, 20_000);
+    while next(&mut subscriptions, true).await != "nothing" {}
+    assert_eq!(groups.instances("g").len(), 1);
+    for _ in 0..5 {
+        assert_eq!(next(&mut subscriptions, true).await, "nothing");
+    }
+    assert_eq!(groups.instances("g"), []);
+    drop(next);
+    held.clear();
+    let last = poll_fn(|cx| subscriptions.poll_next(cx)).await.0;
+    assert!(format!("{last:?}").contains("revoked"), "{last:?}");
 }
 
 /// A client that gives back the credit of what it got never stands still, whatever it did not get.

@@ -25,6 +25,7 @@ pub(super) struct Rights {
     read: Option<bool>,
     write: Option<bool>,
     topics: Option<String>,
+    consume: Option<String>,
     person: Option<Person>,
 }
 
@@ -57,9 +58,13 @@ impl Person {
             Some(only) => json!({"topic": topic, "only": only}),
         });
         let entries = || prop::option::weighted(0.8, prop::collection::vec(entry.clone(), 0..3));
-        (subject, entries(), entries()).prop_map(|(subject, read, write)| {
+        (subject, [entries(), entries(), entries()]).prop_map(|(subject, [read, write, mut consume])| {
             let mut policy = json!({"identity": {"from_gateway": true, "anonymous": true}});
-            for (right, entries) in [("read", read), ("write", write)] {
+            // Groups have no rows.
+            for entry in consume.iter_mut().flatten() {
+                entry.as_object_mut().unwrap().remove("only");
+            }
+            for (right, entries) in [("read", read), ("write", write), ("consume", consume)] {
                 if let Some(entries) = entries {
                     policy[right] = entries.into();
                 }
@@ -90,11 +95,12 @@ impl Rights {
     pub(super) fn any() -> impl Strategy<Value = Self> {
         let pattern = prop::sample::select(vec!["0", "0*", "1", "1*", "1.*", "g*", "gone", "*", "x"]);
         let topics = prop::collection::vec(pattern, 1..4).prop_map(|patterns| patterns.join(","));
+        let groups = prop::option::weighted(0.8, topics.clone());
         let topics = prop::option::weighted(0.3, topics);
         let flags = (any::<Option<bool>>(), any::<Option<bool>>());
         let person = prop::option::weighted(0.8, Person::any());
-        let all = (flags, topics, person);
-        all.prop_map(|((read, write), topics, person)| Self { read, write, topics, person })
+        let all = (flags, topics, groups, person);
+        all.prop_map(|((read, write), topics, consume, person)| Self { read, write, topics, consume, person })
     }
 
     pub(super) async fn grant(&self, system: System) -> Grant {
@@ -104,6 +110,7 @@ impl Rights {
             (metadata::READ, self.read.map(|flag| flag.to_string())),
             (metadata::WRITE, self.write.map(|flag| flag.to_string())),
             (metadata::TOPICS, self.topics.clone()),
+            (metadata::CONSUME, self.consume.clone()),
             (metadata::ACCESS, self.person.as_ref().map(|person| person.policy.to_string())),
             (metadata::IDENTITY, claims.map(|claims| BASE64.encode(claims))),
         ] {
@@ -125,6 +132,7 @@ impl Rights {
         let route = rights::Rights {
             read,
             write: (self.write == Some(true)).then_some(topics),
+            consume: self.consume.as_ref().map(listed),
             ..rights::Rights::default()
         };
         let Some(person) = &self.person else { return route };
@@ -141,6 +149,11 @@ impl Rights {
     pub(super) fn reads_records(&self, topic: &str) -> bool {
         let rows = self.granted().read.and_then(|topics| topics.rows(topic));
         rows.is_some_and(|rows| rows.have(&Marked(KEY, Some(HEADER))))
+    }
+
+    /// Whether the client can be a member of a group.
+    pub(super) fn consumes(&self, group: &str) -> bool {
+        self.granted().consume.is_some_and(|groups| groups.contains(group))
     }
 
     /// Whether the client can read at all.

@@ -62,11 +62,12 @@ fn each_member_has_its_field() {
         linger: Duration::from_millis(3),
         skips: true,
         table: None,
+        group: Some("g".into()),
         ..of(command::Source::default()).command
     };
     let all = Subscribed { command, credit: Some(0) };
     let members = json!({"topic": "t", "isolation": "read_committed", "max_batch_bytes": 1, "max_batch_records": 2, "linger_ms": 3,
-        "credit": 0, "on_lag": "skip"});
+        "credit": 0, "on_lag": "skip", "group": "g"});
     check(&members, all);
     let large = json!({"topic": "t", "max_batch_bytes": 4_294_967_295_u32, "max_batch_records": 601});
     check(&large, of(command::Source::default()));

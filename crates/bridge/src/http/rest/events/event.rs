@@ -116,6 +116,8 @@ impl Events {
                 let failure = Failure::new(&error, self.system, self.shown(place.partition));
                 self.put_event(text, "retrying", |text| put_json(text, &failure));
             }
+            // No stream of events is a member of a group.
+            Item::Assigned(_) | Item::Revoked => {}
             Item::Ended { place, error } => {
                 self.fail(text, self.shown(place.partition), &error);
             }

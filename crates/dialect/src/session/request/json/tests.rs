@@ -6,6 +6,7 @@ use serde_json::json;
 use sluicegate_backend::command::{
     Command, Header, LogName, ReadBounds, Record, RecordFilter, SchemaChoice, TopicNames, ValuePart,
 };
+use sluicegate_backend::groups::Commit;
 use sluicegate_protocol::MESSAGE_ID_HEADER;
 
 use super::*;
@@ -105,6 +106,13 @@ fn reads_become_commands() {
     let names = TopicNames { topics: vec!["a".into()], prefixes: vec!["b".into()], after: "c".into() };
     let text = r#"{"id":7,"metadata":{"topics":["a"],"prefixes":["b"],"after":"c"}}"#;
     runs(text, Format::Json, Command::Describe(names));
+
+    let commits = vec![Commit { log: ("t".into(), 1), offset: i64::MAX, metadata: "".into() }];
+    let text = concat!(
+        r#"{"id":7,"commit":{"subscription":-7,"offsets":["#,
+        r#"{"topic":"t","partition":1,"offset":"9223372036854775807"}]}}"#,
+    );
+    runs(text, Format::Json, Command::Commit { subscription: -7, commits });
 }
 
 #[test]

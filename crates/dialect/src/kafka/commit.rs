@@ -1,0 +1,118 @@
+//! The command `commit`, and its answer.
+
+use serde::{Deserialize, Serialize};
+use sluicegate_backend::CommandError;
+use sluicegate_backend::command::Command;
+use sluicegate_backend::groups::{Commit, GroupLog};
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{CmdKafkaCommit, KafkaCommitResp, KafkaCommitResult, PartitionOffset};
+
+use super::SYSTEM;
+use super::multi_fetch::Place;
+use crate::json::list::List;
+use crate::session::answer::{Answer, Encoding};
+use crate::session::bounds::MAX_OFFSETS;
+use crate::session::error::{Error, MAX_RECORD_ERROR_BYTES, error_resp};
+use crate::session::members::Object;
+use crate::session::text::text;
+
+pub(super) fn of_protobuf(CmdKafkaCommit { subscription, offsets }: CmdKafkaCommit) -> Command {
+    let commits = offsets
+        .into_iter()
+        .map(|PartitionOffset { topic, partition, offset }| commit(topic, partition, offset));
+    Command::Commit { subscription, commits: commits.collect() }
+}
+
+/// The command in JSON.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Commits {
+    /// The `id` of its command.
+    subscription: i64,
+    offsets: List<Object<Place>, MAX_OFFSETS>,
+}
+
+impl From<Commits> for Command {
+    fn from(Commits { subscription, offsets }: Commits) -> Self {
+        let commits = offsets
+            .0
+            .into_iter()
+            .map(|Object(Place { topic, partition, offset })| commit(topic, partition, offset.0));
+        Self::Commit { subscription, commits: commits.collect() }
+    }
+}
+
+fn commit(topic: String, partition: i32, offset: i64) -> Commit {
+    Commit { log: (topic.into(), partition), offset, metadata: "".into() }
+}
+
+impl Answer {
+    /// The answer with the result of each commit. Its topics have names of at most 249 bytes.
+    pub fn committed(
+        sequence: i64,
+        logs: impl Iterator<Item = GroupLog>,
+        results: Vec<Result<(), CommandError>>,
+        encoding: Encoding,
+    ) -> Self {
+        let error = |error| error_resp(error, SYSTEM, MAX_RECORD_ERROR_BYTES);
+        let results: Vec<KafkaCommitResult> = logs
+            .zip(results)
+            .map(|((topic, partition), result)| KafkaCommitResult {
+                topic: topic.to_string(),
+                partition,
+                error: result.err().map(error),
+            })
+            .collect();
+        match encoding {
+            Encoding::Protobuf => Self::new(sequence, Resp::KafkaCommitResp(KafkaCommitResp { results })),
+            Encoding::Json(_) => {
+                let results = results.iter().map(|KafkaCommitResult { topic, partition, error }| Committed {
+                    topic,
+                    partition: *partition,
+                    error: error.as_ref().map(Error::of_result),
+                });
+                Self::Text(text(sequence, &Results { results: results.collect() }))
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Results<'a> {
+    results: Vec<Committed<'a>>,
+}
+
+#[derive(Serialize)]
+struct Committed<'a> {
+    topic: &'a str,
+    partition: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Error<'a>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use sluicegate_backend::Fault;
+
+    use super::*;
+    use crate::json::format::Format;
+    use crate::session::records::tests::text;
+
+    #[test]
+    fn results_name_their_partitions() {
+        let log = |partition| ("t".into(), partition);
+        let results = || vec![Ok(()), Err(CommandError::new(Fault::Rejected, 27, "m"))];
+        let answer = |encoding| Answer::committed(7, [log(0), log(1)].into_iter(), results(), encoding);
+        let want = concat!(
+            r#"{"id":7,"results":[{"topic":"t","partition":0},{"topic":"t","partition":1,"#,
+            r#""error":{"reason":"REJECTED","message":"m","retriable":false,"code":27}}]}"#,
+        );
+        assert_eq!(text(answer(Encoding::Json(Format::Json))), want);
+        let Answer::Message(message) = answer(Encoding::Protobuf) else { panic!("no message") };
+        let Some(Resp::KafkaCommitResp(KafkaCommitResp { results })) = message.resp else {
+            panic!("no commits")
+        };
+        let codes = results.iter().map(|result| result.error.as_ref().map(|error| error.code));
+        assert_eq!(codes.collect::<Vec<_>>(), [None, Some(27)]);
+    }
+}
