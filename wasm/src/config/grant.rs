@@ -78,17 +78,7 @@ enum Right {
 impl Grant {
     /// The grant of a route that allows reads by default and writes on request.
     pub(super) fn read(reader: &mut Reader) -> Self {
-        Self::read_or_consume(reader, None)
-    }
-
-    /// The same of a route whose clients can consume in groups, give schemas, and learn of the cluster.
-    pub(super) fn rest(reader: &mut Reader) -> Self {
         let consume = reader.value("consume").map(|value| parse(reader, "consume", value));
-        let grant = Self::read_or_consume(reader, consume).with_schemas(reader);
-        Self { describe: reader.flag("describe"), ..grant }
-    }
-
-    fn read_or_consume(reader: &mut Reader, consume: Option<Vec<Entry>>) -> Self {
         let topics = entries(reader, "topics");
         let (read, write) = (right(reader, "read", true), right(reader, "write", false));
         if let (Some(_), Right::Own(_), Right::Own(_) | Right::Shared(false)) = (&topics, &read, &write) {
@@ -110,6 +100,12 @@ impl Grant {
             reader.mistake("encode", WRITES);
         }
         grant
+    }
+
+    /// The same of a route whose clients can give schemas, and learn of the cluster.
+    pub(super) fn rest(reader: &mut Reader) -> Self {
+        let grant = Self::read(reader).with_schemas(reader);
+        Self { describe: reader.flag("describe"), ..grant }
     }
 
     fn with_schemas(self, reader: &mut Reader) -> Self {

@@ -70,8 +70,11 @@ fn routes_that_write_can_encode_and_rest_routes_register() {
 }
 
 #[test]
-fn rest_routes_let_clients_consume_in_groups() {
-    check(r#""type":"rest","consume":["web.*","reports"]"#, &[("sluicegate-consume", "web.*,reports")]);
+fn routes_let_clients_consume_in_groups() {
+    for kind in ["pubsub", "rest"] {
+        let route = format!(r#""type":"{kind}","consume":["web.*","reports"]"#);
+        check(&route, &[("sluicegate-consume", "web.*,reports")]);
+    }
     let policy = json!({"identity": {"from_gateway": true}, "read": [{"topic": "*"}], "consume": [{"topic": "of-${sub}"}]});
     // The policy says which of all.
     let all = [("sluicegate-consume", "*")];
@@ -85,7 +88,7 @@ fn rest_routes_let_clients_consume_in_groups() {
             r#""type":"rest","consume":[]"#,
             "consume: must be topics such as \"orders\" or prefixes such as \"public.*\"",
         ),
-        (r#""consume":["g"]"#, "consume: unknown key"),
+        (r#""type":"produce","topic":"t","consume":["g"]"#, "consume: unknown key"),
     ] {
         mistakes(&format!(r#"{{"path":"/a",{route}}}"#), &[want]);
     }
