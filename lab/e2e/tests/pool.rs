@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use sluicegate_protocol::metadata::{CLUSTER, GATEWAY_SECRET, TABLES, WRITE};
+use sluicegate_protocol::metadata::{CLUSTER, CONSUME, GATEWAY_SECRET, TABLES, WRITE};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::nats::Nats;
 use sluicegate_stack::stack::{BridgeConfig, Lent, Setup, Stack};
@@ -97,10 +97,10 @@ impl Config {
         self
     }
 
-    /// Lets the bridge write to these clusters, and clients of `/pubsub` write and keep tables of each topic. Without a
-    /// gateway, clients say so themselves.
+    /// Lets the bridge write to these clusters, and clients of `/pubsub` write, keep tables of each topic, and consume in
+    /// each group. Without a gateway, clients say so themselves.
     pub(crate) fn writing(self, clusters: &[&str]) -> Self {
-        let route = json!({"path": "/pubsub", "cluster": "default", "write": true, "tables": ["*"]});
+        let route = json!({"path": "/pubsub", "cluster": "default", "write": true, "tables": ["*"], "consume": ["*"]});
         self.settings(&format!("[write]\nclusters = {clusters:?}")).routes([route])
     }
 
@@ -226,6 +226,7 @@ fn in_nginx(route: &Value, secret: Option<&str>) -> nginx::Route {
             ("cluster", Value::String(name)) => all.with(CLUSTER, name),
             ("write", Value::Bool(true)) => all.with(WRITE, "true"),
             ("tables", tables) if *tables == json!(["*"]) => all.with(TABLES, "*"),
+            ("consume", groups) if *groups == json!(["*"]) => all.with(CONSUME, "*"),
             other => panic!("{other:?} is not translated for nginx"),
         };
     }

@@ -41,7 +41,13 @@ impl DocumentedSocket {
 
     /// The next message, which has to be an answer to this command.
     async fn receive(&mut self, command: &Value) -> Value {
+        self.receive_any(&[command]).await
+    }
+
+    /// The next message, which has to be an answer to one of these commands.
+    async fn receive_any(&mut self, commands: &[&Value]) -> Value {
         let answer = self.0.receive().await;
+        let command = commands.iter().find(|command| command["id"] == answer["id"]).unwrap_or(&commands[0]);
         let operation = operation(command);
         let is_reply = |name: &&String| API.messages.parts[*name].is_valid(&answer);
         let replies: Vec<&String> = operation.replies.iter().filter(is_reply).collect();
@@ -135,6 +141,21 @@ async fn of_kafka(kafka: &Kafka, stack: &Stack) {
     let source = json!({"topic": topic, "topic_id": topic_id, "from": {"timestamp": "0"}});
     let options = json!({"sources": [source], "max_batch_records": 1, "on_lag": "skip"});
     socket.subscription(24, options, &["skipped", "caught_up"]).await;
+
+    let mut members = [DocumentedSocket::open(stack).await, DocumentedSocket::open(stack).await];
+    let member = json!({"topic": topic, "from": "earliest", "group": "documented", "credit": 1000});
+    let joins = json!({"id": 1, "subscribe": member});
+    for member in &mut members {
+        member.ask(joins.clone()).await;
+        member.answer_with("assigned", &joins).await;
+    }
+    // One of them has the only partition.
+    let [first, _] = &mut members;
+    first.answer_with("revoked", &joins).await;
+    let commit = json!({"id": 2, "commit": {"subscription": 1, "offsets": [at(topic, "offset", 1)]}});
+    first.say(&commit).await;
+    while first.receive_any(&[&joins, &commit]).await["id"] != 2 {}
+    drop(members);
 
     kafka.delete_records_before(topic, 0, 1).await.unwrap();
     let table = json!({"sources": [{"topic": topic}], "snapshot": "latest_per_key", "away_ms": 5});
