@@ -3,12 +3,14 @@
 //!
 //! - here: [`Kafka`] as [`Groups`]
 //! - `member`: a member's task; `membership`: what it does when, as a value
-//! - `assignors`: the shares of all members, if ours leads; `note`: settings for the bridge that takes a member over
+//! - `assignors`: the shares of all members, if ours leads
+//! - `note`: settings for the bridge that takes a member over; `recent`: those of groups that rebalance
 
 mod assignors;
 mod member;
 mod membership;
 mod note;
+mod recent;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,7 @@ use tokio::time::{Instant, sleep};
 use self::member::GroupMembership;
 use self::membership::{FENCED_INSTANCE_ID, REBALANCE_IN_PROGRESS, UNKNOWN_MEMBER_ID};
 use self::note::Note;
+pub(crate) use self::recent::Recent;
 use super::incidents::Incidents;
 use super::{Kafka, error};
 
@@ -51,22 +54,36 @@ impl Groups for Kafka {
         instance: &'a str,
     ) -> CommandFuture<'a, Option<Membership>> {
         async move {
-            let (calls, deadline) = (self.calls(), deadline());
+            let (calls, began, deadline) = (self.calls(), Instant::now(), deadline());
+            let ours = |told| told_of(group, instance, told).map(Some);
             loop {
                 let described = calls.reader.describe_member(group, instance, deadline).await;
                 match described.map_err(|error| calls.failed(&error))? {
                     Described::Missing => return Ok(None),
-                    Described::Subscribed(told) => {
-                        let found = membership(group, instance, told);
-                        return found.map(Some).ok_or_else(|| foreign(group, instance));
+                    Described::Subscribed(told) => return ours(told),
+                    Described::Stable(members) => {
+                        let told = members.iter().find(|(name, _)| name == instance);
+                        let told = told.map(|(_, told)| told.clone());
+                        if !self.recent.is_new(group) {
+                            let members = members.into_iter();
+                            let members = members.filter_map(|(name, told)| membership(group, &name, told));
+                            self.recent.saw(group, members.collect());
+                        }
+                        return told.map_or(Ok(None), ours);
                     }
-                    // Only a group that is stable tells.
-                    Described::Rebalances if Instant::now() >= deadline => {
-                        let text = format!("group {group} rebalances");
-                        return Err(CommandError::new(Fault::Transient, REBALANCE_IN_PROGRESS.into(), text)
-                            .with_retry());
+                    // Only a group that is stable tells. It may wait for this very member, whose bridge is gone.
+                    Described::Rebalances => {
+                        let is_slow = began.elapsed() >= LIVELY;
+                        if is_slow && let Some(found) = self.recent.get(group, instance) {
+                            return Ok(Some(found));
+                        }
+                        if Instant::now() >= deadline {
+                            let text = format!("group {group} rebalances");
+                            let code = REBALANCE_IN_PROGRESS.into();
+                            return Err(CommandError::new(Fault::Transient, code, text).with_retry());
+                        }
+                        sleep(PAUSE).await;
                     }
-                    Described::Rebalances => sleep(PAUSE).await,
                 }
             }
         }
@@ -131,9 +148,13 @@ fn membership(group: &str, instance: &str, told: Subscription) -> Option<Members
     Some(Membership { group, instance, topics, settings, session_timeout })
 }
 
-fn foreign(group: &str, instance: &str) -> CommandError {
-    let text = format!("instance {instance} of group {group} is a member that no bridge has made");
-    CommandError::new(Fault::Rejected, FENCED_INSTANCE_ID.into(), text)
+/// # Errors
+/// It is that of a member of another program.
+fn told_of(group: &str, instance: &str, told: Subscription) -> Result<Membership, CommandError> {
+    membership(group, instance, told).ok_or_else(|| {
+        let text = format!("instance {instance} of group {group} is a member that no bridge has made");
+        CommandError::new(Fault::Rejected, FENCED_INSTANCE_ID.into(), text)
+    })
 }
 
 fn offset(Commit { log: (topic, partition), offset, metadata }: &Commit) -> GroupOffset {
@@ -151,6 +172,9 @@ fn deadline() -> Instant {
 
 /// The time for a request about a group, with the search for its coordinator.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The time that a rebalance takes if all members are there: they learn of it within 3 s.
+const LIVELY: Duration = Duration::from_secs(4);
 
 /// The time between two questions to a group that rebalances.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -66,6 +66,7 @@ pub struct Kafka {
     decoding: Option<Decoding>,
     descriptions: Descriptions,
     incidents: Arc<Incidents>,
+    recent: groups::Recent,
 }
 
 impl Kafka {
@@ -93,6 +94,7 @@ impl Kafka {
             decoding: None,
             descriptions: Descriptions::default(),
             incidents: Arc::new(Incidents::new(name)),
+            recent: groups::Recent::default(),
         }
     }
 

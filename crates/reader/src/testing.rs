@@ -78,7 +78,7 @@ fn of_group(request: u8, version: u8, answer: &Bytes) -> Option<()> {
             assert!(answered.error.is_some() || answered.offsets.len() == logs.len());
             Some(())
         }
-        15 => decode(&DescribeGroupsRequest { group: "g", instance: "i" }, version, answer).map(drop),
+        15 => decode(&DescribeGroupsRequest { group: "g" }, version, answer).map(drop),
         _ => {
             let request = ConsumerGroupDescribeRequest { group: "g", instance: "i" };
             decode(&request, version, answer).map(drop)

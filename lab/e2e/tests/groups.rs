@@ -211,6 +211,36 @@ async fn instance_is_taken_over_by_another_bridge() {
     assert_eq!(bridges[1].commit(source, group, &[position(&logs[0], 3)]).await, Ok(vec![Ok(())]));
 }
 
+/// The bridge of two instances is killed, and a newcomer elsewhere lets their group wait for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn instance_is_taken_over_while_its_group_waits_for_it() {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("waits", 3, &[]).await.unwrap();
+    let group = topic;
+    let (source, bridges) = (ClientKey::default(), [bridge(kafka), bridge(kafka)]);
+    let slow = |instance| Membership { session_timeout: 5 * SESSION, ..wanted(group, Some(instance), topic) };
+    let killed = ["i", "j"].map(|instance| Ours::join(&bridges[0], slow(instance)));
+    let first = Ours::join(&bridges[0], slow("k"));
+    shared(topic, 3, &[&killed[0], &killed[1], &first], None).await;
+    drop((killed, first));
+    let found = bridges[1].find(source, group, "k").await.unwrap().expect("a member");
+    let (newcomer, back) = (Ours::join(&bridges[1], slow("new")), Ours::join(&bridges[1], found));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let find = async |instance| bridges[1].find(source, group, instance).await;
+    let found = tokio::join!(find("i"), find("j"));
+    let ours = [found.0, found.1].map(|found| Ours::join(&bridges[1], found.unwrap().expect("a member")));
+    until("all have a share", SOON, async || {
+        let shares = ours.iter().chain([&back, &newcomer]).map(|of| of.logs().len());
+        let shares: Vec<_> = shares.collect();
+        if shares.iter().sum::<usize>() == 3 && shares.iter().filter(|share| **share == 1).count() == 3 {
+            Ok(())
+        } else {
+            Err(format!("{shares:?}"))
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn instance_is_found_beside_members_of_each_protocol() {
     let kafka = Kafka::shared().await.unwrap();

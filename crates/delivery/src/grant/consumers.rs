@@ -34,20 +34,20 @@ impl Grant {
         NewConsumer { instance, settings }: NewConsumer,
     ) -> Result<Arc<Consumer>, ConsumerError> {
         self.begin_consumer_command(group).await?;
-        let name = match &instance {
+        let name: Arc<str> = match &instance {
             Some(name) if !is_topic(name) => {
                 let message = format!("name {}: expected {CHARACTERS}", escape_for_message(name));
                 return Err(ConsumerError::Invalid(message));
             }
-            Some(name) => {
-                let is_here = self.cluster.consumers.get(group, name).is_some();
-                if is_here || self.find(group, name).await?.is_some() {
-                    return Err(ConsumerError::Taken);
-                }
-                Arc::from(name.as_str())
-            }
+            Some(name) => name.as_str().into(),
             None => random_name(),
         };
+        // Nobody has a random name. But a group that is asked before it rebalances for the newcomer tells who its members are,
+        // which must be known if their bridge is gone.
+        let is_here = self.cluster.consumers.get(group, &name).is_some();
+        if is_here || self.find(group, &name).await?.is_some() {
+            return Err(ConsumerError::Taken);
+        }
         let stored = Stored::new(settings, None);
         let membership = membership(&Arc::from(group), &name, [].into(), &stored)?;
         match self.add_consumer(name, membership, stored)? {

@@ -11,8 +11,6 @@ use crate::wire::{Wire, WireError};
 
 pub(crate) struct DescribeGroupsRequest<'a> {
     pub(crate) group: &'a str,
-    /// The member to tell of.
-    pub(crate) instance: &'a str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,9 +18,9 @@ pub(crate) struct DescribeGroupsAnswer {
     pub(crate) error: Option<ErrorCode>,
     /// Such as `Stable`.
     pub(crate) state: String,
-    /// The member's word to the leader: a [`Subscription`](super::Subscription), empty unless the group is stable;
-    /// `None` if the group has no such member.
-    pub(crate) subscription: Option<Bytes>,
+    /// The members that are instances, with their words to the leader: each a [`Subscription`](super::Subscription), empty
+    /// unless the group is stable.
+    pub(crate) members: Vec<(String, Bytes)>,
 }
 
 impl Api for DescribeGroupsRequest<'_> {
@@ -46,23 +44,23 @@ impl Api for DescribeGroupsRequest<'_> {
             let state = wire.string()?;
             wire.string()?; // the protocols' type
             wire.string()?; // the protocol
-            let mut subscription = None;
+            let mut members = Vec::new();
             for _ in 0..wire.array(7)? {
                 wire.string()?; // the member's id
-                let is_member = wire.string()? == self.instance;
+                let instance = wire.string()?;
                 wire.string()?; // its client id
                 wire.string()?; // its host
                 let told = wire.bytes()?;
                 wire.bytes()?; // its assignment
                 wire.end()?;
-                if is_member {
-                    subscription = Some(told);
+                if is_it && !instance.is_empty() {
+                    members.push((instance, told));
                 }
             }
             wire.i32()?; // authorized operations
             wire.end()?;
             if is_it {
-                found = Some(DescribeGroupsAnswer { error, state, subscription });
+                found = Some(DescribeGroupsAnswer { error, state, members });
             }
         }
         found.ok_or(WireError::Group)

@@ -55,15 +55,17 @@ pub enum Joined {
     },
 }
 
-/// A member of a group, as others see it.
+/// An instance of a group, as others see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Described {
     /// The group has no such member.
     Missing,
     /// The group rebalances, and does not tell what its member wants.
     Rebalances,
-    /// The member's wishes.
+    /// The wishes of the member.
     Subscribed(Subscription),
+    /// The same, and those of all instances of a group that is stable, by their names.
+    Stable(Vec<(String, Subscription)>),
 }
 
 impl Reader {
@@ -85,7 +87,8 @@ impl Reader {
         let request =
             &JoinGroupRequest { member, session_timeout, rebalance_timeout, protocols, subscription };
         let send = |broker: Arc<Broker>| async move {
-            let answer = broker.call_join(holder, request, rebalance_timeout).await?;
+            // Other members can have more time.
+            let answer = broker.call_join(holder, request, rebalance_timeout.max(HELD)).await?;
             Ok(match answer.error {
                 Some(ErrorCode(ResponseError::MemberIdRequired)) => Ok(Joined::WithId(answer.member_id)),
                 Some(code) => Err(code),
@@ -240,19 +243,23 @@ impl Reader {
         instance: &str,
         deadline: Instant,
     ) -> Result<Described, ReadError> {
-        let request = &DescribeGroupsRequest { group, instance };
+        let request = &DescribeGroupsRequest { group };
         let send = |broker: Arc<Broker>| async move {
             let answer = broker.call(request).await?;
-            Ok(match (answer.error, answer.subscription) {
-                (Some(ErrorCode(ResponseError::GroupIdNotFound)), _) => Ok(None),
-                (Some(code), _) => Err(code),
-                // As brokers tell of groups that DescribeGroups is not for.
-                (None, None) if answer.state == "Dead" => Ok(None),
-                (None, None) => Ok(Some(Described::Missing)),
-                (None, Some(told)) if answer.state == "Stable" => {
-                    Ok(Some(Described::Subscribed(Subscription::decode(told).unwrap_or_default())))
+            let is_member = answer.members.iter().any(|(name, _)| name == instance);
+            Ok(match answer.error {
+                Some(ErrorCode(ResponseError::GroupIdNotFound)) => Ok(None),
+                Some(code) => Err(code),
+                None if answer.state == "Stable" => {
+                    let wishes = |(name, told): (String, Bytes)| {
+                        (name, Subscription::decode(told).unwrap_or_default())
+                    };
+                    Ok(Some(Described::Stable(answer.members.into_iter().map(wishes).collect())))
                 }
-                (None, Some(_)) => Ok(Some(Described::Rebalances)),
+                None if is_member => Ok(Some(Described::Rebalances)),
+                // As brokers tell of groups that DescribeGroups is not for.
+                None if answer.state == "Dead" => Ok(None),
+                None => Ok(Some(Described::Missing)),
             })
         };
         match self.group_call(group, deadline, false)?.run(send).await? {
@@ -352,6 +359,9 @@ fn is_about_group(code: ErrorCode) -> bool {
             | ResponseError::StaleMemberEpoch
     )
 }
+
+/// The time after which a join is sent again, in case that the broker has lost it.
+const HELD: Duration = Duration::from_secs(60);
 
 /// The longest text that each version of a request can have, in bytes.
 const MAX_TEXT: usize = 32_767;
