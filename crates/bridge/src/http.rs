@@ -88,7 +88,10 @@ pub(crate) async fn respond(
     let (route, started) = (route(admitted.route, system), Instant::now());
     let mut context = traces::current();
     let mut span = context.sample(route, admitted.grant.client());
-    let response = context.scope(answer_page(admitted, methods, &parts, body)).await;
+    let mut response = context.scope(answer_page(admitted, methods, &parts, body)).await;
+    if let Some(connection) = parts.extensions.get() {
+        response.body_mut().sent_over(connection);
+    }
     let status = response.status().as_u16();
     admitted.grant.metrics().http(route, status.into(), started.elapsed());
     if let Some(span) = &mut span {

@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -62,6 +62,10 @@ struct TlsChange {
     /// From then on they take no more requests: see [`GRACE`].
     at: OnceLock<Instant>,
 }
+
+/// The connection of a request in HTTP/2: gone once it is closed. In HTTP/1.1, an end is no sign of trouble.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenConnection(pub(crate) Weak<()>);
 
 /// A server's connections, so that they can be closed.
 #[derive(Debug, Clone, Default)]
@@ -190,8 +194,13 @@ impl Server {
         let io = TokioIo::new(io);
         let (endpoint, change) = (Arc::clone(&self.endpoint), Arc::clone(&settings.tls_change));
         let peer = Peer { address, has_certificate: settings.tls.as_ref().is_some_and(|tls| tls.mutual) };
+        let open = Arc::new(());
+        let connection = matches!(version, Version::Http2).then(|| OpenConnection(Arc::downgrade(&open)));
         let respond = move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(peer);
+            if let Some(connection) = &connection {
+                request.extensions_mut().insert(connection.clone());
+            }
             let (endpoint, is_over) = (Arc::clone(&endpoint), change.is_over());
             // Boxed: a stream's task keeps the size of this future for as long as the stream lives.
             Box::pin(async move {

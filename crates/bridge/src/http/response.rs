@@ -13,6 +13,7 @@ use sluicegate_delivery::consumers::Receipt;
 use tokio::sync::mpsc::Receiver;
 
 use super::request_permits::RequestPermits;
+use crate::server::OpenConnection;
 
 /// A response before it is sent.
 #[derive(Debug)]
@@ -100,6 +101,15 @@ pub(crate) struct Body {
     stream: Option<Receiver<Bytes>>,
     receipt: Option<Receipt>,
     _running: Option<Arc<RequestPermits>>,
+}
+
+impl Body {
+    /// It is sent over this connection.
+    pub(super) fn sent_over(&mut self, connection: &OpenConnection) {
+        if let Some(receipt) = &mut self.receipt {
+            receipt.sent_over(connection.0.clone());
+        }
+    }
 }
 
 impl http_body::Body for Body {

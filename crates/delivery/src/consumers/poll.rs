@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use sluicegate_backend::command::ReadBounds;
@@ -30,6 +30,7 @@ pub struct Polled {
 pub struct Receipt {
     used: Use,
     advances: Vec<Advance>,
+    connection: Option<Weak<()>>,
     /// None: the turn was another poll's until the time was over.
     _turn: Option<OwnedMutexGuard<()>>,
 }
@@ -42,11 +43,18 @@ impl Receipt {
         }
     }
 
+    /// The answer is sent over a connection that ends with this. If it has ended before the client comes back, the answer
+    /// may have been lost, and is given again.
+    pub fn sent_over(&mut self, connection: Weak<()>) {
+        self.connection = Some(connection);
+    }
+
     /// The client has the answer, as far as the way in can know.
     pub fn taken(self) {
-        let consumer = self.used.consumer();
+        let Self { used, advances, connection, _turn } = self;
+        let consumer = used.consumer();
         let mut state = consumer.lock();
-        state.positions.take(&self.advances);
+        state.positions.take(advances, connection);
         consumer.tell(&state);
     }
 }
@@ -127,7 +135,7 @@ impl Consumer {
         let search =
             Search { bounds, by, looked_at: 0, has_waited, aside: BTreeSet::new(), error: None, reservation };
         let (records, advances) = self.search(grant, search).await?;
-        Ok(Polled { records, receipt: Receipt { used, advances, _turn: Some(turn) } })
+        Ok(Polled { records, receipt: Receipt { used, advances, connection: None, _turn: Some(turn) } })
     }
 
     /// Looks for records until there are some, or the time is over.
@@ -283,7 +291,10 @@ impl Consumer {
 
 impl Polled {
     fn nothing(used: Use, turn: Option<OwnedMutexGuard<()>>) -> Self {
-        Self { records: Vec::new(), receipt: Receipt { used, advances: Vec::new(), _turn: turn } }
+        Self {
+            records: Vec::new(),
+            receipt: Receipt { used, advances: Vec::new(), connection: None, _turn: turn },
+        }
     }
 }
 

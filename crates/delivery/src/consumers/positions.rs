@@ -1,7 +1,7 @@
 //! A consumer's positions in the logs that it has, as values.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use sluicegate_backend::groups::{Commit, GroupLog};
 
@@ -17,6 +17,8 @@ pub(super) struct Positions {
     next_window: usize,
     /// The answers that the client has taken.
     takings: u64,
+    /// The last answer, and the connection over which it was sent, as long as the client has not come back.
+    sent: Option<(Weak<()>, Vec<Advance>)>,
     /// Whether the client can have something that the group does not know.
     is_dirty: bool,
 }
@@ -133,10 +135,27 @@ impl Positions {
         self.places.iter().map(place)
     }
 
-    /// The client has taken an answer.
-    pub(super) fn take(&mut self, advances: &[Advance]) {
-        self.advance(advances);
+    /// The client has taken an answer, as far as that is known while its connection, if one is given, is open.
+    pub(super) fn take(&mut self, advances: Vec<Advance>, connection: Option<Weak<()>>) {
+        self.advance(&advances);
         self.takings = self.takings.saturating_add(1);
+        self.sent = connection.map(|connection| (connection, advances));
+    }
+
+    /// Goes back to before the last answer if its connection has ended since: it may have been lost with a gateway.
+    /// Positions that the client has moved or committed since stay.
+    fn check_sent(&mut self) {
+        let Some((connection, advances)) = self.sent.take() else { return };
+        if connection.strong_count() > 0 {
+            self.sent = Some((connection, advances));
+            return;
+        }
+        for Advance { log, from, to } in advances {
+            if let Some(place) = self.places.get_mut(&log).filter(|place| place.next == to && place.got < to)
+            {
+                place.next = from;
+            }
+        }
     }
 
     /// The number of answers that were taken.
@@ -147,6 +166,8 @@ impl Positions {
     /// The client came back after so many answers: it has them.
     pub(super) fn came_back(&mut self, takings: u64) {
         if takings == self.takings {
+            self.check_sent();
+            self.sent = None;
             self.is_dirty = true;
             self.places.values_mut().for_each(|place| place.got = place.next);
         }
@@ -164,7 +185,8 @@ impl Positions {
     }
 
     /// All that was answered.
-    pub(super) fn answered(&self) -> Vec<Commit> {
+    pub(super) fn answered(&mut self) -> Vec<Commit> {
+        self.check_sent();
         self.places.iter().map(|(log, place)| commit(log, place.next)).collect()
     }
 

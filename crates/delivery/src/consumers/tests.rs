@@ -90,6 +90,43 @@ async fn poll_reads_on_from_what_the_client_has_taken() {
     assert_eq!(take(&grant, &consumer).await, [], "none was moved");
 }
 
+/// As with a gateway that is killed.
+#[tokio::test(start_paused = true)]
+async fn answer_whose_connection_ends_before_the_client_is_back_is_given_again() {
+    let logs = Logs::default();
+    let grant = bridge(&logs);
+    let consumer = subscribed(&grant, "c", settings(Some(0))).await;
+    logs.append(0, 2);
+    let send = async |connection: &Arc<()>| {
+        let mut polled = poll_for(&grant, &consumer, 0).await.unwrap();
+        polled.receipt.sent_over(Arc::downgrade(connection));
+        let records = records(&polled);
+        polled.receipt.taken();
+        records
+    };
+    let gateway = Arc::new(());
+    assert_eq!(send(&gateway).await, [(0, 0), (0, 1)]);
+    drop(gateway);
+    pass(2).await;
+    let gateway = Arc::new(());
+    assert_eq!(send(&gateway).await, [(0, 0), (0, 1)]);
+    logs.append(0, 1);
+    assert_eq!(send(&gateway).await, [(0, 2)]);
+    pass(2).await;
+    assert_eq!(logs.backend().groups.commits("g").last(), Some(&(0, 2)));
+    drop(gateway);
+    // A client that commits an answer has it.
+    let commits = vec![at(0, 3)];
+    consumer.commit(&grant, Some(commits)).await.unwrap();
+    assert_eq!(take(&grant, &consumer).await, []);
+    let gateway = Arc::new(());
+    logs.append(0, 1);
+    assert_eq!(send(&gateway).await, [(0, 3)]);
+    drop(gateway);
+    consumer.commit(&grant, None).await.unwrap();
+    assert_eq!(take(&grant, &consumer).await, [(0, 3)], "all that was given does not have it");
+}
+
 #[tokio::test(start_paused = true)]
 async fn second_poll_waits_for_the_answer_of_the_first_one() {
     let logs = Logs::default();
