@@ -6,7 +6,8 @@
 //! 2. [`part`]: clients of the gateway and bare ones, which read or write
 //! 3. [`place`]: starts Kafka, gateway and bridge, and measures their CPU
 //! 4. [`reading`], [`nats`], [`writing`]: throughput beside bare clients
-//! 5. [`idle`], [`opening`], [`rows`], [`schemas`]: what sessions and deliveries cost; the last three in [`turns`]
+//! 5. [`idle`], [`members`], [`opening`], [`rows`], [`schemas`]: what sessions, members of groups and deliveries cost; the
+//!    last three in [`turns`]
 //! 6. [`tables`], [`waiting`], [`commands`]: the newest records of keys, reads at the ends of logs, single commands
 //! 7. [`live`]: subscriptions, beside nats-server
 //! 8. [`crowd`]: 50,000 sockets, and a bridge that is killed
@@ -18,6 +19,7 @@ mod figures;
 mod idle;
 mod live;
 mod machine;
+mod members;
 mod nats;
 mod opening;
 mod part;
@@ -124,6 +126,7 @@ enum Only {
     Reading,
     Writing,
     Idle,
+    Members,
     Opening,
     Rows,
     Schemas,
@@ -184,6 +187,7 @@ async fn measure_once(plan: &Plan, figures: &mut Figures) -> Result<(), Failure>
                 Only::Reading => reading::run(plan, figures).await?,
                 Only::Writing => writing::run(plan, figures).await?,
                 Only::Idle => idle::run(plan, figures).await?,
+                Only::Members => members::run(plan, figures).await?,
                 Only::Opening => opening::run(plan, figures).await?,
                 Only::Rows => rows::run(plan, figures).await?,
                 Only::Schemas => schemas::run(plan, figures).await?,
