@@ -314,7 +314,11 @@ impl Membership {
             (Phase::Assign { protocol, members, skips }, leads, Ok(counts)) => {
                 let (protocol, members) = (std::mem::take(protocol), std::mem::take(members));
                 let topics: BTreeSet<_> = members.iter().flat_map(|of| of.topics.iter().cloned()).collect();
-                let shares = if *skips { Vec::new() } else { assign(&protocol, members, &counts) };
+                // Nobody knows whether the assignment that stays has all partitions: the next look lets the group share anew.
+                let (shares, counts) = match *skips {
+                    true => (Vec::new(), BTreeMap::new()),
+                    false => (assign(&protocol, members, &counts), counts),
+                };
                 let shares = shares.into_iter().map(|(id, logs)| (id, Assignment(logs).encode()));
                 let assignments = shares.collect();
                 *leads = Some(Leads { counts, topics: topics.into_iter().collect(), look });
