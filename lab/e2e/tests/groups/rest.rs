@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sluicegate_stack::envoy::consistent_groups;
 use sluicegate_stack::http::client::{Request, Response};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::stack::Stack;
@@ -19,19 +20,6 @@ const PARTITIONS: i32 = 4;
 const WITHIN: Duration = Duration::from_secs(60);
 const V2: &str = "application/vnd.kafka.v2+json";
 const JSON: &str = "application/vnd.kafka.json.v2+json";
-
-/// Requests of a group reach one bridge, until that is gone: as in the how-to guide.
-fn edits() -> [(String, String); 2] {
-    let cluster = "  - name: sluicegate_http\n";
-    let policy = "    lb_policy: RING_HASH\n    outlier_detection:\n      \
-                  split_external_local_origin_errors: true\n      consecutive_local_origin_failure: 1\n      \
-                  enforcing_consecutive_local_origin_failure: 100\n      max_ejection_percent: 100\n";
-    let route = "                  cluster: sluicegate_http\n";
-    let hash = "                  hash_policy:\n                  - header:\n                      \
-                header_name: ':path'\n                      regex_rewrite:\n                        \
-                pattern: {regex: '^(.*/consumers/[^/?]+).*$'}\n                        substitution: '\\1'\n";
-    [(cluster.to_owned(), [cluster, policy].concat()), (route.to_owned(), [route, hash].concat())]
-}
 
 struct Client<'a> {
     stack: &'a Stack,
@@ -114,7 +102,7 @@ async fn consumers_of_proxies_are_served_and_outlive_their_bridge() {
     let route = json!({"path": REST, "type": "rest", "write": true, "consume": ["*"]});
     let mut setup = Config::new(Way::Tunnel).await.writing(&["default"]).routes([route]).setup();
     setup.bridges = 2;
-    setup.envoy_edits.extend(edits());
+    setup.envoy_edits.extend(consistent_groups());
     let mut stack = Stack::start(setup).await.unwrap();
     stack.ready_within(Duration::from_secs(30)).await.unwrap();
     write(&stack, topic).await;

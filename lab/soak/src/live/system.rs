@@ -186,9 +186,10 @@ pub(super) const CHECKED: &str = "checked";
 const KEPT: u32 = 30;
 
 /// A record that is acknowledged is on two nodes, and one of them leads next.
-/// The same holds for the ends of transactions.
+/// The same holds for the ends of transactions, and for commits of groups.
 pub const PROPERTIES: &str = "min.insync.replicas=2
 unclean.leader.election.enable=false
 transaction.state.log.replication.factor=3
 transaction.state.log.min.isr=2
+offsets.topic.replication.factor=3
 ";

@@ -33,7 +33,7 @@ pub struct Writers {
 /// Partitions and offsets of records.
 #[derive(Debug, Default)]
 pub struct Written {
-    pub(super) offsets: BTreeSet<(i32, i64)>,
+    pub(crate) offsets: BTreeSet<(i32, i64)>,
     pub(super) aborted: BTreeSet<(i32, i64)>,
 }
 
@@ -70,9 +70,14 @@ impl Writers {
     pub(super) fn numbered(sink: Sink, partitions: i32, value: fn(i32, u64) -> String) -> Self {
         let mut writers = Self::new(sink);
         for partition in 0..partitions {
-            writers.tasks.spawn(number(writers.sink.clone(), partition, value, writers.stop.subscribe()));
+            writers.add(partition, value);
         }
         writers
+    }
+
+    /// Starts one more, for a partition.
+    pub(crate) fn add(&mut self, partition: i32, value: fn(i32, u64) -> String) {
+        self.tasks.spawn(number(self.sink.clone(), partition, value, self.stop.subscribe()));
     }
 
     /// Starts a writer of a table for each of the partitions that there can be.
