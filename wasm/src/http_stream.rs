@@ -54,13 +54,17 @@ impl HttpStream {
         }
         // RFC 9110, section 4.2.5: a fragment is for the client only.
         let path = rest.split(|byte| *byte == b'#').next().unwrap_or_default();
+        let is_rest = matches!(http.resource, Some(http_route::Resource::Rest(_)));
+        if let Some(group) = group(path).filter(|_| is_rest) {
+            host::set_header(Map::Request, metadata::GROUP, group)?;
+        }
         let path = String::from_utf8_lossy(path).into_owned();
         let settings = HttpRoute { path, ..http.clone() }.encode_to_vec();
         host::set_header(Map::Request, metadata::HTTP, STANDARD_NO_PAD.encode(settings).as_bytes())?;
         filter.gateway.forward(is_write)?;
         Ok(Ok(Self {
             is_write,
-            is_rest: matches!(http.resource, Some(http_route::Resource::Rest(_))),
+            is_rest,
             page: http.cors.as_ref().and_then(|cors| page(cors, header("origin")?)),
         }))
     }
@@ -98,6 +102,12 @@ impl HttpStream {
         headers.extend(credentials.then_some(("access-control-allow-credentials", "true")));
         headers
     }
+}
+
+/// The group of a path of consumers, as it was sent.
+fn group(path: &[u8]) -> Option<&[u8]> {
+    let group = path.strip_prefix(b"/consumers/")?.split(|byte| b"/?".contains(byte)).next()?;
+    (!group.is_empty()).then_some(group)
 }
 
 fn refused(filter: &Filter, reason: &'static str) -> Refused {

@@ -69,12 +69,16 @@ pub const PADDED: &str = "sluicegate-padded";
 /// The path of the gateway's route, for metrics. It is the operator's, never the client's. Absent: not known.
 pub const ROUTE: &str = "x-sluicegate-route";
 
+/// The group of a request for its consumers, as the path has it, for the gateway alone: by its hash, all requests of a group
+/// can reach one bridge. Absent: it is for none.
+pub const GROUP: &str = "x-sluicegate-group";
+
 /// The largest message that the gateway accepts from the client, in bytes. Absent: the bridge's own limit applies.
 pub const MAX_MESSAGE_BYTES: &str = "x-sluicegate-max-message-bytes";
 
 /// All headers that a gateway can send. Those outside [`PREFIX`] restrict nothing, so bridges that do not know them can
 /// ignore them.
-pub const ALL: [&str; 20] = [
+pub const ALL: [&str; 21] = [
     CLUSTER,
     CLUSTER_DEFINITION,
     GATEWAY_SECRET,
@@ -94,6 +98,7 @@ pub const ALL: [&str; 20] = [
     SUBPROTOCOL,
     PADDED,
     ROUTE,
+    GROUP,
     MAX_MESSAGE_BYTES,
 ];
 

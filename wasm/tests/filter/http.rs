@@ -112,6 +112,24 @@ fn rest_paths_reach_the_bridge_as_they_were_judged() {
 }
 
 #[test]
+fn requests_for_consumers_name_their_group_for_the_gateways_hash() {
+    for gateway in Gateway::all() {
+        for (path, want) in [
+            ("/kafka/consumers/a%2Fb", Some("a%2Fb")),
+            ("/kafka/consumers/g/instances/i/records?timeout=1", Some("g")),
+            ("/kafka/consumers/g?x#y", Some("g")),
+            ("/kafka/consumers/", None),
+            ("/kafka/topics/consumers/g", None),
+            ("/orders?/consumers/g", None),
+        ] {
+            let request = request("POST", path).and("x-sluicegate-group", "of the client");
+            let forwarded = gateway.request(request).forwarded();
+            assert_eq!(forwarded.text("x-sluicegate-group"), want, "{gateway:?}, {path}");
+        }
+    }
+}
+
+#[test]
 fn clients_headers_are_forwarded_except_te() {
     for gateway in Gateway::all() {
         let own = Headers::default()
