@@ -182,7 +182,10 @@ fn refusal(route: &HttpRoute, problem: Problem, headers: &HeaderMap) -> Response
     };
     match types {
         [] => problem.plain(),
-        types => problem.rest(Accept::of(Headers(headers)).errors(types)),
+        types => {
+            let by_default = rest::is_of_consumers(&route.path);
+            problem.rest(Accept::of(Headers(headers)).errors(types, by_default))
+        }
     }
 }
 

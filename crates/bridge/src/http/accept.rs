@@ -71,10 +71,12 @@ impl Accept {
         self.wanted(names).0 > 0
     }
 
-    /// The media type for an error: the first of `types` if the client names one of them.
-    pub(super) fn errors(&self, types: &[&'static str]) -> &'static str {
+    /// The media type for an error: the first of `types` if the client names one of them, or `by_default` if it names
+    /// none at all.
+    pub(super) fn errors(&self, types: &[&'static str], by_default: bool) -> &'static str {
         let is_named = |range: &Range| types.contains(&range.range.as_str());
-        let first = types.first().filter(|_| self.ranges.iter().any(is_named));
+        let takes_any = by_default && self.ranges.iter().all(|range| range.range.contains('*'));
+        let first = types.first().filter(|_| takes_any || self.ranges.iter().any(is_named));
         first.copied().unwrap_or(PROBLEM)
     }
 
@@ -276,11 +278,18 @@ mod tests {
     #[test]
     fn errors_have_the_requested_version() {
         let errors = |system| dialect::of(system).words().media_types.errors;
-        for (accept, want) in [(V2, V2), (V2_BINARY, V2), (JSON, "application/problem+json")] {
+        for (accept, want, by_default) in [
+            (V2, V2, V2),
+            (V2_BINARY, V2, V2),
+            (JSON, PROBLEM, PROBLEM),
+            ("*/*;q=0.5, application/*", PROBLEM, V2),
+            ("", PROBLEM, V2),
+        ] {
             let headers = headers(&[accept]);
-            assert_eq!(Accept::of(Headers(&headers)).errors(errors(System::Kafka)), want);
+            let errors = |by_default| Accept::of(Headers(&headers)).errors(errors(System::Kafka), by_default);
+            assert_eq!((errors(false), errors(true)), (want, by_default), "{accept}");
         }
         let headers = headers(&[V2]);
-        assert_eq!(Accept::of(Headers(&headers)).errors(errors(System::Nats)), "application/problem+json");
+        assert_eq!(Accept::of(Headers(&headers)).errors(errors(System::Nats), true), PROBLEM);
     }
 }

@@ -29,6 +29,7 @@ use futures_util::stream::BoxStream;
 use http::Method;
 use path::{Query, Target};
 use sluicegate_backend::{Log, System};
+use sluicegate_dialect::http::consumers::find;
 use sluicegate_dialect::http::resource::{Get, Post};
 use sluicegate_telemetry::metrics::Kind;
 
@@ -50,6 +51,12 @@ pub(super) fn route(target: &str, system: System) -> &'static str {
 /// The media types with which a target's clients ask for errors of the REST proxies. None: it has no such errors.
 pub(super) fn error_types(target: &str) -> &'static [&'static str] {
     path::words_of(path_of(target)).media_types.errors
+}
+
+/// Whether a target is of consumers, which only clients of the REST proxies have, whatever its cluster.
+pub(super) fn is_of_consumers(target: &str) -> bool {
+    let path = path_of(target);
+    find(path::words_of(path).consumers, path).is_some()
 }
 
 /// Whether requests to a target have a body whatever their method is: those of consumers, in which the proxies' clients
