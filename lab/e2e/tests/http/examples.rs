@@ -1,240 +1,208 @@
-//! The REST proxies' documented examples, run with curl; only the address differs.
+//! The REST proxies' documented requests, and their answers here: `examples.txt`.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sluicegate_stack::http::client::{Request, Response};
 use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::registry::Registry;
 use sluicegate_stack::way::Way;
-use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
-use crate::pool::{REST, standard};
+use super::openapi::ask;
+use crate::pool::{Config, REST};
 
-/// Confluent's quick start and reference for version 2, Strimzi's quick start, Redpanda's guide. What becomes
-/// records: see the bridge's `http::rest`.
+const TABLE: &str = include_str!("examples.txt");
+const PAGE: &str = include_str!("../../../../docs/how-to/move-from-rest-proxy.md");
+
+const TOPICS: [(&str, i32); 16] = [
+    ("jsontest", 1),
+    ("binarytest", 1),
+    ("avrotest", 1),
+    ("protobuftest", 1),
+    ("jsonschematest", 1),
+    ("quickjson", 1),
+    ("v3test", 2),
+    ("test", 3),
+    ("test1", 1),
+    ("test2", 1),
+    ("bridge-quickstart-topic", 3),
+    ("topic", 2),
+    ("topic1", 2),
+    ("topic2", 1),
+    ("test_topic", 3),
+    ("my_topic", 1),
+];
+
+/// A group without members waits 3 s for more of them.
+const WITHIN: Duration = Duration::from_secs(30);
+
 #[tokio::test]
-async fn documented_examples_of_the_rest_proxies_work() {
-    let kafka = Kafka::shared().await.unwrap();
+async fn documented_requests_of_the_rest_proxies_are_answered() {
+    let (kafka, registry) = (Kafka::shared().await.unwrap(), Registry::start().await.unwrap());
     for (topic, partitions) in TOPICS {
         kafka.make_topic(topic, partitions, &[]).await.unwrap();
     }
-    let (_, stack) = standard(Way::Tunnel).await;
-    for (command, want) in WRITES {
-        let (status, content_type, body) = curl(command, stack.gateway()).await;
-        assert_eq!(
-            (status.as_str(), content_type.as_str()),
-            ("200", "application/vnd.kafka.v2+json"),
-            "{command}: {body}"
-        );
-        let offsets = body["offsets"].as_array().unwrap();
-        let partitions: Vec<_> = offsets.iter().map(|one| one["partition"].as_i64().unwrap()).collect();
-        assert_eq!(partitions.len(), want.len(), "{command}: {body}");
-        for (partition, want) in partitions.iter().zip(*want) {
-            assert!(want.is_none_or(|want| want == *partition), "{command}: {body}");
+    let schemas = format!("[schemas.main]\nurl = {:?}", registry.url());
+    let config = Config::new(Way::Tunnel).await.settings(&schemas).properties("schemas = \"main\"");
+    let route = json!({"path": REST, "type": "rest", "write": true, "consume": ["*"], "describe": true,
+                       "register_schemas": true, "origins": ["https://strimzi.io"]});
+    let stack = config.writing(&["default"]).routes([route]).own().await;
+    let gateway = stack.gateway();
+    JoinSet::from_iter(clients().into_iter().map(|rows| run(rows, gateway))).join_all().await;
+}
+
+#[test]
+fn page_has_the_differences() {
+    let first_cell = |line: &'static str| line.strip_prefix("| ")?.split(" | ").next();
+    let (_, consumers) = PAGE.split_once("## Consumers\n").unwrap();
+    let (consumers, _) = consumers.split_once("\n\n**").unwrap();
+    let known: BTreeSet<&str> = PAGE.lines().filter_map(first_cell).collect();
+    let listed: BTreeSet<&str> =
+        consumers.lines().filter_map(first_cell).filter(|cell| *cell != "request").collect();
+    let found: Vec<&str> = clients().iter().flatten().filter_map(|row| row.differs).collect();
+    assert!(found.iter().all(|row| known.contains(row)), "{found:?}");
+    let unseen: Vec<_> = listed.into_iter().filter(|row| !found.contains(row)).collect();
+    assert!(unseen.is_empty(), "no request shows {unseen:?}");
+}
+
+/// A request, and the answer to it.
+#[derive(Default)]
+struct Row {
+    request: &'static str,
+    headers: Vec<(&'static str, &'static str)>,
+    body: &'static str,
+    /// Whether it is repeated until the answer is complete.
+    repeats: bool,
+    status: u16,
+    content_type: Option<&'static str>,
+    answer_headers: Vec<(&'static str, &'static str)>,
+    documents: Vec<&'static str>,
+    /// The row of the page that says why a proxy answers otherwise.
+    differs: Option<&'static str>,
+}
+
+/// The requests of each client.
+fn clients() -> Vec<Vec<Row>> {
+    let rows = |part: &'static str| {
+        let (_, rows) = part.split_once('\n').unwrap();
+        rows.split("\n\n").filter(|row| !row.trim().is_empty()).map(Row::parse).collect()
+    };
+    TABLE.split("\n== ").skip(1).map(rows).collect()
+}
+
+impl Row {
+    fn parse(text: &'static str) -> Self {
+        let (question, answer) = text.trim().split_once("\n=>").unwrap_or_else(|| panic!("{text}"));
+        let (head, body) = question.split_once('\n').unwrap_or((question, ""));
+        let mut headers = head.split(" | ");
+        let request = headers.next().unwrap();
+        let header = |line: &'static str| line.split_once(": ").unwrap_or_else(|| panic!("{line}"));
+        let headers = headers.map(header).collect();
+        let (repeats, answer) = answer.strip_prefix('+').map_or((false, answer), |answer| (true, answer));
+        let mut lines = answer.trim_start().lines();
+        let mut first = lines.next().unwrap().splitn(3, ' ');
+        let status = first.next().unwrap().parse().unwrap();
+        let (content_type, document) = (first.next(), first.next());
+        let mut row = Self { request, headers, body, repeats, status, content_type, ..Self::default() };
+        row.documents.extend(document);
+        for line in lines {
+            match line.as_bytes() {
+                [b'{' | b'[', ..] => row.documents.push(line),
+                [b'!', ..] => row.differs = Some(header(line).1),
+                _ => row.answer_headers.push(header(line)),
+            }
         }
-        let fine = offsets
-            .iter()
-            .all(|one| one["offset"].is_i64() && one["error_code"].is_null() && one["error"].is_null());
-        assert!(
-            fine && body["key_schema_id"].is_null() && body["value_schema_id"].is_null(),
-            "{command}: {body}"
-        );
+        row
     }
-    let (_, _, clusters) = curl(CLUSTERS, stack.gateway()).await;
-    let id = clusters["data"][0]["cluster_id"].as_str().unwrap();
-    for (command, want) in STREAMS {
-        let (status, is, body) = curl(&command.replace("$KAFKA_CLUSTER_ID", id), stack.gateway()).await;
-        let body = body.as_str().map_or_else(|| body.to_string(), str::to_owned);
-        assert_eq!((status.as_str(), is.as_str()), ("200", "application/json"), "{command}: {body}");
-        for want in *want {
-            assert!(body.contains(want), "{command}: {body} does not hold {want}");
+
+    async fn ask(&self, gateway: SocketAddr, names: &Names) -> Response {
+        let (method, path) = self.request.split_once(' ').unwrap();
+        let mut request = Request::new(method, format!("{REST}{}", names.expand(path))).body(self.body);
+        for (name, value) in &self.headers {
+            request = request.with(&name.to_ascii_lowercase(), &names.expand(value));
         }
+        ask(gateway, request).await
     }
-    for (command, content_type, want) in READS {
-        let (status, is, body) = curl(command, stack.gateway()).await;
-        assert_eq!((status.as_str(), is.as_str()), ("200", *content_type), "{command}: {body}");
-        let want: Value = serde_json::from_str(want).unwrap();
-        assert!(holds(&body, &want), "{command}: {body} does not hold {want}");
+
+    #[track_caller]
+    fn check(&self, response: &Response, names: &Names) {
+        let what = format!("{} {}", self.request, self.body);
+        assert_eq!(response.status, self.status, "{what}: {response:?}");
+        let content_type = self.content_type.map(|name| names.expand(name));
+        assert_eq!(response.header("content-type"), content_type.as_deref(), "{what}");
+        for (name, value) in &self.answer_headers {
+            assert_eq!(response.header(&name.to_ascii_lowercase()), Some(*value), "{what}: {response:?}");
+        }
     }
 }
 
-const TOPICS: [(&str, i32); 5] =
-    [("jsontest", 1), ("binarytest", 1), ("test", 3), ("bridge-quickstart-topic", 3), ("test_topic", 3)];
+/// What stands for the names that the table abbreviates.
+struct Names {
+    base: String,
+    cluster: String,
+}
 
-/// Commands as they are documented, and the partition of each record where it is known.
-const WRITES: &[(&str, &[Option<i64>])] = &[
-    (
-        r#"curl -X POST -H "Content-Type: application/vnd.kafka.json.v2+json" \
-      -H "Accept: application/vnd.kafka.v2+json" \
-      --data '{"records":[{"value":{"foo":"bar"}}]}' "http://localhost:8082/topics/jsontest""#,
-        &[Some(0)],
-    ),
-    (
-        r#"curl -X POST -H "Content-Type: application/vnd.kafka.binary.v2+json" \
-      -H "Accept: application/vnd.kafka.v2+json" \
-      --data '{"records":[{"value":"S2Fma2E="}]}' "http://localhost:8082/topics/binarytest""#,
-        &[Some(0)],
-    ),
-    (
-        r#"curl -X POST -H 'Content-Type: application/vnd.kafka.binary.v2+json' \
-      -H 'Accept: application/vnd.kafka.v2+json, application/vnd.kafka+json, application/json' --data '
-{
-  "records": [
-    { "key": "a2V5", "value": "Y29uZmx1ZW50" },
-    { "value": "a2Fma2E=", "partition": 1 },
-    { "value": "bG9ncw==" }
-  ]
-}' http://localhost:8082/topics/test"#,
-        &[None, Some(1), None],
-    ),
-    (
-        r#"curl -X POST -H 'Content-Type: application/vnd.kafka.binary.v2+json' --data '
-{ "records": [ { "key": "a2V5", "value": "Y29uZmx1ZW50" }, { "value": "a2Fma2E=" } ] }' \
-      http://localhost:8082/topics/test/partitions/1"#,
-        &[Some(1), Some(1)],
-    ),
-    (
-        r#"curl -X POST \
-  http://localhost:8080/topics/bridge-quickstart-topic \
-  -H 'content-type: application/vnd.kafka.json.v2+json' \
-  -d '{
-    "records": [
-        {
-            "key": "my-key",
-            "value": "sales-lead-0001"
-        },
-        {
-            "value": "sales-lead-0002",
-            "partition": 2
-        },
-        {
-            "value": "sales-lead-0003"
-        }
-    ]
-}'"#,
-        &[None, Some(2), None],
-    ),
-    (
-        r#"curl -s \
-  -X POST \
-  "http://localhost:8082/topics/test_topic" \
-  -H "Content-Type: application/vnd.kafka.json.v2+json" \
-  -d '{
-  "records":[
-      {
-          "value":"Redpanda",
-          "partition":0
-      },
-      {
-          "value":"HTTP proxy",
-          "partition":1
-      },
-      {
-          "value":"Test event",
-          "partition":2
-      }
-  ]
-}'"#,
-        &[Some(0), Some(1), Some(2)],
-    ),
-];
-
-/// Confluent's quick start of version 3 asks for the id first.
-const CLUSTERS: &str = r#"curl -X GET "http://localhost:8082/v3/clusters/""#;
-
-/// Its commands, and parts of their answers.
-const STREAMS: &[(&str, &[&str])] = &[
-    (
-        r#"curl -X POST -H "Content-Type: application/json" \
-      --data '{"value":{"type":"JSON","data":{"name":"John Doe","id":123}}}' \
-      "http://localhost:8082/v3/clusters/$KAFKA_CLUSTER_ID/topics/jsontest/records""#,
-        &[r#""error_code":200,"#, r#""topic_name":"jsontest""#, r#""value":{"size":28,"type":"JSON"}"#],
-    ),
-    (
-        r#"echo '{"partition_id":1,"key":{"type":"BINARY","data":"Zm9vYmFy"},"value":{"type":"STRING","data":"a"}}
-{"value":{"type":"BINARY","data":"!"}} {"partition_id":9}
-{"partition_id":2,"headers":[{"name":"Header-1","value":"SGVhZGVyLTE="}],"timestamp":"2021-02-05T19:14:42Z"}' |
-curl -X POST -H "Transfer-Encoding: chunked" -H "Content-Type: application/json" -T - \
-      "http://localhost:8082/kafka/v3/clusters/$KAFKA_CLUSTER_ID/topics/test/records""#,
-        &[
-            r#""partition_id":1,"#,
-            "}\r\n{\"error_code\":400,\"message\":\"value.data: expected a base64 string or null\"}\r\n\
-             {\"error_code\":40402,\"message\":\"topic test has no partition 9\"}\r\n{\"error_code\":200,",
-            r#","timestamp":"2021-02-05T19:14:42Z"}"#,
-        ],
-    ),
-];
-
-/// Commands as they are documented, and what their answers hold.
-const READS: &[(&str, &str, &str)] = &[
-    (
-        r#"curl "http://localhost:8082/topics""#,
-        "application/vnd.kafka.v2+json",
-        r#"["binarytest","bridge-quickstart-topic","jsontest","test","test_topic"]"#,
-    ),
-    (
-        r#"curl -X GET http://localhost:8080/topics/bridge-quickstart-topic"#,
-        "application/vnd.kafka.v2+json",
-        concat!(
-            r#"{"name":"bridge-quickstart-topic","configs":{"cleanup.policy":"delete"},"partitions":[{"partition":0,"leader":1,"#,
-            r#""replicas":[{"broker":1,"leader":true,"in_sync":true}]}]}"#,
-        ),
-    ),
-    (
-        r#"curl -X GET http://localhost:8080/topics/bridge-quickstart-topic/partitions"#,
-        "application/vnd.kafka.v2+json",
-        r#"[{"partition":2,"leader":1,"replicas":[{"broker":1,"leader":true,"in_sync":true}]}]"#,
-    ),
-    (
-        r#"curl -X GET "http://localhost:8082/topics/test/partitions/1" -H "Accept: application/vnd.kafka.v1+json""#,
-        "application/vnd.kafka.v2+json",
-        r#"{"partition":1,"leader":1,"replicas":[{"broker":1,"leader":true,"in_sync":true}]}"#,
-    ),
-    (r#"curl "http://localhost:8082/brokers""#, "application/vnd.kafka.v2+json", r#"{"brokers":[1]}"#),
-    (
-        r#"curl "http://localhost:8082/topics/jsontest/partitions/0/offsets""#,
-        "application/vnd.kafka.v2+json",
-        r#"{"beginning_offset":0}"#,
-    ),
-    (
-        r#"curl -s \
-  "http://localhost:8082/topics/test_topic/partitions/0/records?offset=0&timeout=1000&max_bytes=100000"\
-  -H "Accept: application/vnd.kafka.json.v2+json""#,
-        "application/vnd.kafka.json.v2+json",
-        r#"[{"topic":"test_topic","key":null,"value":"Redpanda","partition":0,"offset":0}]"#,
-    ),
-];
-
-/// Status, type and body of what a command prints with the gateway in the place of its proxy.
-async fn curl(command: &str, gateway: SocketAddr) -> (String, String, Value) {
-    let here = ["http://localhost:8082", "http://localhost:8080"]
-        .iter()
-        .fold(command.to_owned(), |command, there| {
-            command.replace(there, &format!("http://{gateway}{REST}"))
+impl Names {
+    fn expand(&self, text: &str) -> String {
+        let kinds = ["json", "binary", "text", "avro", "protobuf", "jsonschema"];
+        let named = kinds.iter().fold(text.replace("$BASE", &self.base), |text, kind| {
+            text.replace(&format!("@{kind}.v2"), &format!("application/vnd.kafka.{kind}.v2+json"))
         });
-    let script = format!("{here} -sS -w '\\n%{{http_code}} %{{content_type}}'");
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &script]).stdin(Stdio::null()).kill_on_drop(true);
-    let output = timeout(Duration::from_secs(30), shell.output()).await.expect("an end").unwrap();
-    let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{script}: {printed}{}", String::from_utf8_lossy(&output.stderr));
-    let (body, end) = printed.rsplit_once('\n').unwrap();
-    let (status, content_type) = end.split_once(' ').unwrap();
-    let body = serde_json::from_str(body).unwrap_or_else(|error| json!(format!("{error}: {body}")));
-    (status.to_owned(), content_type.to_owned(), body)
+        named.replace("@v2", "application/vnd.kafka.v2+json").replace("$CLUSTER", &self.cluster)
+    }
 }
 
-/// Whether all of `want` is there; lists may hold more.
-fn holds(value: &Value, want: &Value) -> bool {
-    match (value, want) {
-        (Value::Object(value), Value::Object(want)) => {
-            want.iter().all(|(name, want)| value.get(name).is_some_and(|value| holds(value, want)))
+async fn run(rows: Vec<Row>, gateway: SocketAddr) {
+    let mut names = Names { base: format!("http://{gateway}{REST}"), cluster: String::new() };
+    for row in rows {
+        let (mut all, began) = (Vec::new(), Instant::now());
+        loop {
+            let response = row.ask(gateway, &names).await;
+            let mut found = documents(&response);
+            if let Some(id) = found.first().and_then(|found| found["data"][0]["cluster_id"].as_str()) {
+                names.cluster = id.to_owned();
+            }
+            row.check(&response, &names);
+            if let (true, Some(Value::Array(records))) = (row.repeats, found.first_mut()) {
+                all.append(records);
+                records.clone_from(&all);
+            }
+            let wants = row.documents.iter().map(|want| serde_json::from_str(&names.expand(want)).unwrap());
+            let wants: Vec<Value> = wants.collect();
+            if found.len() == wants.len() && found.iter().zip(&wants).all(|(found, want)| is(found, want)) {
+                break;
+            }
+            assert!(row.repeats && began.elapsed() < WITHIN, "{} {}: {found:?}", row.request, row.body);
+            sleep(Duration::from_millis(50)).await;
         }
-        (Value::Array(value), Value::Array(want)) => {
-            want.iter().all(|want| value.iter().any(|value| holds(value, want)))
+    }
+}
+
+/// The documents of an answer, which has several for a stream of records.
+fn documents(response: &Response) -> Vec<Value> {
+    let documents = serde_json::Deserializer::from_slice(&response.body).into_iter();
+    documents.collect::<Result<_, _>>().unwrap_or_else(|error| panic!("{error}: {response:?}"))
+}
+
+/// Whether a value is the wanted one, in which "*" is any value and "…" allows others.
+fn is(found: &Value, want: &Value) -> bool {
+    match (found, want) {
+        (_, Value::String(any)) if any == "*" => true,
+        (Value::Object(found), Value::Object(want)) => {
+            let has = |(name, want): (&String, &Value)| found.get(name).is_some_and(|found| is(found, want));
+            let named = want.iter().filter(|(name, _)| *name != "…");
+            named.clone().all(has) && (want.contains_key("…") || named.count() == found.len())
         }
-        _ => value == want,
+        (Value::Array(found), Value::Array(want)) => match want.split_last() {
+            Some((Value::String(others), want)) if others == "…" => {
+                want.iter().all(|want| found.iter().any(|found| is(found, want)))
+            }
+            _ => found.len() == want.len() && found.iter().zip(want).all(|(found, want)| is(found, want)),
+        },
+        _ => found == want,
     }
 }

@@ -330,7 +330,11 @@ fn operation(request: &Request) -> Option<String> {
     let target = request.target();
     let (path, _) = target.split_once(['?', '#']).unwrap_or((target, ""));
     let parts: Vec<&str> = path.split('/').skip(2).collect();
-    let path = match &parts[..] {
+    let parts = match &parts[..] {
+        [of @ .., last, ""] => &[of, &[last]].concat(),
+        parts => parts,
+    };
+    let path = match parts {
         [] | ["topics", "exact"] => "/produce".to_owned(),
         ["topics", _, "partitions", _, rest @ ..] => {
             ["/kafka/topics/{topic}/partitions/{partition}", &rest.concat()].join("/")
