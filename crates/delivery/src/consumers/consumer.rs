@@ -210,6 +210,8 @@ impl Consumer {
         if logs.is_empty() {
             return Ok(());
         }
+        // Before the ends of logs of others are asked for.
+        check_assigned(&self.state.lock().role.logs.borrow(), logs.iter())?;
         let timestamp = if end == LogEnd::End { LOG_END } else { LOG_START };
         let asked: Vec<_> = logs.iter().map(|of| (log(of), timestamp)).collect();
         let listed = grant.list_offsets(&asked, self.settings.committed).await?;
@@ -225,16 +227,10 @@ impl Consumer {
         positions: &[(GroupLog, i64)],
     ) -> Result<(), ConsumerError> {
         let current = self.state.lock().role.logs.borrow().clone();
-        let logs = match &current {
-            MemberState::Assigned(number, logs) => {
-                self.begin(grant, *number, logs).await?;
-                &logs[..]
-            }
-            MemberState::Joining(_) | MemberState::Ended(_) => &[],
-        };
-        if let Some((log, _)) = positions.iter().find(|(log, _)| logs.binary_search(log).is_err()) {
-            return Err(ConsumerError::NotAssigned(log.clone()));
+        if let MemberState::Assigned(number, logs) = &current {
+            self.begin(grant, *number, logs).await?;
         }
+        check_assigned(&current, positions.iter().map(|(log, _)| log))?;
         let mut state = self.state.lock();
         for (log, offset) in positions {
             if !state.positions.seek(log, *offset) {
@@ -371,6 +367,19 @@ impl State {
     fn has_its_logs(&self) -> bool {
         matches!(*self.role.logs.borrow(), MemberState::Assigned(number, _) if self.positions.is_of(number))
     }
+}
+
+/// Checks that all of these logs are assigned.
+fn check_assigned<'a>(
+    state: &MemberState,
+    mut logs: impl Iterator<Item = &'a GroupLog>,
+) -> Result<(), ConsumerError> {
+    let assigned: &[GroupLog] = match state {
+        MemberState::Assigned(_, logs) => logs,
+        MemberState::Joining(_) | MemberState::Ended(_) => &[],
+    };
+    let other = logs.find(|log| assigned.binary_search(log).is_err());
+    other.map_or(Ok(()), |log| Err(ConsumerError::NotAssigned(log.clone())))
 }
 
 impl Role {

@@ -87,6 +87,8 @@ async fn poll_reads_on_from_what_the_client_has_taken() {
     assert_eq!(take(&grant, &consumer).await, [(0, 0), (0, 1)]);
     let elsewhere = consumer.seek(&grant, vec![(log(0), 0), (log(9), 0)]).await;
     assert_eq!(elsewhere, Err(ConsumerError::NotAssigned(log(9))));
+    let elsewhere = consumer.seek_to(&grant, LogEnd::Beginning, vec![log(0), log(9)]).await;
+    assert_eq!(elsewhere, Err(ConsumerError::NotAssigned(log(9))), "rather than that it is not there");
     assert_eq!(take(&grant, &consumer).await, [], "none was moved");
 }
 
