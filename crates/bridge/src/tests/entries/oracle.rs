@@ -133,7 +133,6 @@ impl Rights {
             read,
             write: (self.write == Some(true)).then_some(topics),
             consume: self.consume.as_ref().map(listed),
-            ..rights::Rights::default()
         };
         let Some(person) = &self.person else { return route };
         let claims = person.claims().map(|claims| Claims::parse(claims.as_bytes()).unwrap());
