@@ -77,11 +77,12 @@ export class Commands {
   }
 }
 
-async function send<C extends Case>(
+/** @internal Sends a command, once, and resolves with its answer. */
+export async function send<C extends Case>(
   connection: Connection,
   command: Command,
   expected: C,
-  signal: AbortSignal,
+  signal?: AbortSignal,
 ): Promise<ValueOf<C>> {
   let sequence = 0n;
   const answered = new Promise<Answer>((resolve, reject) => {

@@ -8,10 +8,11 @@ import type { Written } from "./record.ts";
  * Why something failed. Most reasons come from the bridge. The client's own are `disconnected` if the connection was
  * lost or not opened, `closed` if the client was closed, and `protocol` if the address or a subprotocol is not valid,
  * this version does not know the answer, or the browser has failed. The client itself also reports `too_large` for a message above the
- * gateway's limit, and `unknown_outcome` for a write without an answer in time. A newer bridge's reasons are
+ * gateway's limit, `unknown_outcome` for a write without an answer in time, and `revoked` for a commit of a member that does not have the
+ * partition. A newer bridge's reasons are
  * `reason_unspecified`.
  */
-export type Reason = Lowercase<keyof typeof Reasons> | "disconnected" | "closed" | "protocol";
+export type Reason = Lowercase<keyof typeof Reasons> | "disconnected" | "closed" | "protocol" | "revoked";
 
 /**
  * A command that failed, a connection that was lost, or a subscription that has ended. Wrong arguments are a

@@ -25,14 +25,15 @@ export async function persist(signal: AbortSignal, once: (progress: () => void) 
 
 /**
  * @internal Sends a subscription's command, and passes its answers to `take`. `ended` resolves when the subscription has,
- * which `signal` ends too, and rejects with `[error]` if `take` throws. `grant` adds to its credit.
+ * which `signal` ends too, and rejects with `[error]` if `take` throws. `subscription` is its
+ * sequence, and `grant` adds to its credit.
  */
 export function listen(
   connection: Connection,
   signal: AbortSignal,
   command: Command,
   take: (answer: Answer) => void,
-): { ended: Promise<GateError>; grant: (bytes: number) => void } {
+): { ended: Promise<GateError>; subscription: bigint; grant: (bytes: number) => void } {
   let subscription!: bigint;
   const ended = new Promise<GateError>((resolve, reject) => {
     subscription = connection.send(command, (answer) => {
@@ -60,5 +61,5 @@ export function listen(
   const grant = (bytes: number) => {
     connection.send({ case: "cmdCredit", value: { subscription, bytes: BigInt(bytes) } });
   };
-  return { ended, grant };
+  return { ended, subscription, grant };
 }

@@ -6,6 +6,7 @@ import type { Command } from "./connection.ts";
 import { Connections, type ConnectOptions, type Status } from "./connections.ts";
 import { recordFilters } from "./filter.ts";
 import { checkBegin } from "./loop.ts";
+import type { Member, MemberOptions } from "./member.ts";
 import {
   checkStreamFetch,
   type NewMessage,
@@ -35,7 +36,7 @@ import { Subscription } from "./subscription.ts";
 import type { StreamTableOptions, TableOptions } from "./table/options.ts";
 import { tables } from "./table/registry.ts";
 import type { Table } from "./table/table.ts";
-import { checkSubscribe, type SubscribeOptions, Topics } from "./topics.ts";
+import { checkMember, checkSubscribe, type SubscribeOptions, type TopicOptions, Topics } from "./topics.ts";
 
 /**
  * Creates a client of a gateway's route. It connects when it is first used. When disconnected, it reconnects after a
@@ -105,6 +106,23 @@ export class Gate extends EventTarget {
   }
 
   /**
+   * Delivers records as a member of a consumer group, which gives each partition to one of its members: every record
+   * that is not committed comes to one of them, at least once.
+   *
+   * @typeParam T the type of values. Without a `schema`, nothing checks it.
+   * @param topics at most 100 names.
+   * @throws {@link GateError} with `reason` `closed` if the client is closed; in the loop with `reason` `denied` if the
+   * route does not allow the group, and `protocol` if the bridge is too old for groups.
+   *
+   * @example
+   * ```ts
+   * for await (const record of gate.subscribe("orders", { group: "web-orders", from: "earliest", autoCommit: true })) {
+   *   await handle(record);
+   * }
+   * ```
+   */
+  subscribe<T = any>(topics: string | string[], options: MemberOptions<T>): Member<T>;
+  /**
    * Delivers records as they are written: each partition's in order, each once, across lost connections.
    *
    * @typeParam T the type of values. Without a `schema`, nothing checks it.
@@ -137,7 +155,7 @@ export class Gate extends EventTarget {
    * ```
    */
   subscribe<T = any>(options: StreamOptions<T>): Subscription<StreamMessage<T>, StreamPositions>;
-  subscribe<T>(source: string | string[] | StreamOptions<T>, options?: SubscribeOptions<T>) {
+  subscribe<T>(source: string | string[] | StreamOptions<T>, options?: TopicOptions<T>) {
     const isTopics = typeof source === "string" || Array.isArray(source);
     if (isTopics) {
       const topics = [source].flat();
@@ -145,6 +163,7 @@ export class Gate extends EventTarget {
       const settings = options ?? {};
       checkSubscribe(settings, "subscribe: options");
       checkBegin(settings);
+      checkMember(settings);
       this.#connections.signal.throwIfAborted();
       return new Subscription(this.#connections, new Topics(topics, settings), settings);
     }

@@ -6,6 +6,7 @@ export { GateError, type Reason } from "./errors.ts";
 export type { Filter } from "./filter.ts";
 export { connect, Gate } from "./gate.ts";
 export type { LoopOptions } from "./loop.ts";
+export type { Member, MemberEvent, MemberOptions } from "./member.ts";
 export type { NewMessage, Published, StreamFetched, StreamFetchOptions, StreamMessage } from "./message.ts";
 export type { CommandOptions, WriteOptions } from "./options.ts";
 export {

@@ -1,15 +1,18 @@
 // Logs that are read as they are written: a loop takes each item once, in order, however often the connection is lost.
 
+import { commit, type Membership, revoked } from "./commit.ts";
 import type { Connection } from "./connection.ts";
 import type { Connections } from "./connections.ts";
 import { toBase64 } from "./data.ts";
 import { ENDED, GateError } from "./errors.ts";
 import { listen, persist } from "./feed.ts";
 import type { LoopOptions } from "./loop.ts";
-import { linked, pause } from "./pause.ts";
+import { linked, pause, unless } from "./pause.ts";
 import type { Places, PositionStore, Positions, StoredPositions } from "./positions.ts";
 import type { TopicRecord } from "./record.ts";
 import type { Delivery, EventInput, Place, SubscribedLog, System } from "./system.ts";
+
+type Options<P> = LoopOptions<never, P> & { autoCommit?: boolean };
 
 /** A delivery, or an event behind it, that waits for the loop. */
 type Waiting<Item> = (Delivery<Item> & { taken: number }) | EventInput;
@@ -24,10 +27,14 @@ type Waiting<Item> = (Delivery<Item> & { taken: number }) | EventInput;
 export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIterableIterator<Item> {
   readonly #connections: Connections;
   readonly #system: System<Item, P>;
-  readonly #options: LoopOptions<never, P>;
+  readonly #options: Options<P>;
   readonly #window: number;
   readonly #end: AbortController;
   readonly #signal: AbortSignal;
+  /** Ends the subscription: with the loop, or after the last commit. */
+  readonly #left: AbortController;
+  /** Present while a group gives it partitions. */
+  #member: Membership | undefined;
   readonly #waiting: Waiting<Item>[] = [];
   /** Where the server continues: behind what waits. */
   #received: Places = new Map();
@@ -44,6 +51,8 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
   #turn: Promise<unknown> = Promise.resolve();
   /** Calls of `next` that wait. */
   #turns = 0;
+  /** Called when the loop comes back. */
+  #back: (() => void) | undefined;
   #error: unknown;
   #wake: (() => void) | undefined;
   /** Bytes that the loop has taken since the last grant. */
@@ -51,13 +60,17 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
   #grant: ((bytes: number) => void) | undefined;
 
   /** @internal */
-  constructor(connections: Connections, system: System<Item, P>, options: LoopOptions<never, P>) {
+  constructor(connections: Connections, system: System<Item, P>, options: Options<P>) {
     this.#connections = connections;
     this.#system = system;
     this.#options = options;
     this.#window = options.window ?? WINDOW;
     this.#end = linked(connections.signal, options.signal);
     this.#signal = this.#end.signal;
+    this.#left = options.autoCommit ? new AbortController() : this.#end;
+    const leave = () => this.#left.abort();
+    if (options.autoCommit)
+      this.#signal.addEventListener("abort", () => Promise.resolve(this.#saving).then(leave, leave));
   }
 
   /** The positions behind what the loop has processed. */
@@ -88,6 +101,7 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
       if (value) return { done: false, value };
     }
     this.#turns++;
+    this.#back?.();
     const turn = this.#turn.then(() => this.#next());
     this.#turn = turn.catch(() => this.return().catch(() => {}));
     return turn.finally(() => this.#turns--);
@@ -106,6 +120,20 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
     this.#waiting.length = 0;
     await this.#saving;
     return { done: true, value: undefined };
+  }
+
+  /** @internal As {@link Member.commit}. */
+  async commit(items?: Item | readonly Item[]): Promise<void> {
+    const offsets = this.#system.offsets?.(this.#taken, items);
+    if (!offsets) throw new TypeError("commit: expected a subscription with a group");
+    const member = this.#member;
+    if (!member) throw revoked();
+    try {
+      await commit(member, offsets);
+    } catch (error) {
+      if (this.#member === member) throw error;
+      throw revoked((error as Error).message);
+    }
   }
 
   async #next(): Promise<IteratorResult<Item, undefined>> {
@@ -162,9 +190,16 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
     const { positions } = this.#options;
     const places = this.#system.places(positions && (await this.#stored(positions, () => positions.load())));
     [this.#taken, this.#received] = [places, this.#system.places(this.#system.positions(places))];
-    return persist(this.#signal, async (progress) =>
-      this.#subscribe(await this.#connections.next(this.#signal), progress),
-    );
+    return persist(this.#signal, async (progress) => {
+      // A member that takes nothing would keep its partitions from the others.
+      if (this.#system.offsets && !this.#turns) {
+        const back = new Promise<void>((resolve) => {
+          this.#back = resolve;
+        });
+        await unless(this.#signal, back);
+      }
+      return this.#subscribe(await this.#connections.next(this.#signal), progress);
+    });
   }
 
   /** Subscribes from where the last subscription ended, and resolves when this one has. */
@@ -173,14 +208,36 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
     const credit = this.#window - this.#waiting.reduce((sum, waiting) => sum + size(waiting), 0);
     this.#ungranted = Math.min(0, credit);
     const command = this.#system.command(this.#received, Math.max(0, credit));
-    const { ended, grant } = listen(connection, this.#signal, command, (answer) => {
+    const { ended, subscription, grant } = listen(connection, this.#left.signal, command, (answer) => {
       const input = this.#system.input(answer);
-      if (input?.case === "subscribed") return this.#subscribed(input.logs);
-      if (input?.case === "delivery") progress();
-      if (input) this.#push(input.case === "delivery" ? { ...input, taken: 0 } : input);
+      switch (input?.case) {
+        case "subscribed":
+          return this.#subscribed(input.logs);
+        case "assigned":
+          this.#subscribed(input.logs);
+          this.#member = { connection, subscription };
+          return this.#tell({ type: "assigned", partitions: partitionsOf(input.logs) });
+        case "revoked":
+          return this.#revoke();
+        case "delivery":
+          progress();
+          return this.#push({ ...input, taken: 0 });
+        case "event":
+          return this.#push(input);
+      }
     });
     this.#grant = grant;
-    return ended;
+    return ended.finally(() => this.#revoke());
+  }
+
+  /** Forgets the partitions of the group, and what waits of them: it comes again, here or at another member. */
+  #revoke(): void {
+    if (!this.#member) return;
+    this.#member = undefined;
+    this.#done(this.#waiting.reduce((sum, waiting) => sum + size(waiting), 0));
+    this.#waiting.length = 0;
+    [this.#taken, this.#received] = [new Map(), new Map()];
+    if (!this.#signal.aborted) this.#tell({ type: "revoked" });
   }
 
   #subscribed(logs: SubscribedLog[]): void {
@@ -226,8 +283,8 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
 
   #take(at: Place, next: bigint | undefined): void {
     move(this.#taken, at, next);
-    const { positions } = this.#options;
-    if (!positions) return;
+    const { positions, autoCommit } = this.#options;
+    if (!(positions || autoCommit)) return;
     this.#isUnsaved = true;
     if (this.#saving) return;
     this.#saving = this.#save(positions);
@@ -243,15 +300,22 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
   }
 
   /** One save at a time, soon, and not for each item. The end saves at once. */
-  async #save(positions: PositionStore<P>): Promise<void> {
+  async #save(positions: PositionStore<P> | undefined): Promise<void> {
     while (this.#isUnsaved) {
-      await pause(this.#signal, SAVE_AFTER).catch((error: unknown) => {
+      await pause(this.#signal, positions ? SAVE_AFTER : COMMIT_AFTER).catch((error: unknown) => {
         if (!this.#signal.aborted) throw error;
       });
       this.#isUnsaved = false;
-      await this.#stored(positions, () => positions.save(this.positions));
+      if (positions) await this.#stored(positions, () => positions.save(this.positions));
+      else await this.commit().catch((error: GateError) => this.#notCommitted(error));
     }
     this.#saving = undefined;
+  }
+
+  /** What is not committed comes again, unless another attempt helps. */
+  #notCommitted(error: GateError): void {
+    if (error.retriable) this.#isUnsaved = !this.#signal.aborted;
+    else if (error.reason !== "revoked") throw error;
   }
 
   /** Loads or saves. Records are worth more than positions in the browser, which can be full or blocked. */
@@ -260,17 +324,27 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
       return await run();
     } catch (error) {
       if (!(positions as StoredPositions<P>).isOptional) throw error;
-      const { onEvent } = this.#options as { onEvent?: (event: object) => void };
       if (this.#isTold) return undefined;
       this.#isTold = true;
-      if (onEvent) onEvent({ type: "storeFailed", error });
+      if (this.#options.onEvent) this.#tell({ type: "storeFailed", error });
       else console.warn(`sluicegate: positions are not stored: ${error}`);
     }
+  }
+
+  /** Tells an event that has no place in a log. */
+  #tell(event: object): void {
+    this.#options.onEvent?.(event as never);
   }
 }
 
 function move(places: Places, { log, partition }: Place, next: bigint | undefined): void {
   if (next !== undefined) places.get(log)?.next.set(partition, Number(next));
+}
+
+function partitionsOf(logs: SubscribedLog[]) {
+  return logs.flatMap(({ log: topic, begins }) =>
+    begins.map(({ partition, offset }) => ({ topic, partition, offset: Number(offset) })),
+  );
 }
 
 /** The credit that a delivery still holds. */
@@ -282,3 +356,4 @@ function size<Item>(waiting: Waiting<Item>): number {
 const WINDOW = 256 * 1024;
 /** Milliseconds. */
 const SAVE_AFTER = 500;
+const COMMIT_AFTER = 3000;

@@ -1,5 +1,6 @@
 // The contract between a subscription and the messaging system that it reads.
 
+import type { Offset } from "./commit.ts";
 import type { Answer, Command } from "./connection.ts";
 import type { GateError } from "./errors.ts";
 import type { Places } from "./positions.ts";
@@ -14,6 +15,12 @@ export interface System<Item, P> {
   input(answer: Answer): Input<Item> | undefined;
   /** Tells the user. */
   tell(at: Place, event: LogEvent): void;
+  /**
+   * Offsets to commit: behind these items, or without any those in `taken`. Without it, there are no groups.
+   *
+   * @throws TypeError if they are no items.
+   */
+  offsets?(taken: Places, items: unknown): Offset[];
 }
 
 /** @internal A topic's partition, or partition 0 of a stream. */
@@ -23,7 +30,11 @@ export interface Place {
 }
 
 /** @internal An answer of a subscription. Offsets are sequences on NATS. */
-export type Input<Item> = { case: "subscribed"; logs: SubscribedLog[] } | Delivery<Item> | EventInput;
+export type Input<Item> =
+  | { case: "subscribed" | "assigned"; logs: SubscribedLog[] }
+  | { case: "revoked" }
+  | Delivery<Item>
+  | EventInput;
 
 /** @internal A log that was subscribed to. */
 export interface SubscribedLog {

@@ -1,13 +1,15 @@
 // Subscriptions to topics of Kafka.
 
-import { flag, list, members, partition } from "./check.ts";
+import { flag, list, members, name, partition } from "./check.ts";
+import { offsetsBehind } from "./commit.ts";
 import type { Answer, Command } from "./connection.ts";
 import { recordCost } from "./cost.ts";
-import type { GateError } from "./errors.ts";
+import { GateError } from "./errors.ts";
+import type { SubscribedTopic } from "./generated/pubsub_pb.ts";
 import { begin, eventInput, type LoopOptions, loopChecks, loopFields } from "./loop.ts";
 import { fromBase64, type Places, type PlacesOfLog, type Positions, placesOf, positionsOf } from "./positions.ts";
 import { record, type TopicRecord } from "./record.ts";
-import type { Input, LogEvent, Place, System } from "./system.ts";
+import type { Input, LogEvent, Place, SubscribedLog, System } from "./system.ts";
 
 /**
  * The settings of a subscription to topics: {@link Gate.subscribe}.
@@ -26,6 +28,9 @@ export interface SubscribeOptions<T = any> extends LoopOptions<SubscriptionEvent
    */
   decode?: boolean;
 }
+
+/** @internal The same, and those of a member of a group. */
+export type TopicOptions<T> = SubscribeOptions<T> & { group?: string; autoCommit?: boolean };
 
 /** An event of a subscription to topics. */
 export type SubscriptionEvent =
@@ -58,7 +63,18 @@ export const checkSubscribe = members({
   partitions: list(partition, "partitions", 1000, 1),
   committed: flag,
   decode: flag,
+  group: name,
+  autoCommit: flag,
 });
+
+/** @internal Throws a TypeError if one setting of a member excludes another. */
+export function checkMember(settings: object): void {
+  const given = (name: string) => (settings as { [name: string]: unknown })[name] !== undefined;
+  if (given("group")) {
+    const other = ["partitions", "positions", "onLag"].find(given);
+    if (other) throw new TypeError(`subscribe: options: group and ${other} exclude each other`);
+  } else if (given("autoCommit")) throw new TypeError("subscribe: options.autoCommit: expected a group beside it");
+}
 
 /** @internal A topic to read, from where it continues. */
 export function kafkaSource(
@@ -79,31 +95,33 @@ export class Topics<T> implements System<TopicRecord<T>, Positions> {
   readonly places = placesOf;
   readonly positions = positionsOf;
   readonly #topics: string[];
-  readonly #options: SubscribeOptions<T>;
+  readonly #options: TopicOptions<T>;
+  /** Absent without a group. */
+  readonly offsets;
 
-  constructor(topics: string[], options: SubscribeOptions<T>) {
+  constructor(topics: string[], options: TopicOptions<T>) {
     this.#topics = topics;
     this.#options = options;
+    this.offsets = options.group === undefined ? undefined : offsetsBehind;
   }
 
   command(received: Places, credit: number): Command {
-    const { partitions = [], committed, decode } = this.#options;
+    const { partitions = [], committed, decode, group } = this.#options;
     const from = begin("offset", this.#options);
     const sources = this.#topics.map((topic) => ({ ...kafkaSource(topic, partitions, received.get(topic)), from }));
     return {
       case: "cmdKafkaSubscribe",
-      value: { sources, isolation: Number(committed ?? false), decode, ...loopFields(this.#options, credit) },
+      value: { sources, isolation: Number(committed ?? false), decode, group, ...loopFields(this.#options, credit) },
     };
   }
 
   input(answer: Answer): Input<TopicRecord<T>> | undefined {
     switch (answer.case) {
       case "kafkaSubscribedResp": {
-        const logs = answer.value.topics.map(({ topic, topicId: id, partitions: begins }) => ({
-          log: topic,
-          id,
-          begins,
-        }));
+        const logs = logsOf(answer.value.topics);
+        // A bridge that does not know the field would give each member all records.
+        if (this.offsets && logs.some(({ begins }) => begins.length))
+          throw new GateError("the bridge has no groups: expected a newer one", "protocol");
         return { case: "subscribed", logs };
       }
       case "kafkaDeliveryResp": {
@@ -117,6 +135,8 @@ export class Topics<T> implements System<TopicRecord<T>, Positions> {
       }
       case "kafkaSubscriptionEvent": {
         const { event } = answer.value;
+        if (event.case === "assigned") return { case: "assigned", logs: logsOf(event.value.topics) };
+        if (event.case === "revoked") return { case: "revoked" };
         if (!event.value || !("topic" in event.value)) return undefined;
         return eventInput({ log: event.value.topic, partition: event.value.partition }, event);
       }
@@ -126,4 +146,8 @@ export class Topics<T> implements System<TopicRecord<T>, Positions> {
   tell({ log: topic, partition }: Place, event: LogEvent): void {
     this.#options.onEvent?.({ ...event, topic, partition });
   }
+}
+
+function logsOf(topics: SubscribedTopic[]): SubscribedLog[] {
+  return topics.map(({ topic, topicId: id, partitions: begins }) => ({ log: topic, id, begins }));
 }

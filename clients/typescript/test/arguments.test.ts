@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 
-import { connect, type Gate, positionsIn } from "../src/tables.ts";
+import { connect, type Gate, type Member, positionsIn } from "../src/tables.ts";
 import { Server } from "./server.ts";
 import { Stream } from "./stream.ts";
 
@@ -236,6 +236,24 @@ test("a wrong argument of a read is a TypeError that names it", async () => {
     ],
     [(gate) => gate.subscribe("t", { from: 1, last: 5 }), "subscribe: options: from and last exclude each other"],
     [
+      (gate) => gate.subscribe("t", { group: "" }),
+      'subscribe: options.group: expected a string that is not empty, got ""',
+    ],
+    ...["partitions", "positions", "onLag"].map((member): [(gate: Untyped) => unknown, string] => {
+      const others = { partitions: [0], positions: { load() {}, save() {} }, onLag: "wait" };
+      const options = { group: "g", [member]: others[member as keyof typeof others] };
+      return [(gate) => gate.subscribe("t", options), `subscribe: options: group and ${member} exclude each other`];
+    }),
+    [(gate) => gate.subscribe("t", { autoCommit: true }), "subscribe: options.autoCommit: expected a group beside it"],
+    [
+      async (gate) => ((await gate.subscribe("t")) as unknown as Member).commit(),
+      "commit: expected a subscription with a group",
+    ],
+    [
+      async (gate) => ((await gate.subscribe("t", { group: "g" })) as unknown as Member).commit(5 as never),
+      "commit: expected records of this loop, or nothing, got 5",
+    ],
+    [
       (gate) => gate.subscribe("t", { partitions: [] }),
       "subscribe: options.partitions: expected 1 to 1000 partitions, got 0",
     ],
@@ -254,7 +272,7 @@ test("a wrong argument of a read is a TypeError that names it", async () => {
     [(gate) => gate.subscribe("t", { schema: {} }), "subscribe: options.schema: expected a Standard Schema, got {}"],
     [
       (gate) => gate.subscribe("t", "earliest"),
-      'subscribe: options: expected an object with signal, schema, from, last, filters, onLag, window, positions, onEvent, partitions, committed, decode, got "earliest"',
+      'subscribe: options: expected an object with signal, schema, from, last, filters, onLag, window, positions, onEvent, partitions, committed, decode, group, autoCommit, got "earliest"',
     ],
     [
       (gate) => gate.subscribe({ topic: "t" }),

@@ -7,6 +7,7 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 
 import { recordCost } from "../src/cost.ts";
 import {
+  type CmdKafkaCommit,
   type CmdKafkaSubscribe,
   type CmdNatsSubscribe,
   type KafkaMessage,
@@ -27,6 +28,8 @@ export class Server implements Topic {
   holdsSnapshots = false;
   holdsRecords = false;
   readonly logs: KafkaMessage[][] = Array.from({ length: PARTITIONS }, () => []);
+  /** The offsets that a group has committed, by partition. It gives all partitions to each member. */
+  readonly committed = new Map<number, bigint>();
   /** The cluster is of NATS if there is a stream. */
   readonly stream: Stream | undefined;
   readonly open = new Set<Socket>();
@@ -91,7 +94,7 @@ export class Server implements Topic {
     this.deliver();
   }
 
-  /** Sends the snapshot of each table again. */
+  /** Sends the snapshot of each table again, and gives members of a group their partitions anew. */
   renew(): void {
     for (const socket of this.open) socket.renew();
     this.deliver();
@@ -122,11 +125,13 @@ export class Server implements Topic {
   }
 }
 
+type EventInit = NonNullable<(Resp & { case: "kafkaSubscriptionEvent" })["value"]["event"]>;
+
 interface Subscription {
   credit: number;
   /** The next delivery, if there is something to deliver. Empty deliveries cost nothing. */
   poll: () => { resp: Resp; cost: number } | undefined;
-  /** Sends a table's snapshot again. */
+  /** Sends a table's snapshot, or a member's partitions, again. */
   renew?: () => void;
 }
 
@@ -182,6 +187,7 @@ class Socket {
     if (req.case === "cmdPing") this.#answer(sequence, { case: "pongResp", value: {} });
     if (req.case === "cmdUnsubscribe") this.#subscriptions.delete(req.value.subscription);
     if (req.case === "cmdKafkaSubscribe") this.#subscribe(sequence, req.value);
+    if (req.case === "cmdKafkaCommit") this.#answer(sequence, this.#commit(req.value));
     if (req.case === "cmdNatsSubscribe") this.#subscribeStream(sequence, req.value);
     if (req.case === "cmdCredit") {
       const subscription = this.#subscriptions.get(req.value.subscription);
@@ -202,7 +208,7 @@ class Socket {
   }
 
   #subscribe(sequence: bigint, command: CmdKafkaSubscribe): void {
-    const { sources, credit, snapshot } = command;
+    const { sources, credit, snapshot, group } = command;
     const [source] = sources;
     assert.equal(source?.topic, "t");
     if (snapshot === Snapshot.LATEST_PER_KEY) {
@@ -219,10 +225,29 @@ class Socket {
       if (from.case === "offset") return from.value < 0n ? Math.max(end + Number(from.value), 0) : Number(from.value);
       return from.value === -2n ? 0 : end;
     };
-    const next = new Map(this.server.logs.map((_, partition) => [partition, begin(partition)]));
-    const partitions = [...next].map(([partition, offset]) => ({ partition, offset: BigInt(offset) }));
-    const topics = [{ topic: "t", topicId: this.server.topicId, partitions }];
-    this.#answer(sequence, { case: "kafkaSubscribedResp", value: { topics } });
+    const next = new Map<number, number>();
+    const topics = () => {
+      for (const partition of this.server.logs.keys()) {
+        next.set(partition, Number((group && this.server.committed.get(partition)) ?? begin(partition)));
+      }
+      const partitions = [...next].map(([partition, offset]) => ({ partition, offset: BigInt(offset) }));
+      return [{ topic: "t", topicId: this.server.topicId, partitions }];
+    };
+    const event = (event: EventInit) => this.#answer(sequence, { case: "kafkaSubscriptionEvent", value: { event } });
+    const assign = () => event({ case: "assigned", value: { topics: topics() } });
+    const renew = () => {
+      event({ case: "revoked", value: {} });
+      assign();
+    };
+    if (group) {
+      assert.deepEqual(
+        [source.next, source.partitions, source.topicId.length],
+        [[], [], 0],
+        "the group has the places",
+      );
+      this.#answer(sequence, { case: "kafkaSubscribedResp", value: { topics: [{ topic: "t" }] } });
+      assign();
+    } else this.#answer(sequence, { case: "kafkaSubscribedResp", value: { topics: topics() } });
     const poll = () => {
       for (const [partition, offset] of next) {
         const message = this.server.logs[partition]![offset];
@@ -233,8 +258,14 @@ class Socket {
       }
       return undefined;
     };
-    this.#subscriptions.set(sequence, { poll, credit: Number(credit) });
+    this.#subscriptions.set(sequence, { poll, credit: Number(credit), renew: group ? renew : undefined });
     this.deliver();
+  }
+
+  #commit({ subscription, offsets }: CmdKafkaCommit): Resp {
+    const error = this.#subscriptions.has(subscription) ? undefined : { code: 25, message: "no member" };
+    for (const { partition, offset } of offsets) if (!error) this.server.committed.set(partition, offset);
+    return { case: "kafkaCommitResp", value: { results: offsets.map(() => ({ error })) } };
   }
 
   #subscribeStream(sequence: bigint, command: CmdNatsSubscribe): void {

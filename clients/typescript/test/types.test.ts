@@ -10,6 +10,7 @@ import type {
   Data,
   Gate,
   GateError,
+  Member,
   PositionStore,
   Positions,
   Schema,
@@ -72,6 +73,12 @@ export async function types(
   gate.subscribe(["t"], {
     onEvent: (event) => event.type === "storeFailed" || same<typeof event.partition, number>(true),
   });
+
+  const member = gate.subscribe("t", { group: "g", autoCommit: true, onEvent: ({ type }) => type === "revoked" });
+  same<typeof member, Member>(true);
+  for await (const record of member) await member.commit([record]);
+  // @ts-expect-error The group gives the partitions.
+  gate.subscribe("t", { group: "g", partitions: [0] });
 
   const streams = gate.subscribe({ streams: "s", from: new Date(), positions: sequences });
   same<typeof streams, Subscription<StreamMessage, StreamPositions>>(true);
