@@ -157,6 +157,16 @@ pub enum Error {
     /// isolation levels. The session stays open; no message was delivered.
     #[error("read only committed records: the server does not support isolation levels")]
     IsolationUnsupported,
+    /// The server does not know groups. The session stays open; no message was delivered.
+    #[error("join the group: the server does not support groups")]
+    GroupsUnsupported,
+    /// A commit is for a partition that the [`Member`](crate::Member) does not have now: the group has taken it back, or
+    /// the connection was lost. Messages that are not committed are delivered again.
+    #[error("commit: {detail}; messages that are not committed come again")]
+    Revoked {
+        /// The server's text, or the client's.
+        detail: String,
+    },
     /// The server is too old for this command. The session stays open.
     #[error("run the command {command}: the server does not support it")]
     CommandUnsupported {

@@ -7,7 +7,8 @@
 //!    [`Client::list_offsets`] and [`Client::metadata`] ask for many partitions or topics at once
 //! 4. [`Client::walk`] reads a partition in order, batch by batch; [`FetchOptions`] are for it and for fetches
 //! 5. [`Client::subscribe`] reads topics as records are written, and continues where it was after a lost connection;
-//!    [`Subscribe`] says which topics and records. [`Client::table`] keeps the newest message of each key
+//!    [`Subscribe`] says which topics and records. [`Client::table`] keeps the newest message of each key, and
+//!    [`Client::join`] shares the partitions with the other members of a consumer group
 //! 6. [`Client::produce`] writes records and reports the outcome of each
 //! 7. [`Client::nats`] reads and writes the streams of a route to [`nats`]
 //! 8. [`Client::close`] ends the session in both directions
@@ -46,7 +47,8 @@
 //! - [`KafkaMessage::timestamp_type`] is always [`TimestampType::CreateTime`].
 //! - [`Client::multi_fetch`], [`Client::list_offsets`] and [`Client::metadata`] fail with
 //!   [`Error::CommandUnsupported`]: use a command for each partition. So does [`Client::subscribe`]: walk each
-//!   partition. Only `Rest` lists topics. Commands of [`Client::nats`] fail alike.
+//!   partition. [`Client::join`] fails with [`Error::GroupsUnsupported`] if the server only lacks groups. Only `Rest`
+//!   lists topics. Commands of [`Client::nats`] fail alike.
 //! - [`FetchOptions::filter`], [`FetchOptions::decode`] and [`Subscribe::decode`] have no effect. Do not give records a schema: their JSON is
 //!   written as it is.
 //! - Errors have no reason and no offsets. Without `retriable`, no read is repeated.
@@ -63,6 +65,7 @@ mod fetch;
 mod inbox;
 mod login;
 mod many;
+mod member;
 pub mod nats;
 mod pending;
 mod produce;
@@ -86,6 +89,7 @@ pub use error::{ConnectError, Error};
 pub use fetch::{FetchOptions, Fetched};
 pub use login::LoginError;
 pub use many::{ListedOffset, OffsetQuery, Partition, Replica, Topic};
+pub use member::Member;
 pub use produce::{RecordError, Written};
 pub use refusal::refusal_text;
 #[cfg(feature = "rest")]

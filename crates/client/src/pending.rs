@@ -83,6 +83,11 @@ impl Pending {
         }
     }
 
+    /// Whether answers to `sequence` are expected.
+    pub(crate) fn expects(&self, sequence: i64) -> bool {
+        matches!(&*self.lock(), State::Open(all) if all.contains_key(&sequence))
+    }
+
     /// Fails all waiting and later commands with `why`. The first reason counts.
     pub(crate) fn end(&self, why: Error) {
         let state = &mut *self.lock();

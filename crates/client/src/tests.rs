@@ -4,6 +4,7 @@ mod commands;
 mod connecting;
 mod endings;
 mod many;
+mod members;
 mod nats;
 mod reading;
 mod renewing;

@@ -109,7 +109,7 @@ impl Resume for Streams {
         self.away.hear();
     }
 
-    fn read(answer: Resp) -> Result<Option<Update>, Error> {
+    fn read(&self, answer: Resp) -> Result<Option<Update>, Error> {
         Update::read(answer)
     }
 

@@ -23,14 +23,17 @@ pub(crate) trait Resume: Send + Sync + 'static {
     /// The command that continues after what was taken.
     fn command(&self) -> Req;
 
+    /// Notes that its command was sent, with this sequence.
+    fn begin(&mut self, _: &Arc<Session>, _sequence: i64) {}
+
     /// Notes that the server was heard, after what has come was counted as taken.
     fn hear(&mut self);
 
     /// An answer of the server; none for an event that this client does not know.
     ///
     /// # Errors
-    /// [`Error::Protocol`] if the answer is none to this command.
-    fn read(answer: Resp) -> Result<Option<Self::Update>, Error>;
+    /// [`Error::Protocol`] if the answer is none to this command, [`Error::GroupsUnsupported`].
+    fn read(&self, answer: Resp) -> Result<Option<Self::Update>, Error>;
 
     /// Counts `update` as taken. For one that proves progress, returns the bytes of its messages, which credit is
     /// granted for.
@@ -119,6 +122,7 @@ impl<R: Resume> Feed<R> {
         let opening = timeout(after, session.open(self.resume.command(), self.room()));
         let opened = self.unless_dropped(opening).await?;
         let mut answers = opened.unwrap_or(Err(Error::Timeout { after }))?;
+        self.resume.begin(&session, answers.sequence());
         let Err(end) = self.hand_out(&session, &mut answers).await;
         // After an error of the server there is nothing to end, and an older one would not know how.
         if !matches!(end, End::Failed(Error::Command { .. } | Error::CommandUnsupported { .. })) {
@@ -146,7 +150,7 @@ impl<R: Resume> Feed<R> {
                 Err(_) => return Err(Error::Timeout { after: limit }.into()),
             };
             is_subscribed = true;
-            let Some(update) = R::read(answer)? else { continue };
+            let Some(update) = self.resume.read(answer)? else { continue };
             let taken = self.resume.advance(&update);
             self.resume.hear();
             if taken.is_some() {

@@ -66,7 +66,7 @@ impl Resume for Topics {
         self.away.hear();
     }
 
-    fn read(answer: Resp) -> Result<Option<Update>, Error> {
+    fn read(&self, answer: Resp) -> Result<Option<Update>, Error> {
         Update::read(answer)
     }
 
@@ -112,7 +112,12 @@ impl Resume for Topics {
                 self.away.is_behind(topic, *partition);
                 None
             }
-            Update::Reconnecting { .. } | Update::Building { .. } | Update::LogStart { .. } => None,
+            Update::Reconnecting { .. }
+            | Update::Building { .. }
+            | Update::LogStart { .. }
+            // Of members of groups, whose places are the group's.
+            | Update::Assigned(_)
+            | Update::Revoked => None,
         }
     }
 

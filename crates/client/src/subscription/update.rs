@@ -46,6 +46,12 @@ pub enum Update {
         /// The first offset that the log still has.
         offset: i64,
     },
+    /// The group has given its [`Member`](crate::Member) these partitions, none if others have all. Each begins at its
+    /// offset.
+    Assigned(Vec<SubscribedTopic>),
+    /// The group has taken all partitions back, or the connection was lost. Messages that are not committed are delivered
+    /// again, here or to another member, and commits fail until [`Assigned`](Self::Assigned).
+    Revoked,
     /// Messages of a partition.
     Delivery(Delivery),
     /// The end of a log has been reached: for the first time, or again after the subscription was behind. Or, if only
@@ -137,14 +143,14 @@ impl Update {
     ///
     /// # Errors
     /// [`Error::Protocol`] if the answer is none to a subscription.
-    pub(super) fn read(answer: Resp) -> Result<Option<Self>, Error> {
+    pub(crate) fn read(answer: Resp) -> Result<Option<Self>, Error> {
         match answer {
             Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics, snapshot }) => {
                 let topics = topics.into_iter().map(subscribed).collect();
                 Ok(Some(if snapshot { Self::Snapshot(topics) } else { Self::Subscribed(topics) }))
             }
             Resp::KafkaDeliveryResp(answer) => Ok(Some(Self::Delivery(delivery(answer)))),
-            Resp::KafkaSubscriptionEvent(answer) => Ok(answer.event.and_then(event)),
+            Resp::KafkaSubscriptionEvent(answer) => Ok(answer.event.map(event)),
             other => Err(mismatch("a subscription's message", &other)),
         }
     }
@@ -166,9 +172,9 @@ pub(crate) fn behind(next: i64, end: Option<i64>) -> u64 {
     u64::try_from(end.map_or(0, |end| end.saturating_sub(next))).unwrap_or(0)
 }
 
-fn event(event: Event) -> Option<Update> {
-    use kafka_subscription_event::{Building, CaughtUp, LogStart, Retrying, Skipped, SnapshotEnd};
-    Some(match event {
+fn event(event: Event) -> Update {
+    use kafka_subscription_event::{Assigned, Building, CaughtUp, LogStart, Retrying, Skipped, SnapshotEnd};
+    match event {
         Event::CaughtUp(CaughtUp { topic, partition, next_offset, open_transaction }) => {
             let blocked_until = open_transaction.map(|transaction| transaction.end);
             Update::CaughtUp { topic, partition, next_offset, blocked_until }
@@ -188,7 +194,9 @@ fn event(event: Event) -> Option<Update> {
         Event::Retrying(Retrying { topic, partition, error, since }) => {
             Update::Retrying { topic, partition, error: Error::command(error.unwrap_or_default()), since }
         }
-        // Of members of groups.
-        Event::Assigned(_) | Event::Revoked(_) => return None,
-    })
+        Event::Assigned(Assigned { topics }) => {
+            Update::Assigned(topics.into_iter().map(subscribed).collect())
+        }
+        Event::Revoked(_) => Update::Revoked,
+    }
 }

@@ -324,7 +324,7 @@ async fn table_is_complete_from_the_end_of_each_snapshot_on() {
 }
 
 /// All of topic `t`.
-fn of_t() -> Subscribe {
+pub(super) fn of_t() -> Subscribe {
     Subscribe::new([Source::new("t").at(At::Earliest)])
 }
 
@@ -342,7 +342,7 @@ async fn subscribed(peer: &mut Peer) -> (i64, Vec<i64>) {
     (sequence, begins)
 }
 
-fn delivery(partition: i32, offsets: &[i64]) -> Resp {
+pub(super) fn delivery(partition: i32, offsets: &[i64]) -> Resp {
     let message = |&offset: &i64| KafkaMessage { offset, value: Some("value".into()), ..Default::default() };
     let next_offset = offsets.last().map_or(0, |last| last.saturating_add(1));
     let messages = offsets.iter().map(message).collect();

@@ -1,0 +1,78 @@
+//! The subscription behind a member: the group has the places, so each one begins alike.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sluicegate_protocol::CmdKafkaSubscribe;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+
+use crate::session::Session;
+use crate::subscription::{Resume, cost};
+use crate::{Error, Update};
+
+/// A member as the server knows it.
+#[derive(Debug, Clone)]
+pub(super) struct Membership {
+    pub(super) session: Arc<Session>,
+    /// The sequence of the subscription's command.
+    pub(super) subscription: i64,
+}
+
+/// An update, and with an assignment whose it is.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(super) update: Update,
+    pub(super) membership: Option<Membership>,
+}
+
+#[derive(Debug)]
+pub(super) struct Group {
+    command: CmdKafkaSubscribe,
+    membership: Option<Membership>,
+}
+
+impl Group {
+    pub(super) fn new(command: CmdKafkaSubscribe) -> Self {
+        Self { command, membership: None }
+    }
+}
+
+impl Resume for Group {
+    type Update = Told;
+
+    fn command(&self) -> Req {
+        Req::CmdKafkaSubscribe(self.command.clone())
+    }
+
+    fn begin(&mut self, session: &Arc<Session>, subscription: i64) {
+        self.membership = Some(Membership { session: Arc::clone(session), subscription });
+    }
+
+    fn hear(&mut self) {}
+
+    fn read(&self, answer: Resp) -> Result<Option<Told>, Error> {
+        let Some(update) = Update::read(answer)? else { return Ok(None) };
+        let membership = match &update {
+            // A server that does not know the field would give each member all messages.
+            Update::Subscribed(topics) if topics.iter().any(|topic| !topic.partitions.is_empty()) => {
+                return Err(Error::GroupsUnsupported);
+            }
+            Update::Assigned(_) => self.membership.clone(),
+            _ => None,
+        };
+        Ok(Some(Told { update, membership }))
+    }
+
+    fn advance(&mut self, told: &Told) -> Option<u64> {
+        match &told.update {
+            Update::Delivery(delivery) => Some(cost(&delivery.messages)),
+            Update::CaughtUp { .. } => Some(0),
+            _ => None,
+        }
+    }
+
+    fn reconnecting(error: Error, pause: Duration) -> Told {
+        Told { update: Update::Reconnecting { error, pause }, membership: None }
+    }
+}
