@@ -54,7 +54,7 @@ impl Args {
     fn checked(self) -> Result<Self, clap::Error> {
         let problem = match &self.command {
             Command::Fetch(Fetch { target, output, .. }) => output.problem(target.stream.is_some()),
-            Command::Subscribe(Subscribe { stream, output, .. }) => output.problem(!stream.is_empty()),
+            Command::Subscribe(subscribe) => subscribe.problem(),
             Command::Produce(produce) => produce.problem(),
             Command::Admin(_) if self.has_gateway() => Some(NOT_THE_GATEWAY),
             Command::Admin(Admin { command: AdminCommand::Sessions(sessions), .. }) => sessions.problem(),
@@ -284,6 +284,10 @@ fn sentence(error: &clap::Error) -> String {
 
 fn topic(text: &str) -> Result<String, &'static str> {
     if text.is_empty() { Err("expected the name of a topic") } else { Ok(text.to_owned()) }
+}
+
+fn group(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() { Err("expected the name of a group") } else { Ok(text.to_owned()) }
 }
 
 fn stream(text: &str) -> Result<String, &'static str> {

@@ -37,7 +37,10 @@ pub(crate) enum Failure {
     Denied,
     /// The reader of standard output has closed it.
     ReaderGone,
+    /// Ctrl-C.
     Interrupted,
+    /// SIGTERM, where there is something to finish.
+    Terminated,
 }
 
 impl Failure {
@@ -92,7 +95,8 @@ impl Failure {
             Self::InvalidRoutes(mistakes) => {
                 mistakes.iter().for_each(|mistake| say(format_args!("sluicegate: {}", printable(mistake))));
             }
-            Self::ReaderGone | Self::Interrupted | Self::Unacknowledged | Self::Denied => {}
+            Self::ReaderGone | Self::Interrupted | Self::Terminated | Self::Unacknowledged | Self::Denied => {
+            }
         }
         ExitCode::from(self.code())
     }
@@ -104,6 +108,7 @@ impl Failure {
             Self::Command(
                 Error::Command { .. }
                 | Error::IsolationUnsupported
+                | Error::GroupsUnsupported
                 | Error::CommandUnsupported { .. }
                 | Error::TooLarge { .. },
             )
@@ -121,6 +126,8 @@ impl Failure {
             Self::Output(_) => 4,
             // As a shell reports a process that SIGINT ended: 128 + 2.
             Self::Interrupted => 130,
+            // 128 + 15.
+            Self::Terminated => 143,
         }
     }
 }
@@ -163,34 +170,57 @@ impl From<Error> for Failure {
     }
 }
 
-/// Stays set once Ctrl-C was pressed.
+/// Stays set once a signal has come.
 pub(crate) struct Interrupt {
-    pressed: watch::Receiver<bool>,
+    signal: watch::Receiver<Option<Signal>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Signal {
+    Interrupt,
+    Terminate,
 }
 
 impl Interrupt {
-    /// Handles Ctrl-C from now on.
-    pub(crate) fn watch() -> Self {
-        let (sender, pressed) = watch::channel(false);
+    /// Handles Ctrl-C from now on, and SIGTERM for a command that `finishes` what it has begun.
+    pub(crate) fn watch(finishes: bool) -> Self {
+        let (sender, signal) = watch::channel(None);
         tokio::spawn(async move {
-            // If the handler cannot be installed, the signal still ends the process.
-            if tokio::signal::ctrl_c().await.is_ok() {
-                sender.send_replace(true);
-            }
+            // If a handler cannot be installed, the signal still ends the process.
+            let signal = tokio::select! {
+                Ok(()) = tokio::signal::ctrl_c() => Signal::Interrupt,
+                Some(()) = terminated(), if finishes => Signal::Terminate,
+                else => return,
+            };
+            sender.send_replace(Some(signal));
         });
-        Self { pressed }
+        Self { signal }
     }
 
-    /// Runs `work` until it is done or Ctrl-C is pressed.
+    /// Runs `work` until it is done or a signal comes.
     pub(crate) async fn unless<T>(
         &mut self,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         tokio::select! {
             outcome = work => outcome,
-            Ok(_) = self.pressed.wait_for(|pressed| *pressed) => Err(Failure::Interrupted),
+            Ok(signal) = self.signal.wait_for(Option::is_some) => Err(match *signal {
+                Some(Signal::Terminate) => Failure::Terminated,
+                _ => Failure::Interrupted,
+            }),
         }
     }
+}
+
+#[cfg(unix)]
+async fn terminated() -> Option<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    signal(SignalKind::terminate()).ok()?.recv().await
+}
+
+#[cfg(not(unix))]
+async fn terminated() -> Option<()> {
+    None
 }
 
 /// Failure of a request that has a connection.

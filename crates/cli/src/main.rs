@@ -88,7 +88,8 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: &Args, settings: Settings, url: &str) -> Result<(), Failure> {
-    let mut interrupt = Interrupt::watch();
+    let finishes = matches!(&args.command, Command::Subscribe(subscribe) if subscribe.group.is_some());
+    let mut interrupt = Interrupt::watch(finishes);
     let mut stdout = Stdout::new();
     let gateway = &args.gateway;
     match &args.command {

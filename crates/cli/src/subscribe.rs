@@ -1,12 +1,12 @@
 //! `subscribe`: the messages of topics or streams as they are written. `fetch --follow` is the same for one of them.
 
 mod events;
+mod group;
 mod lag;
 mod update;
 
 use std::time::Instant;
 
-use futures_util::stream::LocalBoxStream;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use indicatif::BinaryBytes;
 use sluicegate_client::{Client, Error, Filter, Header, Reason, Source, Subscribe, nats};
@@ -20,6 +20,7 @@ use crate::stdout::Stdout;
 use crate::tally::{Scope, Tally};
 use crate::template::Printer;
 pub(crate) use events::Events;
+use group::{Commits, Updates};
 use lag::Lag;
 pub(crate) use update::Update;
 
@@ -33,7 +34,11 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let updates = if args.stream.is_empty() {
         let sources = args.topics.iter().map(|topic| source(topic, &args.partition, args.from));
-        of_topics(client, with_options(Subscribe::new(sources).isolation(args.isolation.into()), args))
+        let wanted = with_options(Subscribe::new(sources).isolation(args.isolation.into()), args);
+        match &args.group {
+            Some(group) => Updates::Member(Box::new(Commits::new(client.join(group, wanted)))),
+            None => of_topics(client, wanted),
+        }
     } else {
         let sources = args.stream.iter().map(|stream| stream_source(stream, args.from));
         of_streams(client, with_options(Subscribe::new(sources), args))
@@ -75,14 +80,12 @@ pub(crate) async fn follow(
     reading.print(updates, stdout, interrupt).await
 }
 
-type Updates = LocalBoxStream<'static, Result<Update, Error>>;
-
 fn of_topics(client: &Client, wanted: Subscribe) -> Updates {
-    client.subscribe(wanted).map_ok(Update::from).boxed_local()
+    Updates::Alone(client.subscribe(wanted).map_ok(Update::from).boxed_local())
 }
 
 fn of_streams(client: &Client, wanted: Subscribe<nats::Source>) -> Updates {
-    client.nats().subscribe(wanted).map_ok(Update::from).boxed_local()
+    Updates::Alone(client.nats().subscribe(wanted).map_ok(Update::from).boxed_local())
 }
 
 pub(crate) fn with_filters<S>(
@@ -168,19 +171,24 @@ struct Reading<'a> {
 impl Reading<'_> {
     async fn print(
         &self,
-        updates: Updates,
+        mut updates: Updates,
         stdout: &mut Stdout,
         interrupt: &mut Interrupt,
     ) -> Result<(), Failure> {
         let mut tally = Tally::default();
         let start = Instant::now();
-        let outcome = interrupt.unless(self.print_all(updates, stdout, &mut tally)).await;
+        let outcome = interrupt.unless(self.print_all(&mut updates, stdout, &mut tally)).await;
+        if let Some(line) = updates.finish().await {
+            say(line);
+        }
         let is_resumable = match &outcome {
             Err(Failure::Command(why)) => !matches!(why, Error::CommandUnsupported { .. }),
-            Err(Failure::Interrupted) => true,
+            Err(Failure::Interrupted | Failure::Terminated) => true,
             _ => false,
         };
-        if matches!(&outcome, Err(Failure::Command(Error::Command { reason: Reason::Recreated, .. }))) {
+        let is_recreated =
+            matches!(&outcome, Err(Failure::Command(Error::Command { reason: Reason::Recreated, .. })));
+        if is_recreated || updates.is_member() {
             tally.forget_positions();
         }
         if is_resumable && !self.gateway.quiet {
@@ -191,7 +199,7 @@ impl Reading<'_> {
 
     async fn print_all(
         &self,
-        mut updates: Updates,
+        updates: &mut Updates,
         stdout: &mut Stdout,
         tally: &mut Tally,
     ) -> Result<(), Failure> {
@@ -206,11 +214,16 @@ impl Reading<'_> {
             if let Update::CaughtUp { log, .. } = &update {
                 lag.note(log, 0);
             }
-            let Update::Delivery { log, mut messages, behind } = update else { continue };
+            let Update::Delivery { log, mut messages, mut next, behind } = update else { continue };
             lag.note(&log, behind);
             let left = self.count.map_or(u64::MAX, |count| count.saturating_sub(tally.messages()));
-            messages.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            let left = usize::try_from(left).unwrap_or(usize::MAX);
+            if let Some(first) = messages.get(left) {
+                next = first.offset;
+            }
+            messages.truncate(left);
             stdout.write(&self.printer.print(&log, &messages)).await?;
+            updates.written(&log, next);
             tally.add(&log, &messages);
             progress.at(tally.messages(), format_args!("{}, {lag} behind", BinaryBytes(tally.bytes())));
             if self.gateway.verbose

@@ -31,7 +31,8 @@ Exit codes:
     2  wrong usage or configuration, or unreadable input
     3  no connection, connection lost, no answer in time, or an invalid answer
     4  the output cannot be written
-  130  Ctrl-C";
+  130  Ctrl-C
+  143  SIGTERM, of subscribe --group";
 
 pub(super) const TOPICS: &str = r#"JSON, with kcat's field names:
   {"topics":[{"topic","partitions":[{"partition","leader","replicas":[{"id"}],"isrs":[{"id"}]}]}]}

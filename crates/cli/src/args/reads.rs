@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{ArgGroup, ValueEnum};
 use sluicegate_client::{At, Filter, Header};
 
-use super::{Headers, Name, Target, count, help, partition, record_header, stream, topic};
+use super::{Headers, Name, Target, count, group, help, partition, record_header, stream, topic};
 use crate::position::{self, Position};
 use crate::template::{self, Template};
 use crate::value_filter;
@@ -107,6 +107,10 @@ pub(crate) struct ListOffsets {
 /// that a topic gets later are read from their beginning. If the connection is lost, or Kafka or NATS cannot be read
 /// for a while, subscribe says so and continues where it was.
 ///
+/// With --group, it is a member of a consumer group: the group gives each partition to one of its members, and begins at
+/// what is committed. What is written to standard output is committed, once a second at most and at the end, also after
+/// Ctrl-C and SIGTERM. Messages can come again, above all after a member was killed.
+///
 /// Standard error shows how far behind the log ends it is: on a terminal if the messages go elsewhere, with --verbose
 /// in any case, once a second at most.
 #[derive(Debug, clap::Args)]
@@ -119,10 +123,14 @@ pub(crate) struct Subscribe {
     /// Name of a NATS stream, instead of topics; can be repeated
     #[arg(long, value_name = "STREAM", value_parser = stream)]
     pub(crate) stream: Vec<String>,
+    /// Read as a member of this consumer group, and commit what is printed
+    #[arg(long, value_parser = group, conflicts_with_all = ["stream", "partition"])]
+    pub(crate) group: Option<String>,
     /// Number of a partition of each topic, can be repeated; by default all
     #[arg(short, long, allow_negative_numbers = true, value_parser = partition, conflicts_with = "stream")]
     pub(crate) partition: Vec<i32>,
-    /// First offset in each partition, or sequence in each stream, as in fetch --from
+    /// First offset in each partition, or sequence in each stream, as in fetch --from; with --group, in partitions
+    /// without a commit
     #[arg(
         short = 'o',
         long,
@@ -169,6 +177,15 @@ pub(crate) struct Subscribe {
     pub(crate) output: Output,
     #[command(flatten)]
     pub(crate) headers: Headers,
+}
+
+impl Subscribe {
+    /// Describes options that conflict.
+    pub(super) fn problem(&self) -> Option<&'static str> {
+        let skips = self.group.is_some() && self.on_lag == OnLag::Skip;
+        let skips = skips.then_some("a group gets every message: --group has --on-lag skip");
+        skips.or_else(|| self.output.problem(!self.stream.is_empty()))
+    }
 }
 
 /// Format of printed messages.

@@ -23,8 +23,15 @@ impl Events {
         match update {
             Update::Subscribed(logs) => {
                 let is_first = !std::mem::replace(&mut self.is_subscribed, true);
-                let new: Vec<String> = logs.iter().map(ToString::to_string).collect();
-                (!is_first).then(|| format!("% New partitions: {}", new.join(", ")))
+                (!(is_first || logs.is_empty())).then(|| format!("% New partitions: {}", names(logs)))
+            }
+            Update::Assigned(logs) if logs.is_empty() => {
+                Some("% Assigned: nothing, other members have all partitions".to_owned())
+            }
+            Update::Assigned(logs) => Some(format!("% Assigned: {}", names(logs))),
+            Update::Revoked => {
+                self.at_end.clear();
+                Some("% Revoked: messages that are not committed come again, here or elsewhere".to_owned())
             }
             Update::CaughtUp { log, next, blocked_until: Some(end) } => {
                 let last = end.saturating_sub(1);
@@ -56,6 +63,11 @@ impl Events {
     }
 }
 
+fn names(logs: &[Log]) -> String {
+    let names: Vec<String> = logs.iter().map(ToString::to_string).collect();
+    names.join(", ")
+}
+
 fn text(error: &Error) -> String {
     match error {
         Error::Command { message, trace_id, .. } => printable(&refusal::traced(message, trace_id)),
@@ -84,6 +96,28 @@ mod tests {
             Some("% Reached end of t [1] at offset 5"),
         ];
         assert_eq!(lines.iter().map(Option::as_deref).collect::<Vec<_>>(), want);
+    }
+
+    #[test]
+    fn shares_of_a_group_are_told() {
+        let mut events = Events::default();
+        let logs = vec![Log::partition("t", 0), Log::partition("u", 3)];
+        let none = Vec::new();
+        let updates = [
+            // A member that joins again has no new partitions.
+            Update::Subscribed(none.clone()),
+            Update::Subscribed(none.clone()),
+            Update::Assigned(logs),
+            Update::Revoked,
+            Update::Assigned(none),
+        ];
+        let lines: Vec<String> = updates.iter().filter_map(|update| events.line(update)).collect();
+        let want = [
+            "% Assigned: t [0], u [3]",
+            "% Revoked: messages that are not committed come again, here or elsewhere",
+            "% Assigned: nothing, other members have all partitions",
+        ];
+        assert_eq!(lines, want);
     }
 
     #[test]

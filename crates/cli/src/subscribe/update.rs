@@ -10,9 +10,15 @@ use crate::log::{self, Log};
 pub(crate) enum Update {
     /// All logs of the subscription, or new ones.
     Subscribed(Vec<Log>),
+    /// The partitions that the group gives, in place of all before.
+    Assigned(Vec<Log>),
+    /// The group takes all partitions back.
+    Revoked,
     Delivery {
         log: Log,
         messages: Vec<KafkaMessage>,
+        /// The offset or sequence behind them.
+        next: i64,
         behind: u64,
     },
     CaughtUp {
@@ -40,7 +46,9 @@ pub(crate) enum Update {
 
 impl From<client::Update> for Update {
     fn from(update: client::Update) -> Self {
-        use client::Update::{CaughtUp, Delivery, Reconnecting, Retrying, Skipped, Subscribed};
+        use client::Update::{
+            Assigned, CaughtUp, Delivery, Reconnecting, Retrying, Revoked, Skipped, Subscribed,
+        };
         let log = |topic, number| Log::Partition { topic, number };
         match update {
             Subscribed(topics) => {
@@ -53,9 +61,16 @@ impl From<client::Update> for Update {
             }
             Delivery(delivery) => {
                 let behind = delivery.behind();
-                let client::Delivery { topic, partition, messages, .. } = delivery;
-                Self::Delivery { log: log(topic, partition), messages, behind }
+                let client::Delivery { topic, partition, messages, next_offset: next, .. } = delivery;
+                Self::Delivery { log: log(topic, partition), messages, next, behind }
             }
+            Assigned(topics) => {
+                let logs = topics.iter().flat_map(|topic| {
+                    topic.partitions.iter().map(|(number, _)| Log::partition(&topic.topic, *number))
+                });
+                Self::Assigned(logs.collect())
+            }
+            Revoked => Self::Revoked,
             CaughtUp { topic, partition, next_offset, blocked_until } => {
                 Self::CaughtUp { log: log(topic, partition), next: next_offset, blocked_until }
             }
@@ -78,9 +93,9 @@ impl From<nats::Update> for Update {
             }
             Delivery(delivery) => {
                 let behind = delivery.behind();
-                let nats::Delivery { stream, messages, .. } = delivery;
+                let nats::Delivery { stream, messages, next_sequence: next, .. } = delivery;
                 let messages = messages.into_iter().map(log::record).collect();
-                Self::Delivery { log: Log::Stream(stream), messages, behind }
+                Self::Delivery { log: Log::Stream(stream), messages, next, behind }
             }
             CaughtUp { stream, next_sequence } => {
                 Self::CaughtUp { log: Log::Stream(stream), next: next_sequence, blocked_until: None }

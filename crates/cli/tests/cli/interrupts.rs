@@ -112,9 +112,14 @@ async fn slow_reader_keeps_the_session_open() {
 
 /// Sends Ctrl-C, expects exit code 130, and returns standard error.
 async fn interrupt(child: Child) -> String {
+    signal(child, Signal::INT, 130).await
+}
+
+/// Sends a signal, expects this exit code, and returns standard error.
+pub(crate) async fn signal(child: Child, signal: Signal, code: i32) -> String {
     let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap()).unwrap();
-    kill_process(pid, Signal::INT).unwrap();
+    kill_process(pid, signal).unwrap();
     let output = child.wait_with_output().await.unwrap();
-    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
     String::from_utf8(output.stderr).unwrap()
 }

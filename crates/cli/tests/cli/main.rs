@@ -5,6 +5,7 @@ mod admin;
 mod check_routes;
 mod completions;
 mod failures;
+mod groups;
 mod interrupts;
 mod kafka;
 mod nats;
