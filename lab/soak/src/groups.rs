@@ -7,12 +7,7 @@
 //! 3. `chaos`: kills and restarts, and the time until every group reads all partitions again
 //! 4. `ledger`: what each group has received and committed, and what may not be
 
-#![expect(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "test code: a failure is a panic"
-)]
+#![expect(clippy::unwrap_used, reason = "test code: a failure is a panic")]
 
 mod chaos;
 mod ledger;
@@ -25,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use sluicegate_stack::envoy::{consistent_groups, instead};
+use sluicegate_stack::envoy::instead;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::random::Random;
 use sluicegate_stack::stack::{self, BridgeConfig, Stack};
@@ -158,8 +153,7 @@ fn stack_setup(kafka: &Kafka) -> stack::Setup {
     let settings = format!("[consumers]\nidle_timeout_ms = {}\n", IDLE.as_millis());
     let bridge = BridgeConfig::Cluster { bootstrap: kafka.bootstrap(), settings };
     let route = json!({"path": rest::PATH, "type": "rest", "consume": ["check-*"]}).to_string();
-    let mut envoy_edits = vec![instead("", &[&route])];
-    envoy_edits.extend(consistent_groups());
+    let envoy_edits = vec![instead("", &[&route])];
     stack::Setup { bridge, bridges: 2, envoy_edits, ..stack::Setup::new(Way::Tunnel, "") }
 }
 

@@ -14,8 +14,8 @@ use clap::ValueEnum;
 pub use page::{LIVE_PAGE, NATS_PAGE, login_page, page};
 pub(crate) use routes::beside;
 pub use routes::{
-    DEMO_ROUTES, consistent_groups, guarded, instead, instead_of_pubsub, local_hosts, local_origins, plugin,
-    routes, verifying, writing,
+    DEMO_ROUTES, guarded, instead, instead_of_pubsub, local_hosts, local_origins, plugin, routes, verifying,
+    writing,
 };
 
 use crate::port::Port;

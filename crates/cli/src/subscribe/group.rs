@@ -34,7 +34,7 @@ impl Updates {
     pub(super) fn written(&mut self, log: &Log, next: i64) {
         if let (Self::Member(commits), Log::Partition { topic, number }) = (self, log) {
             commits.written.insert((topic.clone(), *number), next);
-            commits.due.get_or_insert_with(|| Instant::now() + EVERY);
+            commits.due.get_or_insert_with(soon);
         }
     }
 
@@ -89,7 +89,7 @@ impl Commits {
                     // Others read on: an update says so, or the end of the subscription.
                     Ok(()) | Err(Error::Revoked { .. }) => self.forget(),
                     Err(Error::Command { retriable: true, .. } | Error::Timeout { .. }) => {
-                        self.due = Some(Instant::now() + EVERY);
+                        self.due = Some(soon());
                     }
                     Err(why) => {
                         self.forget();
@@ -117,6 +117,12 @@ impl Commits {
         self.written.clear();
         self.due = None;
     }
+}
+
+/// The time of the next commit.
+fn soon() -> Instant {
+    let now = Instant::now();
+    now.checked_add(EVERY).unwrap_or(now)
 }
 
 const EVERY: Duration = Duration::from_secs(1);

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sluicegate_stack::envoy::consistent_groups;
 use sluicegate_stack::http::client::{Request, Response};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::stack::Stack;

@@ -123,7 +123,7 @@ impl Row {
         let (method, path) = self.request.split_once(' ').unwrap();
         let mut request = Request::new(method, format!("{REST}{}", names.expand(path))).body(self.body);
         for (name, value) in &self.headers {
-            request = request.with(&name.to_ascii_lowercase(), &names.expand(value));
+            request = request.with(&name.to_ascii_lowercase(), names.expand(value));
         }
         ask(gateway, request).await
     }

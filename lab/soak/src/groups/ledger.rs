@@ -170,7 +170,7 @@ impl Ledger {
     pub(super) fn silent(&self, group: usize, logs: impl Iterator<Item = Log>, since: Instant) -> Vec<Log> {
         let book = self.book();
         let known = book.groups.get(group).unwrap();
-        logs.filter(|log| !known.get(log).is_some_and(|place| place.received.is_some_and(|at| at > since)))
+        logs.filter(|log| known.get(log).is_none_or(|place| place.received.is_none_or(|at| at <= since)))
             .collect()
     }
 

@@ -34,20 +34,6 @@ pub fn instead_of_pubsub(path: &str, more: &[&str]) -> (String, String) {
     (committed, own)
 }
 
-/// Sends requests of a group of consumers to one bridge, until that is gone, as in the guide for those who move from a REST
-/// proxy.
-pub fn consistent_groups() -> [(String, String); 2] {
-    let cluster = "  - name: sluicegate_http\n";
-    let policy = "    lb_policy: RING_HASH\n    outlier_detection:\n      \
-                  split_external_local_origin_errors: true\n      consecutive_local_origin_failure: 1\n      \
-                  enforcing_consecutive_local_origin_failure: 100\n      max_ejection_percent: 100\n";
-    let route = "                  cluster: sluicegate_http\n";
-    let hash = "                  hash_policy:\n                  - header:\n                      \
-                header_name: ':path'\n                      regex_rewrite:\n                        \
-                pattern: {regex: '^(.*/consumers/[^/?]+).*$'}\n                        substitution: '\\1'\n";
-    [(cluster.to_owned(), [cluster, policy].concat()), (route.to_owned(), [route, hash].concat())]
-}
-
 /// Verifies tokens of `issuer` by these keys, a JWK Set, on requests whose paths have one of the prefixes, and keeps their
 /// claims as `claims`. Clients without any token pass.
 pub fn verifying(issuer: &str, keys: &str, prefixes: &[&str]) -> (String, String) {
