@@ -65,7 +65,8 @@ impl ConsumerMetrics {
         self.rebalances.inc();
     }
 
-    /// Groups are so many records behind. At most [`MAX_GROUPS`] have labels: those that are furthest behind.
+    /// Groups are so many records behind. At most 100 have labels: those that are furthest
+    /// behind.
     pub fn lags(&self, lags: GroupLags) {
         let mut lags: Vec<_> = lags.into_iter().collect();
         lags.sort_by_key(|(_, lag)| Reverse(*lag));
