@@ -59,7 +59,7 @@ _servers:
 
 # the whole matrix: before a release, and each week
 test-all:
-    SLUICEGATE_FULL=1 just test older-kafka 4.2 older-kafka 3.9 apicurio unit-on-wasm32
+    SLUICEGATE_FULL=1 just test groups older-kafka 4.2 older-kafka 3.9 apicurio unit-on-wasm32
 
 # run COUNT schedules of the simulation from SEED on, and tell which break a promise; `1 SEED --trace` prints the events of one
 simulate *args:
@@ -221,6 +221,10 @@ _static: wasm
 soak *args: wasm web _browser _servers
     cargo build {{ dev }} -p sluicegate-soak -p sluicegate-bridge -p sluicegate-cli --bins
     @exec target/debug/soak "$@"
+
+# members of groups, while bridges, Envoy and brokers are killed: each record reaches each group
+groups: wasm _demo-programs _servers
+    SLUICEGATE_FULL=1 cargo test --workspace {{ dev }} --test e2e -- every_group_gets --ignored --nocapture
 
 # rounds of 1,000 clients that come and go: no memory, session or descriptor may stay
 churn rounds="100":
