@@ -160,8 +160,8 @@ keys! {
         "A session or a stream of events ends after this; 0: never",
         "";
     MAX_CONSUMERS: Number = "limits.consumers", number(1000, 1..=100_000),
-        "Consumers in groups, of plain HTTP and sessions; further ones get 503, or an error",
-        "[25 KiB each](../how-to/size.md#consumers-in-groups), and 100 B for each of its partitions";
+        "Consumers in groups, of HTTP and sessions; further ones get 503 or an error",
+        "[25 KiB each](../how-to/size.md#consumers-in-groups), 100 B a partition";
     IDENTITY_FROM_GATEWAY: Other = "identity.from_gateway", other("boolean", "`false`"),
         "Whether authenticated gateways tell who clients are",
         "";
