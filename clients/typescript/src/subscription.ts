@@ -312,7 +312,7 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
     this.#saving = undefined;
   }
 
-  /** What is not committed comes again, unless another attempt helps. */
+  /** Records that are not committed come again, unless another attempt helps. */
   #notCommitted(error: GateError): void {
     if (error.retriable) this.#isUnsaved = !this.#signal.aborted;
     else if (error.reason !== "revoked") throw error;

@@ -200,17 +200,15 @@ impl Cluster {
             for consumer in self.consumers.all() {
                 let is_over = consumer.ended().is_some();
                 let is_idle = consumer.is_idle(idle_timeout);
-                let is_ended = consumer.listed().is_ended();
+                let ended = consumer.listed().ended();
                 let is_replaced = !Arc::ptr_eq(&consumer.backend, &self.backend());
-                if !(is_over || is_idle || is_ended || is_replaced) {
+                if !(is_over || is_idle || ended.is_some() || is_replaced) {
                     consumer.auto_commit();
                     continue;
                 }
                 self.consumers.remove(&consumer);
-                match () {
-                    () if is_ended => consumer.listed().log_end(SessionEnd::Ended),
-                    () if is_idle => consumer.listed().log_end(SessionEnd::Silent),
-                    () => {}
+                if let Some(reason) = ended.or(is_idle.then_some(SessionEnd::Silent)) {
+                    consumer.listed().log_end(reason);
                 }
                 tokio::spawn(async move {
                     match () {

@@ -207,7 +207,9 @@ impl OpenSubscriptions {
     pub(crate) fn groups(&self, backend: &dyn Backend) -> GroupLags {
         let open: Vec<Arc<Progress>> = lock(&self.0).subscriptions.iter().filter_map(Weak::upgrade).collect();
         let (mut lags, mut left) = (GroupLags::new(), MAX_POSITIONS);
-        for progress in &open {
+        // Others in turn if there are too many positions.
+        let first = fastrand::usize(..open.len().max(1));
+        for progress in open.iter().cycle().skip(first).take(open.len()) {
             let Some((group, route)) = &progress.group else { continue };
             let (lag, positions) = progress.lag(backend);
             let sum = lags.entry((Arc::clone(group), Arc::clone(route.name()))).or_default();

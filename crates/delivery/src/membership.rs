@@ -2,7 +2,7 @@
 //!
 //! A rebalance takes all logs. Those of the next share begin at the group's commits, whoever had them before.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use sluicegate_telemetry::metrics::ConsumerMetrics;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::cluster::{Cluster, SOON, escape_for_message, later};
+use crate::cluster::{Cluster, SOON, escape_for_message, later, unanswered};
 use crate::consumers::{Held, no_groups};
 use crate::item::Item;
 use crate::subscribe::{Source, Subscribe};
@@ -29,7 +29,7 @@ pub(crate) struct Membership {
     member: GroupMember,
     /// The one whose group it is.
     backend: Arc<dyn Backend>,
-    /// What it wants of the topics, with the places where logs without a commit begin.
+    /// The topics that it wants, with the places where logs without a commit begin.
     subscribe: Subscribe,
     state: watch::Receiver<MemberState>,
     /// Whether it has a share, or looks for the beginnings of one.
@@ -206,6 +206,21 @@ impl GroupMember {
         &self.group
     }
 
+    /// Commits where logs without a commit begin: records that are written before the next commit would be left out after a
+    /// rebalance, if logs began at their end once more.
+    ///
+    /// # Errors
+    /// The group cannot be reached, or gives out its logs anew.
+    ///
+    /// # Cancel safety
+    /// The commits can be made all the same.
+    pub(crate) async fn begin(&self, begins: Vec<Commit>) -> Result<(), CommandError> {
+        if begins.is_empty() {
+            return Ok(());
+        }
+        self.member.commit(begins).await?.into_iter().collect()
+    }
+
     /// Commits positions of logs that the member has. Those of others are refused.
     ///
     /// # Errors
@@ -233,15 +248,15 @@ impl GroupMember {
         self.metrics.committed(made.iter().filter(|made| made.is_ok()).count());
         let mut made = made.into_iter();
         let result = |commit: &Commit| match has(&commit) {
-            true => made.next().unwrap_or(Ok(())),
+            true => made.next().unwrap_or_else(|| Err(unanswered())),
             false => Err(not_assigned(&commit.log)),
         };
         Ok(commits.iter().map(result).collect())
     }
 }
 
-/// What the subscription wants of these logs, from the group's commits on. The others begin as it says, and so do those
-/// whose commit is beyond the log.
+/// The request for these logs, from the group's commits on, and the logs without a commit. These begin as
+/// it says, and so do logs whose commit is beyond their end.
 ///
 /// # Errors
 /// The commits cannot be read now.
@@ -250,7 +265,7 @@ pub(crate) async fn share(
     subscribe: &Subscribe,
     group: &str,
     logs: &[GroupLog],
-) -> Result<Subscribe, CommandError> {
+) -> Result<(Subscribe, BTreeSet<GroupLog>), CommandError> {
     let backend = cluster.backend();
     let groups: &dyn Groups = backend.groups().ok_or_else(no_groups)?;
     let committed = groups.committed(subscribe.client, group, logs).await?;
@@ -259,6 +274,7 @@ pub(crate) async fn share(
         places.extend(committed?.map(|commit| (log.clone(), commit.offset)));
     }
     let mut next = places_in_logs(cluster, subscribe.client, places).await;
+    let without = logs.iter().filter(|log| !next.contains_key(*log)).cloned().collect();
     let source = |source: &Source| {
         let partitions: Vec<i32> = of_topic(logs, &source.topic).collect();
         let place =
@@ -267,7 +283,7 @@ pub(crate) async fn share(
         Source { partitions, next, ..source.clone() }
     };
     let sources = subscribe.sources.iter().map(source).filter(|source| !source.partitions.is_empty());
-    Ok(Subscribe { sources: sources.collect(), ..subscribe.clone() })
+    Ok((Subscribe { sources: sources.collect(), ..subscribe.clone() }, without))
 }
 
 fn of_topic(logs: &[GroupLog], topic: &Arc<str>) -> impl Iterator<Item = i32> {
@@ -297,7 +313,7 @@ fn is_of_rebalance(code: i32) -> bool {
     matches!(code, ILLEGAL_GENERATION | UNKNOWN_MEMBER_ID | REBALANCE_IN_PROGRESS)
 }
 
-fn not_assigned((topic, partition): &GroupLog) -> CommandError {
+pub(crate) fn not_assigned((topic, partition): &GroupLog) -> CommandError {
     let topic = escape_for_message(topic);
     let message = format!(
         "partition {partition} of topic {topic} is not this subscription's now: whoever reads it begins at the last commit"

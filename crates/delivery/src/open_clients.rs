@@ -102,9 +102,15 @@ impl OpenClient {
 }
 
 impl Listed {
-    /// Whether an operator has ended the client.
-    pub(crate) fn is_ended(&self) -> bool {
-        self.client.grant.is_ended()
+    /// Why the client must not stay: an operator has ended it, or the identity that it came with was revoked. Each of its
+    /// requests has an identity of its own, so it outlives the first one's expiry.
+    pub(crate) fn ended(&self) -> Option<SessionEnd> {
+        let is_revoked = || self.client.grant.holding().is_some_and(|holding| holding.person.is_revoked());
+        match () {
+            () if self.client.grant.is_ended() => Some(SessionEnd::Ended),
+            () if is_revoked() => Some(SessionEnd::Revoked),
+            () => None,
+        }
     }
 
     /// Logs the client's end before it goes.

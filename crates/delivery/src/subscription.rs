@@ -334,6 +334,10 @@ impl Subscription {
         if self.restart.is_some() {
             return self.cursors.client.items.pop_front();
         }
+        if self.in_hand().1 > 0 {
+            // Also if its rows and filters leave out all of them.
+            self.membership.iter_mut().for_each(|membership| membership.taken());
+        }
         let taken = match &mut self.snapshot {
             Some(snapshot) => snapshot.take(&mut self.cursors.client),
             None => self.take_from_cursors(),
@@ -344,7 +348,6 @@ impl Subscription {
         }
         let (item, records) = taken?;
         if records > 0 {
-            self.membership.iter_mut().for_each(|membership| membership.taken());
             self.metrics.delivered(records, item.records_len());
             self.usage.iter().for_each(|usage| usage.delivered(item.records_len()));
         }

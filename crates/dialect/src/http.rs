@@ -171,16 +171,16 @@ pub struct Clusters {
 pub struct StreamedRecord {
     /// The record.
     pub record: Record,
-    /// What its answer repeats.
+    /// The parts that its answer repeats.
     pub parts: StreamedParts,
 }
 
 /// The forms in which a client gave a key and a value; None: it gave none.
 #[derive(Debug, Default)]
 pub struct StreamedParts {
-    /// That of the key.
+    /// The key's.
     pub key: Option<StreamedPart>,
-    /// That of the value.
+    /// The value's.
     pub value: Option<StreamedPart>,
 }
 

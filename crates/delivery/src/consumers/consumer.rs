@@ -49,7 +49,7 @@ pub(crate) struct Held {
     pub(crate) _open: OpenConsumer,
 }
 
-/// What operators see of a consumer.
+/// The parts of a consumer that operators see.
 pub(crate) struct Shown {
     /// Its place among the open clients.
     pub(crate) listed: Listed,

@@ -49,6 +49,11 @@ impl Positions {
         true
     }
 
+    /// The logs with a position, sorted.
+    pub(super) fn logs(&self) -> impl Iterator<Item = &GroupLog> {
+        self.places.keys()
+    }
+
     /// Whether they are of the assignment with this number.
     pub(super) fn is_of(&self, number: u64) -> bool {
         self.number == Some(number)

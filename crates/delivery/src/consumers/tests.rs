@@ -253,6 +253,25 @@ async fn log_that_stays_is_read_on_unless_others_have_committed_meanwhile() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn commit_after_an_unnoticed_rebalance_leaves_logs_of_others_alone() {
+    let logs = Logs::default();
+    let (grant, other) = (bridge(&logs), bridge(&logs));
+    logs.append(1, 3);
+    let first = subscribed(&grant, "a", settings(None)).await;
+    assert_eq!(take(&grant, &first).await.len(), 3);
+    let second = subscribed(&other, "b", settings(None)).await;
+    assert_eq!(second.assignment(), [log(1), log(3)]);
+    assert_eq!(take(&other, &second).await.len(), 3);
+    second.commit(&other, Some(vec![at(1, 3)])).await.unwrap();
+    for commits in [None, Some(vec![at(1, 2)])] {
+        let results = first.commit(&grant, commits).await.unwrap();
+        assert!(results.iter().any(|result| result.as_ref().is_err_and(|error| error.code == 27)));
+    }
+    let committed = grant.committed("g", &[log(1)]).await.unwrap();
+    assert_eq!(committed[0].clone().unwrap().map(|commit| commit.offset), Some(3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn consumer_is_listed_with_its_lag_and_ended_by_an_operator() {
     let logs = Logs::default();
     let cluster = logs.cluster();

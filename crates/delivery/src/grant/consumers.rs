@@ -152,6 +152,10 @@ impl Grant {
             let message = format!("topic {}: expected {CHARACTERS}", escape_for_message(topic));
             return Err(CommandError::new(Fault::Invalid, INVALID_REQUEST, message));
         }
+        if let Some(Commit { offset, .. }) = commits.iter().find(|commit| commit.offset < 0) {
+            let message = format!("offset {offset}: expected 0 or more");
+            return Err(CommandError::new(Fault::Invalid, INVALID_REQUEST, message));
+        }
         self.check_reads(topics)?;
         self.cluster.measured(Kind::Consume, member.commit(commits)).await
     }

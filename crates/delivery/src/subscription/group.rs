@@ -5,11 +5,12 @@ use std::time::SystemTime;
 
 use futures_util::stream::FuturesUnordered;
 use sluicegate_backend::CommandError;
-use sluicegate_backend::groups::GroupLog;
+use sluicegate_backend::groups::{Commit, GroupLog};
 
 use super::Subscription;
 use super::begin::{Begun, begin, retry};
 use crate::cluster::Cluster;
+use crate::cursor::Cursor;
 use crate::cursors::Cursors;
 use crate::grant::Held;
 use crate::item::{Item, Place};
@@ -117,8 +118,14 @@ async fn begin_share(
     logs: Arc<[GroupLog]>,
     held: Arc<Held>,
 ) -> Result<Begun, CommandError> {
-    let subscribe = share(&cluster, &subscribe, member.group(), &logs).await?;
+    let (subscribe, without) = share(&cluster, &subscribe, member.group(), &logs).await?;
     let mut begun = begin(cluster, subscribe, held, false).await?;
+    let places = begun.cursors.all().iter().map(Cursor::place);
+    let places = places.map(|place| ((place.topic, place.partition), place.offset));
+    let begins = places.filter(|(log, offset)| *offset >= 0 && without.contains(log));
+    member
+        .begin(begins.map(|(log, offset)| Commit { log, offset, metadata: Arc::from("") }).collect())
+        .await?;
     for item in &mut begun.cursors.client.items {
         if let Item::Subscribed(topics) = item {
             *item = Item::Assigned(std::mem::take(topics));

@@ -94,7 +94,8 @@ async fn share_begins_at_the_commits_and_ends_with_the_rebalance() {
     check(grant.commit_of(&member, &[at(1, 1), at(0, 2), at(7, 1)]).await, &[27, 0, 27]);
     let gone = second.member().unwrap().clone();
     check(other.commit_of(&gone, &[at(0, 1), at(1, 1)]).await, &[27, 0]);
-    assert_eq!(groups.commits("g"), [(0, 1), (0, 2), (1, 1)]);
+    // Those of the beginnings come first.
+    assert_eq!(groups.commits("g")[4..], [(0, 1), (0, 2), (1, 1)]);
     let open = |grant: &Grant| grant.metrics().consumers.count();
     assert_eq!((open(&grant), open(&other)), (1, 1));
     let listed = grant.subscriptions();
@@ -124,6 +125,21 @@ async fn share_begins_at_the_commits_and_ends_with_the_rebalance() {
     cluster.end_writes(Instant::now() + Duration::from_secs(1)).await;
     tokio::task::yield_now().await;
     assert_eq!(groups.instances("g"), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn log_without_a_commit_begins_where_it_began_before_the_rebalance() {
+    let logs = Logs::default();
+    logs.append(0, 2);
+    let grant = Grant::all(&logs.cluster());
+    let mut member = grant.subscribe(command(Start::default())).await.unwrap();
+    until(&mut member, "assigned 0@2 1@0 2@0 3@0").await;
+    logs.append(0, 3);
+    logs.backend().groups.hold(false);
+    until(&mut member, "assigned 0@2 1@0 2@0 3@0").await;
+    assert_eq!(heard(&mut member).await, "[2, 3, 4] of 0");
+    let negative = grant.commit_of(&member.member().unwrap().clone(), &[at(0, -1)]).await;
+    assert_eq!(negative.unwrap_err().fault, Fault::Invalid);
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,7 +23,7 @@ pub struct Resource {
 /// The effect of POST: it writes records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Post {
-    /// Those of one document.
+    /// All records of one document.
     Batch,
     /// Each as it arrives. It is answered as it is written.
     Stream,

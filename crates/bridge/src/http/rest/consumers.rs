@@ -15,7 +15,9 @@ use http::{Method, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use sluicegate_backend::System;
+use sluicegate_backend::groups::GroupLog;
 use sluicegate_delivery::consumers::ConsumerError;
+use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::body::BodyError;
 use sluicegate_dialect::http::consumers::{
@@ -120,12 +122,18 @@ async fn run(
             None => consumer.unsubscribe(grant).await?,
         },
         Call::Subscription => {
-            let document = Subscription::of(consumer.subscription(), consumer.assignment());
+            grant.count_request().map_err(ConsumerError::from)?;
+            let mut topics = consumer.subscription();
+            topics.retain(|topic| grant.check_read(topic).is_ok());
+            let document = Subscription::of(topics, readable(grant, consumer.assignment()));
             return Ok(told(request, &document));
         }
         Call::Unsubscribe => consumer.unsubscribe(grant).await?,
         Call::Assign => consumer.assign(grant, assignments(body(request)?)?).await?,
-        Call::Assignment => return Ok(told(request, &Places::of(consumer.assignment()))),
+        Call::Assignment => {
+            grant.count_request().map_err(ConsumerError::from)?;
+            return Ok(told(request, &Places::of(readable(grant, consumer.assignment()))));
+        }
         Call::Records => return records::get(request, consumer, query, running).await,
         Call::Commit => return offsets::commit(request, group, Some(consumer)).await,
         Call::Committed => return offsets::committed(request, group, Some(consumer), query).await,
@@ -134,6 +142,12 @@ async fn run(
         }
     }
     Ok(Response::empty(StatusCode::NO_CONTENT))
+}
+
+/// The logs of topics that the client can read: another client of the group can have subscribed to others.
+fn readable(grant: &Grant, mut logs: Vec<GroupLog>) -> Vec<GroupLog> {
+    logs.retain(|(topic, _)| grant.check_read(topic).is_ok());
+    logs
 }
 
 async fn create(request: &Request<'_>, group: &str) -> Result<Response, Failure> {

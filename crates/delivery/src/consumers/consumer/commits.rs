@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_backend::CommandError;
-use sluicegate_backend::groups::{Commit, GroupLog};
+use sluicegate_backend::groups::{Commit, GroupLog, MemberState};
 use tokio::time::{Instant, timeout};
 
 use super::{Consumer, ConsumerError, State};
+use crate::cluster::unanswered;
 use crate::grant::Grant;
+use crate::membership::not_assigned;
 
 impl Consumer {
     /// Commits these positions; None: all that was answered.
@@ -27,7 +29,19 @@ impl Consumer {
         grant.begin_consumer_command(&self.group).await?;
         let commits = commits.unwrap_or_else(|| self.state.lock().positions.answered());
         grant.check_reads(commits.iter().map(|commit| &*commit.log.0))?;
-        self.commit_as(commits, true).await
+        let lost = self.state.lock().lost();
+        let (lost, own): (Vec<_>, Vec<_>) =
+            commits.iter().cloned().partition(|commit| lost.contains(&commit.log));
+        if lost.is_empty() {
+            return self.commit_as(own, true).await;
+        }
+        let made = if own.is_empty() { Vec::new() } else { self.commit_as(own, true).await? };
+        let mut made = made.into_iter();
+        let result = |commit: &Commit| match lost.iter().any(|lost| lost.log == commit.log) {
+            true => Err(not_assigned(&commit.log)),
+            false => made.next().unwrap_or_else(|| Err(unanswered())),
+        };
+        Ok(commits.iter().map(result).collect())
     }
 
     /// The group's last commit in each of these logs; None: nothing.
@@ -131,6 +145,22 @@ impl Consumer {
             if !commits.is_empty() {
                 let _ = timeout(COMMIT_TIMEOUT, self.commit_as(commits, false)).await;
             }
+        }
+    }
+}
+
+impl State {
+    /// Logs whose positions are of an earlier share, and which are not in the one that it has now: other members have
+    /// read on.
+    fn lost(&self) -> Vec<GroupLog> {
+        match &*self.role.logs.borrow() {
+            MemberState::Assigned(number, logs)
+                if self.role.member.is_some() && !self.positions.is_of(*number) =>
+            {
+                let is_lost = |log: &&GroupLog| logs.binary_search(log).is_err();
+                self.positions.logs().filter(is_lost).cloned().collect()
+            }
+            _ => Vec::new(),
         }
     }
 }
