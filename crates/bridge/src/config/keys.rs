@@ -229,7 +229,7 @@ keys! {
         "How long a client can be away from a table before it begins anew",
         "";
     CONSUMERS_IDLE_TIMEOUT: Number = "consumers.idle_timeout_ms", number(300_000, 1000..=DAY),
-        "A consumer that its client does not use leaves its group after this",
+        "A consumer, or a member that takes no records, leaves its group after this",
         "";
     SCHEMAS_URL: Other = "schemas.NAME.url", other("URL", "required"),
         "A [schema registry](schemas.md), which `clusters.NAME.schemas` names",
