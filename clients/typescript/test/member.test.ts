@@ -53,7 +53,7 @@ test("a member begins at what is committed: after a rebalance, and after a lost 
       const joins = server.commands.filter((req) => req.case === "cmdKafkaSubscribe");
       assert.equal(joins.length, 1, "a loop that is busy takes no partitions from others");
     }
-    // What waited for the loop is another member's now.
+    // Records that waited for the loop are another member's now.
     await settled();
   }
   assert.deepEqual(taken, [0, 1, 2, 3, 2, 3, 2, 3, 4, 5, 6, 7, 8, 9]);

@@ -18,8 +18,8 @@ use sluicegate_telemetry::metrics::ConsumerMetrics;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::cluster::{Cluster, SOON, escape_for_message, later, unanswered};
-use crate::consumers::{Held, no_groups};
+use crate::cluster::{Cluster, SOON, later};
+use crate::consumers::{Held, commit_own, no_groups};
 use crate::item::Item;
 use crate::subscribe::{Source, Subscribe};
 
@@ -236,22 +236,18 @@ impl GroupMember {
             MemberState::Assigned(_, logs) => Arc::clone(logs),
             MemberState::Joining(_) | MemberState::Ended(_) => Arc::default(),
         };
-        let has = |commit: &&Commit| logs.binary_search(&commit.log).is_ok();
-        let own: Vec<Commit> = commits.iter().filter(has).cloned().collect();
-        let count = own.len();
-        let made = if own.is_empty() { Ok(Vec::new()) } else { self.member.commit(own).await };
-        let made = match made {
-            // Its logs are given out anew.
-            Err(error) if is_of_rebalance(error.code) => vec![Err(error); count],
-            made => made?,
+        let has = |commit: &Commit| logs.binary_search(&commit.log).is_ok();
+        let commit = async |own: Vec<Commit>| {
+            let count = own.len();
+            match self.member.commit(own).await {
+                // Its logs are given out anew.
+                Err(error) if is_of_rebalance(error.code) => Ok(vec![Err(error); count]),
+                made => made,
+            }
         };
-        self.metrics.committed(made.iter().filter(|made| made.is_ok()).count());
-        let mut made = made.into_iter();
-        let result = |commit: &Commit| match has(&commit) {
-            true => made.next().unwrap_or_else(|| Err(unanswered())),
-            false => Err(not_assigned(&commit.log)),
-        };
-        Ok(commits.iter().map(result).collect())
+        let results = commit_own(commits, has, commit).await?;
+        self.metrics.committed(results.iter().filter(|result| result.is_ok()).count());
+        Ok(results)
     }
 }
 
@@ -311,14 +307,6 @@ async fn places_in_logs(
 
 fn is_of_rebalance(code: i32) -> bool {
     matches!(code, ILLEGAL_GENERATION | UNKNOWN_MEMBER_ID | REBALANCE_IN_PROGRESS)
-}
-
-pub(crate) fn not_assigned((topic, partition): &GroupLog) -> CommandError {
-    let topic = escape_for_message(topic);
-    let message = format!(
-        "partition {partition} of topic {topic} is not this subscription's now: whoever reads it begins at the last commit"
-    );
-    CommandError::new(Fault::Rejected, REBALANCE_IN_PROGRESS, message)
 }
 
 fn idle(timeout: Duration) -> CommandError {

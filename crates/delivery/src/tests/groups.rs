@@ -94,7 +94,7 @@ async fn share_begins_at_the_commits_and_ends_with_the_rebalance() {
     check(grant.commit_of(&member, &[at(1, 1), at(0, 2), at(7, 1)]).await, &[27, 0, 27]);
     let gone = second.member().unwrap().clone();
     check(other.commit_of(&gone, &[at(0, 1), at(1, 1)]).await, &[27, 0]);
-    // Those of the beginnings come first.
+    // The commits of beginnings come first.
     assert_eq!(groups.commits("g")[4..], [(0, 1), (0, 2), (1, 1)]);
     let open = |grant: &Grant| grant.metrics().consumers.count();
     assert_eq!((open(&grant), open(&other)), (1, 1));

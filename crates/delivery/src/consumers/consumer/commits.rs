@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluicegate_backend::CommandError;
 use sluicegate_backend::groups::{Commit, GroupLog, MemberState};
+use sluicegate_backend::{CommandError, Fault};
+use sluicegate_protocol::error_code::REBALANCE_IN_PROGRESS;
 use tokio::time::{Instant, timeout};
 
 use super::{Consumer, ConsumerError, State};
-use crate::cluster::unanswered;
+use crate::cluster::{escape_for_message, unanswered};
 use crate::grant::Grant;
-use crate::membership::not_assigned;
 
 impl Consumer {
     /// Commits these positions; None: all that was answered.
@@ -30,18 +30,11 @@ impl Consumer {
         let commits = commits.unwrap_or_else(|| self.state.lock().positions.answered());
         grant.check_reads(commits.iter().map(|commit| &*commit.log.0))?;
         let lost = self.state.lock().lost();
-        let (lost, own): (Vec<_>, Vec<_>) =
-            commits.iter().cloned().partition(|commit| lost.contains(&commit.log));
         if lost.is_empty() {
-            return self.commit_as(own, true).await;
+            return self.commit_as(commits, true).await;
         }
-        let made = if own.is_empty() { Vec::new() } else { self.commit_as(own, true).await? };
-        let mut made = made.into_iter();
-        let result = |commit: &Commit| match lost.iter().any(|lost| lost.log == commit.log) {
-            true => Err(not_assigned(&commit.log)),
-            false => made.next().unwrap_or_else(|| Err(unanswered())),
-        };
-        Ok(commits.iter().map(result).collect())
+        let has = |commit: &Commit| lost.binary_search(&commit.log).is_err();
+        commit_own(&commits, has, async |own| self.commit_as(own, true).await).await
     }
 
     /// The group's last commit in each of these logs; None: nothing.
@@ -150,7 +143,7 @@ impl Consumer {
 }
 
 impl State {
-    /// Logs whose positions are of an earlier share, and which are not in the one that it has now: other members have
+    /// Logs, sorted, whose positions are of an earlier share, and which are not in the one that it has now: other members have
     /// read on.
     fn lost(&self) -> Vec<GroupLog> {
         match &*self.role.logs.borrow() {
@@ -163,6 +156,36 @@ impl State {
             _ => Vec::new(),
         }
     }
+}
+
+/// Makes the commits of logs that the member `has`, and refuses the others. The results have the order of `commits`.
+///
+/// # Errors
+/// Those of `commit`, which is not called for none.
+///
+/// # Cancel safety
+/// The commits can be made all the same.
+pub(crate) async fn commit_own<E>(
+    commits: &[Commit],
+    has: impl Fn(&Commit) -> bool,
+    commit: impl AsyncFnOnce(Vec<Commit>) -> Result<Vec<Result<(), CommandError>>, E>,
+) -> Result<Vec<Result<(), CommandError>>, E> {
+    let own: Vec<Commit> = commits.iter().filter(|commit| has(commit)).cloned().collect();
+    let made = if own.is_empty() { Vec::new() } else { commit(own).await? };
+    let mut made = made.into_iter();
+    let result = |commit: &Commit| match has(commit) {
+        true => made.next().unwrap_or_else(|| Err(unanswered())),
+        false => Err(not_assigned(&commit.log)),
+    };
+    Ok(commits.iter().map(result).collect())
+}
+
+fn not_assigned((topic, partition): &GroupLog) -> CommandError {
+    let topic = escape_for_message(topic);
+    let message = format!(
+        "partition {partition} of topic {topic} is not this subscription's now: whoever reads it begins at the last commit"
+    );
+    CommandError::new(Fault::Rejected, REBALANCE_IN_PROGRESS, message)
 }
 
 /// The time that a commit of the bridge's can take.
