@@ -95,6 +95,13 @@ pub trait Member: Send + Sync {
         commits: Vec<Commit>,
     ) -> BoxFuture<'_, Result<Vec<Result<(), CommandError>>, CommandError>>;
 
+    /// Asks the group whether it still knows the member, and waits until it does, until the state tells otherwise, or for at
+    /// most [`CONFIRM_TIMEOUT`].
+    ///
+    /// # Cancel safety
+    /// The group is asked all the same.
+    fn confirm(&self) -> BoxFuture<'_, ()>;
+
     /// Commits what is kept, and leaves the group.
     ///
     /// # Cancel safety
@@ -134,6 +141,9 @@ pub struct Commit {
     /// A text of the client's, empty if there is none.
     pub metadata: Arc<str>,
 }
+
+/// The time for which a member waits for its group to know it.
+pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The settings of a member, at most, in bytes.
 pub const MAX_SETTINGS: usize = 1024;

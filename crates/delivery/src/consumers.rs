@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use sluicegate_backend::groups::Member;
+use sluicegate_backend::groups::{Ended, Member};
 use sluicegate_backend::{CommandError, Fault};
 use sluicegate_fair_share::{Holder, Ledger, Permit, Permits};
 use sluicegate_protocol::error_code::INVALID_REQUEST;
@@ -117,16 +117,30 @@ impl Consumers {
         &self.limits
     }
 
-    /// The consumer of this name, unless its membership has ended.
-    pub(crate) fn get(&self, group: &str, instance: &str) -> Option<Arc<Consumer>> {
+    /// The consumer of this name, as the group knows it now; None: its membership has ended.
+    ///
+    /// # Errors
+    /// The cluster has refused the membership, which is told once.
+    pub(crate) async fn confirmed(
+        &self,
+        group: &str,
+        instance: &str,
+    ) -> Result<Option<Arc<Consumer>>, ConsumerError> {
         let key = (Arc::from(group), Arc::from(instance));
-        let mut open = self.open.lock();
-        let consumer = open.consumers.get(&key)?;
-        if consumer.ended().is_some() {
-            open.consumers.remove(&key);
-            return None;
+        let Some(consumer) = self.open.lock().consumers.get(&key).cloned() else { return Ok(None) };
+        consumer.confirm().await;
+        let Some(ended) = consumer.ended() else { return Ok(Some(consumer)) };
+        self.remove(&consumer);
+        match ended {
+            Ended::Refused(error) => Err(error.into()),
+            Ended::Left | Ended::Fenced => Ok(None),
         }
-        Some(Arc::clone(consumer))
+    }
+
+    /// Whether there is a consumer of this name, whose membership has not ended.
+    pub(crate) fn has(&self, group: &str, instance: &str) -> bool {
+        let key = (Arc::from(group), Arc::from(instance));
+        self.open.lock().consumers.get(&key).is_some_and(|consumer| consumer.ended().is_none())
     }
 
     /// Removes the consumer, unless another one has its name by now.
@@ -157,7 +171,11 @@ impl Consumers {
     pub(crate) async fn stop(&self) {
         let _one = self.stopping.lock().await;
         let consumers = std::mem::take(&mut self.open.lock().consumers);
-        join_all(consumers.values().map(|consumer| consumer.stop())).await;
+        join_all(consumers.values().map(|consumer| async {
+            consumer.settle().await;
+            consumer.stop().await;
+        }))
+        .await;
         self.leaving.close();
         self.leaving.wait().await;
     }
@@ -198,7 +216,8 @@ impl Cluster {
             }
             let idle_timeout = self.consumers.limits.idle_timeout();
             for consumer in self.consumers.all() {
-                let is_over = consumer.ended().is_some();
+                // A refusal waits for the next request, which it is told to.
+                let is_over = consumer.ended().is_some_and(|ended| !matches!(ended, Ended::Refused(_)));
                 let is_idle = consumer.is_idle(idle_timeout);
                 let ended = consumer.listed().ended();
                 let is_replaced = !Arc::ptr_eq(&consumer.backend, &self.backend());

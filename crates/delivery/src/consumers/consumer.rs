@@ -69,7 +69,7 @@ pub(super) struct State {
     /// When a commit was begun last.
     committed: Option<Instant>,
     is_committing: bool,
-    /// Calls in progress, and the end of the last one.
+    /// Calls in progress, and the beginning or end of the last one.
     uses: usize,
     used: Instant,
 }
@@ -342,6 +342,20 @@ impl Consumer {
         }
     }
 
+    /// Waits until the group tells again that this is its member, unless it was in use a moment ago: its client can have been
+    /// at another bridge meanwhile, and have committed there.
+    pub(crate) async fn confirm(&self) {
+        let member = {
+            let mut state = self.state.lock();
+            let is_sure = state.used.elapsed() < MOMENT;
+            state.used = Instant::now();
+            state.role.member.clone().filter(|_| !is_sure)
+        };
+        if let Some(member) = member {
+            member.confirm().await;
+        }
+    }
+
     /// Whether nobody has used it for so long.
     pub(super) fn is_idle(&self, for_time: Duration) -> bool {
         let state = self.state.lock();
@@ -425,6 +439,10 @@ pub(crate) fn membership(
 /// Kept in the group's mind for so long after a bridge is gone: enough for a restart, and for a client to come to
 /// another one.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The time without a call after which the group is asked: less than a client needs to read and commit at another bridge. A
+/// client that reads all the time costs no requests.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// The topics of a subscription.
 pub const MAX_TOPICS: usize = 256;

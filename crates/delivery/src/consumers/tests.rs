@@ -2,7 +2,7 @@
 
 use sluicegate_backend::System;
 use sluicegate_backend::command::{ReadBounds, Source, SubscribeCommand};
-use sluicegate_backend::groups::{Commit, GroupLog, Membership};
+use sluicegate_backend::groups::{Commit, Ended, GroupLog, MemberState, Membership};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_rights::{Rights, Topics};
 use tokio::time::{Instant, advance, timeout};
@@ -379,8 +379,17 @@ async fn other_bridge_takes_a_consumer_over() {
     assert!(!Arc::ptr_eq(&first, &third));
     assert_eq!(take(&one, &third).await, [(0, 3)]);
     assert!(Arc::ptr_eq(&third, &one.consumer("g", "c").await.unwrap()));
+    third.commit(&one, None).await.unwrap();
+    pass(1).await;
+    let fourth = other.consumer("g", "c").await.unwrap();
+    assert_eq!(take(&other, &fourth).await, [], "the second has not noticed the third");
+    let refused = CommandError::new(Fault::Rejected, 30, "refused");
+    logs.backend().groups.tell("g", &MemberState::Ended(Ended::Refused(refused.clone())));
     pass(2).await;
-    assert_eq!(one.metrics().consumers.count() + other.metrics().consumers.count(), 1 + 2, "held here");
+    assert_eq!(other.consumer("g", "c").await.err(), Some(refused.into()), "told once");
+    assert!(!Arc::ptr_eq(&fourth, &other.consumer("g", "c").await.unwrap()));
+    pass(2).await;
+    assert_eq!(one.metrics().consumers.count() + other.metrics().consumers.count(), 5, "held here");
 }
 
 #[tokio::test(start_paused = true)]
@@ -592,6 +601,24 @@ async fn drain_commits_and_does_not_leave() {
     logs.append(0, 1);
     let second = other.consumer("g", "c").await.unwrap();
     assert_eq!(take(&other, &second).await, [(0, 2)], "neither a repeat nor a loss");
+}
+
+#[tokio::test(start_paused = true)]
+async fn drain_waits_for_the_end_of_a_rebalance_for_a_while() {
+    for (held, want) in [(0, 0), (2, 2), (60, 5)] {
+        let logs = Logs::default();
+        let (cluster, groups) = (logs.cluster(), logs.backend().groups.clone());
+        subscribed(&Grant::all(&cluster), "c", settings(None)).await;
+        groups.hold(true);
+        let began = Instant::now();
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(held)).await;
+            groups.hold(false);
+        });
+        cluster.drain.begin(1, Duration::ZERO);
+        cluster.consumers.stop().await;
+        assert_eq!(began.elapsed().as_secs(), want);
+    }
 }
 
 #[tokio::test(start_paused = true)]

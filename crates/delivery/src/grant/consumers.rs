@@ -44,7 +44,7 @@ impl Grant {
         };
         // Nobody has a random name. But a group that is asked before it rebalances for the newcomer tells who its members are,
         // which must be known if their bridge is gone.
-        let is_here = self.cluster.consumers.get(group, &name).is_some();
+        let is_here = self.cluster.consumers.has(group, &name);
         if is_here || self.find(group, &name).await?.is_some() {
             return Err(ConsumerError::Taken);
         }
@@ -66,7 +66,7 @@ impl Grant {
     /// After a drop, it may have been taken over.
     pub async fn consumer(&self, group: &str, instance: &str) -> Result<Arc<Consumer>, ConsumerError> {
         self.check_consume(group)?;
-        if let Some(consumer) = self.cluster.consumers.get(group, instance) {
+        if let Some(consumer) = self.cluster.consumers.confirmed(group, instance).await? {
             return Ok(consumer);
         }
         if !is_topic(instance) {

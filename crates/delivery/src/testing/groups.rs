@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -35,6 +36,8 @@ struct Group {
     rebalances: u64,
     /// The commits that were made, one after the other.
     commits: Vec<(i32, i64)>,
+    /// Members that do not know yet that others have their names.
+    fenced: BTreeMap<u64, watch::Sender<MemberState>>,
 }
 
 #[derive(Debug)]
@@ -137,6 +140,13 @@ impl Group {
         }
     }
 
+    /// Tells a member that another one has its name.
+    fn fence(&mut self, id: u64) {
+        if let Some(state) = self.fenced.remove(&id) {
+            state.send_replace(MemberState::Ended(Ended::Fenced));
+        }
+    }
+
     fn commit(&mut self, commits: Vec<Commit>) {
         for commit in commits {
             self.commits.push((commit.log.1, commit.offset));
@@ -158,8 +168,13 @@ impl Groups for MemoryGroups {
             let is_same = |_: &u64, joined: &mut Joined| {
                 membership.instance.is_some() && joined.membership.instance == membership.instance
             };
-            for (_, fenced) in group.members.extract_if(.., is_same) {
-                fenced.state.send_replace(MemberState::Ended(Ended::Fenced));
+            for (id, Joined { state, .. }) in group.members.extract_if(.., is_same) {
+                group.fenced.insert(id, state);
+                let (groups, group) = (self.clone(), Arc::clone(&membership.group));
+                tokio::spawn(async move {
+                    sleep(HEARTBEAT).await;
+                    groups.change(&group, |group, _| group.fence(id));
+                });
             }
             group.members.insert(id, Joined { membership, state: sender, kept: Vec::new() });
             group.rebalance(is_held);
@@ -261,11 +276,19 @@ impl Member for MemoryMember {
         ready(made).boxed()
     }
 
+    fn confirm(&self) -> BoxFuture<'_, ()> {
+        self.groups.change(&self.group, |group, _| group.fence(self.id));
+        ready(()).boxed()
+    }
+
     fn leave(&self) -> BoxFuture<'_, ()> {
         self.end();
         ready(()).boxed()
     }
 }
+
+/// The time in which a member notices that another one has its name.
+const HEARTBEAT: Duration = Duration::from_secs(3);
 
 impl Drop for MemoryMember {
     /// The member is silent: its group waits for it.

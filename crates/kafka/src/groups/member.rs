@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, pending};
 use futures_util::{FutureExt, StreamExt, stream};
 use parking_lot::Mutex;
-use sluicegate_backend::groups::{Commit, Ended, GroupLog, Member, MemberState, Membership as Wanted};
+use sluicegate_backend::groups::{
+    CONFIRM_TIMEOUT, Commit, Ended, GroupLog, Member, MemberState, Membership as Wanted,
+};
 use sluicegate_backend::{CommandError, Fault};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_reader::{GroupMember, Join, ReadError};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::assignors::PROTOCOLS;
 use super::membership::{
@@ -32,6 +34,8 @@ pub(super) struct GroupMembership {
 struct Wishes {
     topics: Arc<[Arc<str>]>,
     settings: Bytes,
+    /// When the group was to be asked whether it knows the member.
+    asked: Instant,
     leaves: bool,
 }
 
@@ -40,6 +44,8 @@ struct Shared {
     calls: Calls,
     source: ClientKey,
     state: watch::Sender<MemberState>,
+    /// The time until which the group has known the member.
+    heard: watch::Sender<Instant>,
     kept: Mutex<Vec<Commit>>,
     /// The member with the logs of the last assignment, as long as the group may still take commits from it.
     owner: Mutex<Option<Owner>>,
@@ -55,11 +61,12 @@ struct Owner {
 impl GroupMembership {
     pub(super) fn join(calls: Calls, source: ClientKey, wanted: Wanted) -> Self {
         let (topics, settings) = (Arc::clone(&wanted.topics), wanted.settings.clone());
-        let (wishes, wished) = watch::channel(Wishes { topics, settings, leaves: false });
-        let state = watch::Sender::new(MemberState::Joining(None));
+        let now = Instant::now();
+        let (wishes, wished) = watch::channel(Wishes { topics, settings, asked: now, leaves: false });
+        let (state, heard) = (watch::Sender::new(MemberState::Joining(None)), watch::Sender::new(now));
         let (kept, owner) = (Mutex::default(), Mutex::default());
-        let shared = Arc::new(Shared { calls, source, state, kept, owner });
-        tokio::spawn(run(Arc::clone(&shared), wished, Membership::new(wanted, Instant::now())));
+        let shared = Arc::new(Shared { calls, source, state, heard, kept, owner });
+        tokio::spawn(run(Arc::clone(&shared), wished, Membership::new(wanted, now)));
         Self { shared, wishes }
     }
 }
@@ -84,6 +91,22 @@ impl Member for GroupMembership {
         self.shared.commit(commits).boxed()
     }
 
+    fn confirm(&self) -> BoxFuture<'_, ()> {
+        let asked = Instant::now();
+        self.wishes.send_modify(|wishes| wishes.asked = asked);
+        async move {
+            let (mut state, mut heard) = (self.shared.state.subscribe(), self.shared.heard.subscribe());
+            let _ = timeout(CONFIRM_TIMEOUT, async {
+                tokio::select! {
+                    _ = heard.wait_for(|heard| *heard >= asked) => {}
+                    _ = state.wait_for(|state| !matches!(state, MemberState::Assigned(..))) => {}
+                }
+            })
+            .await;
+        }
+        .boxed()
+    }
+
     fn leave(&self) -> BoxFuture<'_, ()> {
         self.wishes.send_modify(|wishes| wishes.leaves = true);
         async {
@@ -100,12 +123,14 @@ async fn run(shared: Arc<Shared>, mut wishes: watch::Receiver<Wishes>, mut membe
     loop {
         let step = membership.next(Instant::now());
         shared.tell(&membership);
-        // A broker can take a second join before the first one, which would fence it then: only a leave is more urgent.
-        let joins = matches!(step, Step::Join { .. });
+        // A broker can take a second join before the first one, which would fence it then: only a leave is more urgent. What
+        // is kept is committed once.
+        let (joins, commits) = (matches!(step, Step::Join { .. }), matches!(step, Step::Commit { .. }));
         let changed = async {
-            match joins {
-                true => wishes.wait_for(|wishes| wishes.leaves).await.map(drop),
-                false => wishes.changed().await,
+            match () {
+                () if commits => pending().await,
+                () if joins => wishes.wait_for(|wishes| wishes.leaves).await.map(drop),
+                () => wishes.changed().await,
             }
         };
         let answer = match step {
@@ -124,11 +149,12 @@ async fn run(shared: Arc<Shared>, mut wishes: watch::Receiver<Wishes>, mut membe
             changed = changed, if is_wanted => is_wanted = changed.is_ok(),
         }
         // Wishes that have not changed change nothing.
-        let Wishes { topics, settings, leaves } = wishes.borrow_and_update().clone();
+        let Wishes { topics, settings, asked, leaves } = wishes.borrow_and_update().clone();
         if leaves {
             membership.leave(Instant::now());
         } else {
             membership.subscribe(Instant::now(), topics, settings);
+            membership.confirm(asked);
         }
         // Silent from now on, unless it leaves.
         if !is_wanted && !membership.is_leaving() {
@@ -140,6 +166,7 @@ async fn run(shared: Arc<Shared>, mut wishes: watch::Receiver<Wishes>, mut membe
 impl Shared {
     /// Tells the state, if it has changed.
     fn tell(&self, membership: &Membership) {
+        self.heard.send_replace(membership.heard());
         let state = membership.state();
         if *self.state.borrow() == *state {
             return;

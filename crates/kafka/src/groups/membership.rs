@@ -32,6 +32,8 @@ pub(super) struct Membership {
     sent: Instant,
     /// When a request was sent or answered that has kept the session alive.
     heard: Instant,
+    /// When its owner asked whether the group knows it.
+    asked: Instant,
     /// Failed attempts to join, in a row.
     failures: u32,
     /// Why the last heartbeat has failed.
@@ -150,6 +152,7 @@ impl Membership {
             was_sent: false,
             sent: now,
             heard: now,
+            asked: now,
             failures: 0,
             silence: None,
             leads: None,
@@ -164,6 +167,11 @@ impl Membership {
 
     pub(super) fn member(&self) -> &GroupMember {
         &self.member
+    }
+
+    /// The time until which the group has known it, for all that was heard.
+    pub(super) fn heard(&self) -> Instant {
+        self.heard
     }
 
     /// Whether it leaves, or has ended.
@@ -277,6 +285,16 @@ impl Membership {
             Phase::Join(_) | Phase::GiveUp { .. } | Phase::Leave | Phase::Ended => {}
         }
         self.want(topics, settings);
+    }
+
+    /// Lets the next heartbeat be sent at once, if its owner has `asked` since the last call.
+    pub(super) fn confirm(&mut self, asked: Instant) {
+        if let Phase::Member(beat) = &mut self.phase
+            && self.asked < asked
+        {
+            *beat = (*beat).min(asked);
+        }
+        self.asked = asked;
     }
 
     /// Commits what is kept, and leaves.

@@ -128,6 +128,14 @@ impl Consumer {
         }
     }
 
+    /// Waits for the end of a rebalance: without this member, its group would wait for it until its session is over, and not
+    /// tell the bridge that takes it over what it wants.
+    pub(in crate::consumers) async fn settle(&self) {
+        let mut logs = self.state.lock().role.logs.clone();
+        let is_settled = |state: &MemberState| !matches!(state, MemberState::Joining(_));
+        let _ = timeout(REBALANCE, logs.wait_for(is_settled)).await;
+    }
+
     /// Commits what the client has, and does not leave: another bridge can take the consumer over.
     pub(in crate::consumers) async fn stop(&self) {
         if self.settings.auto_commit.is_some() {
@@ -187,6 +195,9 @@ fn not_assigned((topic, partition): &GroupLog) -> CommandError {
     );
     CommandError::new(Fault::Rejected, REBALANCE_IN_PROGRESS, message)
 }
+
+/// The time for which the end of the bridge waits for the end of a rebalance: that of one whose members are all there.
+const REBALANCE: Duration = Duration::from_secs(5);
 
 /// The time that a commit of the bridge's can take.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);

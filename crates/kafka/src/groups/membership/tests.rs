@@ -74,6 +74,10 @@ impl Walk {
                 self.membership.subscribe(now, [argument.into()].into(), "ours".into());
                 Answer::Waited
             }
+            "asked" => {
+                self.membership.confirm(now);
+                Answer::Waited
+            }
             "leave" => {
                 self.membership.leave(now);
                 Answer::Waited
@@ -243,6 +247,16 @@ fn wishes_have_their_effect_in_every_phase() {
         ("left", "end, Left"),
     ]);
     check_member(&[("leave", "commit 1 2, joining"), ("subscribe u", "commit 1 2, joining")]);
+    check_member(&[
+        ("later 1000", "wait 2000, has 2 in 1"),
+        ("asked", "beat 1, has 2 in 1"),
+        ("error 15", "wait 250, has 2 in 1"),
+    ]);
+    check_member(&[
+        ("later 1000", "wait 2000, has 2 in 1"),
+        ("asked", "beat 1, has 2 in 1"),
+        ("alive", "wait 3000, has 2 in 1"),
+    ]);
     check(&[(
         "subscribe .",
         "end, INVALID_TOPIC_EXCEPTION: topic name `.`: expected 1 to 249 characters of a-z A-Z 0-9 . _ -, other than . and ..",
