@@ -56,8 +56,13 @@ impl Groups for Kafka {
         async move {
             let (calls, began, deadline) = (self.calls(), Instant::now(), deadline());
             let ours = |told| told_of(group, instance, told).map(Some);
+            let mut has_waited = false;
             loop {
-                let described = calls.reader.describe_member(group, instance, deadline).await;
+                let described = match calls.reader.describe_member(group, instance, deadline).await {
+                    // The time was over while it was asked again.
+                    Err(_) if has_waited && Instant::now() >= deadline => return Err(rebalances(group)),
+                    described => described,
+                };
                 match described.map_err(|error| calls.failed(&error))? {
                     Described::Missing => return Ok(None),
                     Described::Subscribed(told) => return ours(told),
@@ -65,9 +70,9 @@ impl Groups for Kafka {
                         let told = members.iter().find(|(name, _)| name == instance);
                         let told = told.map(|(_, told)| told.clone());
                         if !self.recent.is_new(group) {
-                            let members = members.into_iter();
-                            let members = members.filter_map(|(name, told)| membership(group, &name, told));
-                            self.recent.saw(group, members.collect());
+                            let ours =
+                                |(name, told): &(String, Subscription)| membership(group, name, told.clone());
+                            self.recent.saw(group, members.iter().filter_map(ours).collect());
                         }
                         return told.map_or(Ok(None), ours);
                     }
@@ -78,10 +83,9 @@ impl Groups for Kafka {
                             return Ok(Some(found));
                         }
                         if Instant::now() >= deadline {
-                            let text = format!("group {group} rebalances");
-                            let code = REBALANCE_IN_PROGRESS.into();
-                            return Err(CommandError::new(Fault::Transient, code, text).with_retry());
+                            return Err(rebalances(group));
                         }
+                        has_waited = true;
                         sleep(PAUSE).await;
                     }
                 }
@@ -155,6 +159,11 @@ fn told_of(group: &str, instance: &str, told: Subscription) -> Result<Membership
         let text = format!("instance {instance} of group {group} is a member that no bridge has made");
         CommandError::new(Fault::Rejected, FENCED_INSTANCE_ID.into(), text)
     })
+}
+
+fn rebalances(group: &str) -> CommandError {
+    let text = format!("group {group} rebalances");
+    CommandError::new(Fault::Transient, REBALANCE_IN_PROGRESS.into(), text).with_retry()
 }
 
 fn offset(Commit { log: (topic, partition), offset, metadata }: &Commit) -> GroupOffset {

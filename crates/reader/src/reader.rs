@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 pub use self::describe::Properties;
 use self::describe::PropertyCache;
+use self::groups::ToldGroup;
 pub use self::groups::{Described, Join, Joined};
 use self::read_through::ReadAhead;
 pub use self::read_through::SkipMeter;
@@ -63,6 +64,7 @@ struct Inner {
     properties: PropertyCache,
     tails: Arc<Tails>,
     coordinators: Coordinators,
+    groups: SingleFlight<String, Result<ToldGroup, ReadError>>,
 }
 
 /// A log of whichever version, and the offset to read from.
@@ -154,6 +156,7 @@ impl Reader {
             properties: PropertyCache::default(),
             tails,
             coordinators: Coordinators::default(),
+            groups: SingleFlight::default(),
         };
         Self { inner: Arc::new(inner) }
     }

@@ -39,16 +39,21 @@ impl Recent {
         let bytes = members.iter().map(size).fold(group.len(), usize::saturating_add);
         let mut known = self.0.lock();
         let at = Instant::now();
-        if known.bytes.saturating_add(bytes) > MAX_BYTES {
+        known.remove(group);
+        if members.is_empty() {
+            return;
+        }
+        known.bytes = known.bytes.saturating_add(bytes);
+        known.groups.insert(group.into(), Seen { at, members, bytes });
+        if known.bytes > MAX_BYTES {
             known.groups.retain(|_, seen| at.duration_since(seen.at) < KEPT);
             known.bytes = known.groups.values().map(|seen| seen.bytes).sum();
         }
-        if let Some(before) = known.groups.remove(group) {
-            known.bytes = known.bytes.saturating_sub(before.bytes);
-        }
-        if !members.is_empty() && known.bytes.saturating_add(bytes) <= MAX_BYTES {
-            known.bytes = known.bytes.saturating_add(bytes);
-            known.groups.insert(group.into(), Seen { at, members, bytes });
+        while known.bytes > MAX_BYTES
+            && let Some((largest, _)) = known.groups.iter().max_by_key(|(_, seen)| seen.bytes)
+        {
+            let largest = Arc::clone(largest);
+            known.remove(&largest);
         }
     }
 
@@ -59,6 +64,14 @@ impl Recent {
         let seen = known.groups.get(group).filter(|seen| seen.at.elapsed() < KEPT)?;
         let is_it = |member: &&Membership| member.instance.as_deref() == Some(instance);
         seen.members.iter().find(is_it).filter(|member| !member.topics.is_empty()).cloned()
+    }
+}
+
+impl Known {
+    fn remove(&mut self, group: &str) {
+        if let Some(seen) = self.groups.remove(group) {
+            self.bytes = self.bytes.saturating_sub(seen.bytes);
+        }
     }
 }
 
@@ -75,8 +88,8 @@ const KEPT: Duration = Duration::from_secs(45);
 /// The time within which a group is not noted again.
 const SAME: Duration = Duration::from_secs(1);
 
-/// For the members of all groups of a cluster: those of some thousand instances with usual settings. Further groups are not
-/// noted until others are old.
+/// For the members of all groups of a cluster: those of some thousand instances with usual settings. Beyond that, the largest
+/// group is forgotten, and not one that is new.
 const MAX_BYTES: usize = 4 << 20;
 
 #[cfg(test)]
@@ -109,16 +122,18 @@ mod tests {
         recent.saw("g", vec![member("g", "i", 2), new]);
         let known = ["i", "j", "k"].map(|instance| recent.get("g", instance));
         assert_eq!(known, [Some(member("g", "i", 2)), None, None]);
-        for large in 0..10 {
-            let group = format!("large-{large}");
-            recent.saw(&group, vec![member(&group, "i", MAX_BYTES / 4)]);
-            assert_eq!(recent.get(&group, "i").is_some(), large < 3, "{group}");
+        for large in 1..=10 {
+            recent.saw("large", vec![member("large", "i", MAX_BYTES / 10 * large)]);
+            let small = format!("small-{large}");
+            recent.saw(&small, vec![member(&small, "i", MAX_BYTES / 100)]);
+            assert!(recent.get(&small, "i").is_some(), "{small}");
+            assert_eq!(recent.get("large", "i").is_some(), large < 10, "the largest is forgotten");
         }
         assert!(recent.0.lock().bytes <= MAX_BYTES);
         tokio::time::advance(KEPT).await;
         assert_eq!(recent.get("g", "i"), None);
-        recent.saw("h", vec![member("h", "i", MAX_BYTES / 2)]);
-        assert!(recent.get("h", "i").is_some());
+        recent.saw("h", vec![member("h", "i", MAX_BYTES - 1000)]);
+        assert!(recent.get("h", "i").is_some(), "what is old is forgotten first");
         recent.saw("h", Vec::new());
         assert_eq!(recent.0.lock().bytes, 0);
     }

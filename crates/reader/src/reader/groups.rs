@@ -65,8 +65,11 @@ pub enum Described {
     /// The wishes of the member.
     Subscribed(Subscription),
     /// The same, and those of all instances of a group that is stable, by their names.
-    Stable(Vec<(String, Subscription)>),
+    Stable(Arc<[(String, Subscription)]>),
 }
+
+/// A group as DescribeGroups tells it; `None`: that request is not for it.
+pub(super) type ToldGroup = Option<(String, Arc<[(String, Subscription)]>)>;
 
 impl Reader {
     /// Joins a group. The coordinator holds the request until the group's other members have joined as well.
@@ -243,29 +246,32 @@ impl Reader {
         instance: &str,
         deadline: Instant,
     ) -> Result<Described, ReadError> {
+        // The answer has all members: whoever takes one of them over shares it.
+        let describe = || self.describe_group(group, deadline);
+        let told = self.inner.groups.run(group.to_owned(), |_| false, || None, describe).await?;
+        match told {
+            Some((state, members)) if state == "Stable" => Ok(Described::Stable(members)),
+            Some((_, members)) if members.iter().any(|(name, _)| name == instance) => {
+                Ok(Described::Rebalances)
+            }
+            // As brokers tell of groups that DescribeGroups is not for.
+            Some((state, _)) if state != "Dead" => Ok(Described::Missing),
+            _ => self.describe_new_member(group, instance, deadline).await,
+        }
+    }
+
+    async fn describe_group(&self, group: &str, deadline: Instant) -> Result<ToldGroup, ReadError> {
         let request = &DescribeGroupsRequest { group };
+        let wishes = |(name, told): (String, Bytes)| (name, Subscription::decode(told).unwrap_or_default());
         let send = |broker: Arc<Broker>| async move {
             let answer = broker.call(request).await?;
-            let is_member = answer.members.iter().any(|(name, _)| name == instance);
             Ok(match answer.error {
                 Some(ErrorCode(ResponseError::GroupIdNotFound)) => Ok(None),
                 Some(code) => Err(code),
-                None if answer.state == "Stable" => {
-                    let wishes = |(name, told): (String, Bytes)| {
-                        (name, Subscription::decode(told).unwrap_or_default())
-                    };
-                    Ok(Some(Described::Stable(answer.members.into_iter().map(wishes).collect())))
-                }
-                None if is_member => Ok(Some(Described::Rebalances)),
-                // As brokers tell of groups that DescribeGroups is not for.
-                None if answer.state == "Dead" => Ok(None),
-                None => Ok(Some(Described::Missing)),
+                None => Ok(Some((answer.state, answer.members.into_iter().map(wishes).collect()))),
             })
         };
-        match self.group_call(group, deadline, false)?.run(send).await? {
-            Some(described) => Ok(described),
-            None => self.describe_new_member(group, instance, deadline).await,
-        }
+        self.group_call(group, deadline, false)?.run(send).await
     }
 
     /// The same in a group that has members of KIP-848's protocol.
