@@ -12,6 +12,8 @@ export interface Membership {
   connection: Connection;
   /** The sequence of the subscription's command. */
   subscription: bigint;
+  /** The bridge's number of the assignment; 0: it tells none. */
+  assignment: bigint;
 }
 
 /** @internal The next offset of a partition. */
@@ -21,8 +23,8 @@ export interface Offset {
   offset: bigint;
 }
 
-/** @internal The offsets behind these records, or without any those in `taken`. */
-export function offsetsBehind(taken: Places, records?: unknown): Offset[] {
+/** @internal The offsets behind these records of an assignment, or without any those in `taken`. */
+export function offsetsBehind(taken: Places, assignment: number, records?: unknown): Offset[] {
   if (records === undefined) {
     // −1: the partition has not begun.
     return [...taken].flatMap(([topic, { next }]) =>
@@ -32,7 +34,8 @@ export function offsetsBehind(taken: Places, records?: unknown): Offset[] {
   const last = new Map<string, Offset>();
   for (const record of [records].flat()) {
     checkRecord(record, "commit");
-    const { topic, partition, offset } = record as TopicRecord;
+    const { topic, partition, offset, assignment: of = assignment } = record as TopicRecord;
+    if (of !== assignment) throw revoked("the record came before a rebalance");
     if (!taken.get(topic)?.next.has(partition)) throw revoked();
     last.set(`${partition} ${topic}`, { topic, partition, offset: BigInt(offset + 1) });
   }
@@ -40,9 +43,9 @@ export function offsetsBehind(taken: Places, records?: unknown): Offset[] {
 }
 
 /** @internal Commits offsets for the group. */
-export async function commit({ connection, subscription }: Membership, offsets: Offset[]): Promise<void> {
+export async function commit({ connection, ...membership }: Membership, offsets: Offset[]): Promise<void> {
   if (!offsets.length) return;
-  const command = { case: "cmdKafkaCommit", value: { subscription, offsets } } as const;
+  const command = { case: "cmdKafkaCommit", value: { ...membership, offsets } } as const;
   const { results } = await send(connection, command, "kafkaCommitResp");
   const error = results.find(({ error }) => error)?.error;
   if (error) throw TAKEN.has(error.code) ? revoked(error.message, error.code) : GateError.of(error);

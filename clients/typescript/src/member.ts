@@ -52,8 +52,9 @@ export interface Member<T = any> extends Subscription<TopicRecord<T>> {
    * stored that. The last record of each partition counts.
    *
    * @param records the records that are processed. By default all before the one that the loop has at the moment.
-   * @throws {@link GateError} with `reason` `revoked` if the partition is not the member's now: the record comes again.
-   * That is no reason to end the loop. It may have been committed if the connection was lost before the answer.
+   * @throws {@link GateError} with `reason` `revoked` if the partition is not the member's now, or was revoked since: the
+   * record comes again. That is no reason to end the loop. It may have been committed if the connection was lost before
+   * the answer.
    *
    * @example
    * ```ts

@@ -34,6 +34,11 @@ export interface TopicRecord<T = any> {
   readonly notDecoded: string | undefined;
   /** The headers in their order; a key can be repeated. */
   readonly headers: readonly { readonly key: string; readonly value: Data | undefined }[];
+  /**
+   * The assignment of a member of a group in which the record came: {@link Member.commit} refuses those of earlier ones.
+   * `undefined` without a group.
+   */
+  readonly assignment: number | undefined;
 }
 
 /** A schema of the cluster's registry. */
@@ -147,7 +152,13 @@ export interface HeaderFields {
 }
 
 /** @internal */
-export function record<T>(topic: string, partition: number, message: RecordFields, schema?: Schema<T>): TopicRecord<T> {
+export function record<T>(
+  topic: string,
+  partition: number,
+  message: RecordFields,
+  schema?: Schema<T>,
+  assignment?: number,
+): TopicRecord<T> {
   const { offset, timestamp, key, value, headers, valueSchema, keySchema, keyJson, notDecoded } = message;
   return {
     topic,
@@ -161,6 +172,7 @@ export function record<T>(topic: string, partition: number, message: RecordField
     keySchema: keySchema && schemaOf(keySchema),
     notDecoded: notDecoded || undefined,
     headers: headers.map(({ key, value }) => ({ key, value: value && new Data(value) })),
+    assignment,
   };
 }
 

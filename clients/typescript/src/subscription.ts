@@ -131,8 +131,8 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
     try {
       await commit(member, offsets);
     } catch (error) {
-      if (this.#member === member) throw error;
-      throw revoked((error as Error).message);
+      const { message, reason } = error as GateError;
+      throw this.#member === member || reason === "revoked" ? error : revoked(message);
     }
   }
 
@@ -215,7 +215,7 @@ export class Subscription<Item = TopicRecord, P = Positions> implements AsyncIte
           return this.#subscribed(input.logs);
         case "assigned":
           this.#subscribed(input.logs);
-          this.#member = { connection, subscription };
+          this.#member = { connection, subscription, assignment: input.assignment };
           return this.#tell({ type: "assigned", partitions: partitionsOf(input.logs) });
         case "revoked":
           return this.#revoke();

@@ -31,7 +31,8 @@ export interface Place {
 
 /** @internal An answer of a subscription. Offsets are sequences on NATS. */
 export type Input<Item> =
-  | { case: "subscribed" | "assigned"; logs: SubscribedLog[] }
+  | { case: "subscribed"; logs: SubscribedLog[] }
+  | { case: "assigned"; logs: SubscribedLog[]; assignment: bigint }
   | { case: "revoked" }
   | Delivery<Item>
   | EventInput;

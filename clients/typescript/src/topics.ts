@@ -97,12 +97,15 @@ export class Topics<T> implements System<TopicRecord<T>, Positions> {
   readonly #topics: string[];
   readonly #options: TopicOptions<T>;
   /** Absent without a group. */
-  readonly offsets;
+  readonly offsets: System<TopicRecord<T>, Positions>["offsets"];
+  /** Counts the assignments of a group. */
+  #assignment: number | undefined;
 
   constructor(topics: string[], options: TopicOptions<T>) {
     this.#topics = topics;
     this.#options = options;
-    this.offsets = options.group === undefined ? undefined : offsetsBehind;
+    if (options.group !== undefined)
+      this.offsets = (taken: Places, records: unknown) => offsetsBehind(taken, this.#assignment ?? 0, records);
   }
 
   command(received: Places, credit: number): Command {
@@ -127,7 +130,7 @@ export class Topics<T> implements System<TopicRecord<T>, Positions> {
       case "kafkaDeliveryResp": {
         const { topic, partition, messages, nextOffset: next } = answer.value;
         const items = messages.map((message) => ({
-          item: record(topic, partition, message, this.#options.schema),
+          item: record(topic, partition, message, this.#options.schema, this.#assignment),
           offset: message.offset,
           cost: recordCost(message),
         }));
@@ -135,7 +138,11 @@ export class Topics<T> implements System<TopicRecord<T>, Positions> {
       }
       case "kafkaSubscriptionEvent": {
         const { event } = answer.value;
-        if (event.case === "assigned") return { case: "assigned", logs: logsOf(event.value.topics) };
+        if (event.case === "assigned") {
+          const { topics, assignment } = event.value;
+          this.#assignment = (this.#assignment ?? 0) + 1;
+          return { case: "assigned", logs: logsOf(topics), assignment };
+        }
         if (event.case === "revoked") return { case: "revoked" };
         if (!event.value || !("topic" in event.value)) return undefined;
         return eventInput({ log: event.value.topic, partition: event.value.partition }, event);

@@ -86,6 +86,29 @@ test("a commit is of the records that it names, or of all that the loop is done 
   gate.close();
 });
 
+test("a commit is of the assignment of its records", async () => {
+  const server = new Server();
+  const gate = connect(URL);
+  server.write(0, 3);
+  const member = gate.subscribe("t", { group: "g", from: "earliest" });
+  const early = (await member.next()).value!;
+  server.renew();
+  // The client has not heard of it.
+  await assert.rejects(member.commit(early), { code: 22, reason: "revoked", message: `too late: ${AGAIN}` });
+  await settled();
+  const again = (await member.next()).value!;
+  assert.deepEqual([again.offset, early.assignment, again.assignment], [0, 1, 2]);
+  for (const record of [early, { ...early }, [again, early]]) {
+    await assert.rejects(member.commit(record), {
+      reason: "revoked",
+      message: `the record came before a rebalance: ${AGAIN}`,
+    });
+  }
+  await member.commit(again);
+  assert.deepEqual([...server.committed], [[0, 1n]]);
+  gate.close();
+});
+
 test("a failed commit says whether others read on", async () => {
   const server = new Server();
   const gate = connect(URL);

@@ -143,6 +143,8 @@ class Socket {
   onclose: ((event: { code: number; reason: string }) => void) | undefined;
   onmessage: ((event: { data: ArrayBuffer }) => void) | undefined;
   readonly #subscriptions = new Map<bigint, Subscription>();
+  /** The number of the last assignment of each member. */
+  readonly #assignments = new Map<bigint, bigint>();
   /** The sequence of the question for the limit. */
   #asked = 0n;
 
@@ -234,7 +236,11 @@ class Socket {
       return [{ topic: "t", topicId: this.server.topicId, partitions }];
     };
     const event = (event: EventInit) => this.#answer(sequence, { case: "kafkaSubscriptionEvent", value: { event } });
-    const assign = () => event({ case: "assigned", value: { topics: topics() } });
+    const assign = () => {
+      const assignment = (this.#assignments.get(sequence) ?? 0n) + 1n;
+      this.#assignments.set(sequence, assignment);
+      event({ case: "assigned", value: { topics: topics(), assignment } });
+    };
     const renew = () => {
       event({ case: "revoked", value: {} });
       assign();
@@ -262,8 +268,9 @@ class Socket {
     this.deliver();
   }
 
-  #commit({ subscription, offsets }: CmdKafkaCommit): Resp {
-    const error = this.#subscriptions.has(subscription) ? undefined : { code: 25, message: "no member" };
+  #commit({ subscription, offsets, assignment }: CmdKafkaCommit): Resp {
+    const isCurrent = this.#assignments.get(subscription) === assignment;
+    const error = this.#subscriptions.has(subscription) && isCurrent ? undefined : { code: 22, message: "too late" };
     for (const { partition, offset } of offsets) if (!error) this.server.committed.set(partition, offset);
     return { case: "kafkaCommitResp", value: { results: offsets.map(() => ({ error })) } };
   }

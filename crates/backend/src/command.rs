@@ -26,7 +26,7 @@ pub enum Command {
     /// Writes records.
     Produce(Vec<Record>),
     /// Commits positions for the group of `subscription`, a sequence.
-    Commit { subscription: i64, commits: Vec<Commit> },
+    Commit { subscription: i64, assignment: Option<u64>, commits: Vec<Commit> },
 }
 
 impl Command {

@@ -86,12 +86,14 @@ pub trait Member: Send + Sync {
     /// so does each assignment, with none.
     fn keep(&self, commits: Vec<Commit>);
 
-    /// Commits positions of logs that the member has.
+    /// Commits positions of logs that the member has: in the assignment of this number, or in any. Once the command has
+    /// begun in it, the next assignment will do for logs that stay with the member.
     ///
     /// # Cancel safety
     /// The commits can be made all the same.
     fn commit(
         &self,
+        assignment: Option<u64>,
         commits: Vec<Commit>,
     ) -> BoxFuture<'_, Result<Vec<Result<(), CommandError>>, CommandError>>;
 

@@ -28,6 +28,8 @@ pub struct Member {
     request_timeout: Duration,
     /// Of the last assignment that was returned, until it is revoked.
     membership: Option<Membership>,
+    /// The number of assignments that were returned.
+    assignments: u64,
     /// The offsets behind what was returned since the last commit.
     uncommitted: BTreeMap<(String, i32), i64>,
     /// The update that comes after a revocation which the server could not tell.
@@ -77,6 +79,7 @@ impl Client {
             subscription: open(self, Group::new(command), window),
             request_timeout: self.builder.request_timeout,
             membership: None,
+            assignments: 0,
             uncommitted: BTreeMap::new(),
             held: None,
         }
@@ -111,26 +114,33 @@ impl Member {
             offset: *offset,
         };
         let offsets: Vec<PartitionOffset> = self.uncommitted.iter().map(offset).collect();
-        self.commit_at(&offsets).await?;
+        self.commit_at(self.assignments, &offsets).await?;
         self.uncommitted.clear();
         Ok(())
     }
 
-    /// Commits these offsets, each that of the next message to read: one more than that of a message that is processed.
+    /// Commits these offsets, each that of the next message to read: one more than that of a message that is processed. All
+    /// belong to messages of one [assignment](crate::Delivery::assignment).
     ///
     /// # Cancel safety
     /// The offsets may or may not be committed.
     ///
     /// # Errors
-    /// [`Error::Revoked`] if the member does not have one of the partitions now, or if the connection or the
-    /// subscription ends before the answer: some of the offsets may be committed, and messages behind the others come
-    /// again. That is no reason to end. Otherwise [`Error`].
-    pub async fn commit_at(&self, offsets: &[PartitionOffset]) -> Result<(), Error> {
-        let Some(Membership { session, subscription }) = &self.membership else {
+    /// [`Error::Revoked`] if the member does not have one of the partitions now, or has it in a later assignment, or if the
+    /// connection or the subscription ends before the answer: some of the offsets may be committed, and messages behind
+    /// the others come again. That is no reason to end. Otherwise [`Error`].
+    pub async fn commit_at(&self, assignment: u64, offsets: &[PartitionOffset]) -> Result<(), Error> {
+        let Some(Membership { session, subscription, assignment: number }) = &self.membership else {
             return Err(Error::Revoked { detail: "the member has no partitions now".into() });
         };
-        for offsets in offsets.chunks(MAX_OFFSETS) {
-            let command = CmdKafkaCommit { subscription: *subscription, offsets: offsets.to_vec() };
+        if assignment != self.assignments {
+            let detail =
+                format!("assignment {assignment} has ended, the member has number {}", self.assignments);
+            return Err(Error::Revoked { detail });
+        }
+        for chunk in offsets.chunks(MAX_OFFSETS) {
+            let (offsets, assignment) = (chunk.to_vec(), *number);
+            let command = CmdKafkaCommit { subscription: *subscription, offsets, assignment };
             let answer = match session.command(Req::CmdKafkaCommit(command), self.request_timeout).await {
                 Ok(Resp::KafkaCommitResp(answer)) => answer,
                 Ok(other) => return Err(mismatch("commits", &other)),
@@ -144,7 +154,7 @@ impl Member {
                 }
                 Err(why) => return Err(why),
             };
-            check_count(answer.results.len(), offsets.len())?;
+            check_count(answer.results.len(), chunk.len())?;
             if let Some(error) = answer.results.into_iter().find_map(|result| result.error) {
                 return Err(match error.code {
                     ILLEGAL_GENERATION | UNKNOWN_MEMBER_ID | REBALANCE_IN_PROGRESS => {
@@ -158,11 +168,11 @@ impl Member {
     }
 
     /// Notes what `told` means for commits, and returns the update.
-    fn returns(&mut self, Told { update, membership }: Told) -> Update {
-        match &update {
+    fn returns(&mut self, Told { mut update, membership }: Told) -> Update {
+        match &mut update {
             Update::Assigned(_) => {
                 self.forget();
-                self.membership = membership;
+                (self.membership, self.assignments) = (membership, self.assignments.saturating_add(1));
             }
             Update::Revoked => self.forget(),
             Update::Subscribed(_) | Update::Reconnecting { .. } if self.membership.is_some() => {
@@ -171,6 +181,7 @@ impl Member {
                 return Update::Revoked;
             }
             Update::Delivery(delivery) => {
+                delivery.assignment = self.assignments;
                 self.note(&delivery.topic, delivery.partition, delivery.next_offset);
             }
             Update::CaughtUp { topic, partition, next_offset: next, .. }

@@ -17,8 +17,9 @@ pub enum Item {
     /// The same of a table: the newest record of each key before these offsets follows. Others that the client has are no
     /// part of it any more.
     Snapshot(Vec<SubscribedTopic>),
-    /// The group has given these logs, with the offsets at which they begin, instead of all before.
-    Assigned(Vec<SubscribedTopic>),
+    /// The group has given these logs, with the offsets at which they begin, instead of all before. The number is that of
+    /// [`MemberState::Assigned`](sluicegate_backend::groups::MemberState::Assigned).
+    Assigned { assignment: u64, topics: Vec<SubscribedTopic> },
     /// The group takes all logs back.
     Revoked,
     /// The log of `place` is read up to there for its table; the snapshot can begin at `end`.
@@ -78,7 +79,7 @@ impl Item {
             Self::Delivery { messages, .. } => messages.len(),
             Self::Subscribed(_)
             | Self::Snapshot(_)
-            | Self::Assigned(_)
+            | Self::Assigned { .. }
             | Self::Revoked
             | Self::Building { .. }
             | Self::SnapshotEnd { .. }

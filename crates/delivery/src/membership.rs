@@ -18,8 +18,8 @@ use sluicegate_telemetry::metrics::ConsumerMetrics;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::cluster::{Cluster, SOON, later};
-use crate::consumers::{Held, commit_own, no_groups};
+use crate::cluster::{Cluster, SOON, escape_for_message, later};
+use crate::consumers::{Held, commit_own, no_groups, not_assigned};
 use crate::item::Item;
 use crate::subscribe::{Source, Subscribe};
 
@@ -54,8 +54,8 @@ pub struct GroupMember {
 pub(crate) enum Change {
     /// The group gives out its logs anew; or it cannot be joined, for this reason.
     Revoked(Option<CommandError>),
-    /// These logs are the member's.
-    Assigned(Arc<[GroupLog]>),
+    /// These logs are the member's, in the assignment of this number.
+    Assigned(u64, Arc<[GroupLog]>),
     /// The membership is over.
     Ended(CommandError),
 }
@@ -119,9 +119,9 @@ impl Membership {
         let state = self.state.borrow_and_update().clone();
         Some(match state {
             MemberState::Joining(error) => Change::Revoked(error),
-            MemberState::Assigned(_, logs) => {
+            MemberState::Assigned(number, logs) => {
                 self.member.metrics.rebalanced();
-                Change::Assigned(logs)
+                Change::Assigned(number, logs)
             }
             MemberState::Ended(Ended::Refused(error)) => Change::Ended(error),
             MemberState::Ended(Ended::Left | Ended::Fenced) => {
@@ -150,7 +150,7 @@ impl Membership {
     /// The share is over: keeps what the client must know all the same of what it was not told yet.
     pub(crate) fn revoke(&mut self, untold: VecDeque<Item>) -> VecDeque<Item> {
         let knows_share =
-            take(&mut self.has_share) && !untold.iter().any(|item| matches!(item, Item::Assigned(_)));
+            take(&mut self.has_share) && !untold.iter().any(|item| matches!(item, Item::Assigned { .. }));
         self.waits_since = None;
         self.knows_outage &= !untold.iter().any(|item| matches!(item, Item::Retrying { .. }));
         let is_kept = |item: &Item| match item {
@@ -214,14 +214,18 @@ impl GroupMember {
     ///
     /// # Cancel safety
     /// The commits can be made all the same.
-    pub(crate) async fn begin(&self, begins: Vec<Commit>) -> Result<(), CommandError> {
+    pub(crate) async fn begin(&self, assignment: u64, begins: Vec<Commit>) -> Result<(), CommandError> {
         if begins.is_empty() {
             return Ok(());
         }
-        self.member.commit(begins).await?.into_iter().collect()
+        let made = self.member.commit(Some(assignment), begins).await?;
+        made.into_iter().collect::<Result<(), _>>().map_err(|error| match is_of_rebalance(error.code) {
+            true => CommandError { fault: Fault::Transient, ..error },
+            false => error,
+        })
     }
 
-    /// Commits positions of logs that the member has. Those of others are refused.
+    /// Commits positions of logs that the member has, and has in this assignment if there is a number. Others are refused.
     ///
     /// # Errors
     /// The group cannot be reached.
@@ -230,22 +234,27 @@ impl GroupMember {
     /// The commits can be made all the same.
     pub(crate) async fn commit(
         &self,
+        assignment: Option<u64>,
         commits: &[Commit],
     ) -> Result<Vec<Result<(), CommandError>>, CommandError> {
-        let logs: Arc<[GroupLog]> = match &*self.member.state().borrow() {
-            MemberState::Assigned(_, logs) => Arc::clone(logs),
-            MemberState::Joining(_) | MemberState::Ended(_) => Arc::default(),
+        let (current, logs): (Option<u64>, Arc<[GroupLog]>) = match &*self.member.state().borrow() {
+            MemberState::Assigned(number, logs) => (Some(*number), Arc::clone(logs)),
+            MemberState::Joining(_) | MemberState::Ended(_) => (None, Arc::default()),
         };
-        let has = |commit: &Commit| logs.binary_search(&commit.log).is_ok();
+        let refusal = |commit: &Commit| match (assignment, current) {
+            _ if logs.binary_search(&commit.log).is_err() => Some(not_assigned(&commit.log)),
+            (Some(of), Some(current)) if of != current => Some(assigned_again(&commit.log, of, current)),
+            _ => None,
+        };
         let commit = async |own: Vec<Commit>| {
             let count = own.len();
-            match self.member.commit(own).await {
+            match self.member.commit(current, own).await {
                 // Its logs are given out anew.
                 Err(error) if is_of_rebalance(error.code) => Ok(vec![Err(error); count]),
                 made => made,
             }
         };
-        let results = commit_own(commits, has, commit).await?;
+        let results = commit_own(commits, refusal, commit).await?;
         self.metrics.committed(results.iter().filter(|result| result.is_ok()).count());
         Ok(results)
     }
@@ -303,6 +312,15 @@ async fn places_in_logs(
         }
     }
     places
+}
+
+fn assigned_again((topic, partition): &GroupLog, of: u64, current: u64) -> CommandError {
+    let topic = escape_for_message(topic);
+    let message = format!(
+        "partition {partition} of topic {topic} was assigned again since assignment {of} (now {current}): it is read again from \
+         the last commit"
+    );
+    CommandError::new(Fault::Rejected, ILLEGAL_GENERATION, message)
 }
 
 fn is_of_rebalance(code: i32) -> bool {

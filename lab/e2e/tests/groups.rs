@@ -154,7 +154,10 @@ async fn members_share_a_group_with_librdkafka() {
 
     let logs = two.logs();
     let commits = vec![position(&logs[0], 5), position(&logs[1], 6)];
-    assert_eq!(two.member.commit(commits.clone()).await, Ok(vec![Ok(()), Ok(())]));
+    let MemberState::Assigned(number, _) = *two.state.borrow() else { panic!("no share") };
+    assert_eq!(two.member.commit(Some(number), commits.clone()).await, Ok(vec![Ok(()), Ok(())]));
+    let refused = two.member.commit(Some(number - 1), vec![position(&logs[0], 7)]).await.unwrap();
+    assert_eq!(refused[0].as_ref().map_err(|error| error.code), Err(27));
     let committed = bridges[0].committed(ClientKey::default(), group, &logs).await.unwrap();
     let want = [Ok(Some(commits[0].clone())), Ok(Some(commits[1].clone())), Ok(None)];
     assert_eq!(committed, want);
@@ -188,7 +191,7 @@ async fn instance_is_taken_over_by_another_bridge() {
     let mut second = Ours::join(&bridges[1], found);
     second.has(4).await;
     first.becomes("is fenced", |state| *state == MemberState::Ended(Ended::Fenced)).await;
-    let late = first.member.commit(vec![position(&logs[0], 1)]).await.unwrap_err();
+    let late = first.member.commit(None, vec![position(&logs[0], 1)]).await.unwrap_err();
     assert!(late.message.contains("another member has joined"), "{late:?}");
 
     // Its logs are given up with what is kept, and go on from there.
@@ -265,7 +268,7 @@ async fn instance_is_found_beside_members_of_each_protocol() {
         first.becomes("is fenced", |state| *state == MemberState::Ended(Ended::Fenced)).await;
         shared(topic, 4, &[&second], Some(&plain)).await;
         let log = &second.logs()[0];
-        assert_eq!(second.member.commit(vec![position(log, 5)]).await, Ok(vec![Ok(())]), "{protocol}");
+        assert_eq!(second.member.commit(None, vec![position(log, 5)]).await, Ok(vec![Ok(())]), "{protocol}");
         second.member.leave().await;
         assert_eq!(bridges[0].find(source, group, "i").await, Ok(None));
         plain.leave().await;

@@ -92,7 +92,7 @@ async fn read(revoked: &Revoked, cluster: Arc<Cluster>, topic: &str) -> Result<(
                 | Item::Building { .. }
                 | Item::SnapshotEnd { .. }
                 | Item::LogStart(_)
-                | Item::Assigned(_)
+                | Item::Assigned { .. }
                 | Item::Revoked,
             ) => {}
         }

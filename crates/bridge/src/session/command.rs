@@ -108,10 +108,10 @@ pub(super) async fn run(
                 Err(error) => failed(format_args!("list offsets"), error),
             }
         }
-        Command::Commit { subscription, commits } => {
+        Command::Commit { subscription, assignment, commits } => {
             let committed = match (member, &commits[..]) {
                 (_, []) => Err(invalid("0 offsets in one command: expected at least 1")),
-                (Some(member), commits) => grant.commit_of(&member, commits).await,
+                (Some(member), commits) => grant.commit_of(&member, assignment, commits).await,
                 (None, _) => Err(invalid(format!(
                     "subscription {subscription} is not open, or not a member of a group: subscribe with group"
                 ))),

@@ -199,7 +199,7 @@ impl Subscriptions {
         if let Item::Subscribed(_) = item {
             open.member = subscription.member().cloned();
         }
-        if let Item::Subscribed(_) | Item::Snapshot(_) | Item::Assigned(_) = item {
+        if let Item::Subscribed(_) | Item::Snapshot(_) | Item::Assigned { .. } = item {
             open.partitions = subscription.partitions();
             let partitions =
                 self.open.iter().map(|open| open.partitions).fold(open.partitions, usize::saturating_add);

@@ -58,6 +58,8 @@ impl Updates {
 /// A member that commits what was written.
 pub(super) struct Commits {
     member: Member,
+    /// That of the last delivery.
+    assignment: u64,
     /// The offsets behind what was written and is not committed.
     written: BTreeMap<(String, i32), i64>,
     /// The time of the next commit.
@@ -66,7 +68,7 @@ pub(super) struct Commits {
 
 impl Commits {
     pub(super) fn new(member: Member) -> Self {
-        Self { member, written: BTreeMap::new(), due: None }
+        Self { member, assignment: 0, written: BTreeMap::new(), due: None }
     }
 
     async fn next(&mut self) -> Option<Result<Update, Error>> {
@@ -80,8 +82,10 @@ impl Commits {
             };
             tokio::select! {
                 update = self.member.next() => {
-                    if let Some(Ok(client::Update::Revoked)) = update {
-                        self.forget();
+                    match &update {
+                        Some(Ok(client::Update::Delivery(delivery))) => self.assignment = delivery.assignment,
+                        Some(Ok(client::Update::Revoked)) => self.forget(),
+                        _ => {}
                     }
                     return update.map(|update| update.map(Update::from));
                 }
@@ -109,7 +113,7 @@ impl Commits {
         let offsets: Vec<PartitionOffset> = self.written.iter().map(offset).collect();
         match offsets.is_empty() {
             true => Ok(()),
-            false => self.member.commit_at(&offsets).await,
+            false => self.member.commit_at(self.assignment, &offsets).await,
         }
     }
 

@@ -80,7 +80,7 @@ async fn join(session: &mut Session, messages: i64) -> i64 {
     let topic = |partitions| vec![SubscribedTopic { topic: "t".into(), partitions, ..Default::default() }];
     let accepted = KafkaSubscribedResp { topics: topic(vec![]), snapshot: false };
     let partitions = vec![PartitionNext { partition: 0, offset: 0 }];
-    let assigned = Event::Assigned(Assigned { topics: topic(partitions) });
+    let assigned = Event::Assigned(Assigned { topics: topic(partitions), assignment: 7 });
     let messages = (0..messages).map(kafka::message).collect();
     let answers =
         [Resp::KafkaSubscribedResp(accepted), kafka::event(assigned), kafka::delivery("t", 0, messages, 5)];
@@ -94,6 +94,7 @@ async fn join(session: &mut Session, messages: i64) -> i64 {
 async fn commit(session: &mut Session, code: i32) -> i64 {
     while let Some((sequence, request)) = session.request().await {
         let Req::CmdKafkaCommit(commit) = request else { continue };
+        assert_eq!(commit.assignment, 7);
         let error = (code != 0).then(|| ErrorResp { code, message: "why".into(), ..Default::default() });
         let results = vec![KafkaCommitResult { error, ..Default::default() }];
         session.answer(sequence, Resp::KafkaCommitResp(KafkaCommitResp { results })).await;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluicegate_protocol::CmdKafkaSubscribe;
+use sluicegate_protocol::kafka_subscription_event::Event;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSubscriptionEvent};
 
 use crate::session::Session;
 use crate::subscription::{Resume, cost};
@@ -17,6 +18,8 @@ pub(super) struct Membership {
     pub(super) session: Arc<Session>,
     /// The sequence of the subscription's command.
     pub(super) subscription: i64,
+    /// The server's number of the assignment, 0 if it tells none.
+    pub(super) assignment: u64,
 }
 
 /// An update, and with an assignment whose it is.
@@ -46,19 +49,27 @@ impl Resume for Group {
     }
 
     fn begin(&mut self, session: &Arc<Session>, subscription: i64) {
-        self.membership = Some(Membership { session: Arc::clone(session), subscription });
+        self.membership = Some(Membership { session: Arc::clone(session), subscription, assignment: 0 });
     }
 
     fn hear(&mut self) {}
 
     fn read(&self, answer: Resp) -> Result<Option<Told>, Error> {
+        let assignment = match &answer {
+            Resp::KafkaSubscriptionEvent(KafkaSubscriptionEvent {
+                event: Some(Event::Assigned(assigned)),
+            }) => assigned.assignment,
+            _ => 0,
+        };
         let Some(update) = Update::read(answer)? else { return Ok(None) };
         let membership = match &update {
             // A server that does not know the field would give each member all messages.
             Update::Subscribed(topics) if topics.iter().any(|topic| !topic.partitions.is_empty()) => {
                 return Err(Error::GroupsUnsupported);
             }
-            Update::Assigned(_) => self.membership.clone(),
+            Update::Assigned(_) => {
+                self.membership.clone().map(|membership| Membership { assignment, ..membership })
+            }
             _ => None,
         };
         Ok(Some(Told { update, membership }))

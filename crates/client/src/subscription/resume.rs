@@ -185,7 +185,7 @@ mod tests {
 
     fn update(topic: &str, partition: i32, next_offset: i64) -> Update {
         let (topic, messages, high_watermark) = (topic.to_owned(), Vec::new(), None);
-        Update::Delivery(Delivery { topic, partition, messages, next_offset, high_watermark })
+        Update::Delivery(Delivery { topic, partition, messages, next_offset, high_watermark, assignment: 0 })
     }
 
     fn subscribed(topic: &str, id: &'static str, partitions: &[(i32, i64)]) -> Update {

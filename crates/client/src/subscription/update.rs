@@ -129,6 +129,9 @@ pub struct Delivery {
     pub next_offset: i64,
     /// The log end, up to the server's `read.cache_ms` old; `None` if it is unknown.
     pub high_watermark: Option<i64>,
+    /// Of a [`Member`](crate::Member): which of its assignments this delivery is of, for
+    /// [`commit_at`](crate::Member::commit_at). They count from 1.
+    pub assignment: u64,
 }
 
 impl Delivery {
@@ -164,7 +167,8 @@ fn subscribed(topic: protocol::SubscribedTopic) -> SubscribedTopic {
 
 fn delivery(answer: KafkaDeliveryResp) -> Delivery {
     let KafkaDeliveryResp { messages, topic, partition, next_offset, high_watermark } = answer;
-    Delivery { topic, partition, messages, next_offset, high_watermark: known(high_watermark) }
+    let high_watermark = known(high_watermark);
+    Delivery { topic, partition, messages, next_offset, high_watermark, assignment: 0 }
 }
 
 /// The distance to an end; 0 if that is unknown.
@@ -194,7 +198,7 @@ fn event(event: Event) -> Update {
         Event::Retrying(Retrying { topic, partition, error, since }) => {
             Update::Retrying { topic, partition, error: Error::command(error.unwrap_or_default()), since }
         }
-        Event::Assigned(Assigned { topics }) => {
+        Event::Assigned(Assigned { topics, .. }) => {
             Update::Assigned(topics.into_iter().map(subscribed).collect())
         }
         Event::Revoked(_) => Update::Revoked,

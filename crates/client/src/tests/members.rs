@@ -29,10 +29,10 @@ async fn commits_have_what_was_returned() {
     updates(&mut member, 4).await;
     member.commit().await.unwrap();
     member.commit().await.unwrap();
-    member.commit_at(&[place(0, 6)]).await.unwrap();
+    member.commit_at(1, &[place(0, 6)]).await.unwrap();
     let (group, subscription, commits) = server.await.unwrap();
     assert_eq!(group.as_deref(), Some("g"));
-    let commit = |offsets| Req::CmdKafkaCommit(CmdKafkaCommit { subscription, offsets });
+    let commit = |offsets| Req::CmdKafkaCommit(CmdKafkaCommit { subscription, offsets, assignment: 7 });
     assert_eq!(commits, [commit(vec![place(0, 7), place(1, 9)]), commit(vec![place(0, 6)])]);
 }
 
@@ -54,20 +54,48 @@ async fn failed_commit_says_whether_others_read_on() {
     })
     .await;
     let mut member = client.join("g", of_t());
-    let early = member.commit_at(&[place(0, 1)]).await;
+    let early = member.commit_at(1, &[place(0, 1)]).await;
     assert!(matches!(early, Err(Error::Revoked { .. })), "{early:?}");
     updates(&mut member, 2).await;
     for code in codes {
-        let error = member.commit_at(&[place(0, 1), place(1, 1)]).await.unwrap_err();
+        let error = member.commit_at(1, &[place(0, 1), place(1, 1)]).await.unwrap_err();
         let is_revoked = error == Error::Revoked { detail: "why".into() };
         assert_eq!(is_revoked, code != 30, "{error:?}");
     }
     // The subscription ends, and then the connection.
-    let error = member.commit_at(&[place(0, 1)]).await.unwrap_err();
+    let error = member.commit_at(1, &[place(0, 1)]).await.unwrap_err();
     assert_eq!(error, Error::Revoked { detail: "no member".into() });
-    let error = member.commit_at(&[place(0, 1)]).await.unwrap_err();
+    let error = member.commit_at(1, &[place(0, 1)]).await.unwrap_err();
     let text = "failed to keep the connection: ";
     assert!(matches!(&error, Error::Revoked { detail } if detail.starts_with(text)), "{error:?}");
+}
+
+#[tokio::test]
+async fn commit_is_of_the_assignment_of_its_messages() {
+    let (client, server) = session(async |mut peer: Peer| {
+        let (sequence, _) = joined(&mut peer).await;
+        peer.answer(sequence, delivery(0, &[5])).await;
+        peer.answer(sequence, event(Event::Revoked(Revoked {}))).await;
+        peer.answer(sequence, event(Event::Assigned(Assigned { assignment: 9, ..assigned() }))).await;
+        peer.answer(sequence, delivery(0, &[5])).await;
+        let (answer, Req::CmdKafkaCommit(commit)) = peer.request().await else { panic!("no commit") };
+        peer.answer(answer, results(&[0])).await;
+        commit.assignment
+    })
+    .await;
+    let mut member = client.join("g", of_t());
+    let mut deliveries = Vec::new();
+    while deliveries.len() < 2 {
+        if let Update::Delivery(delivery) = member.next().await.unwrap().unwrap() {
+            deliveries.push(delivery.assignment);
+        }
+    }
+    let error = member.commit_at(deliveries[0], &[place(0, 6)]).await.unwrap_err().to_string();
+    let want =
+        "commit: assignment 1 has ended, the member has number 2; messages that are not committed come again";
+    assert_eq!(error, want);
+    member.commit_at(deliveries[1], &[place(0, 6)]).await.unwrap();
+    assert_eq!(server.await.unwrap(), 9);
 }
 
 #[tokio::test]
@@ -135,7 +163,7 @@ fn event(event: Event) -> Resp {
 }
 
 fn assigned() -> Assigned {
-    Assigned { topics: topics() }
+    Assigned { topics: topics(), assignment: 7 }
 }
 
 fn topics() -> Vec<SubscribedTopic> {

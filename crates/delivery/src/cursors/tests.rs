@@ -290,7 +290,7 @@ fn told(item: Item) -> String {
         Item::Snapshot(_) => "snapshot".to_owned(),
         Item::Building { .. } => "building".to_owned(),
         Item::SnapshotEnd { .. } => "snapshot end".to_owned(),
-        Item::Assigned(_) | Item::Revoked => unreachable!("no member of a group"),
+        Item::Assigned { .. } | Item::Revoked => unreachable!("no member of a group"),
         Item::LogStart(place) => format!("log starts at {}", place.offset),
         Item::Delivery { next, .. } => format!("delivery up to {}", next.offset),
         Item::CaughtUp { place, blocked_until: None } => format!("caught up at {}", place.offset),

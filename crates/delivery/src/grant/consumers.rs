@@ -134,7 +134,8 @@ impl Grant {
         Ok(results)
     }
 
-    /// Commits positions for the group of a subscription. Those of logs that it does not have now are refused.
+    /// Commits positions for the group of a subscription. Those of logs that it does not have now are refused, and so are
+    /// all with the number of an assignment that is not the current one.
     ///
     /// # Errors
     /// The whole command is refused. Each commit has its own result.
@@ -144,6 +145,7 @@ impl Grant {
     pub async fn commit_of(
         &self,
         member: &GroupMember,
+        assignment: Option<u64>,
         commits: &[Commit],
     ) -> Result<Vec<Result<(), CommandError>>, CommandError> {
         self.begin_consumer_command(member.group()).await?;
@@ -157,7 +159,7 @@ impl Grant {
             return Err(CommandError::new(Fault::Invalid, INVALID_REQUEST, message));
         }
         self.check_reads(topics)?;
-        self.cluster.measured(Kind::Consume, member.commit(commits)).await
+        self.cluster.measured(Kind::Consume, member.commit(assignment, commits)).await
     }
 
     /// Joins a group for a subscription.

@@ -72,12 +72,12 @@ impl Subscription {
                     self.cursors.client.items.push_back(outage);
                 }
             }
-            Change::Assigned(logs) => {
+            Change::Assigned(number, logs) => {
                 let (subscribe, group) = (membership.subscribe().clone(), membership.member().clone());
                 let (cluster, held) = (Arc::clone(&self.cluster), Arc::clone(&self.held));
                 self.restart = Some(retry(move |_| {
                     let (cluster, held) = (Arc::clone(&cluster), Arc::clone(&held));
-                    begin_share(cluster, subscribe.clone(), group.clone(), Arc::clone(&logs), held)
+                    begin_share(cluster, subscribe.clone(), group.clone(), (number, Arc::clone(&logs)), held)
                 }));
             }
             Change::Ended(error) => self.leave(error),
@@ -115,7 +115,7 @@ async fn begin_share(
     cluster: Arc<Cluster>,
     subscribe: Subscribe,
     member: GroupMember,
-    logs: Arc<[GroupLog]>,
+    (assignment, logs): (u64, Arc<[GroupLog]>),
     held: Arc<Held>,
 ) -> Result<Begun, CommandError> {
     let (subscribe, without) = share(&cluster, &subscribe, member.group(), &logs).await?;
@@ -123,12 +123,11 @@ async fn begin_share(
     let places = begun.cursors.all().iter().map(Cursor::place);
     let places = places.map(|place| ((place.topic, place.partition), place.offset));
     let begins = places.filter(|(log, offset)| *offset >= 0 && without.contains(log));
-    member
-        .begin(begins.map(|(log, offset)| Commit { log, offset, metadata: Arc::from("") }).collect())
-        .await?;
+    let begins = begins.map(|(log, offset)| Commit { log, offset, metadata: Arc::from("") });
+    member.begin(assignment, begins.collect()).await?;
     for item in &mut begun.cursors.client.items {
         if let Item::Subscribed(topics) = item {
-            *item = Item::Assigned(std::mem::take(topics));
+            *item = Item::Assigned { assignment, topics: std::mem::take(topics) };
         }
     }
     Ok(begun)

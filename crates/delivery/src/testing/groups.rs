@@ -260,6 +260,7 @@ impl Member for MemoryMember {
 
     fn commit(
         &self,
+        _: Option<u64>,
         commits: Vec<Commit>,
     ) -> BoxFuture<'_, Result<Vec<Result<(), CommandError>>, CommandError>> {
         let refusal = self.groups.state().refusal.clone();

@@ -35,7 +35,7 @@ async fn heard(subscription: &mut Subscription) -> String {
                 assert_eq!(topics[0].partitions, []);
                 format!("subscribed to {}", topics[0].topic)
             }
-            Some(Item::Assigned(topics)) => {
+            Some(Item::Assigned { topics, .. }) => {
                 let places = topics.iter().flat_map(|topic| &topic.partitions);
                 let places = places.map(|(partition, offset)| format!(" {partition}@{offset}"));
                 format!("assigned{}", places.collect::<String>())
@@ -49,6 +49,15 @@ async fn heard(subscription: &mut Subscription) -> String {
             Some(other) => panic!("{other:?}"),
             None => "nothing".to_owned(),
         };
+    }
+}
+
+/// The number of the next assignment.
+async fn assignment(subscription: &mut Subscription) -> u64 {
+    loop {
+        if let Some(Item::Assigned { assignment, .. }) = soon(subscription).await {
+            return assignment;
+        }
     }
 }
 
@@ -78,7 +87,7 @@ async fn share_begins_at_the_commits_and_ends_with_the_rebalance() {
     assert_eq!(heard(&mut first).await, "assigned 0@0 1@0 2@0 3@0");
     assert_eq!(heard(&mut first).await, "[0, 1] of 0");
     let member = first.member().unwrap().clone();
-    check(grant.commit_of(&member, &[at(0, 1)]).await, &[0]);
+    check(grant.commit_of(&member, None, &[at(0, 1)]).await, &[0]);
     // The records in hand are another member's when their client has room for them.
     assert_eq!(heard(&mut first).await, "nothing");
     logs.append(1, 1);
@@ -91,9 +100,9 @@ async fn share_begins_at_the_commits_and_ends_with_the_rebalance() {
     assert_eq!(heard(&mut second).await, "assigned 1@0 3@0");
     assert_eq!(heard(&mut second).await, "[0] of 1");
     // Each commits what it has.
-    check(grant.commit_of(&member, &[at(1, 1), at(0, 2), at(7, 1)]).await, &[27, 0, 27]);
+    check(grant.commit_of(&member, None, &[at(1, 1), at(0, 2), at(7, 1)]).await, &[27, 0, 27]);
     let gone = second.member().unwrap().clone();
-    check(other.commit_of(&gone, &[at(0, 1), at(1, 1)]).await, &[27, 0]);
+    check(other.commit_of(&gone, None, &[at(0, 1), at(1, 1)]).await, &[27, 0]);
     // The commits of beginnings come first.
     assert_eq!(groups.commits("g")[4..], [(0, 1), (0, 2), (1, 1)]);
     let open = |grant: &Grant| grant.metrics().consumers.count();
@@ -104,14 +113,14 @@ async fn share_begins_at_the_commits_and_ends_with_the_rebalance() {
     drop(second);
     assert_eq!(heard(&mut first).await, "revoked");
     assert_eq!(heard(&mut first).await, "assigned 0@2 1@1 2@0 3@0");
-    check(other.commit_of(&gone, &[at(1, 1)]).await, &[27]);
+    check(other.commit_of(&gone, None, &[at(1, 1)]).await, &[27]);
     assert_eq!((open(&other), groups.instances("g").len()), (0, 1));
     // A member that waits for its share has none, and hears of each change once, however late it listens.
     groups.hold(true);
     logs.append(2, 1);
     assert_eq!(heard(&mut first).await, "revoked");
     assert_eq!(heard(&mut first).await, "nothing");
-    check(grant.commit_of(&member, &[at(0, 2)]).await, &[27]);
+    check(grant.commit_of(&member, None, &[at(0, 2)]).await, &[27]);
     groups.hold(false);
     groups.hold(false);
     assert_eq!(heard(&mut first).await, "assigned 0@2 1@1 2@0 3@0");
@@ -128,6 +137,30 @@ async fn share_begins_at_the_commits_and_ends_with_the_rebalance() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn commit_of_an_earlier_assignment_is_refused() {
+    let logs = Logs::default();
+    let groups = &logs.backend().groups;
+    let grant = Grant::all(&logs.cluster());
+    logs.append(0, 9);
+    let mut subscription = join(&grant).await;
+    let first = assignment(&mut subscription).await;
+    let member = subscription.member().unwrap().clone();
+    check(grant.commit_of(&member, Some(first), &[at(0, 1)]).await, &[0]);
+    // The client has not heard of it, and others can have read the logs in between.
+    groups.hold(false);
+    let refused = grant.commit_of(&member, Some(first), &[at(0, 2)]).await.unwrap().remove(0).unwrap_err();
+    let words = "partition 0 of topic t was assigned again since assignment 1 (now 2): it is read again from the last commit";
+    assert_eq!((refused.code, &*refused.message), (22, words));
+    check(grant.commit_of(&member, Some(first), &[at(0, 2), at(7, 1)]).await, &[22, 27]);
+    let second = assignment(&mut subscription).await;
+    check(grant.commit_of(&member, Some(second), &[at(0, 3)]).await, &[0]);
+    check(grant.commit_of(&member, None, &[at(0, 4)]).await, &[0]);
+    groups.hold(true);
+    check(grant.commit_of(&member, Some(second), &[at(0, 5)]).await, &[27]);
+    assert_eq!(groups.commits("g")[4..], [(0, 1), (0, 3), (0, 4)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn log_without_a_commit_begins_where_it_began_before_the_rebalance() {
     let logs = Logs::default();
     logs.append(0, 2);
@@ -138,7 +171,7 @@ async fn log_without_a_commit_begins_where_it_began_before_the_rebalance() {
     logs.backend().groups.hold(false);
     until(&mut member, "assigned 0@2 1@0 2@0 3@0").await;
     assert_eq!(heard(&mut member).await, "[2, 3, 4] of 0");
-    let negative = grant.commit_of(&member.member().unwrap().clone(), &[at(0, -1)]).await;
+    let negative = grant.commit_of(&member.member().unwrap().clone(), None, &[at(0, -1)]).await;
     assert_eq!(negative.unwrap_err().fault, Fault::Invalid);
 }
 

@@ -63,7 +63,7 @@ impl Holder {
             Item::LogStart(start) => {
                 self.held.retain(|(of, _), offset| *of != start.partition || *offset >= start.offset);
             }
-            Item::Skipped { .. } | Item::Ended { .. } | Item::Assigned(_) | Item::Revoked => {
+            Item::Skipped { .. } | Item::Ended { .. } | Item::Assigned { .. } | Item::Revoked => {
                 panic!("{item:?} of a table")
             }
             Item::Subscribed(_) | Item::Building { .. } | Item::CaughtUp { .. } | Item::Retrying { .. } => {}

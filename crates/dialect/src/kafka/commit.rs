@@ -13,14 +13,14 @@ use crate::json::list::List;
 use crate::session::answer::{Answer, Encoding};
 use crate::session::bounds::MAX_OFFSETS;
 use crate::session::error::{Error, MAX_RECORD_ERROR_BYTES, error_resp};
-use crate::session::members::Object;
+use crate::session::members::{Object, or_default};
 use crate::session::text::text;
 
-pub(super) fn of_protobuf(CmdKafkaCommit { subscription, offsets }: CmdKafkaCommit) -> Command {
+pub(super) fn of_protobuf(CmdKafkaCommit { subscription, offsets, assignment }: CmdKafkaCommit) -> Command {
     let commits = offsets
         .into_iter()
         .map(|PartitionOffset { topic, partition, offset }| commit(topic, partition, offset));
-    Command::Commit { subscription, commits: commits.collect() }
+    command(subscription, assignment, commits)
 }
 
 /// The command in JSON.
@@ -29,17 +29,25 @@ pub(super) fn of_protobuf(CmdKafkaCommit { subscription, offsets }: CmdKafkaComm
 pub(super) struct Commits {
     /// The `id` of its command.
     subscription: i64,
+    #[serde(default, deserialize_with = "or_default")]
+    assignment: u64,
     offsets: List<Object<Place>, MAX_OFFSETS>,
 }
 
 impl From<Commits> for Command {
-    fn from(Commits { subscription, offsets }: Commits) -> Self {
+    fn from(Commits { subscription, assignment, offsets }: Commits) -> Self {
         let commits = offsets
             .0
             .into_iter()
             .map(|Object(Place { topic, partition, offset })| commit(topic, partition, offset.0));
-        Self::Commit { subscription, commits: commits.collect() }
+        command(subscription, assignment, commits)
     }
+}
+
+/// Without the number of an assignment, it is 0.
+fn command(subscription: i64, assignment: u64, commits: impl Iterator<Item = Commit>) -> Command {
+    let assignment = (assignment > 0).then_some(assignment);
+    Command::Commit { subscription, assignment, commits: commits.collect() }
 }
 
 fn commit(topic: String, partition: i32, offset: i64) -> Commit {

@@ -26,8 +26,9 @@ pub(super) fn protobuf(item: Item) -> Option<Resp> {
             let topics = topics.into_iter().map(subscribed).collect();
             return Some(Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics, snapshot: true }));
         }
-        Item::Assigned(topics) => {
-            Event::Assigned(event::Assigned { topics: topics.into_iter().map(subscribed).collect() })
+        Item::Assigned { assignment, topics } => {
+            let topics = topics.into_iter().map(subscribed).collect();
+            Event::Assigned(event::Assigned { topics, assignment })
         }
         Item::Revoked => Event::Revoked(event::Revoked {}),
         Item::Building { place: Place { topic, partition, offset }, end } => {
@@ -89,7 +90,10 @@ pub(super) fn json(sequence: i64, item: &Item) -> Option<Bytes> {
             let subscribed = topics.iter().map(topic).collect();
             text(sequence, &Subscribed { subscribed, snapshot: Some(LATEST_PER_KEY) })
         }
-        Item::Assigned(topics) => text(sequence, &Assigned { assigned: topics.iter().map(topic).collect() }),
+        Item::Assigned { assignment, topics } => {
+            let assigned = topics.iter().map(topic).collect();
+            text(sequence, &Assigned { assigned, assignment: *assignment })
+        }
         Item::Revoked => text(sequence, &Revoked { revoked: Empty {} }),
         Item::Building { place, end } => {
             let building = Part { partition: place.partition, next: place.offset, end: *end };
@@ -130,6 +134,7 @@ struct Subscribed<'a> {
 #[derive(Serialize)]
 struct Assigned<'a> {
     assigned: Vec<Topic<'a>>,
+    assignment: u64,
 }
 
 #[derive(Serialize)]
@@ -295,7 +300,10 @@ mod tests {
             &Item::Snapshot(vec![topic.clone()]),
             r#"{"id":7,"subscribed":[{"topic":"t","partitions":{"1":5}}],"snapshot":"latest_per_key"}"#,
         );
-        check(&Item::Assigned(vec![topic]), r#"{"id":7,"assigned":[{"topic":"t","partitions":{"1":5}}]}"#);
+        check(
+            &Item::Assigned { assignment: 3, topics: vec![topic] },
+            r#"{"id":7,"assigned":[{"topic":"t","partitions":{"1":5}}],"assignment":3}"#,
+        );
         check(&Item::Revoked, r#"{"id":7,"revoked":{}}"#);
         check(
             &Item::Building { place: place(3), end: 5 },

@@ -52,7 +52,7 @@ pub(super) fn protobuf(item: Item) -> Option<Resp> {
             since: millis(since),
         }),
         // A stream has no groups.
-        Item::Assigned(_) | Item::Revoked | Item::Delivery { .. } | Item::Ended { .. } => return None,
+        Item::Assigned { .. } | Item::Revoked | Item::Delivery { .. } | Item::Ended { .. } => return None,
     };
     Some(Resp::NatsSubscriptionEvent(NatsSubscriptionEvent { event: Some(event) }))
 }
@@ -100,7 +100,7 @@ pub(super) fn json(sequence: i64, item: &Item) -> Option<Bytes> {
             let retrying = Outage { since: millis(*since), error: Error::of_command(&error) };
             text(sequence, &Retrying { stream: &place.topic, retrying })
         }
-        Item::Assigned(_) | Item::Revoked | Item::Delivery { .. } | Item::Ended { .. } => return None,
+        Item::Assigned { .. } | Item::Revoked | Item::Delivery { .. } | Item::Ended { .. } => return None,
     })
 }
 

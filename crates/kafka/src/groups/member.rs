@@ -54,6 +54,7 @@ struct Shared {
 /// A member in one generation.
 #[derive(Debug, Clone)]
 struct Owner {
+    assignment: u64,
     member: GroupMember,
     logs: Arc<[GroupLog]>,
 }
@@ -86,9 +87,10 @@ impl Member for GroupMembership {
 
     fn commit(
         &self,
+        assignment: Option<u64>,
         commits: Vec<Commit>,
     ) -> BoxFuture<'_, Result<Vec<Result<(), CommandError>>, CommandError>> {
-        self.shared.commit(commits).boxed()
+        self.shared.commit(assignment, commits).boxed()
     }
 
     fn confirm(&self) -> BoxFuture<'_, ()> {
@@ -171,9 +173,9 @@ impl Shared {
         if *self.state.borrow() == *state {
             return;
         }
-        if let MemberState::Assigned(_, logs) = state {
-            let owner = Owner { member: membership.member().clone(), logs: Arc::clone(logs) };
-            *self.owner.lock() = Some(owner);
+        if let MemberState::Assigned(number, logs) = state {
+            let (member, logs) = (membership.member().clone(), Arc::clone(logs));
+            *self.owner.lock() = Some(Owner { assignment: *number, member, logs });
             self.kept.lock().clear();
         }
         self.state.send_replace(state.clone());
@@ -264,7 +266,11 @@ impl Shared {
     }
 
     /// Commits in the generation that the member knows, and in the next one if the group rebalances meanwhile.
-    async fn commit(&self, commits: Vec<Commit>) -> Result<Vec<Result<(), CommandError>>, CommandError> {
+    async fn commit(
+        &self,
+        assignment: Option<u64>,
+        commits: Vec<Commit>,
+    ) -> Result<Vec<Result<(), CommandError>>, CommandError> {
         let deadline = Instant::now().checked_add(PATIENCE).unwrap_or_else(Instant::now);
         let offsets: Vec<_> = commits.iter().map(offset).collect();
         let mut states = self.state.subscribe();
@@ -280,8 +286,10 @@ impl Shared {
                 before.as_ref().is_none_or(|before| before.member.generation != owner.member.generation)
             };
             if let Some(owner) = owner.filter(is_next) {
-                let moved =
-                    |commit: &Commit| before.as_ref().is_some_and(|before| has_moved(before, &owner, commit));
+                let moved = |commit: &Commit| match &before {
+                    Some(before) => has_moved(before, &owner, commit),
+                    None => assignment.is_some_and(|number| number != owner.assignment),
+                };
                 let moved: Vec<_> = commits.iter().map(moved).collect();
                 let stay = offsets.iter().zip(&moved).filter(|(_, moved)| !**moved);
                 let stay: Vec<_> = stay.map(|(offset, _)| offset.clone()).collect();
@@ -359,7 +367,7 @@ mod tests {
     fn commits_follow_logs_that_stay() {
         let owner = |id: &str, generation, logs: &[i32]| {
             let member = GroupMember { id: id.into(), generation, ..GroupMember::new("g".into(), None) };
-            Owner { member, logs: logs.iter().map(|log| ("t".into(), *log)).collect() }
+            Owner { assignment: 1, member, logs: logs.iter().map(|log| ("t".into(), *log)).collect() }
         };
         let commit = |log| Commit { log: ("t".into(), log), offset: 1, metadata: Arc::default() };
         let before = owner("m", 3, &[0, 1]);

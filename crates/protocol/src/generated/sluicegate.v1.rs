@@ -338,6 +338,10 @@ pub struct CmdKafkaCommit {
     /// At least 1, at most 1,000. Each has the offset of the next record to read, as `KafkaDeliveryResp.next_offset`.
     #[prost(message, repeated, tag = "2")]
     pub offsets: ::prost::alloc::vec::Vec<PartitionOffset>,
+    /// The number of the assignment in which the records were delivered, from `Assigned`. If the subscription has another one by then,
+    /// nothing is committed: others can have read the partitions in between. 0: that of the moment at which the command arrives.
+    #[prost(uint64, tag = "3")]
+    pub assignment: u64,
 }
 /// Ends a subscription. The answer, `UnsubscribedResp`, has the sequence of this command; no answer of the subscription follows it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -856,7 +860,8 @@ pub struct KafkaCommitResult {
     pub topic: ::prost::alloc::string::String,
     #[prost(int32, tag = "2")]
     pub partition: i32,
-    /// Present: the offset was not committed. With Kafka's codes 22, 25 and 27, the partition is not the subscription's now.
+    /// Present: the offset was not committed. With Kafka's codes 22, 25 and 27, the partition is not the subscription's now, or is it in
+    /// another assignment.
     #[prost(message, optional, tag = "3")]
     pub error: ::core::option::Option<ErrorResp>,
 }
@@ -1031,6 +1036,9 @@ pub mod kafka_subscription_event {
         /// Where each partition begins. None: others have all of them.
         #[prost(message, repeated, tag = "1")]
         pub topics: ::prost::alloc::vec::Vec<super::SubscribedTopic>,
+        /// The number of this assignment, for commits. No other assignment of the subscription has it. 0: from bridges that know none.
+        #[prost(uint64, tag = "2")]
+        pub assignment: u64,
     }
     /// The group takes back all partitions: nothing of them is delivered from now on, and commits fail. Another `assigned` follows, which
     /// can have the same partitions. They begin at the group's last commit, so records after it come again.

@@ -26,6 +26,8 @@ type Places = BTreeMap<i32, i64>;
 struct Member<'a> {
     socket: Socket,
     topic: &'a str,
+    /// The number of its share.
+    assignment: u64,
 }
 
 impl Member<'_> {
@@ -36,7 +38,8 @@ impl Member<'_> {
             match self.socket.receive().await.1 {
                 Resp::KafkaSubscriptionEvent(event) => match event.event.unwrap() {
                     Event::Revoked(_) => was_revoked = true,
-                    Event::Assigned(Assigned { topics }) => {
+                    Event::Assigned(Assigned { topics, assignment }) => {
+                        self.assignment = assignment;
                         let places = topics.into_iter().flat_map(|topic| topic.partitions);
                         let places = places.map(|next| (next.partition, next.offset)).collect();
                         return (places, was_revoked);
@@ -61,8 +64,8 @@ impl Member<'_> {
         }
     }
 
-    /// The codes of the results of commits.
-    async fn commit(&mut self, offsets: &Places) -> Vec<i32> {
+    /// The codes of the results of commits for an assignment.
+    async fn commit(&mut self, assignment: u64, offsets: &Places) -> Vec<i32> {
         let topic = self.topic.to_owned();
         let offset = |(partition, offset): (&i32, &i64)| PartitionOffset {
             topic: topic.clone(),
@@ -70,7 +73,8 @@ impl Member<'_> {
             offset: *offset,
         };
         let offsets = offsets.iter().map(offset).collect();
-        let asked = self.socket.send(Req::CmdKafkaCommit(CmdKafkaCommit { subscription: 1, offsets })).await;
+        let commit = CmdKafkaCommit { subscription: 1, offsets, assignment };
+        let asked = self.socket.send(Req::CmdKafkaCommit(commit)).await;
         loop {
             match self.socket.receive().await {
                 (sequence, Resp::KafkaCommitResp(answer)) if sequence == asked => {
@@ -114,7 +118,7 @@ async fn sessions_share_a_topic_and_go_on_from_what_was_committed() {
         panic!("not subscribed")
     };
     assert_eq!((&subscribed.topics[0].topic, &subscribed.topics[0].partitions[..]), (topic, &[][..]));
-    let mut first = Member { socket, topic };
+    let mut first = Member { socket, topic, assignment: 0 };
     assert_eq!(first.assigned().await, (all(0), false));
     let record = |number: i64| ProduceRecord {
         topic: topic.clone(),
@@ -126,7 +130,8 @@ async fn sessions_share_a_topic_and_go_on_from_what_was_committed() {
     let mut writer = Socket::open(&stack).await;
     assert!(writer.produce(records).await.unwrap().iter().all(|produced| produced.error.is_none()));
     first.read(all(0)).await;
-    assert_eq!(first.commit(&all(10)).await, [0; 4]);
+    let before = first.assignment;
+    assert_eq!(first.commit(before, &all(10)).await, [0; 4]);
 
     let mut second = JsonSocket::open(&stack).await;
     let subscribe = json!({"topic": topic, "group": "sessions", "from": "earliest"});
@@ -139,6 +144,8 @@ async fn sessions_share_a_topic_and_go_on_from_what_was_committed() {
     assert_eq!((share.len(), share.values().all(|next| *next == 10)), (2, true), "{share:?}");
     assert_eq!(assigned["assigned"][0]["partitions"], json!(others));
     first.read(share.clone()).await;
+    // These are read again: the commits are of records that came before the rebalance.
+    assert_eq!(first.commit(before, &share).await, [22; 2]);
     let mut left = 2 * (RECORDS - 10);
     while left > 0 {
         let delivery = heard(&mut second, "messages").await;
@@ -147,7 +154,8 @@ async fn sessions_share_a_topic_and_go_on_from_what_was_committed() {
     // Commits of partitions that are another session's are refused, each by itself.
     let (mine, other) = (*others.keys().next().unwrap(), *share.keys().next().unwrap());
     let offset = |partition: i32| json!({"topic": topic, "partition": partition, "offset": RECORDS});
-    let commit = json!({"subscription": 1, "offsets": [offset(other), offset(mine)]});
+    let of = &assigned["assignment"];
+    let commit = json!({"subscription": 1, "assignment": of, "offsets": [offset(other), offset(mine)]});
     second.send(json!({"id": 2, "commit": commit}).to_string()).await;
     let results = heard(&mut second, "results").await;
     assert_eq!((&results["id"], &results["results"][0]["error"]["code"]), (&json!(2), &json!(27)));

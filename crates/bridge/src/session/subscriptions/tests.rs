@@ -150,19 +150,22 @@ async fn member_that_takes_nothing_hears_of_its_group_until_it_leaves() {
             }
         }
     };
-    let assigned = r#"{"id":1,"assigned":[{"topic":"t","partitions":{"0":0,"1":0,"2":0,"3":0}}]}"#;
+    let assigned = |assignment: u32| {
+        let topic = r#"{"topic":"t","partitions":{"0":0,"1":0,"2":0,"3":0}}"#;
+        format!(r#"{{"id":1,"assigned":[{topic}],"assignment":{assignment}}}"#)
+    };
     let (revoked, ended) = (r#"{"id":1,"revoked":{}}"#, "(consumers.idle_timeout_ms): subscribe again");
     let subscribed = r#"{"id":1,"subscribed":[{"topic":"t","partitions":{}}]}"#;
     assert_eq!(next(&mut subscriptions, false).await, subscribed);
-    assert_eq!(next(&mut subscriptions, false).await, assigned);
+    assert_eq!(next(&mut subscriptions, false).await, assigned(1));
     logs.append(0, 100);
     assert!(next(&mut subscriptions, false).await.contains(r#""offset":0"#));
     assert_eq!(next(&mut subscriptions, false).await, "nothing", "one record has cost all of the credit");
-    for _ in 0..2 {
+    for number in 2..4 {
         groups.hold(true);
         assert_eq!(next(&mut subscriptions, false).await, revoked);
         groups.hold(false);
-        assert_eq!(next(&mut subscriptions, false).await, assigned);
+        assert_eq!(next(&mut subscriptions, false).await, assigned(number));
     }
     subscriptions.add_credit(1, 100);
     assert!(next(&mut subscriptions, false).await.contains(r#""offset":0"#), "from the last commit");

@@ -33,8 +33,9 @@ impl Consumer {
         if lost.is_empty() {
             return self.commit_as(commits, true).await;
         }
-        let has = |commit: &Commit| lost.binary_search(&commit.log).is_err();
-        commit_own(&commits, has, async |own| self.commit_as(own, true).await).await
+        let is_lost = |commit: &Commit| lost.binary_search(&commit.log).is_ok();
+        let refusal = |commit: &Commit| is_lost(commit).then(|| not_assigned(&commit.log));
+        commit_own(&commits, refusal, async |own| self.commit_as(own, true).await).await
     }
 
     /// The group's last commit in each of these logs; None: nothing.
@@ -93,7 +94,7 @@ impl Consumer {
     ) -> Result<Vec<Result<(), CommandError>>, ConsumerError> {
         let member = self.state.lock().role.member.clone();
         let results = match member {
-            Some(member) => member.commit(commits.clone()).await?,
+            Some(member) => member.commit(None, commits.clone()).await?,
             None => self.groups()?.commit(self.source, &self.group, &commits).await?,
         };
         let made: Vec<&Commit> = commits
@@ -166,7 +167,7 @@ impl State {
     }
 }
 
-/// Makes the commits of logs that the member `has`, and refuses the others. The results have the order of `commits`.
+/// Makes the commits without a `refusal`. The results have the order of `commits`.
 ///
 /// # Errors
 /// Those of `commit`, which is not called for none.
@@ -175,20 +176,22 @@ impl State {
 /// The commits can be made all the same.
 pub(crate) async fn commit_own<E>(
     commits: &[Commit],
-    has: impl Fn(&Commit) -> bool,
+    refusal: impl Fn(&Commit) -> Option<CommandError>,
     commit: impl AsyncFnOnce(Vec<Commit>) -> Result<Vec<Result<(), CommandError>>, E>,
 ) -> Result<Vec<Result<(), CommandError>>, E> {
-    let own: Vec<Commit> = commits.iter().filter(|commit| has(commit)).cloned().collect();
+    let refusals: Vec<_> = commits.iter().map(refusal).collect();
+    let own = commits.iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none());
+    let own: Vec<Commit> = own.map(|(commit, _)| commit.clone()).collect();
     let made = if own.is_empty() { Vec::new() } else { commit(own).await? };
     let mut made = made.into_iter();
-    let result = |commit: &Commit| match has(commit) {
-        true => made.next().unwrap_or_else(|| Err(unanswered())),
-        false => Err(not_assigned(&commit.log)),
+    let result = |refusal: Option<_>| match refusal {
+        Some(refusal) => Err(refusal),
+        None => made.next().unwrap_or_else(|| Err(unanswered())),
     };
-    Ok(commits.iter().map(result).collect())
+    Ok(refusals.into_iter().map(result).collect())
 }
 
-fn not_assigned((topic, partition): &GroupLog) -> CommandError {
+pub(crate) fn not_assigned((topic, partition): &GroupLog) -> CommandError {
     let topic = escape_for_message(topic);
     let message = format!(
         "partition {partition} of topic {topic} is not this subscription's now: whoever reads it begins at the last commit"

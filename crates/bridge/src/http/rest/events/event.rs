@@ -117,7 +117,7 @@ impl Events {
                 self.put_event(text, "retrying", |text| put_json(text, &failure));
             }
             // No stream of events is a member of a group.
-            Item::Assigned(_) | Item::Revoked => {}
+            Item::Assigned { .. } | Item::Revoked => {}
             Item::Ended { place, error } => {
                 self.fail(text, self.shown(place.partition), &error);
             }

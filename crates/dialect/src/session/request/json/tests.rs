@@ -108,11 +108,15 @@ fn reads_become_commands() {
     runs(text, Format::Json, Command::Describe(names));
 
     let commits = vec![Commit { log: ("t".into(), 1), offset: i64::MAX, metadata: "".into() }];
-    let text = concat!(
-        r#"{"id":7,"commit":{"subscription":-7,"offsets":["#,
-        r#"{"topic":"t","partition":1,"offset":"9223372036854775807"}]}}"#,
-    );
-    runs(text, Format::Json, Command::Commit { subscription: -7, commits });
+    for (given, assignment) in [("", None), (r#""assignment":null,"#, None), (r#""assignment":3,"#, Some(3))]
+    {
+        let text = format!(
+            r#"{{"id":7,"commit":{{"subscription":-7,{given}"offsets":[{{"topic":"t","partition":1,"offset":"{}"}}]}}}}"#,
+            i64::MAX
+        );
+        let commits = commits.clone();
+        runs(&text, Format::Json, Command::Commit { subscription: -7, assignment, commits });
+    }
 }
 
 #[test]
