@@ -3,7 +3,7 @@
 //! group, and what a group has committed may not come again.
 //!
 //! 1. [`Setup`]: a cluster of three brokers, and the numbers of members and groups
-//! 2. `member`: what a client does; `rest`: over plain HTTP; `plain`: librdkafka's consumer beside them
+//! 2. `member`: what a client does; `rest`: over plain HTTP; `session`: in a session; `plain`: librdkafka's consumer beside them
 //! 3. `chaos`: kills and restarts, and the time until every group reads all partitions again
 //! 4. `ledger`: what each group has received and committed, and what may not be
 
@@ -14,6 +14,7 @@ mod ledger;
 mod member;
 mod plain;
 mod rest;
+mod session;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +36,7 @@ use self::ledger::Ledger;
 use self::member::Life;
 use self::plain::Plain;
 use self::rest::Rest;
+use self::session::Session;
 use crate::live::writers;
 
 /// Size and duration of a check.
@@ -105,9 +107,14 @@ pub async fn check(setup: Setup<'_>) -> Summary {
             stopped: stopped.clone(),
             random: Random::new(random.next()),
         };
-        let rest =
-            Rest::new(stack.gateway(), &format!("{prefix}-{group}"), number, &topics_of(group), life.commits);
-        running.spawn(member::run(rest, life, Arc::clone(&ledger)));
+        let (name, topics, ledger) = (format!("{prefix}-{group}"), topics_of(group), Arc::clone(&ledger));
+        // Nothing is committed for sessions. Where clients commit, half of them have one.
+        if life.commits && number / groups % 2 == 1 {
+            running.spawn(member::run(Session::new(stack.url(), &name, &topics), life, ledger));
+        } else {
+            let rest = Rest::new(stack.gateway(), &name, number, &topics, life.commits);
+            running.spawn(member::run(rest, life, ledger));
+        }
     }
     let mut chaos = Chaos { kafka, stack: &mut stack, topics: created, ledger: &ledger, random };
     let first = Instant::now();
@@ -156,7 +163,8 @@ fn stack_setup(kafka: &Kafka) -> stack::Setup {
     let settings = format!("[consumers]\nidle_timeout_ms = {}\n", IDLE.as_millis());
     let bridge = BridgeConfig::Cluster { bootstrap: kafka.bootstrap(), settings };
     let route = json!({"path": rest::PATH, "type": "rest", "consume": ["check-*"]}).to_string();
-    let envoy_edits = vec![instead("", &[&route])];
+    let sessions = json!({"path": "/pubsub", "cluster": "default", "consume": ["check-*"]}).to_string();
+    let envoy_edits = vec![instead("", &[&sessions, &route])];
     stack::Setup { bridge, bridges: 2, envoy_edits, ..stack::Setup::new(Way::Tunnel, "") }
 }
 

@@ -18,6 +18,11 @@ pub(super) trait Consume: Send + 'static {
     fn poll(&mut self) -> impl Future<Output = Result<Vec<(Log, i64)>, Trouble>> + Send;
     fn commit(&mut self, commits: &BTreeMap<Log, i64>) -> impl Future<Output = Result<(), Trouble>> + Send;
     fn leave(&mut self) -> impl Future<Output = Result<(), Trouble>> + Send;
+    /// When it got its share, if its records begin there: those on their way are not those of the group's newest commits,
+    /// and a commit can be of the share before. None: they begin with each poll.
+    fn since(&self) -> Option<Instant> {
+        None
+    }
 }
 
 /// Why a request has failed.
@@ -46,11 +51,11 @@ pub(super) struct Life {
 }
 
 pub(super) async fn run(mut consumer: impl Consume, mut life: Life, ledger: Arc<Ledger>) {
-    let mut is_member = false;
+    let (mut is_member, mut made) = (false, None);
     while !*life.stopped.borrow() {
         let done = match is_member {
             false => consumer.join().await.map(|()| is_member = true),
-            true => turn(&mut consumer, &life, &ledger).await,
+            true => turn(&mut consumer, &life, &ledger, &mut made).await,
         };
         match done {
             Ok(()) if is_member && life.random.below(life.patience) == 0 => {
@@ -80,10 +85,24 @@ pub(super) async fn run(mut consumer: impl Consume, mut life: Life, ledger: Arc<
     leave(&mut consumer, &life, &ledger).await;
 }
 
-async fn turn(consumer: &mut impl Consume, life: &Life, ledger: &Ledger) -> Result<(), Trouble> {
-    let began = Instant::now();
+/// A commit, and the share of the member then.
+type Made = (BTreeMap<Log, i64>, Option<Instant>);
+
+async fn turn(
+    consumer: &mut impl Consume,
+    life: &Life,
+    ledger: &Ledger,
+    made: &mut Option<Made>,
+) -> Result<(), Trouble> {
+    let (began, made_before) = (Instant::now(), made.take());
     let records = consumer.poll().await?;
     let Life { group, number: member, commits, .. } = *life;
+    if let Some((ends, since)) = made_before
+        && since == consumer.since()
+    {
+        ledger.committed(group, &ends);
+    }
+    let began = consumer.since().unwrap_or(began);
     ledger.received(Answer { group, member, began, is_auto: !commits, records: &records });
     if commits && !records.is_empty() {
         let mut ends = BTreeMap::new();
@@ -92,7 +111,10 @@ async fn turn(consumer: &mut impl Consume, life: &Life, ledger: &Ledger) -> Resu
             *end = (*end).max(offset.saturating_add(1));
         }
         consumer.commit(&ends).await?;
-        ledger.committed(group, &ends);
+        match consumer.since() {
+            None => ledger.committed(group, &ends),
+            since => *made = Some((ends, since)),
+        }
     }
     Ok(())
 }
