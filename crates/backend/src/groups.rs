@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use sluicegate_fair_share::ClientKey;
 use tokio::sync::watch;
 
-use crate::{CommandError, CommandFuture, Log};
+use crate::{CommandError, CommandFuture, Fault, Log};
 
 /// The groups of a cluster.
 pub trait Groups: Send + Sync {
@@ -147,5 +147,62 @@ pub struct Commit {
 /// The time for which a member waits for its group to know it.
 pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Makes the commits without a `refusal`, for which `commit` gives a result each. The results have the order of `commits`.
+///
+/// # Errors
+/// Those of `commit`, which is not called for none.
+///
+/// # Cancel safety
+/// The commits can be made all the same.
+pub async fn commit_own<E>(
+    commits: &[Commit],
+    refusal: impl Fn(&Commit) -> Option<CommandError>,
+    commit: impl AsyncFnOnce(Vec<Commit>) -> Result<Vec<Result<(), CommandError>>, E>,
+) -> Result<Vec<Result<(), CommandError>>, E> {
+    let refusals: Vec<_> = commits.iter().map(refusal).collect();
+    let own = commits.iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none());
+    let own: Vec<Commit> = own.map(|(commit, _)| commit.clone()).collect();
+    let made = if own.is_empty() { Vec::new() } else { commit(own).await? };
+    let mut made = made.into_iter();
+    let unanswered =
+        || CommandError::new(Fault::Transient, 0, "the group has not answered for the partition");
+    let result = |refusal: Option<_>| match refusal {
+        Some(refusal) => Err(refusal),
+        None => made.next().unwrap_or_else(|| Err(unanswered())),
+    };
+    Ok(refusals.into_iter().map(result).collect())
+}
+
 /// The settings of a member, at most, in bytes.
 pub const MAX_SETTINGS: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_commit_has_its_result() {
+        let error = |code| CommandError::new(Fault::Rejected, code, "");
+        let (own, refused) = (None, Some(1));
+        for (refusals, made, want) in [
+            (&[own, refused, own][..], vec![Ok(()), Err(error(2))], &[0, 1, 2][..]),
+            (&[refused, own], vec![Ok(())], &[1, 0]),
+            // Nobody knows whether it was made.
+            (&[own, refused, own], vec![Err(error(2))], &[2, 1, -1]),
+            (&[refused], vec![Ok(())], &[1]),
+        ] {
+            let commit = |log| Commit { log: ("t".into(), log), offset: 1, metadata: Arc::default() };
+            let commits: Vec<_> = (0..3).map(commit).take(refusals.len()).collect();
+            let refusal = |commit: &Commit| refusals[commit.log.1 as usize].map(error);
+            let make = async |own: Vec<Commit>| {
+                assert_eq!(own.len(), refusals.iter().filter(|refusal| refusal.is_none()).count());
+                assert!(!own.is_empty());
+                Ok::<_, ()>(made)
+            };
+            let results = commit_own(&commits, refusal, make).await.unwrap().into_iter();
+            let code = |error: CommandError| if error.fault == Fault::Transient { -1 } else { error.code };
+            let codes: Vec<_> = results.map(|result| result.err().map_or(0, code)).collect();
+            assert_eq!(codes, want, "{refusals:?}");
+        }
+    }
+}

@@ -38,7 +38,7 @@ pub use self::pattern::MAX_PATTERN;
 pub use self::poll::{Polled, Receipt};
 pub use self::settings::{ConsumerSettings, NewConsumer, Reset};
 
-pub(crate) use self::consumer::{Held, Shown, commit_own, membership, not_assigned};
+pub(crate) use self::consumer::{Held, Shown, membership, not_assigned};
 pub(crate) use self::settings::Stored;
 use crate::cluster::Cluster;
 

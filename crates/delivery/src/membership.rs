@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sluicegate_backend::groups::{
-    Commit, Ended, GroupLog, Groups, Member, MemberState, Membership as Wanted, log,
+    Commit, Ended, GroupLog, Groups, Member, MemberState, Membership as Wanted, commit_own, log,
 };
 use sluicegate_backend::{Backend, CommandError, Fault, LOG_END};
 use sluicegate_fair_share::ClientKey;
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::{Cluster, SOON, escape_for_message, later};
-use crate::consumers::{Held, commit_own, no_groups, not_assigned};
+use crate::consumers::{Held, no_groups, not_assigned};
 use crate::item::Item;
 use crate::subscribe::{Source, Subscribe};
 

@@ -14,7 +14,7 @@ use sluicegate_telemetry::metrics::{ConsumerMetrics, OpenConsumer};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 
-pub(crate) use self::commits::{commit_own, not_assigned};
+pub(crate) use self::commits::not_assigned;
 use super::positions::Positions;
 use super::settings::Stored;
 use super::{ConsumerError, ConsumerSettings};

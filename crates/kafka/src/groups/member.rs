@@ -1,6 +1,6 @@
 //! The task of a member: performs the steps of its [`Membership`], and commits beside them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use futures_util::future::{BoxFuture, pending};
 use futures_util::{FutureExt, StreamExt, stream};
 use parking_lot::Mutex;
 use sluicegate_backend::groups::{
-    CONFIRM_TIMEOUT, Commit, Ended, GroupLog, Member, MemberState, Membership as Wanted,
+    CONFIRM_TIMEOUT, Commit, Ended, GroupLog, Member, MemberState, Membership as Wanted, commit_own,
 };
 use sluicegate_backend::{CommandError, Fault};
 use sluicegate_fair_share::ClientKey;
@@ -272,9 +272,9 @@ impl Shared {
         commits: Vec<Commit>,
     ) -> Result<Vec<Result<(), CommandError>>, CommandError> {
         let deadline = Instant::now().checked_add(PATIENCE).unwrap_or_else(Instant::now);
-        let offsets: Vec<_> = commits.iter().map(offset).collect();
         let mut states = self.state.subscribe();
         let mut before: Option<Owner> = None;
+        let mut moved = BTreeSet::<GroupLog>::new();
         loop {
             // Seen before the owner, so that the next assignment is not missed.
             let state = states.borrow_and_update().clone();
@@ -286,24 +286,21 @@ impl Shared {
                 before.as_ref().is_none_or(|before| before.member.generation != owner.member.generation)
             };
             if let Some(owner) = owner.filter(is_next) {
-                let moved = |commit: &Commit| match &before {
+                let has_moved = |commit: &&Commit| match &before {
                     Some(before) => has_moved(before, &owner, commit),
                     None => assignment.is_some_and(|number| number != owner.assignment),
                 };
-                let moved: Vec<_> = commits.iter().map(moved).collect();
-                let stay = offsets.iter().zip(&moved).filter(|(_, moved)| !**moved);
-                let stay: Vec<_> = stay.map(|(offset, _)| offset.clone()).collect();
-                match self.calls.reader.commit_offsets(&owner.member, &stay, deadline).await {
-                    Ok(results) => {
-                        let mut results = results.into_iter();
-                        let result = |moved: bool| match moved {
-                            true => Err(moved_error()),
-                            false => {
-                                results.next().unwrap_or(Ok(())).map_err(|error| self.calls.failed(&error))
-                            }
-                        };
-                        return Ok(moved.into_iter().map(result).collect());
-                    }
+                // One that comes back later has moved all the same.
+                moved.extend(commits.iter().filter(has_moved).map(|commit| commit.log.clone()));
+                let refusal = |commit: &Commit| moved.contains(&commit.log).then(moved_error);
+                let made = commit_own(&commits, refusal, async |own| {
+                    let offsets: Vec<_> = own.iter().map(offset).collect();
+                    let results = self.calls.reader.commit_offsets(&owner.member, &offsets, deadline).await?;
+                    let result = |of: Result<_, ReadError>| of.map_err(|error| self.calls.failed(&error));
+                    Ok::<_, ReadError>(results.into_iter().map(result).collect())
+                });
+                match made.await {
+                    Ok(results) => return Ok(results),
                     Err(error) if is_of_rebalance(error.code()) => before = Some(owner),
                     Err(error) => return Err(self.calls.failed(&error)),
                 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluicegate_backend::groups::{Commit, GroupLog, MemberState};
+use sluicegate_backend::groups::{Commit, GroupLog, MemberState, commit_own};
 use sluicegate_backend::{CommandError, Fault};
 use sluicegate_protocol::error_code::REBALANCE_IN_PROGRESS;
 use tokio::time::{Instant, timeout};
 
 use super::{Consumer, ConsumerError, State};
-use crate::cluster::{escape_for_message, unanswered};
+use crate::cluster::escape_for_message;
 use crate::grant::Grant;
 
 impl Consumer {
@@ -165,30 +165,6 @@ impl State {
             _ => Vec::new(),
         }
     }
-}
-
-/// Makes the commits without a `refusal`. The results have the order of `commits`.
-///
-/// # Errors
-/// Those of `commit`, which is not called for none.
-///
-/// # Cancel safety
-/// The commits can be made all the same.
-pub(crate) async fn commit_own<E>(
-    commits: &[Commit],
-    refusal: impl Fn(&Commit) -> Option<CommandError>,
-    commit: impl AsyncFnOnce(Vec<Commit>) -> Result<Vec<Result<(), CommandError>>, E>,
-) -> Result<Vec<Result<(), CommandError>>, E> {
-    let refusals: Vec<_> = commits.iter().map(refusal).collect();
-    let own = commits.iter().zip(&refusals).filter(|(_, refusal)| refusal.is_none());
-    let own: Vec<Commit> = own.map(|(commit, _)| commit.clone()).collect();
-    let made = if own.is_empty() { Vec::new() } else { commit(own).await? };
-    let mut made = made.into_iter();
-    let result = |refusal: Option<_>| match refusal {
-        Some(refusal) => Err(refusal),
-        None => made.next().unwrap_or_else(|| Err(unanswered())),
-    };
-    Ok(refusals.into_iter().map(result).collect())
 }
 
 pub(crate) fn not_assigned((topic, partition): &GroupLog) -> CommandError {
