@@ -179,27 +179,31 @@ struct Answer {
 
 impl Writer {
     /// Writes records until the body ends, the client leaves, its grant ends or the bridge drains, and answers those that
-    /// it has taken.
+    /// it has taken. A client that does not read its answers is counted as an open stream, and cannot hold the drain.
     async fn run(mut self, mut input: Input, frames: Sender<Bytes>) {
         let mut answers = FuturesOrdered::<BoxFuture<'static, Answer>>::new();
         let (mut bytes, mut is_over, mut waits) = (0_usize, false, false);
+        let (mut unsent, mut last) = (None::<Bytes>, None::<Instant>);
         let drain = self.running.drain().clone();
         let mut turn = std::pin::pin!(drain.turn());
         let grant = self.grant.clone();
-        while !is_over || !answers.is_empty() {
+        while !is_over || !answers.is_empty() || unsent.is_some() {
             let taken = bytes.saturating_add(input.objects.len());
             let has_room = answers.is_empty() || answers.len() < MAX_IN_FLIGHT && taken < self.max_bytes;
-            let is_idle = answers.is_empty() && input.is_idle() && !waits && !is_over;
+            let is_idle = answers.is_empty() && input.is_idle() && !is_over;
+            let is_blocked = unsent.is_some();
             tokio::select! {
                 biased;
                 () = frames.closed() => return,
-                Some(answer) = answers.next(), if !answers.is_empty() => {
+                Ok(room) = frames.reserve(), if is_blocked => {
+                    let text = unsent.take().unwrap_or_default();
+                    self.grant.activity().sent(text.len());
+                    room.send(text);
+                }
+                Some(answer) = answers.next(), if !is_blocked && !answers.is_empty() => {
                     bytes = bytes.saturating_sub(answer.bytes);
                     is_over |= answer.is_last;
-                    self.grant.activity().sent(answer.text.len());
-                    if frames.send(answer.text.into()).await.is_err() {
-                        return;
-                    }
+                    unsent = Some(answer.text.into());
                 }
                 _ = grant.ended(), if !is_over => {
                     is_over = true;
@@ -207,15 +211,16 @@ impl Writer {
                         answers.push_back(ready(self.failed(Problem::failed(error, self.grant.system()), 0)).boxed());
                     }
                 }
-                () = &mut turn, if !is_over => is_over = true,
-                next = input.next(), if !is_over && has_room => match next {
+                () = &mut turn, if last.is_none() => {
+                    is_over = true;
+                    last = Some(Instant::now() + LAST_ANSWERS);
+                }
+                () = sleep_until(last.unwrap_or_else(Instant::now)), if is_blocked && last.is_some() => return,
+                next = input.next(), if !is_over && !is_blocked && has_room => match next {
                     // As a request begins.
-                    Some(Ok(None)) if waits => {
-                        waits = false;
-                        if !(&mut &*self.running).refill().await {
-                            is_over = true;
-                            answers.push_back(ready(self.failed(busy("limits.max_calls"), 0)).boxed());
-                        }
+                    Some(Ok(_)) if waits && !self.goes_on(&mut waits).await => {
+                        is_over = true;
+                        answers.push_back(ready(self.failed(busy("limits.max_calls"), 0)).boxed());
                     }
                     Some(Ok(None)) => {}
                     Some(Ok(Some(object))) => {
@@ -233,8 +238,11 @@ impl Writer {
                     }
                     None => is_over = true,
                 },
-                () = tokio::time::sleep(STAY_AFTER), if is_idle => {
+                () = tokio::time::sleep(STAY_AFTER), if (is_idle || is_blocked) && !waits => {
                     waits = self.running.stay();
+                    if !waits && is_blocked {
+                        return;
+                    }
                     if !waits {
                         is_over = true;
                         answers.push_back(ready(self.failed(busy("limits.max_sessions"), 0)).boxed());
@@ -242,6 +250,12 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Whether there is a call permit again for a request that has waited.
+    async fn goes_on(&self, waits: &mut bool) -> bool {
+        *waits = false;
+        (&mut &*self.running).refill().await
     }
 
     /// Begins to write a record.
@@ -332,8 +346,11 @@ const MAX_IN_FLIGHT: usize = 100;
 const OBJECT_TIME: Duration = Duration::from_secs(60);
 /// The time until another one begins: the gateways in `envoy/` end idle streams after it.
 const IDLE_TIME: Duration = Duration::from_secs(300);
-/// A request without records for so long is not counted as a call but as an open stream.
+/// A request without records for so long, or whose client has not read for so long, is not counted as a call but as an open
+/// stream.
 const STAY_AFTER: Duration = Duration::from_secs(1);
+/// The time in which the client can take what is left when the bridge drains.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests;

@@ -157,6 +157,8 @@ async fn refused_request_has_the_status_of_its_error() {
 struct Client {
     body: Sender<Result<Bytes, Problem>>,
     answers: super::super::super::response::Body,
+    calls: Arc<sluicegate_fair_share::Permits>,
+    open: tokio_util::task::TaskTracker,
 }
 
 impl Client {
@@ -180,7 +182,7 @@ impl Client {
         };
         let target = Target::parse(TARGET, grant.system()).unwrap();
         let response = post(&request, target, parts, &running.unwrap()).await.unwrap();
-        Self { body, answers: response.into_http(&Method::POST, None).into_body() }
+        Self { body, answers: response.into_http(&Method::POST, None).into_body(), calls, open }
     }
 
     async fn send(&self, text: &'static str) {
@@ -218,6 +220,38 @@ async fn records_are_answered_while_the_body_goes_on() {
     client.send("{").await;
     assert!(client.answer().await.contains(r#"{"error_code":408,"message":"the next record did not arrive"#));
     assert_eq!(client.answer().await, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_that_does_not_read_holds_neither_a_call_nor_the_drain() {
+    let (cluster, _script) = Script::cluster(1);
+    let grant = Grant::all(&cluster);
+    let free = |client: &Client| client.calls.try_acquire(grant.holder(), 1).is_some();
+    let mut client = Client::open(&grant, "{}{}{}").await;
+    tokio::time::sleep(STAY_AFTER / 2).await;
+    assert!(!free(&client));
+    tokio::time::sleep(STAY_AFTER).await;
+    assert!(free(&client));
+    for offset in 0..3 {
+        assert!(client.answer().await.contains(&format!(r#""offset":{offset},"#)));
+    }
+    // It is a call again, and what it has taken is answered to a client that reads.
+    client.send("{}{}").await;
+    tokio::time::sleep(STAY_AFTER / 2).await;
+    assert!(!free(&client));
+    grant.drain().begin(1, Duration::ZERO);
+    for offset in 3..5 {
+        assert!(client.answer().await.contains(&format!(r#""offset":{offset},"#)));
+    }
+    assert_eq!(client.answer().await, "");
+
+    let (cluster, _script) = Script::cluster(1);
+    let grant = Grant::all(&cluster);
+    let client = Client::open(&grant, "{}{}{}").await;
+    tokio::time::sleep(STAY_AFTER).await;
+    grant.drain().begin(1, Duration::ZERO);
+    client.open.close();
+    tokio::time::timeout(LAST_ANSWERS * 2, client.open.wait()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
