@@ -109,6 +109,19 @@ test("a commit is of the assignment of its records", async () => {
   gate.close();
 });
 
+test("a partition without a leader begins later", async () => {
+  const server = new Server();
+  const gate = connect(URL);
+  const member = gate.subscribe("t", { group: "g", from: "earliest" });
+  const next = member.next();
+  await settled();
+  const topics = [{ topic: "t", partitions: [{ partition: 1, offset: 0n }] }];
+  server.tell({ case: "kafkaSubscribedResp", value: { topics } });
+  server.write(1, 1);
+  assert.equal((await next).value?.partition, 1);
+  gate.close();
+});
+
 test("a failed commit says whether others read on", async () => {
   const server = new Server();
   const gate = connect(URL);

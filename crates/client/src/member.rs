@@ -16,7 +16,7 @@ use crate::answer::{check_count, mismatch};
 use crate::many::MAX_OFFSETS;
 use crate::subscription::open;
 use crate::{Client, Error, Subscribe, Subscription, Update};
-use resume::{Group, Membership, Told};
+use resume::{Group, Membership, Told, has_partitions};
 
 /// A member of a consumer group, made by [`Client::join`]. It leaves the group when it is dropped, and ends after an
 /// error.
@@ -175,6 +175,8 @@ impl Member {
                 (self.membership, self.assignments) = (membership, self.assignments.saturating_add(1));
             }
             Update::Revoked => self.forget(),
+            // A partition without a leader begins later.
+            Update::Subscribed(topics) if has_partitions(topics) => {}
             Update::Subscribed(_) | Update::Reconnecting { .. } if self.membership.is_some() => {
                 self.forget();
                 self.held = Some(update);

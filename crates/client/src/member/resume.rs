@@ -10,7 +10,7 @@ use sluicegate_protocol::{CmdKafkaSubscribe, KafkaSubscriptionEvent};
 
 use crate::session::Session;
 use crate::subscription::{Resume, cost};
-use crate::{Error, Update};
+use crate::{Error, SubscribedTopic, Update};
 
 /// A member as the server knows it.
 #[derive(Debug, Clone)]
@@ -33,11 +33,13 @@ pub(crate) struct Told {
 pub(super) struct Group {
     command: CmdKafkaSubscribe,
     membership: Option<Membership>,
+    /// Whether there was an assignment since it began.
+    was_assigned: bool,
 }
 
 impl Group {
     pub(super) fn new(command: CmdKafkaSubscribe) -> Self {
-        Self { command, membership: None }
+        Self { command, membership: None, was_assigned: false }
     }
 }
 
@@ -49,6 +51,7 @@ impl Resume for Group {
     }
 
     fn begin(&mut self, session: &Arc<Session>, subscription: i64) {
+        self.was_assigned = false;
         self.membership = Some(Membership { session: Arc::clone(session), subscription, assignment: 0 });
     }
 
@@ -64,7 +67,7 @@ impl Resume for Group {
         let Some(update) = Update::read(answer)? else { return Ok(None) };
         let membership = match &update {
             // A server that does not know the field would give each member all messages.
-            Update::Subscribed(topics) if topics.iter().any(|topic| !topic.partitions.is_empty()) => {
+            Update::Subscribed(topics) if !self.was_assigned && has_partitions(topics) => {
                 return Err(Error::GroupsUnsupported);
             }
             Update::Assigned(_) => {
@@ -76,6 +79,7 @@ impl Resume for Group {
     }
 
     fn advance(&mut self, told: &Told) -> Option<u64> {
+        self.was_assigned |= matches!(told.update, Update::Assigned(_));
         match &told.update {
             Update::Delivery(delivery) => Some(cost(&delivery.messages)),
             Update::CaughtUp { .. } => Some(0),
@@ -86,4 +90,9 @@ impl Resume for Group {
     fn reconnecting(error: Error, pause: Duration) -> Told {
         Told { update: Update::Reconnecting { error, pause }, membership: None }
     }
+}
+
+/// Whether there are partitions that begin.
+pub(super) fn has_partitions(topics: &[SubscribedTopic]) -> bool {
+    topics.iter().any(|topic| !topic.partitions.is_empty())
 }

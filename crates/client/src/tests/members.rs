@@ -99,6 +99,23 @@ async fn commit_is_of_the_assignment_of_its_messages() {
 }
 
 #[tokio::test]
+async fn partition_of_a_member_can_begin_later() {
+    let (client, server) = session(async |mut peer: Peer| {
+        let (sequence, _) = joined(&mut peer).await;
+        let begun = KafkaSubscribedResp { topics: topics(), snapshot: false };
+        peer.answer(sequence, Resp::KafkaSubscribedResp(begun)).await;
+        peer.answer(sequence, delivery(0, &[5])).await;
+        let (answer, _) = peer.request().await;
+        peer.answer(answer, results(&[0])).await;
+    })
+    .await;
+    let mut member = client.join("g", of_t());
+    assert_eq!(updates(&mut member, 4).await, ["subscribed", "assigned", "subscribed", "delivery"]);
+    member.commit().await.unwrap();
+    server.await.unwrap();
+}
+
+#[tokio::test]
 async fn member_joins_again_and_its_partitions_are_revoked_before() {
     let (listener, url) = listener().await;
     let server = tokio::spawn(async move {
