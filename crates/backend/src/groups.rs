@@ -116,7 +116,8 @@ pub trait Member: Send + Sync {
 pub enum MemberState {
     /// It waits for its share of the logs, and may not read now. The error is the last failure, if any.
     Joining(Option<CommandError>),
-    /// It may read these logs, sorted, until the state changes. Each assignment has a higher number.
+    /// It may read these logs, sorted, until the state changes. Each assignment has a higher number: the next one, if no other
+    /// member can have had its logs since the one before.
     Assigned(u64, Arc<[GroupLog]>),
     /// It is no member for longer: another one has its name, the cluster does not authorize it, or it has left.
     Ended(Ended),

@@ -59,6 +59,11 @@ impl Positions {
         self.number == Some(number)
     }
 
+    /// Whether they are of the assignment before the one with this number.
+    pub(super) fn are_just_before(&self, number: u64) -> bool {
+        self.number.and_then(|of| of.checked_add(1)) == Some(number)
+    }
+
     /// Whether they are of a later assignment.
     pub(super) fn are_later_than(&self, number: u64) -> bool {
         self.number.is_some_and(|known| known > number)

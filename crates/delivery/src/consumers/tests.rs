@@ -267,6 +267,10 @@ async fn commit_after_an_unnoticed_rebalance_leaves_logs_of_others_alone() {
         let results = first.commit(&grant, commits).await.unwrap();
         assert!(results.iter().any(|result| result.as_ref().is_err_and(|error| error.code == 27)));
     }
+    // It has them back, and has not read from them since.
+    other.delete_consumer(&second).await.unwrap();
+    let results = first.commit(&grant, Some(vec![at(1, 2)])).await.unwrap();
+    assert!(results[0].is_err(), "another member had it meanwhile");
     let committed = grant.committed("g", &[log(1)]).await.unwrap();
     assert_eq!(committed[0].clone().unwrap().map(|commit| commit.offset), Some(3));
 }

@@ -26,6 +26,8 @@ pub(super) struct Membership {
     phase: Phase,
     state: MemberState,
     assignments: u64,
+    /// The member's id and generation in the last one.
+    had: Option<(Arc<str>, i32)>,
     /// Whether the coordinator can know the member.
     was_sent: bool,
     /// When the request under way was sent.
@@ -149,6 +151,7 @@ impl Membership {
             phase: Phase::Join(now),
             state: MemberState::Joining(None),
             assignments: 0,
+            had: None,
             was_sent: false,
             sent: now,
             heard: now,
@@ -363,7 +366,10 @@ impl Membership {
             return self.again(now, None);
         }
         (self.failures, self.heard, self.silence) = (0, now, None);
-        self.assignments = self.assignments.saturating_add(1);
+        let GroupMember { id, generation, .. } = &self.member;
+        let had = self.had.replace((Arc::clone(id), *generation));
+        let is_next = had.is_none_or(|(of, before)| of == *id && before.checked_add(1) == Some(*generation));
+        self.assignments = self.assignments.saturating_add(if is_next { 1 } else { 2 });
         self.state = MemberState::Assigned(self.assignments, logs.into());
         self.phase = Phase::Member(after(now, self.interval()));
     }

@@ -152,14 +152,15 @@ impl Consumer {
 }
 
 impl State {
-    /// Logs, sorted, whose positions are of an earlier share, and which are not in the one that it has now: other members have
-    /// read on.
+    /// Logs, sorted, whose positions are of an earlier share, and which other members can have had since: whatever they have
+    /// committed stays.
     fn lost(&self) -> Vec<GroupLog> {
         match &*self.role.logs.borrow() {
             MemberState::Assigned(number, logs)
                 if self.role.member.is_some() && !self.positions.is_of(*number) =>
             {
-                let is_lost = |log: &&GroupLog| logs.binary_search(log).is_err();
+                let stays = self.positions.are_just_before(*number);
+                let is_lost = |log: &&GroupLog| !(stays && logs.binary_search(log).is_ok());
                 self.positions.logs().filter(is_lost).cloned().collect()
             }
             _ => Vec::new(),
