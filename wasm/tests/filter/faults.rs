@@ -3,11 +3,12 @@
 //! A peer gets the same steps as without the refusal, whole and in order, or nothing more. No other session is
 //! affected.
 
+use std::iter;
 use std::time::Duration;
 
 use prost::Message;
 use sluicegate_harness::envoy::{Stream, Vm};
-use sluicegate_harness::{Headers, HostCall, Status, When};
+use sluicegate_harness::{Controls, Headers, HostCall, Status, When};
 use sluicegate_protocol::Close;
 use sluicegate_protocol::control_resp::Control as ToSay;
 
@@ -18,14 +19,23 @@ use crate::wire::{self, BINARY, FIRST, LAST, PING, from_client, grpc, grpc_bytes
 /// Defined and not.
 pub(crate) const STATUSES: [u32; 11] = [1, 2, 3, 5, 6, 7, 9, 10, 11, 12, 77];
 
-/// Each moment for a refusal, more than any call is made in one of the stories, and always.
-fn moments() -> impl Iterator<Item = When> {
-    (1..=24).map(When::Nth).chain([When::Always])
-}
-
-/// Each status, at each moment.
-pub(crate) fn refusals() -> impl Iterator<Item = (Status, When)> {
-    STATUSES.into_iter().flat_map(|status| moments().map(move |when| (Status(status), when)))
+/// Refuses a call always, and at each moment of a story. `play` plays the story, and says what came of it.
+pub(crate) fn refused<T>(
+    host: &Controls,
+    call: HostCall,
+    status: Status,
+    play: impl Fn() -> T,
+) -> Vec<(When, T)> {
+    let mut all = Vec::new();
+    for when in iter::once(When::Always).chain((1..).map(When::Nth)) {
+        host.refuse(call, when, status);
+        all.push((when, play()));
+        // Behind the last call, nothing is refused.
+        if host.allow(call) {
+            break;
+        }
+    }
+    all
 }
 
 /// The bytes that both peers have after each step of a story.
@@ -227,18 +237,17 @@ fn refused_calls_leave_nothing_half_done() {
             let mut witness = Socket::open_in(&vm, profile);
             for story in stories(profile) {
                 let whole = play(&story, &vm);
-                for (status, when) in refusals() {
-                    vm.refuse(call, when, status);
-                    let seen = play(&story, &vm);
-                    vm.allow(call);
+                for status in STATUSES.map(Status) {
                     // A host that says that a header is not there is believed.
                     let asks = [HostCall::GetHeaderMapValue, HostCall::RemoveHeaderMapValue];
                     let believed = asks.contains(&call) && status == Status::NOT_FOUND;
-                    assert!(
-                        vm.trap().is_none() && (believed || is_part(&seen, &whole) && (seen.over || !ends)),
-                        "{profile:?}, {call:?}, {status:?}, {when:?}: {seen:#?}\nbut {whole:#?}\n{:?}",
-                        vm.trap()
-                    );
+                    for (when, (seen, trap)) in refused(&vm, call, status, || (play(&story, &vm), vm.trap()))
+                    {
+                        assert!(
+                            trap.is_none() && (believed || is_part(&seen, &whole) && (seen.over || !ends)),
+                            "{profile:?}, {call:?}, {status:?}, {when:?}: {seen:#?}\nbut {whole:#?}\n{trap:?}"
+                        );
+                    }
                 }
                 works(&mut witness, profile);
                 works(&mut Socket::open_in(&vm, profile), profile);
@@ -256,10 +265,7 @@ fn nothing_passes_if_a_stream_cannot_be_reset() {
         for story in stories(profile) {
             let whole = play(&story, &vm);
             for call in HostCall::ALL.into_iter().filter(|call| *call != HostCall::CloseStream) {
-                for when in moments() {
-                    vm.refuse(call, when, Status::INTERNAL_FAILURE);
-                    let seen = play(&story, &vm);
-                    vm.allow(call);
+                for (when, seen) in refused(&vm, call, Status::INTERNAL_FAILURE, || play(&story, &vm)) {
                     assert!(
                         is_part(&seen, &whole),
                         "{profile:?}, {call:?}, {when:?}: {seen:#?}\nbut {whole:#?}"

@@ -41,9 +41,9 @@ impl Controls {
         self.0.borrow_mut().system().faults.refuse(call, when, status);
     }
 
-    /// Undoes every [`Controls::refuse`] of `call`.
-    pub fn allow(&self, call: HostCall) {
-        self.0.borrow_mut().system().faults.allow(call);
+    /// Undoes every [`Controls::refuse`] of `call`. Whether one waited for a call that has not come.
+    pub fn allow(&self, call: HostCall) -> bool {
+        self.0.borrow_mut().system().faults.allow(call)
     }
 }
 

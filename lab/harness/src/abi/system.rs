@@ -80,8 +80,11 @@ impl Faults {
         self.0.push(Fault { call, when, status });
     }
 
-    pub(crate) fn allow(&mut self, call: HostCall) {
+    /// Whether a refusal waited for a call that has not come.
+    pub(crate) fn allow(&mut self, call: HostCall) -> bool {
+        let waited = self.0.iter().any(|fault| fault.call == call && fault.when != When::Always);
         self.0.retain(|fault| fault.call != call);
+        waited
     }
 
     /// Counts `call`; returns the status if it is refused.
