@@ -59,7 +59,7 @@ _servers:
 
 # the whole matrix: before a release, and each week
 test-all:
-    SLUICEGATE_FULL=1 just test groups older-kafka 4.2 older-kafka 3.9 apicurio unit-on-wasm32
+    SLUICEGATE_FULL=1 PROPTEST_CASES=256 just test groups older-kafka 4.2 older-kafka 3.9 apicurio unit-on-wasm32
 
 # run COUNT schedules of the simulation from SEED on, and tell which break a promise; `1 SEED --trace` prints the events of one
 simulate *args:
