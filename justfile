@@ -232,7 +232,7 @@ churn rounds="100":
 
 # random logs, read through three bridges and by librdkafka, and compared; a failure names its seed
 differential rounds="100" seed=`date +%s`:
-    SLUICEGATE_DIFFERENTIAL_ROUNDS={{rounds}} SLUICEGATE_DIFFERENTIAL_SEED={{seed}} just e2e differential --nocapture
+    SLUICEGATE_FULL=1 SLUICEGATE_DIFFERENTIAL_ROUNDS={{rounds}} SLUICEGATE_DIFFERENTIAL_SEED={{seed}} just e2e differential --nocapture
 
 # libFuzzer on a decoder of foreign bytes, beginning with its corpus: `./dev fuzz event_ids -runs=1000000`; on each: `all`; on one input: `./dev fuzz event_ids FILE`
 fuzz target *args:

@@ -30,12 +30,12 @@ async fn every_subscriber_is_told_of_every_message_of_streams_that_it_does_not_g
 }
 
 async fn killed(system: System<'_>) {
-    let summary = checked(system, scale(120, 300), Duration::from_secs(scale(25, 60)), false).await;
+    let summary = checked(system, scale(60, 300), Duration::from_secs(scale(12, 60)), false).await;
     assert!(summary.delivered > 10 * summary.records && summary.kills.len() > 2, "{summary:?}");
 }
 
 async fn discarded(system: System<'_>) {
-    let summary = checked(system, scale(90, 120), Duration::from_secs(scale(20, 30)), true).await;
+    let summary = checked(system, scale(60, 120), Duration::from_secs(scale(14, 30)), true).await;
     let Summary { delivered, missed, ref kills, .. } = summary;
     assert!(delivered > 1_000 && missed > 100 && kills.contains_key("node frozen"), "{summary:?}");
 }
@@ -50,7 +50,7 @@ async fn checked(system: System<'_>, subscribers: usize, duration: Duration, dis
     println!("{summary:?}");
     let TableSummary { subscribers, keys, snapshots, resumed, partitions, compacted, deleted, aborted } =
         summary.tables;
-    assert!(subscribers >= 30 && keys > 1_000 && snapshots >= subscribers && resumed > 0, "{summary:?}");
+    assert!(subscribers >= 20 && keys > 500 && snapshots >= subscribers && resumed > 0, "{summary:?}");
     assert!(compacted > 20 && deleted > 0, "{summary:?}");
     if is_kafka {
         assert!(partitions > 4 && aborted > 0, "{summary:?}");
@@ -62,7 +62,7 @@ async fn checked(system: System<'_>, subscribers: usize, duration: Duration, dis
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::print_stdout, reason = "a measurement, for `--nocapture`")]
 async fn rolling_restart_loses_and_repeats_no_record() {
-    let rolled = roll(Load { subscribers: scale(150, 300), producers: 20 }).await;
+    let rolled = roll(Load { subscribers: scale(100, 300), producers: 20 }).await;
     println!("{rolled:?}");
     assert!(rolled.acknowledged > 1_000 && rolled.delivered > rolled.acknowledged, "{rolled:?}");
     // A bridge tells a thousand clients a second to go, in random order.

@@ -31,13 +31,10 @@ fn start(mut command: Command, log: &Path, args: &[&str]) -> Process {
 
 /// A demo that is ready, and its gateway.
 pub(crate) async fn ready(folder: &Folder, args: &[&str]) -> (Process, SocketAddr) {
-    ready_by(Command::new(tools::demo().unwrap()), folder, args).await
-}
-
-async fn ready_by(command: Command, folder: &Folder, args: &[&str]) -> (Process, SocketAddr) {
     // Given back at once: the demo claims its port itself.
     let gateway = Port::pick().unwrap().address();
     let port = gateway.port().to_string();
+    let command = Command::new(tools::demo().unwrap());
     let mut demo = start(command, &folder.path().join("demo.log"), &[args, &["--port", &port]].concat());
     says(&mut demo, "Ctrl-C stops everything", START).await;
     (demo, gateway)
@@ -113,8 +110,7 @@ async fn shows_mine(mut follower: Process) {
 #[tokio::test]
 async fn shown_commands_work_until_the_demo_is_killed() {
     let folder = Folder::new("demo-test").unwrap();
-    let dev = Command::new(tools::workspace().join("dev"));
-    let (mut demo, gateway) = ready_by(dev, &folder, &["demo"]).await;
+    let (mut demo, gateway) = ready(&folder, &[]).await;
     serves_local_pages_and_hosts_only(gateway, ["/pubsub", "/produce", "/kafka/topics"]).await;
     let wanted = [
         "\"gate\":\"north\"",

@@ -29,7 +29,7 @@ use crate::reading::{START, shared, with};
 /// Seeds of logs that together have all [`FEATURES`], and of logs that were read wrongly once.
 const KEPT: [u64; 8] = [1, 5, 10, 12, 13, 14, 25, 26];
 /// At least. A case is a walk from one offset in one isolation level through one bridge.
-const CASES_PER_LOG: usize = 48;
+const CASES_PER_LOG: usize = 24;
 /// Records of at most 64 KiB, and batches of at most 512 KiB.
 const TIGHT: &str = "\"message.max.bytes\" = 65536\n\"receive.message.max.bytes\" = 524288";
 /// Logs that are written while another one is read.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sluicegate_protocol::{Isolation, KafkaMessage};
 use sluicegate_stack::kafka::{Codec, Kafka, Outcome, Record, Transaction, Write};
 use sluicegate_stack::random::Random;
+use sluicegate_stack::tools::scale;
 use sluicegate_stack::waiting::becomes;
 
 use crate::reading::{FOREVER, START};
@@ -108,7 +109,7 @@ impl Log {
         ];
         let mut starts = Vec::new();
         for (class, offsets) in candidates {
-            let count = if class == "anywhere" { ANYWHERE } else { offsets.len().min(1) };
+            let count = if class == "anywhere" { scale(2, 8) } else { offsets.len().min(1) };
             starts.extend((0..count).map(|_| (class, offsets[random.below(offsets.len())])));
         }
         starts
@@ -300,6 +301,4 @@ const COMPACTED: [(&str, &str); 3] =
     [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0"), ("segment.ms", "1")];
 /// Bytes.
 const LARGE: usize = 1 << 20;
-/// Random starting offsets, besides those of the other classes.
-const ANYWHERE: usize = 8;
 const WITHIN: Duration = Duration::from_secs(30);
