@@ -59,7 +59,7 @@ _servers:
 
 # the whole matrix: before a release, and each week
 test-all:
-    SLUICEGATE_FULL=1 PROPTEST_CASES=256 just test groups older-kafka 4.2 older-kafka 3.9 apicurio unit-on-wasm32
+    SLUICEGATE_FULL=1 PROPTEST_CASES=256 just test relay groups older-kafka 4.2 older-kafka 3.9 apicurio unit-on-wasm32
 
 # run COUNT schedules of the simulation from SEED on, and tell which break a promise; `1 SEED --trace` prints the events of one
 simulate *args:
@@ -128,6 +128,10 @@ e2e *args: wasm web _browser _demo-programs _servers
 # follow a topic across drains with other people's libraries for Go, Java, Node and Python, by the programs of examples/follow
 programs: wasm _packages _demo-programs _servers
     SLUICEGATE_FULL=1 cargo test --workspace {{ dev }} --test e2e -- programs_
+
+# end-to-end tests that `test` runs in the profile `tunnel` alone, in the other one
+relay: wasm _demo-programs _servers
+    cargo test --workspace {{ dev }} --test e2e -- --ignored relay::
 
 # the tests that need the machine alone; arguments go to the tests: `./dev alone churn`
 alone *args: wasm _demo-programs _servers

@@ -16,7 +16,7 @@ use crate::http::openapi::ask;
 use crate::pool::{ANY, HOME, REST, count, reaches, routed};
 
 in_ways! {
-    [tunnel relay apisix]
+    [tunnel full relay apisix]
     accepted_records_are_delivered_and_answered_after_sigterm
 }
 

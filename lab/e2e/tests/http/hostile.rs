@@ -26,7 +26,7 @@ use crate::http::openapi::ask;
 use crate::pool::{ANY, HOME, SECRET, count, routed};
 
 in_ways! {
-    [tunnel relay]
+    [tunnel full relay]
     body_that_stops_gives_its_memory_back
 }
 

@@ -13,7 +13,7 @@ use crate::http::openapi::ask;
 use crate::pool::{ANY, HOME, reaches, routed};
 
 in_ways! {
-    [tunnel relay apisix]
+    [tunnel full relay apisix]
     lost_answers_to_writes_are_unknown
 }
 

@@ -13,7 +13,7 @@ use sluicegate_tests::in_ways;
 use crate::identity::stacks::{BELIEVED, by_gateway, config, http, session, token};
 
 in_ways! {
-    [tunnel relay]
+    [tunnel full relay]
     session_ends_when_its_identity_expires
     stream_of_events_ends_when_its_identity_expires
 }

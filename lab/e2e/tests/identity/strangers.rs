@@ -11,7 +11,7 @@ use sluicegate_tests::in_ways;
 use crate::identity::stacks::{BELIEVED, by_gateway, config, http, session, status, token};
 
 in_ways! {
-    [tunnel relay]
+    [tunnel full relay]
     client_without_an_identity_is_told_to_log_in
     headers_of_clients_are_no_identity
     identity_needs_a_bridge_that_believes_gateways

@@ -17,7 +17,7 @@ use crate::identity::stacks::{
 use crate::pool::SECRET;
 
 in_ways! {
-    [tunnel relay apisix]
+    [tunnel full relay apisix]
     forged_tokens_open_nothing
 }
 

@@ -14,7 +14,7 @@ use crate::pool::{Config, standard};
 use crate::tables::write;
 
 in_ways! {
-    [tunnel relay]
+    [tunnel full relay]
     table_is_the_replay_of_its_log
 }
 
