@@ -37,11 +37,14 @@ _programs:
 
 # each promise once, in every way in that differs: units, the filter, the client for browsers, the simulation, end to end on a real Envoy and a real Kafka
 test: _built
-    cargo test --workspace {{ dev }} --tests --no-run
     just _servers _tests
 
 [parallel]
-_built: _demo-programs _browser
+_built: wasm web _all-programs _browser
+
+# At once, so that no core waits for the other's crate.
+_all-programs:
+    cargo build --workspace {{ dev }} --tests --bin demo --bin sluicegate-bridge --bin sluicegate
 
 [parallel]
 _tests: _native _pages
