@@ -29,7 +29,7 @@ use crate::http::openapi::ask;
 use crate::pool::{ANY, HOME, count, routed};
 
 in_ways! {
-    [tunnel full relay]
+    [tunnel relay]
     unread_and_cancelled_requests_harm_no_other
     writes_are_not_retried_even_if_routes_or_clients_say_so
 }
