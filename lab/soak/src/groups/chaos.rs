@@ -157,5 +157,6 @@ const LONG: Duration = Duration::from_secs(5);
 const DRAIN: Duration = Duration::from_secs(11);
 /// The time after which a slow recovery is told of.
 const SLOW: Duration = Duration::from_secs(5);
-/// The longest time until all groups read everything again: a session that nobody takes over, and two rebalances.
-const RECOVERY: Duration = Duration::from_secs(60);
+/// The longest time until all groups read everything again. A rebalance in which members are killed waits until their sessions
+/// end, and so does the next one if their leader had joined it.
+const RECOVERY: Duration = Duration::from_secs(120);

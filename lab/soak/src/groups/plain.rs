@@ -33,7 +33,8 @@ impl Plain {
         let consumer: BaseConsumer = config.create().unwrap();
         let topics: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
         consumer.subscribe(&topics).unwrap();
-        while !*stopped.borrow() {
+        // Nobody stops it after a panic.
+        while !*stopped.borrow() && stopped.has_changed().is_ok() {
             let began = Instant::now();
             // It reports outages, and goes on.
             let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
