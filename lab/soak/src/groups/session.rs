@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluicegate_client::{At, Client, Error, Member, PartitionOffset, Source, Subscribe, Update};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::ledger::Log;
 use super::member::{Consume, Trouble};
@@ -17,6 +17,8 @@ pub(super) struct Session {
     member: Option<Member>,
     /// When its partitions were given or taken last.
     since: Option<Instant>,
+    /// The same, of a change after the records of the last poll.
+    next_since: Option<Instant>,
     /// That of the last records.
     assignment: u64,
 }
@@ -29,6 +31,7 @@ impl Session {
             topics: topics.to_vec(),
             member: None,
             since: None,
+            next_since: None,
             assignment: 0,
         }
     }
@@ -43,39 +46,49 @@ impl Consume for Session {
         Ok(())
     }
 
+    /// All records that wait: a client slower than its records would get those of earlier shares for ever.
     async fn poll(&mut self) -> Result<Vec<(Log, i64)>, Trouble> {
-        let until = Instant::now() + WAIT;
-        loop {
+        self.since = self.next_since.take().or(self.since);
+        let (mut records, mut until) = (Vec::new(), Instant::now() + WAIT);
+        while records.len() < MAX_RECORDS {
             let member = self.member.as_mut().ok_or(Trouble::Unsubscribed)?;
             match timeout_at(until, member.next()).await {
-                Ok(Some(Ok(Update::Assigned(_)))) => self.since = Some(Instant::now()),
-                Ok(Some(Ok(Update::Delivery(delivery)))) if !delivery.messages.is_empty() => {
+                Ok(Some(Ok(Update::Assigned(_) | Update::Revoked))) => match records.is_empty() {
+                    true => self.since = Some(Instant::now()),
+                    false => {
+                        self.next_since = Some(Instant::now());
+                        break;
+                    }
+                },
+                Ok(Some(Ok(Update::Delivery(delivery)))) => {
+                    let Some(first) = delivery.messages.first() else { continue };
                     let known = self.topics.iter().find(|topic| ***topic == *delivery.topic);
                     let known =
                         known.ok_or_else(|| Trouble::Wrong(format!("records of {}", delivery.topic)))?;
                     let log = (Arc::clone(known), delivery.partition);
                     self.assignment = delivery.assignment;
-                    // They can have waited here while others had the log: the group refuses commits of them then.
-                    let begin = delivery.messages.first().map_or(0, |message| message.offset);
-                    if self.commit(&BTreeMap::from([(log.clone(), begin)])).await.is_err() {
-                        continue;
+                    until = Instant::now();
+                    match self.is_current(&log, first.offset).await {
+                        Ok(true) => records
+                            .extend(delivery.messages.iter().map(|message| (log.clone(), message.offset))),
+                        Ok(false) => {}
+                        Err(trouble) if records.is_empty() => return Err(trouble),
+                        Err(_) => break,
                     }
-                    return Ok(delivery
-                        .messages
-                        .iter()
-                        .map(|message| (log.clone(), message.offset))
-                        .collect());
                 }
-                Ok(Some(Ok(Update::Revoked))) => self.since = Some(Instant::now()),
                 Ok(Some(Ok(_))) => {}
                 Ok(Some(Err(error))) => {
                     self.member = None;
-                    return Err(trouble("subscribe", &error));
+                    if records.is_empty() {
+                        return Err(trouble("subscribe", &error));
+                    }
+                    break;
                 }
                 Ok(None) => self.member = None,
-                Err(_) => return Ok(Vec::new()),
+                Err(_) => break,
             }
         }
+        Ok(records)
     }
 
     async fn commit(&mut self, commits: &BTreeMap<Log, i64>) -> Result<(), Trouble> {
@@ -99,9 +112,25 @@ impl Consume for Session {
     }
 }
 
+impl Session {
+    /// Whether records from this offset on are of the share that the group knows. They can have waited here while others had
+    /// the log: the group refuses their commits then.
+    async fn is_current(&mut self, log: &Log, begin: i64) -> Result<bool, Trouble> {
+        loop {
+            match self.commit(&BTreeMap::from([(log.clone(), begin)])).await {
+                Ok(()) => return Ok(true),
+                Err(Trouble::Passing(why)) if why == REVOKED => return Ok(false),
+                // Without an answer, nobody knows.
+                Err(Trouble::Passing(_)) if self.member.is_some() => sleep(PAUSE).await,
+                Err(trouble) => return Err(trouble),
+            }
+        }
+    }
+}
+
 fn trouble(what: &str, error: &Error) -> Trouble {
     match error {
-        Error::Revoked { .. } => passing(what, "revoked"),
+        Error::Revoked { .. } => Trouble::Passing(REVOKED.to_owned()),
         Error::Command { retriable: true, code, .. } => passing(what, &format!("retriable error {code}")),
         Error::Closed { .. } | Error::Lost { .. } | Error::Reconnect { .. } => passing(what, "no connection"),
         error => Trouble::Wrong(format!("{what}: {error}")),
@@ -112,5 +141,10 @@ fn passing(what: &str, why: &str) -> Trouble {
     Trouble::Passing(format!("session, {what}: {why}"))
 }
 
+const REVOKED: &str = "session, commit: revoked";
+
+/// Of one poll, about.
+const MAX_RECORDS: usize = 1_000;
+const PAUSE: Duration = Duration::from_millis(100);
 const WAIT: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
