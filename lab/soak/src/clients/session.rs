@@ -62,7 +62,7 @@ impl Session {
             }
             Resp::NatsSubscribedResp(subscribed) => {
                 let begin = |stream: &SubscribedStream| {
-                    assert!(!stream.stream_id.is_empty(), "{stream:?}");
+                    // Empty while no leader tells when the stream was created.
                     let (offset, id) = (stream.next_sequence, stream.stream_id.to_vec());
                     Begin { partition: partition_of(&stream.stream), offset, id }
                 };
