@@ -49,7 +49,7 @@ impl Consume for Session {
     /// All records that wait: a client slower than its records would get those of earlier shares for ever.
     async fn poll(&mut self) -> Result<Vec<(Log, i64)>, Trouble> {
         self.since = self.next_since.take().or(self.since);
-        let (mut records, mut until) = (Vec::new(), Instant::now() + WAIT);
+        let (mut records, mut until, mut asked) = (Vec::new(), Instant::now() + WAIT, None);
         while records.len() < MAX_RECORDS {
             let member = self.member.as_mut().ok_or(Trouble::Unsubscribed)?;
             match timeout_at(until, member.next()).await {
@@ -68,7 +68,12 @@ impl Consume for Session {
                     let log = (Arc::clone(known), delivery.partition);
                     self.assignment = delivery.assignment;
                     until = Instant::now();
-                    match self.is_current(&log, first.offset).await {
+                    let is_current = match asked {
+                        Some((assignment, is_current)) if assignment == self.assignment => Ok(is_current),
+                        _ => self.is_current(&log, first.offset).await,
+                    };
+                    asked = is_current.as_ref().ok().map(|is_current| (self.assignment, *is_current));
+                    match is_current {
                         Ok(true) => records
                             .extend(delivery.messages.iter().map(|message| (log.clone(), message.offset))),
                         Ok(false) => {}
