@@ -137,7 +137,9 @@ pub async fn check(setup: Setup<'_>) -> Summary {
     let mut written = BTreeMap::new();
     for Topic { name, writers, .. } in topics {
         for (partition, offset) in writers.stop().await.offsets {
-            written.entry((Arc::clone(&name), partition)).or_insert_with(Vec::new).push(offset);
+            // Not known of a record that was sent again after a lost answer. Nothing else is in the logs.
+            let offsets: &mut Vec<i64> = written.entry((Arc::clone(&name), partition)).or_default();
+            offsets.extend(offsets.len() as i64..=offset);
         }
     }
     let began = Instant::now();
