@@ -151,7 +151,7 @@ pub const CONFIRM_TIMEOUT: Duration = Duration::from_secs(1);
 /// Makes the commits without a `refusal`, for which `commit` gives a result each. The results have the order of `commits`.
 ///
 /// # Errors
-/// Those of `commit`, which is not called for none.
+/// The errors of `commit`, which is not called for none.
 ///
 /// # Cancel safety
 /// The commits can be made all the same.

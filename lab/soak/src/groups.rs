@@ -117,8 +117,7 @@ pub async fn check(setup: Setup<'_>) -> Summary {
         }
     }
     let mut chaos = Chaos { kafka, stack: &mut stack, topics: created, ledger: &ledger, random };
-    let first = Instant::now();
-    chaos.recovered(&topics_of, first).await;
+    chaos.recovered(&topics_of, Instant::now()).await;
     // Not before: Kafka 4.4 cannot let a member of KIP-848's protocol into a group that has never been stable, and interrupts
     // its first rebalance with each attempt (`NoSuchElementException: No value present` in its log).
     // Brokers have had KIP-848's protocol since 4.0.

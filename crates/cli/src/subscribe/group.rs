@@ -58,7 +58,7 @@ impl Updates {
 /// A member that commits what was written.
 pub(super) struct Commits {
     member: Member,
-    /// That of the last delivery.
+    /// The assignment of the last delivery.
     assignment: u64,
     /// The offsets behind what was written and is not committed.
     written: BTreeMap<(String, i32), i64>,

@@ -246,7 +246,7 @@ impl Reader {
         instance: &str,
         deadline: Instant,
     ) -> Result<Described, ReadError> {
-        // The answer has all members: whoever takes one of them over shares it.
+        // The answer has all members, and is shared by all who take one of them over.
         let describe = || self.describe_group(group, deadline);
         let told = self.inner.groups.run(group.to_owned(), |_| false, || None, describe).await?;
         match told {

@@ -19,7 +19,7 @@ pub(super) struct Session {
     since: Option<Instant>,
     /// The same, of a change after the records of the last poll.
     next_since: Option<Instant>,
-    /// That of the last records.
+    /// The assignment of the last records.
     assignment: u64,
 }
 
