@@ -89,7 +89,10 @@ impl Consume for Session {
                     }
                     break;
                 }
-                Ok(None) => self.member = None,
+                Ok(None) => {
+                    self.member = None;
+                    break;
+                }
                 Err(_) => break,
             }
         }
