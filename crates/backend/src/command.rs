@@ -24,7 +24,7 @@ pub enum Command {
     /// Describes topics.
     Describe(TopicNames),
     /// Writes records.
-    Produce(Vec<Record>),
+    Produce(Write),
     /// Commits positions for the group of `subscription`, a sequence.
     Commit { subscription: i64, assignment: Option<u64>, commits: Vec<Commit> },
 }
@@ -61,7 +61,7 @@ impl Command {
         match self {
             Self::ListOffset { .. } => 0,
             Self::Fetch { filters, .. } => filter_bytes(filters),
-            Self::Produce(records) => {
+            Self::Produce(Write { records, .. }) => {
                 let headers =
                     records.iter().map(|record| record.headers.len()).fold(0, usize::saturating_add);
                 headers.saturating_mul(size_of::<Header>()).saturating_add(size_of_val(&records[..]))
@@ -138,6 +138,78 @@ pub struct TopicNames {
     /// Only topics whose name sorts after this one.
     pub after: String,
 }
+
+/// Records to write with one command.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Write {
+    /// The records.
+    pub records: Vec<Record>,
+    /// By whom a repeat is recognized. None: it is not, and each record has a result of its own.
+    pub producer: Option<Producer>,
+    /// Whether records are only checked and given their partitions.
+    pub dry_run: bool,
+}
+
+impl From<Vec<Record>> for Write {
+    fn from(records: Vec<Record>) -> Self {
+        Self { records, ..Self::default() }
+    }
+}
+
+/// A writer, as a client names it, and the place of a command among its records in one log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Producer {
+    /// The client's name for it.
+    pub id: String,
+    /// A later epoch ends the earlier ones.
+    pub epoch: i16,
+    /// The number of the command's first record in the log and epoch, from 0 to [`MAX_SEQUENCE`].
+    pub sequence: i32,
+    /// The time since this record was first sent.
+    pub age: Duration,
+}
+
+impl Producer {
+    /// A producer as a client gives it.
+    ///
+    /// # Errors
+    /// The member that is invalid, and what was expected.
+    pub fn new(
+        id: String,
+        epoch: u64,
+        sequence: u64,
+        age: Option<Duration>,
+    ) -> Result<Self, InvalidProducer> {
+        let invalid = |member, expected: String| InvalidProducer { member, expected };
+        if id.is_empty() || id.len() > MAX_PRODUCER_ID {
+            return Err(invalid("id", format!("1 to {MAX_PRODUCER_ID} bytes")));
+        }
+        let number = |member, given: u64, max: i32| {
+            let number = i32::try_from(given).ok().filter(|number| *number <= max);
+            number.ok_or_else(|| invalid(member, format!("a whole number from 0 to {max}")))
+        };
+        let epoch = number("epoch", epoch, i16::MAX.into())?;
+        let sequence = number("sequence", sequence, MAX_SEQUENCE)?;
+        let age = age.ok_or_else(|| {
+            invalid("age", "the time since the first record was first sent, 0 for the first time".to_owned())
+        })?;
+        Ok(Self { id, epoch: i16::try_from(epoch).unwrap_or(i16::MAX), sequence, age })
+    }
+}
+
+/// A member of a producer that is not what was expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidProducer {
+    /// `id`, `epoch`, `sequence` or `age`.
+    pub member: &'static str,
+    /// The values that are accepted.
+    pub expected: String,
+}
+
+/// The longest name of a producer, in bytes.
+pub const MAX_PRODUCER_ID: usize = 256;
+/// The last sequence of an epoch. After the next one, brokers would begin at 0 again.
+pub const MAX_SEQUENCE: i32 = i32::MAX - 1;
 
 /// A record to write.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -21,6 +21,17 @@ pub struct CommandError {
     pub ends: Option<(i64, i64)>,
     /// With [`Fault::Forbidden`]: the right that the client lacks. None: another reason.
     pub lacks: Option<Box<MissingRight>>,
+    /// With [`Fault::OutOfOrder`], [`Fault::Fenced`] and [`Fault::Expired`], if known: the producer as its log has it.
+    pub producer: Option<Box<ProducerState>>,
+}
+
+/// A producer in one log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerState {
+    /// Its latest epoch.
+    pub epoch: i16,
+    /// The sequence of its next record.
+    pub sequence: i32,
 }
 
 /// A right that a client lacks, for operators.
@@ -61,6 +72,12 @@ pub enum Fault {
     Transient,
     /// The cluster refuses; a retry will not help.
     Rejected,
+    /// Records of the producer are missing before this one.
+    OutOfOrder,
+    /// The producer has begun a later epoch.
+    Fenced,
+    /// Nobody can tell any more whether the producer's record was written before.
+    Expired,
     /// No broker was reachable.
     Unreachable {
         /// False if an operator must fix something first.
@@ -76,12 +93,26 @@ pub enum Fault {
 impl CommandError {
     /// An error without a time to wait and without ends.
     pub fn new(fault: Fault, code: i32, message: impl Into<String>) -> Self {
-        Self { fault, code, message: message.into(), retry_after: Duration::ZERO, ends: None, lacks: None }
+        Self {
+            fault,
+            code,
+            message: message.into(),
+            retry_after: Duration::ZERO,
+            ends: None,
+            lacks: None,
+            producer: None,
+        }
     }
 
     /// The route or the bridge does not allow it.
     pub fn forbidden(code: i32, message: impl Into<String>) -> Self {
         Self::new(Fault::Forbidden, code, message)
+    }
+
+    /// This error of a producer, as its log has it.
+    #[must_use]
+    pub fn of_producer(self, producer: Option<ProducerState>) -> Self {
+        Self { producer: producer.map(Box::new), ..self }
     }
 
     /// This error of a client that lacks a right at a topic; None: at none in particular.
@@ -134,6 +165,9 @@ impl Fault {
             | Self::Recreated
             | Self::TooLarge
             | Self::InvalidRecord
+            | Self::OutOfOrder
+            | Self::Fenced
+            | Self::Expired
             | Self::Rejected => false,
         }
     }
@@ -153,6 +187,9 @@ impl Fault {
             Self::QuotaExceeded => Reason::QuotaExceeded,
             Self::Transient => Reason::Transient,
             Self::Rejected => Reason::Rejected,
+            Self::OutOfOrder => Reason::OutOfOrder,
+            Self::Fenced => Reason::Fenced,
+            Self::Expired => Reason::Expired,
             Self::Unreachable { .. } => Reason::Unreachable,
             Self::UnknownOutcome { .. } => Reason::UnknownOutcome,
         }

@@ -45,11 +45,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::command::Record;
 pub use self::description::{ClusterMembers, Description, Partition, Properties, Replica};
-pub use self::error::{CommandError, Fault, MissingRight};
+pub use self::error::{CommandError, Fault, MissingRight, ProducerState};
 pub use self::fetched::{DecodeMessages, first_message};
 pub use self::words::System;
 use crate::groups::Groups;
-use crate::rate::ClusterRate;
+use crate::rate::{ClientRate, ClusterRate};
 
 /// One cluster of a messaging system.
 ///
@@ -219,6 +219,42 @@ pub trait Backend: Send + Sync {
         due: &'a CancellationToken,
     ) -> CommandFuture<'a, Enqueued<'a>>;
 
+    /// Gives each record without an error its partition: the one that it names, that of its key, or any. Those of a
+    /// producer without a key have all the same one, which depends on the producer alone.
+    ///
+    /// # Cancel safety
+    /// A drop leaves records and errors as they are.
+    fn place<'a>(
+        &'a self,
+        source: ClientKey,
+        records: &'a mut [Record],
+        errors: &'a mut [Option<CommandError>],
+        producer: Option<i64>,
+    ) -> BoxFuture<'a, ()> {
+        let _ = (source, errors, producer);
+        records.iter_mut().for_each(|record| record.partition = Some(0));
+        ready(()).boxed()
+    }
+
+    /// Queues records of a producer, all of one log, behind those that were queued before: all are written or none, and
+    /// none a second time.
+    ///
+    /// # Errors
+    /// As [`Backend::enqueue`].
+    ///
+    /// # Cancel safety
+    /// The records are queued all or none.
+    fn enqueue_once<'a>(
+        &'a self,
+        source: ClientKey,
+        records: Vec<Record>,
+        account: Account,
+        due: &'a CancellationToken,
+    ) -> CommandFuture<'a, Enqueued<'a>> {
+        let _ = (source, records, account, due);
+        ready(Err(CommandError::new(Fault::Invalid, INVALID_REQUEST, NO_PRODUCERS))).boxed()
+    }
+
     /// Whether records are queued or in flight.
     fn has_queued_records(&self) -> bool;
 
@@ -250,6 +286,21 @@ pub struct Unready {
     pub cause: String,
 }
 
+/// A producer as the log of its records counts them.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// A positive number with the second bit set, which no broker gives out.
+    pub id: i64,
+    /// As in [`Producer`](command::Producer).
+    pub epoch: i16,
+    /// As in [`Producer`](command::Producer).
+    pub sequence: i32,
+    /// As in [`Producer`](command::Producer).
+    pub age: Duration,
+    /// The producers that logs do not know yet, as its client may bring some.
+    pub new: ClientRate,
+}
+
 /// Records that were enqueued.
 pub struct Enqueued<'a> {
     /// The number of queued records.
@@ -270,7 +321,7 @@ pub struct Written {
     pub offset: i64,
     /// -1 if the messaging system does not tell.
     pub timestamp: i64,
-    /// Set if the record has a message id by which the messaging system recognizes repetitions.
+    /// Set if the messaging system recognizes repetitions of the record, by a message id or its producer.
     pub dedup: Option<Dedup>,
     /// The id of the schema with which the key was encoded.
     pub key_schema_id: Option<u32>,
@@ -278,14 +329,15 @@ pub struct Written {
     pub value_schema_id: Option<u32>,
 }
 
-/// The outcome of a record with a message id.
+/// The outcome of a record whose repetitions are recognized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dedup {
-    /// Whether a record with this id was in the log already. The offset is that one's then, and nothing was written.
+    /// Whether the record was in the log already. The offset is that one's then, and nothing was written.
     pub is_duplicate: bool,
-    /// For how long after a record a repetition with its id is not written again.
+    /// For how long after a record a repetition is not written again.
     pub window: Duration,
 }
 
+const NO_PRODUCERS: &str = "this cluster does not recognize repeats by their producer: leave it out";
 const NO_SCHEMAS: &str = "the record has a schema, and its cluster no schema registry: expected `schemas` in the bridge's \
                           configuration of the cluster";

@@ -45,6 +45,28 @@ impl ClusterRate {
     }
 }
 
+/// A rate, as one client takes of it.
+#[derive(Debug, Clone)]
+pub struct ClientRate {
+    /// The rate of all clients.
+    pub rate: Arc<Rate>,
+    /// The client.
+    pub holder: Holder,
+}
+
+impl ClientRate {
+    /// When the client has room for more, if it has none now.
+    pub fn full_until(&self) -> Option<Instant> {
+        let period = self.rate.now();
+        (!period.taken.has_room(self.holder, 1)).then(|| self.rate.next(&period))
+    }
+
+    /// Counts what the client has done.
+    pub fn count(&self, amount: usize) {
+        self.rate.count(self.holder, amount);
+    }
+}
+
 impl Rate {
     /// The whole of this ledger in each second.
     pub fn new(ledger: Ledger) -> Self {

@@ -114,7 +114,7 @@ impl Clusters {
         let per_second = |per_core: usize| per_core.saturating_mul(cores);
         let [requested, scanned, described] =
             [REQUESTED_PER_CORE, SCANNED_PER_CORE, DESCRIBED_PER_CORE].map(per_second);
-        let rates = Rates::new(requested, scanned, described);
+        let rates = Rates::new(requested, scanned, described, config.limits.new_producers);
         rates.set_has_clusters(config.has_clusters());
         let tables = TableLimits::new(config.read.table_bytes, metrics.tables());
         tables.set_has_clusters(config.has_clusters());

@@ -170,6 +170,9 @@ pub struct Limits {
     /// `consumers`: consumers in groups, over all clusters. Default 1,000. One costs about 1 KiB, and 100 bytes for each
     /// of its partitions, of which it can have 4,096.
     pub max_consumers: usize,
+    /// `new_producers`: producers that a cluster's logs do not know yet, in an hour, over all clusters. Default 10,000. One
+    /// costs the broker 250 bytes for as long as it keeps a producer's account, a day by default.
+    pub new_producers: usize,
 }
 
 /// `[audit]`.
@@ -439,6 +442,7 @@ fn limits(mut table: Section, problems: &mut Problems) -> Limits {
         max_header_bytes: table.number(&keys::MAX_HEADER_BYTES, problems),
         max_session_age: Some(table.millis(&keys::MAX_SESSION_AGE, problems)).filter(|age| !age.is_zero()),
         max_consumers: table.size(&keys::MAX_CONSUMERS, problems),
+        new_producers: table.size(&keys::NEW_PRODUCERS, problems),
     };
     table.end(problems);
     limits

@@ -20,6 +20,7 @@ mod headers;
 mod jsonkey;
 mod problem;
 mod produce;
+mod producer;
 mod record_id;
 mod request_permits;
 mod response;

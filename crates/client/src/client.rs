@@ -185,7 +185,7 @@ impl Client {
         records: Vec<ProduceRecord>,
     ) -> Result<Vec<Result<Written, RecordError>>, Error> {
         let count = records.len();
-        let command = Req::CmdKafkaProduce(CmdKafkaProduce { records });
+        let command = Req::CmdKafkaProduce(CmdKafkaProduce { records, ..CmdKafkaProduce::default() });
         self.write(command, count, |answer| match answer {
             Resp::KafkaProduceResp(answer) => Ok(answer.results.into_iter().map(outcome).collect()),
             other => Err(mismatch("results", &other)),

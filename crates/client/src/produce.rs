@@ -46,7 +46,7 @@ pub struct RecordError {
 pub(crate) fn outcome(produced: Produced) -> Result<Written, RecordError> {
     match produced {
         Produced { error: Some(error), .. } => Err(error.into()),
-        Produced { partition, offset, timestamp, error: None } => {
+        Produced { partition, offset, timestamp, error: None, .. } => {
             Ok(Written { partition, offset: known(offset), timestamp })
         }
     }

@@ -39,6 +39,7 @@ use self::multi_fetch::PATIENCE;
 pub use self::multi_fetch::{MAX_PARTITIONS, MultiFetch, Place, WAITER_BYTES};
 use self::partition_watcher::PartitionWatcher;
 pub use self::partition_watcher::Partitions;
+pub(crate) use self::produce::Write;
 pub use self::produce::{MAX_COMMAND_HEADERS, MAX_HEADERS, MAX_RECORDS, Writes};
 pub use self::rates::Rates;
 pub use self::tables::TableLimits;

@@ -3,6 +3,7 @@
 mod audit;
 mod consumers;
 mod person;
+mod producer;
 mod reads;
 mod schemas;
 mod standing;
@@ -10,7 +11,7 @@ mod standing;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluicegate_backend::command::{ReadBounds, Record};
+use sluicegate_backend::command::{ReadBounds, Record, Write};
 use sluicegate_backend::{Chunk, CommandError, DeliveryReport, Fault, Log, System};
 use sluicegate_fair_share::{ClientKey, Holder};
 use sluicegate_protocol::Reason;
@@ -22,7 +23,7 @@ use sluicegate_telemetry::metrics::{ClusterMetrics, Kind, Outcome, RouteMetrics}
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use crate::cluster::{Cluster, Reads, WriteTicket, read_denied, unanswered, write_denied};
+use crate::cluster::{self, Cluster, Reads, WriteTicket, read_denied, unanswered, write_denied};
 use crate::drain::Drain;
 use crate::quota::Usage;
 use crate::{Activity, ClientKind, Listed, ListedSubscription, OpenClients};
@@ -309,17 +310,18 @@ impl Grant {
         })
     }
 
-    /// Writes records in the order of tickets. Calls `queued` once all records are queued, and not at all if one was
-    /// refused.
+    /// Writes records in the order of tickets. Those of a producer are written all or none, and none a second time. Calls
+    /// `queued` once all records are queued, and not at all if one was refused.
     ///
     /// # Cancel safety
     /// The records are written all or none.
     pub async fn produce(
         &self,
-        mut records: Vec<Record>,
+        write: impl Into<Write>,
         mut ticket: WriteTicket,
         queued: impl FnOnce(),
     ) -> Result<Vec<DeliveryReport>, CommandError> {
+        let Write { mut records, producer, dry_run } = write.into();
         self.activity.commanded();
         self.schemas.apply(&mut records);
         let held = self.standing.held();
@@ -334,7 +336,9 @@ impl Grant {
                 return Err(refused);
             }
         };
-        let produced = self.cluster.produce(self.client, records, topics, ticket, queued).await;
+        let account = producer.map(|producer| self.account(&producer));
+        let write = cluster::Write { records, account, dry_run };
+        let produced = self.cluster.produce(self.client, write, topics, ticket, queued).await;
         let reports = produced.iter().flatten().flat_map(|report| report.as_ref().err());
         self.count_any_denied(Kind::Produce, reports.chain(produced.as_ref().err()));
         produced

@@ -68,7 +68,7 @@ impl Dialect for Kafka {
         let command = match req {
             Req::CmdKafkaFetch(fetch) => return Some(fetch::of_protobuf(fetch).map(Asked::Command)),
             Req::CmdKafkaListOffset(list) => list_offsets::one_of_protobuf(list),
-            Req::CmdKafkaProduce(produce) => produce::of_protobuf(produce),
+            Req::CmdKafkaProduce(produce) => return Some(produce::of_protobuf(produce).map(Asked::Command)),
             Req::CmdKafkaMultiFetch(fetch) => {
                 return Some(multi_fetch::of_protobuf(fetch).map(Asked::Command));
             }
@@ -92,8 +92,8 @@ impl Dialect for Kafka {
             "metadata" => (Kind::Topics, object(json).map(plain::<Metadata>)),
             "commit" => (Kind::Consume, object(json).map(plain::<Commits>)),
             "produce" => {
-                let records = object(json).and_then(Produce::decode);
-                (Kind::Produce, records.map(|records| plain(Command::Produce(records))))
+                let write = object(json).and_then(Produce::decode);
+                (Kind::Produce, write.map(|write| plain(Command::Produce(write))))
             }
             "subscribe" => {
                 let subscribe = |(subscribed, format)| (Asked::Subscribe(subscribed), format);

@@ -72,7 +72,7 @@ impl Dialect for Nats {
             "list_sequences" => (Kind::ListOffsets, object(json).map(plain::<ListSequences>)),
             "publish" => {
                 let records = object(json).and_then(Publish::decode);
-                (Kind::Produce, records.map(|records| plain(Command::Produce(records))))
+                (Kind::Produce, records.map(|records| plain(Command::Produce(records.into()))))
             }
             "subscribe" => {
                 let subscribe = |(subscribed, format)| (Asked::Subscribe(subscribed), format);

@@ -13,6 +13,7 @@ pub(crate) mod error;
 pub(crate) mod filter;
 pub(crate) mod members;
 mod message_bound;
+pub(crate) mod producer;
 pub(crate) mod records;
 mod request;
 pub(crate) mod subscribe;

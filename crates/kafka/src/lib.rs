@@ -3,7 +3,8 @@
 //!
 //! - here: [`Kafka`], a cluster
 //! - `descriptions`: descriptions of topics, kept while the metadata is the same
-//! - `placement`: partitions of records, while some have no leader; `writer`: a cluster's producer
+//! - `placement`: partitions of records, while some have no leader; `writer`: a cluster's producer;
+//!   `producers`: those of clients
 //! - `decoding`: values and keys with a schema as JSON; `encoding`: the reverse
 //! - `groups`: members of groups, and what these keep
 //! - [`ClusterConfig`]: its configuration; [`properties`], `settings`: librdkafka's properties, one by one and as a
@@ -19,6 +20,7 @@ mod groups;
 mod incidents;
 mod observer;
 mod placement;
+mod producers;
 pub mod properties;
 mod settings;
 mod writer;
@@ -33,8 +35,8 @@ use sluicegate_backend::command::Record;
 use sluicegate_backend::groups::Groups;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
-    AnswerReservation, Backend, Chunk, ClusterMembers, CommandError, CommandFuture, Description, Enqueued,
-    Fault, Fetch, ListedOffset, Log, Properties, System, Unready, Version, refuse_schemas,
+    Account, AnswerReservation, Backend, Chunk, ClusterMembers, CommandError, CommandFuture, Description,
+    Enqueued, Fault, Fetch, ListedOffset, Log, Properties, System, Unready, Version, refuse_schemas,
 };
 use sluicegate_fair_share::ClientKey;
 pub use sluicegate_reader::{EncoderPool, PropertyError, is_secret};
@@ -53,6 +55,7 @@ use self::encoding::encode;
 use self::incidents::Incidents;
 use self::observer::ReadObserver;
 use self::placement::Placement;
+use self::producers::Producers;
 pub use self::settings::DEFAULTS;
 use self::writer::{NoProducer, Writer};
 
@@ -61,6 +64,8 @@ pub struct Kafka {
     reader: Reader,
     /// None if the cluster is read-only: a producer would cost threads and connections.
     writer: Option<Writer>,
+    /// None if it is read-only.
+    producers: Option<Producers>,
     placement: Placement,
     /// None: its values have no schemas that are known here.
     decoding: Option<Decoding>,
@@ -86,14 +91,19 @@ impl Kafka {
             encoders,
         );
         observer.watch(reader.broker_states());
+        let incidents = Arc::new(Incidents::new(name));
+        let producers = writes.clone().map(|metrics| {
+            Producers::new(reader.clone(), Arc::clone(&incidents), metrics, config.writer.timeout)
+        });
         let writer = writes.map(|metrics| Writer::new(config.writer.clone(), metrics));
         Self {
             reader,
             writer,
+            producers,
             placement: Placement::new(config.writer.places_as_java()),
             decoding: None,
             descriptions: Descriptions::default(),
-            incidents: Arc::new(Incidents::new(name)),
+            incidents,
             recent: groups::Recent::default(),
         }
     }
@@ -340,13 +350,50 @@ impl Backend for Kafka {
         .boxed()
     }
 
+    fn place<'a>(
+        &'a self,
+        source: ClientKey,
+        records: &'a mut [Record],
+        errors: &'a mut [Option<CommandError>],
+        producer: Option<i64>,
+    ) -> BoxFuture<'a, ()> {
+        let failed = |error: &ReadError| self.failed(error).with_retry();
+        self.placement.place_all(&self.reader, source, (records, errors), producer, failed).boxed()
+    }
+
+    fn enqueue_once<'a>(
+        &'a self,
+        source: ClientKey,
+        records: Vec<Record>,
+        account: Account,
+        due: &'a CancellationToken,
+    ) -> CommandFuture<'a, Enqueued<'a>> {
+        let (Some(writer), Some(producers)) = (&self.writer, &self.producers) else {
+            return ready(Err(CommandError::new(Fault::Rejected, 0, "this cluster has no producer"))).boxed();
+        };
+        let span = traces::produce(System::Kafka, records.len());
+        let enqueued = writer.permits(source, &records).map(|permits| {
+            let Enqueued { queued, reports } = producers.enqueue(source, records, account, permits, due);
+            Enqueued { queued, reports: traces::reported(span, reports).boxed() }
+        });
+        ready(enqueued).boxed()
+    }
+
     fn has_queued_records(&self) -> bool {
         self.writer.as_ref().is_some_and(Writer::has_queued_records)
     }
 
     fn end_writes(&self, by: Instant) -> BoxFuture<'_, ()> {
         match &self.writer {
-            Some(writer) => writer.close(by).boxed(),
+            Some(writer) => async move {
+                let of_clients = async {
+                    if let Some(producers) = &self.producers {
+                        producers.close(by).await;
+                    }
+                };
+                tokio::join!(writer.close(by), of_clients);
+            }
+            .boxed(),
             None => ready(()).boxed(),
         }
     }

@@ -11,8 +11,8 @@ use parking_lot::Mutex;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::{CommandError, Fault, Log};
 use sluicegate_fair_share::ClientKey;
-use sluicegate_protocol::error_code::LEADER_NOT_AVAILABLE;
-use sluicegate_reader::{Reader, Topic};
+use sluicegate_protocol::error_code::{INVALID_REQUEST, LEADER_NOT_AVAILABLE};
+use sluicegate_reader::{ReadError, Reader, Topic};
 use tokio::time::{Instant, sleep, timeout};
 
 /// The placement of a cluster's records.
@@ -81,6 +81,46 @@ impl Placement {
                 *error = self.lacks_leader(record, &topic);
                 if error.is_none() && matches!(self.target(record, &topic), Target::Any) {
                     record.partition = any;
+                }
+            }
+        }
+    }
+
+    /// Gives each record without an error its partition. Those of a producer without a key have all the one that its number
+    /// gives; others take turns. A record whose key only librdkafka can place gets an error.
+    ///
+    /// # Cancel safety
+    /// A drop leaves records and errors as they are.
+    pub(super) async fn place_all(
+        &self,
+        reader: &Reader,
+        source: ClientKey,
+        (records, errors): (&mut [Record], &mut [Option<CommandError>]),
+        producer: Option<i64>,
+        failed: impl Fn(&ReadError) -> CommandError,
+    ) {
+        let accepted = records.iter().zip(&*errors).filter(|(_, error)| error.is_none());
+        let names: BTreeSet<String> = accepted.map(|(record, _)| record.topic.clone()).collect();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        for name in names {
+            let topic = reader.topic(source, &name).await;
+            for (record, error) in records.iter_mut().zip(errors.iter_mut()) {
+                if error.is_some() || record.topic != name {
+                    continue;
+                }
+                let placed = match &topic {
+                    Err(error) => Err(failed(error)),
+                    Ok(topic) => match self.target(record, topic) {
+                        Target::In(number) => Ok(number),
+                        Target::Any => Ok(any(topic, producer, turn)),
+                        Target::Unknown => {
+                            Err(CommandError::new(Fault::Invalid, INVALID_REQUEST, UNKNOWN_PLACE))
+                        }
+                    },
+                };
+                match placed {
+                    Ok(number) => record.partition = Some(number),
+                    Err(cause) => *error = Some(cause),
                 }
             }
         }
@@ -156,6 +196,13 @@ impl Placement {
     }
 }
 
+/// A partition for records without a key.
+fn any(topic: &Topic, producer: Option<i64>, turn: usize) -> i32 {
+    let number = producer.and_then(|id| usize::try_from(id).ok()).unwrap_or(turn);
+    let number = number.checked_rem(topic.partitions.len());
+    number.and_then(|number| i32::try_from(number).ok()).unwrap_or_default()
+}
+
 /// The hash of Kafka's Java clients: MurmurHash2 of 32 bits with a seed of its own.
 fn murmur2(key: &[u8]) -> u32 {
     const MIX: u32 = 0x5bd1_e995;
@@ -172,6 +219,9 @@ fn murmur2(key: &[u8]) -> u32 {
     hash = (hash ^ hash >> 13).wrapping_mul(MIX);
     hash ^ hash >> 15
 }
+
+const UNKNOWN_PLACE: &str =
+    "the cluster's `partitioner` places keys where only librdkafka knows: expected a partition";
 
 /// The time for which records wait for an election.
 const ELECTION: Duration = Duration::from_secs(1);

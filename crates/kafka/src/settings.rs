@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult};
@@ -16,6 +17,8 @@ pub(crate) struct Settings {
     pub(super) queue_bytes: usize,
     /// Records that can be queued.
     pub(super) queue_records: usize,
+    /// The time in which a record must be acknowledged.
+    pub(super) timeout: Duration,
     /// The cluster's reader, which checks brokers and obtains tokens.
     pub(super) reader: Option<sluicegate_reader::Config>,
 }
@@ -57,7 +60,11 @@ impl Settings {
             0 => usize::MAX,
             _ => records,
         });
-        Ok(Self { properties: settings, queue_bytes, queue_records, reader: None })
+        let timeout =
+            ["message.timeout.ms", "delivery.timeout.ms"].iter().find_map(|name| settings.get(*name));
+        let timeout =
+            timeout.and_then(|millis| millis.parse().ok()).map_or(DEFAULT_TIMEOUT, Duration::from_millis);
+        Ok(Self { properties: settings, queue_bytes, queue_records, timeout, reader: None })
     }
 
     /// Uses only brokers that `reader` has checked, and authenticates with its tokens.
@@ -195,6 +202,8 @@ const BROKERS: [&str; 2] = ["bootstrap.servers", "metadata.broker.list"];
 const QUEUE_KBYTES: &str = "queue.buffering.max.kbytes";
 const PARTITIONER: &str = "partitioner";
 const QUEUE_RECORDS: &str = "queue.buffering.max.messages";
+/// As in [`DEFAULTS`].
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// librdkafka's own default.
 const DEFAULT_QUEUE_RECORDS: usize = 100_000;
 /// More than librdkafka's own maximum.

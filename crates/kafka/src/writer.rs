@@ -162,6 +162,19 @@ impl Writer {
         if is_apart { &self.apart.slot } else { &self.slot }
     }
 
+    /// Room in the queue for each of some records.
+    ///
+    /// # Errors
+    /// There is none for one of them.
+    pub(super) fn permits(
+        &self,
+        source: ClientKey,
+        records: &[Record],
+    ) -> Result<Vec<QueuePermit>, CommandError> {
+        let permits = records.iter().map(|record| self.permit_for(source, record, false));
+        Ok(permits.collect::<Result<_, _>>()?)
+    }
+
     fn permit_for(
         &self,
         source: ClientKey,

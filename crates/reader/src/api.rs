@@ -2,9 +2,11 @@
 //!
 //! `kafka-protocol` encodes requests. Responses are decoded here, for the reasons in [`crate::wire`].
 
+mod config;
 mod consumer_group_describe;
 mod consumer_protocol;
 mod describe_groups;
+mod describe_producers;
 mod epoch_end;
 mod fetch;
 mod find_coordinator;
@@ -14,18 +16,21 @@ mod membership;
 mod metadata;
 mod offset_commit;
 mod offset_fetch;
+mod produce;
 mod sasl;
 mod sync_group;
-mod topic_config;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+pub(crate) use config::{ConfigAnswer, ConfigRequest, Resource};
 pub(crate) use consumer_group_describe::ConsumerGroupDescribeRequest;
 pub use consumer_protocol::{Assignment, Subscription};
 pub(crate) use describe_groups::DescribeGroupsRequest;
+pub(crate) use describe_producers::DescribeProducersRequest;
+pub use describe_producers::KnownProducer;
 pub(crate) use epoch_end::{EpochEndAnswer, EpochEndRequest};
 pub(crate) use fetch::{FetchAnswer, FetchPartition, FetchRequest};
 pub(crate) use find_coordinator::{FindCoordinatorAnswer, FindCoordinatorRequest};
@@ -39,9 +44,9 @@ pub use metadata::Replica;
 pub(crate) use metadata::{MetadataAnswer, MetadataRequest, PartitionAnswer, TopicAnswer};
 pub(crate) use offset_commit::OffsetCommitRequest;
 pub(crate) use offset_fetch::{FetchedOffset, OffsetFetchRequest};
+pub(crate) use produce::{ProduceAnswer, ProduceRequest};
 pub(crate) use sasl::{SaslAuthenticateAnswer, SaslAuthenticateRequest, SaslHandshakeRequest};
 pub(crate) use sync_group::SyncGroupRequest;
-pub(crate) use topic_config::{TopicConfigAnswer, TopicConfigRequest};
 
 use crate::error::ErrorCode;
 use crate::wire::{Wire, WireError};

@@ -33,8 +33,8 @@ use crate::slow_logs::{SlowLogs, Stalls};
 /// A broker and the connections to it, opened on demand.
 ///
 /// A broker answers the requests of one connection in order, so a fetch that waits for records delays all later ones,
-/// and so does a large answer. Fetches therefore have other connections than lookups, which are all other requests. Of
-/// both kinds, requests that are answered at once share a few connections; each long poll has a dedicated one, as has
+/// and so does a large answer. Fetches and writes therefore have other connections than lookups, which are all other requests. Of
+/// all kinds, requests that are answered at once share a few connections; each long poll has a dedicated one, as has
 /// each search for records, each fetch of a log that is slow to read, and each retry of a request without a response in
 /// time. So has each member of a group while it joins.
 pub(crate) struct Broker {
@@ -43,6 +43,7 @@ pub(crate) struct Broker {
     fetches: Traffic,
     lookups: Traffic,
     joins: Traffic,
+    writes: Traffic,
     health: Mutex<Health>,
     fetch_places: Arc<Places>,
     slow_fetch_places: Arc<Places>,
@@ -60,6 +61,7 @@ impl Broker {
             fetches: Traffic::new(&config, FETCH_CONNECTIONS),
             lookups: Traffic::new(&config, LOOKUP_CONNECTIONS),
             joins: Traffic::new(&config, (0, JOINS)),
+            writes: Traffic::new(&config, WRITE_CONNECTIONS),
             health: Mutex::new(Health::new(&config)),
             fetch_places: Places::with_shares(Ledger::of_one_cluster(FETCHES)),
             slow_fetch_places: Places::with_shares(Ledger::of_one_cluster(SLOW_FETCHES)),
@@ -427,12 +429,13 @@ impl Broker {
         match A::KEY {
             ApiKey::Fetch => &self.fetches,
             ApiKey::JoinGroup | ApiKey::SyncGroup => &self.joins,
+            ApiKey::Produce => &self.writes,
             _ => &self.lookups,
         }
     }
 
     fn pools(&self) -> impl Iterator<Item = &Pool> {
-        [&self.fetches, &self.lookups, &self.joins]
+        [&self.fetches, &self.lookups, &self.joins, &self.writes]
             .into_iter()
             .flat_map(|traffic| [&*traffic.shared, &*traffic.dedicated])
     }
@@ -451,6 +454,10 @@ const FETCH_CONNECTIONS: (usize, usize) = (4, 32);
 /// Lookups: shared connections, of which some answer while two wait for slow ones, and dedicated ones for searches and
 /// some retries.
 const LOOKUP_CONNECTIONS: (usize, usize) = (4, 8);
+
+/// Writes: shared connections, of which a broker takes the next request only after the last one is replicated, so that
+/// as many producers wait for replicas at a time; and dedicated ones for some retries.
+const WRITE_CONNECTIONS: (usize, usize) = (8, 8);
 
 /// Members that join groups at a time, each with a connection of its own. A group waits for all its members: if some of
 /// them waited here for others to have joined, none would.

@@ -1,5 +1,5 @@
 //! Stateless, asynchronous reads from a Kafka cluster: any offset of any partition, for very many callers over a few
-//! connections.
+//! connections. And writes of idempotent producers, which are as stateless.
 //!
 //! A fetch passes, in order:
 //! 1. [`Config`]: describes the cluster in librdkafka's properties
@@ -66,7 +66,7 @@ mod transport;
 mod wire;
 
 pub use self::encoder_pool::first_entry;
-pub use api::{Assignment, GroupMember, GroupOffset, JoinedMember, Replica, Subscription};
+pub use api::{Assignment, GroupMember, GroupOffset, JoinedMember, KnownProducer, Replica, Subscription};
 pub use bootstrap_check::BootstrapCheck;
 pub use config::{Config, PropertyError, is_secret};
 pub use encoder_pool::EncoderPool;
@@ -74,5 +74,7 @@ pub use error::{ConnectionError, ErrorCode, ReadError};
 pub use metadata_cache::{ClusterMembers, LastLeader, Partition, Topic};
 pub use network::{Network, Stream};
 pub use observer::{BrokerRequest, BrokerStates, Observer, RequestOutcome};
-pub use reader::{DEFAULT_MAX_BYTES, Described, Join, Joined, Properties, Reader, SkipMeter};
+pub use reader::{
+    DEFAULT_MAX_BYTES, Described, FROM_ID, Join, Joined, NotProduced, Produced, Properties, Reader, SkipMeter,
+};
 pub use topic_partition::check_topic;

@@ -59,6 +59,10 @@ pub enum BrokerRequest {
     DescribeGroups,
     /// The members of a group that has some of another protocol.
     ConsumerGroupDescribe,
+    /// A batch of records to write.
+    Produce,
+    /// The producers that a partition knows.
+    DescribeProducers,
 }
 
 /// The outcome of a request.
@@ -89,7 +93,7 @@ pub struct BrokerStates {
 
 impl BrokerRequest {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Fetch,
         Self::WaitingFetch,
         Self::ListOffsets,
@@ -104,6 +108,8 @@ impl BrokerRequest {
         Self::OffsetFetch,
         Self::DescribeGroups,
         Self::ConsumerGroupDescribe,
+        Self::Produce,
+        Self::DescribeProducers,
     ];
 
     /// The name of its API in Kafka's protocol; that of a waiting fetch is its own.
@@ -123,6 +129,8 @@ impl BrokerRequest {
             Self::OffsetFetch => "OffsetFetch",
             Self::DescribeGroups => "DescribeGroups",
             Self::ConsumerGroupDescribe => "ConsumerGroupDescribe",
+            Self::Produce => "Produce",
+            Self::DescribeProducers => "DescribeProducers",
         }
     }
 
@@ -143,6 +151,8 @@ impl BrokerRequest {
             ApiKey::OffsetFetch => Some(Self::OffsetFetch),
             ApiKey::DescribeGroups => Some(Self::DescribeGroups),
             ApiKey::ConsumerGroupDescribe => Some(Self::ConsumerGroupDescribe),
+            ApiKey::Produce => Some(Self::Produce),
+            ApiKey::DescribeProducers => Some(Self::DescribeProducers),
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 
 mod describe;
 mod groups;
+mod produce;
 mod read_through;
 mod version;
 
@@ -23,6 +24,8 @@ pub use self::describe::Properties;
 use self::describe::PropertyCache;
 use self::groups::ToldGroup;
 pub use self::groups::{Described, Join, Joined};
+use self::produce::ProducerRequests;
+pub use self::produce::{FROM_ID, NotProduced, Produced};
 use self::read_through::ReadAhead;
 pub use self::read_through::SkipMeter;
 use crate::backoff::in_future;
@@ -39,7 +42,7 @@ use crate::skip_cache::SkipCache;
 use crate::tail::{Tails, Waiting, place};
 use crate::topic_partition::TopicPartition;
 
-/// Reads from one cluster. Clones share connections and metadata; dropping the last one closes them, once requests that
+/// Reads from one cluster, and writes of idempotent producers. Clones share connections and metadata; dropping the last one closes them, once requests that
 /// are under way have ended.
 ///
 /// Calls share work: one opens a connection or requests metadata, and others wait for it. A call must therefore be
@@ -65,6 +68,7 @@ struct Inner {
     tails: Arc<Tails>,
     coordinators: Coordinators,
     groups: SingleFlight<String, Result<ToldGroup, ReadError>>,
+    producers: ProducerRequests,
 }
 
 /// A log of whichever version, and the offset to read from.
@@ -157,6 +161,7 @@ impl Reader {
             tails,
             coordinators: Coordinators::default(),
             groups: SingleFlight::default(),
+            producers: ProducerRequests::default(),
         };
         Self { inner: Arc::new(inner) }
     }

@@ -6,22 +6,22 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::api::{
-    self, Api, AskedOffset, Assignment, ConsumerGroupDescribeRequest, DescribeGroupsRequest, EpochEndRequest,
-    FetchPartition, FetchRequest, FindCoordinatorRequest, GroupMember, GroupOffset, HeartbeatRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
-    OffsetFetchRequest, SaslAuthenticateRequest, SaslHandshakeRequest, Subscription, SyncGroupRequest,
-    TopicConfigRequest, VersionsRequest,
+    self, Api, AskedOffset, Assignment, ConfigRequest, ConsumerGroupDescribeRequest, DescribeGroupsRequest,
+    DescribeProducersRequest, EpochEndRequest, FetchPartition, FetchRequest, FindCoordinatorRequest,
+    GroupMember, GroupOffset, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest,
+    MetadataRequest, OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, Resource,
+    SaslAuthenticateRequest, SaslHandshakeRequest, Subscription, SyncGroupRequest, VersionsRequest,
 };
 
 pub use crate::sasl::check_challenge;
 
-/// Decodes an answer to the request number `request` of seventeen in a version of ours, without its correlation id. Gives
+/// Decodes an answer to the request number `request` of nineteen in a version of ours, without its correlation id. Gives
 /// whether it is one. The requests are about the partitions 0 and 1 of the topic `t`, whose id is 1, and about the group `g`.
 ///
 /// # Panics
 /// If more is decoded than the answer can have.
 pub fn answer(request: u8, version: u8, answer: &Bytes) -> bool {
-    match request % 17 {
+    match request % 19 {
         0 => decode(&VersionsRequest, version, answer).is_some(),
         1 => decode(&SaslHandshakeRequest { mechanism: "PLAIN" }, version, answer).is_some(),
         2 => decode(&SaslAuthenticateRequest { message: Bytes::new() }, version, answer).is_some(),
@@ -32,9 +32,23 @@ pub fn answer(request: u8, version: u8, answer: &Bytes) -> bool {
             decode(&request, version, answer).is_some()
         }
         6 => {
-            decode(&TopicConfigRequest { topic: "t", name: Some("retention.ms") }, version, answer).is_some()
+            let (resource, name) = (Resource::Topic("t"), Some("retention.ms"));
+            decode(&ConfigRequest { resource, name }, version, answer).is_some()
         }
         7 => fetched(version, answer).is_some(),
+        17 => {
+            let (timeout, batch) = (Duration::ZERO, &Bytes::new());
+            let request = ProduceRequest { topic: "t", topic_id: Some(1), partition: 0, timeout, batch };
+            decode(&request, version, answer).is_some()
+        }
+        18 => {
+            let request = DescribeProducersRequest { topic: "t", partition: 0, from_id: 0 };
+            let told = decode(&request, version, answer);
+            told.is_some_and(|told| {
+                assert!(told.producers.len() <= answer.len());
+                true
+            })
+        }
         request => of_group(request, version, answer).is_some(),
     }
 }

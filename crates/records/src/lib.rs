@@ -6,11 +6,14 @@
 //! 4. `record`: parses one record after the other in place
 //! 5. `message`: appends a record to the output as a `KafkaMessage`
 //!
+//! [`encode_batch`] is the reverse, for records to write.
+//!
 //! Only format version 2 is supported (KIP-98, Kafka 0.11 and later). Messages of versions 0 and 1 are an error with the offset after them. Transaction markers are not encoded, nor are the records of aborted
 //! transactions ([`AbortedTransaction`]) if the caller lists them.
 
 #![warn(clippy::arithmetic_side_effects)]
 
+mod batch;
 mod compression;
 mod cursor;
 mod encoder;
@@ -19,6 +22,7 @@ mod error;
 mod message;
 mod record;
 
+pub use batch::{BatchProducer, BatchRecord, encode_batch};
 pub use encoder::{AbortedTransaction, Encoded, Encoder, Limits};
 pub use error::{Corruption, RecordFault, RecordsError};
 pub use message::first_message;

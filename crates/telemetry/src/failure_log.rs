@@ -68,6 +68,9 @@ fn is_for_operators(reason: Reason) -> bool {
         | Reason::Recreated
         | Reason::TooLarge
         | Reason::InvalidRecord
-        | Reason::QuotaExceeded => false,
+        | Reason::QuotaExceeded
+        | Reason::OutOfOrder
+        | Reason::Fenced
+        | Reason::Expired => false,
     }
 }

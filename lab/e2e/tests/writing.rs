@@ -4,6 +4,7 @@
 
 mod outage;
 mod records;
+mod repeated;
 pub(crate) mod told;
 
 use std::time::Duration;

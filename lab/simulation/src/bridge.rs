@@ -79,9 +79,9 @@ impl Bridge {
         let due = CancellationToken::new();
         let writes = Writes { max_records: 1_000, due: due.clone() };
         let rates = if world.settings.has_small_rates {
-            Rates::new(1_000, 64 << 10, 100)
+            Rates::new(1_000, 64 << 10, 100, 1_000)
         } else {
-            Rates::new(100_000, 64 << 20, 4_000)
+            Rates::new(100_000, 64 << 20, 4_000, 1_000)
         };
         rates.set_has_clusters(false);
         let tables = TableLimits::new(TABLE_BYTES, metrics.tables());

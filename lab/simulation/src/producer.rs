@@ -154,7 +154,7 @@ impl Producer {
                 ..ProduceRecord::default()
             }
         });
-        let command = CmdKafkaProduce { records: records.collect() };
+        let command = CmdKafkaProduce { records: records.collect(), ..CmdKafkaProduce::default() };
         self.caller.event(world, || format!("sends {command:?}"));
         (command, (first, count))
     }

@@ -147,7 +147,7 @@ pub fn list_offset(topic: &str, partition: i32, timestamp: i64) -> Req {
 }
 
 pub fn produce(records: Vec<ProduceRecord>) -> Req {
-    Req::CmdKafkaProduce(CmdKafkaProduce { records })
+    Req::CmdKafkaProduce(CmdKafkaProduce { records, ..CmdKafkaProduce::default() })
 }
 
 pub fn results(resp: Resp) -> Result<Vec<Produced>, ErrorResp> {

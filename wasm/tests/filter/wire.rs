@@ -118,7 +118,13 @@ pub(crate) fn list_offset(sequence: i64) -> PubSubReq {
 
 pub(crate) fn produce(sequence: i64) -> PubSubReq {
     let record = ProduceRecord { topic: "orders".into(), value: Some("v".into()), ..Default::default() };
-    PubSubReq { sequence, req: Some(Req::CmdKafkaProduce(CmdKafkaProduce { records: vec![record] })) }
+    PubSubReq {
+        sequence,
+        req: Some(Req::CmdKafkaProduce(CmdKafkaProduce {
+            records: vec![record],
+            ..CmdKafkaProduce::default()
+        })),
+    }
 }
 
 /// A control message of the filter to the bridge.

@@ -162,6 +162,9 @@ keys! {
     MAX_CONSUMERS: Number = "limits.consumers", number(1000, 1..=100_000),
         "Consumers in groups, of HTTP and sessions; further ones get 503 or an error",
         "[25 KiB each](../how-to/size.md#consumers-in-groups), 100 B a partition";
+    NEW_PRODUCERS: Number = "limits.new_producers", number(10_000, 1..=1_000_000),
+        "Producers that are new to a log, in an hour; further ones get 429 or an error",
+        "250 B each in the broker, for a day";
     IDENTITY_FROM_GATEWAY: Other = "identity.from_gateway", other("boolean", "`false`"),
         "Whether authenticated gateways tell who clients are",
         "";

@@ -10,6 +10,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::problem::{Problem, ProblemKind};
+use super::producer;
 
 /// Checks a request by its headers.
 ///
@@ -80,7 +81,7 @@ fn is_any(cors: &HttpCors) -> bool {
 fn exposed() -> Vec<HeaderName> {
     let own = [header::RETRY_AFTER, header::ALLOW, HeaderName::from_static("preference-applied")];
     let positions = dialect::ALL.iter().flat_map(|dialect| dialect.words().positions);
-    own.into_iter().chain(positions.map(|position| position.header.clone())).collect()
+    own.into_iter().chain(positions.map(|position| position.header.clone())).chain(producer::TOLD).collect()
 }
 
 /// The headers that a page wants to send. None if the list is invalid.

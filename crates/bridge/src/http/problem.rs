@@ -15,6 +15,7 @@ use sluicegate_dialect::json::InvalidJson;
 use sluicegate_protocol::Reason;
 use sluicegate_telemetry::traces;
 
+use super::producer;
 use super::response::Response;
 
 /// Why a request failed.
@@ -60,6 +61,10 @@ pub(crate) enum ProblemKind {
     /// The schema registry does not answer.
     NoRegistry,
     TooManyHeaders,
+    /// The producer's records do not follow those that are written, or nobody can tell.
+    OutOfOrder,
+    /// The producer has a later epoch.
+    Fenced,
     /// The write queue has no room, or the client's identity has used up its quota.
     Busy,
     /// The body did not arrive in time.
@@ -149,6 +154,8 @@ impl ProblemKind {
             Self::TooManyHeaders => {
                 (Status::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large", 431)
             }
+            Self::OutOfOrder => (Status::CONFLICT, "Conflict", 409),
+            Self::Fenced => (Status::FORBIDDEN, "Forbidden", 403),
             Self::Busy => (Status::TOO_MANY_REQUESTS, "Too Many Requests", 429),
             Self::TooSlow => (Status::REQUEST_TIMEOUT, "Request Timeout", 408),
             Self::Misconfigured => (Status::INTERNAL_SERVER_ERROR, "Internal Server Error", 500),
@@ -172,6 +179,8 @@ impl ProblemKind {
                 Reason::InvalidCommand
             }
             Self::TooLarge => Reason::TooLarge,
+            Self::OutOfOrder => Reason::OutOfOrder,
+            Self::Fenced => Reason::Fenced,
             Self::Busy => Reason::QueueFull,
             Self::Rejected => Reason::Rejected,
             Self::Unavailable | Self::NoRegistry => Reason::Transient,
@@ -210,6 +219,8 @@ impl ProblemKind {
             | Self::Schema(_)
             | Self::Consumer(_)
             | Self::NoRegistry
+            | Self::OutOfOrder
+            | Self::Fenced
             | Self::TooManyHeaders
             | Self::TooSlow
             | Self::Misconfigured
@@ -228,6 +239,8 @@ impl ProblemKind {
             Fault::NotFound => Self::NoTopic,
             Fault::TooLarge => Self::TooLarge,
             Fault::InvalidRecord => Self::Unprocessable,
+            Fault::OutOfOrder | Fault::Expired => Self::OutOfOrder,
+            Fault::Fenced => Self::Fenced,
             Fault::QueueFull | Fault::QuotaExceeded => Self::Busy,
             Fault::Transient | Fault::Unreachable { retriable: true } => Self::Unavailable,
             Fault::Rejected | Fault::Unreachable { retriable: false } => Self::Rejected,
@@ -254,7 +267,8 @@ impl From<BodyError> for Problem {
 impl Problem {
     pub(crate) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         let reason = kind.reason();
-        Self { kind, detail: detail.into(), reason, details: Details::default(), retry_after: Duration::ZERO }
+        let (details, retry_after) = (Details::default(), Duration::ZERO);
+        Self { kind, detail: detail.into(), reason, details, retry_after }
     }
 
     /// The problem of a failed command or record.
@@ -357,7 +371,10 @@ impl Problem {
             let seconds = self.retry_after.as_millis().div_ceil(1000).max(1);
             response = response.header(header::RETRY_AFTER, seconds.to_string());
         }
-        response
+        match self.details.producer() {
+            Some(state) => producer::add_expected(response, state),
+            None => response,
+        }
     }
 }
 

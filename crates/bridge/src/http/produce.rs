@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, Method, StatusCode};
-use sluicegate_backend::command::{Header, Record, SchemaChoice};
+use sluicegate_backend::command::{Header, Record, SchemaChoice, Write};
 use sluicegate_backend::number::whole_number;
 use sluicegate_backend::{CommandError, DeliveryReport, Fault, System};
 use sluicegate_delivery::cluster::{MAX_HEADERS, WriteTicket};
@@ -21,6 +21,7 @@ use super::Request;
 use super::headers::Headers;
 use super::jsonkey;
 use super::problem::{Problem, ProblemKind};
+use super::producer;
 use super::record_id;
 use super::request_permits::RequestPermits;
 use super::response::Response;
@@ -54,7 +55,9 @@ async fn post(
     let topic = &record.topic.clone();
     request.grant.check_write(topic).map_err(|error| Problem::failed(error, system))?;
     let (grant, partition) = (request.grant, record.partition);
-    let Some(reports) = written(grant, vec![record], request.headers.prefer_async(), running).await else {
+    let producer = producer::of_request(request.headers)?;
+    let write = Write { records: vec![record], producer: producer.clone(), dry_run: false };
+    let Some(reports) = written(grant, write, request.headers.prefer_async(), running).await else {
         let document = BTreeMap::from([(system.topic, topic)]);
         let response = Response::json(StatusCode::ACCEPTED, JSON, &document);
         return Ok(response.header(HeaderName::from_static("preference-applied"), "respond-async"));
@@ -62,7 +65,8 @@ async fn post(
     match reports.and_then(|mut reports| reports.pop().unwrap_or_else(|| Err(no_report()))) {
         Ok(written) => {
             let document = dialect::of(system).acknowledged(topic, written);
-            Ok(Response::with_body(StatusCode::OK, JSON, document.into()))
+            let response = Response::with_body(StatusCode::OK, JSON, document.into());
+            Ok(producer::add(response, producer.as_ref(), &[Ok(written)]))
         }
         Err(error) => Err(Problem::failed(error, system).with_missing_log(grant, topic, partition).await),
     }
@@ -74,12 +78,12 @@ async fn post(
 /// If `is_async`, the records are still written after a drop, otherwise all or none.
 pub(super) async fn written(
     grant: &Grant,
-    records: Vec<Record>,
+    write: Write,
     is_async: bool,
     running: &Arc<RequestPermits>,
 ) -> Option<Result<Vec<DeliveryReport>, CommandError>> {
     if !is_async {
-        return Some(grant.produce(records, WriteTicket::default(), || {}).await);
+        return Some(grant.produce(write, WriteTicket::default(), || {}).await);
     }
     let (grant, running) = (grant.clone(), Arc::clone(running));
     let (queued, in_queue) = oneshot::channel();
@@ -89,7 +93,7 @@ pub(super) async fn written(
             // The client can be gone.
             queued.send(()).unwrap_or_default();
         };
-        let reports = grant.produce(records, WriteTicket::default(), queued).await;
+        let reports = grant.produce(write, WriteTicket::default(), queued).await;
         let errors = reports.iter().flatten().flat_map(|report| report.as_ref().err());
         if let Some(error) = errors.chain(reports.as_ref().err()).next() {
             // Debug only, as clients could fill the log. Metrics count it.

@@ -39,6 +39,11 @@ impl Response {
         Self { status, headers, body, stream: None, receipt: None }
     }
 
+    /// The same with this body.
+    pub(super) fn with_content(self, content_type: &str, body: Bytes) -> Self {
+        Self { body, ..self }.header(header::CONTENT_TYPE, content_type)
+    }
+
     /// A response that ends when its sender does.
     pub(super) fn stream(content_type: &str, stream: Receiver<Bytes>) -> Self {
         Self { stream: Some(stream), ..Self::with_body(StatusCode::OK, content_type, Bytes::new()) }

@@ -35,7 +35,7 @@ pub(super) fn trace(
             Command::Fetch { log, .. } | Command::ListOffset { log, .. } => {
                 span.log(&escape_for_message(&log.topic), Some(log.partition));
             }
-            Command::Produce(records) => span.batch(records.len()),
+            Command::Produce(write) => span.batch(write.records.len()),
             Command::MultiFetch { .. }
             | Command::ListOffsets { .. }
             | Command::Describe(_)
@@ -84,7 +84,7 @@ pub(super) async fn run(
                 }
             }
         }
-        Command::Produce(records) => match grant.produce(records, ticket, || {}).await {
+        Command::Produce(write) => match grant.produce(write, ticket, || {}).await {
             Ok(reports) => {
                 grant.log_reports(&reports);
                 dialect::of(system).produced(sequence, reports, encoding)

@@ -67,7 +67,7 @@ fn of_kafka(topics: &[&str]) -> Vec<Case> {
         Req::CmdKafkaMultiFetch(CmdKafkaMultiFetch { partitions, ..Default::default() }),
         Req::CmdKafkaListOffsets(CmdKafkaListOffsets { offsets, ..Default::default() }),
         Req::CmdKafkaMetadata(CmdKafkaMetadata { topics: names, ..Default::default() }),
-        Req::CmdKafkaProduce(CmdKafkaProduce { records }),
+        Req::CmdKafkaProduce(CmdKafkaProduce { records, ..CmdKafkaProduce::default() }),
         Req::CmdKafkaSubscribe(CmdKafkaSubscribe { sources: sources.clone(), ..Default::default() }),
         Req::CmdKafkaSubscribe(CmdKafkaSubscribe {
             sources,
@@ -301,7 +301,9 @@ async fn check_http(rights: &Rights, system: System, topic: &str) {
 async fn schemas_of(lines: &[(&str, &str)]) -> Vec<Option<SchemaChoice>> {
     let (cluster, script) = Script::cluster(1 << 20);
     let grant = Grant::all(&cluster).with_schemas(rights::schemas(&headers(lines)).ok().unwrap());
-    let produce = |record| Req::CmdKafkaProduce(CmdKafkaProduce { records: vec![record] });
+    let produce = |record| {
+        Req::CmdKafkaProduce(CmdKafkaProduce { records: vec![record], ..CmdKafkaProduce::default() })
+    };
     let record = ProduceRecord { topic: "0".into(), value: Some("1".into()), ..Default::default() };
     let of = Some(schema_choice::Of::Id(7));
     let named = ProduceRecord { value_schema: Some(wire::SchemaChoice { of }), ..record.clone() };

@@ -103,7 +103,7 @@ async fn each_record_has_a_place_or_an_error() {
         reason: Reason::QueueFull.into(),
         ..Default::default()
     };
-    let written = Produced { partition: 1, offset: 2, timestamp: 3, error: None };
+    let written = Produced { partition: 1, offset: 2, timestamp: 3, ..Produced::default() };
     let again = Produced { offset: -1, ..written.clone() };
     let refused = Produced { error: Some(full.clone()), ..Default::default() };
     let results = vec![written, again, refused];

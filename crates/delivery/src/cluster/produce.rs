@@ -2,12 +2,13 @@
 //! reports.
 
 mod rows;
+mod whole;
 
 use std::collections::{BTreeMap, HashSet};
 
 use futures_util::future::join_all;
 use sluicegate_backend::command::Record;
-use sluicegate_backend::{CommandError, DeliveryReport, Fault, Log, System};
+use sluicegate_backend::{Account, CommandError, DeliveryReport, Fault, Log, System};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, INVALID_TIMESTAMP, TOPIC_AUTHORIZATION_FAILED};
 use sluicegate_rights::{Rows, Topics};
@@ -15,6 +16,14 @@ use sluicegate_telemetry::metrics::Kind;
 use tokio_util::sync::CancellationToken;
 
 use super::{Cluster, WRITE, WriteTicket, write_denied};
+
+/// Records of one command.
+pub(crate) struct Write {
+    pub(crate) records: Vec<Record>,
+    /// None: each record has a result of its own, and a repeat writes it once more.
+    pub(crate) account: Option<Account>,
+    pub(crate) dry_run: bool,
+}
 
 /// Bounds of writes.
 #[derive(Clone)]
@@ -50,18 +59,18 @@ impl Cluster {
     pub(crate) async fn produce(
         &self,
         source: ClientKey,
-        records: Vec<Record>,
+        write: Write,
         topics: &Topics,
         ticket: WriteTicket,
         queued: impl FnOnce(),
     ) -> Result<Vec<DeliveryReport>, CommandError> {
-        self.measured(Kind::Produce, self.write(source, records, topics, ticket, queued)).await
+        self.measured(Kind::Produce, self.write(source, write, topics, ticket, queued)).await
     }
 
     async fn write(
         &self,
         source: ClientKey,
-        mut records: Vec<Record>,
+        Write { mut records, account, dry_run }: Write,
         topics: &Topics,
         mut ticket: WriteTicket,
         queued: impl FnOnce(),
@@ -73,7 +82,14 @@ impl Cluster {
         let checked = async {
             let errors = match too_much(self.system, &records, max_records) {
                 Some(error) => Err(error),
-                None => Ok(self.check(source, &mut records, topics).await),
+                None => {
+                    let mut errors = self.check(source, &mut records, topics).await;
+                    if account.is_some() || dry_run {
+                        let producer = account.as_ref().map(|account| account.id);
+                        self.backend().place(source, &mut records, &mut errors, producer).await;
+                    }
+                    if account.is_some() { whole::check(&records, errors) } else { Ok(errors) }
+                }
             };
             ticket.wait().await;
             errors
@@ -86,9 +102,19 @@ impl Cluster {
         if parts.writes.is_none() {
             return Err(self.read_only(first_topic(&records)));
         }
+        if dry_run {
+            return Ok(whole::placed(&records, errors));
+        }
+        if account.is_some() && errors.iter().any(Option::is_some) {
+            return Ok(whole::refused(errors));
+        }
         let count = records.len();
         let schema_ids: Vec<_> = records.iter().map(Record::schema_ids).collect();
-        let enqueued = due.run_until_cancelled(parts.backend.enqueue(source, records, errors, &due)).await;
+        let enqueued = match account {
+            Some(account) => parts.backend.enqueue_once(source, records, account, &due),
+            None => parts.backend.enqueue(source, records, errors, &due),
+        };
+        let enqueued = due.run_until_cancelled(enqueued).await;
         let enqueued = enqueued.ok_or_else(CommandError::shutting_down)??;
         drop((enqueuing, ticket));
         if enqueued.queued == count {
@@ -264,7 +290,8 @@ mod tests {
         let mut sequencer = WriteSequencer::default();
         let first = sequencer.issue();
         let all = Topics::default();
-        let produced = cluster.produce(ClientKey::default(), vec![slow], &all, sequencer.issue(), || {});
+        let slow = Write { records: vec![slow], account: None, dry_run: false };
+        let produced = cluster.produce(ClientKey::default(), slow, &all, sequencer.issue(), || {});
         let end = async {
             tokio::task::yield_now().await;
             due.cancel();

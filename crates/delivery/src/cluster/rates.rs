@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluicegate_backend::rate::{ClusterRate, Rate};
+use sluicegate_backend::rate::{ClientRate, ClusterRate, Rate};
 use sluicegate_fair_share::{ClientKey, Holder, Ledger};
 use tokio::time::Instant;
 
@@ -18,19 +18,22 @@ pub struct Rates {
     scans: Arc<Rate>,
     /// Partitions that are described.
     pub(super) descriptions: Arc<Rate>,
+    /// Producers that logs do not know yet.
+    producers: Arc<Rate>,
 }
 
 impl Rates {
-    /// So many requests, bytes and partitions a second.
-    pub fn new(requested: usize, scanned: usize, described: usize) -> Self {
+    /// So many requests, bytes and partitions a second, and so many new producers an hour.
+    pub fn new(requested: usize, scanned: usize, described: usize, producers: usize) -> Self {
         let [scans, descriptions] = [scanned, described].map(|max| Arc::new(Rate::new(Ledger::new(max))));
         let requests = Rate::each(TURN, Ledger::new(requested / TURNS));
-        Self { requests: Arc::new(requests), scans, descriptions }
+        let producers = Arc::new(Rate::each(HOUR, Ledger::new(producers)));
+        Self { requests: Arc::new(requests), scans, descriptions, producers }
     }
 
     /// Changes whether there are several clusters.
     pub fn set_has_clusters(&self, has_clusters: bool) {
-        for rate in [&self.requests, &self.scans, &self.descriptions] {
+        for rate in [&self.requests, &self.scans, &self.descriptions, &self.producers] {
             rate.set_has_clusters(has_clusters);
         }
     }
@@ -52,6 +55,11 @@ impl Cluster {
         }
     }
 
+    /// The producers that the cluster's logs do not know yet, as `source` may bring some.
+    pub(crate) fn new_producers(&self, source: ClientKey) -> ClientRate {
+        ClientRate { rate: Arc::clone(&self.rates.producers), holder: self.holder(source) }
+    }
+
     /// A client of this cluster as shared limits count it. The cluster is known by its address, which is no other's
     /// while it lives.
     pub(crate) fn holder(&self, source: ClientKey) -> Holder {
@@ -62,6 +70,8 @@ impl Cluster {
 /// The longest rest of a client that has had its share of requests, and the number of such times in a second.
 const TURN: Duration = Duration::from_millis(100);
 const TURNS: usize = 10;
+
+const HOUR: Duration = Duration::from_hours(1);
 
 /// A request counts once more for so many bytes: larger ones can cost more.
 const REQUEST_BYTES: usize = 64;

@@ -32,7 +32,7 @@ impl Logs {
 
     /// A cluster whose filters and reads can leave out so many bytes a second.
     pub fn cluster_with(&self, system: System, scanned: usize) -> Arc<Cluster> {
-        let rates = Rates::new(1_000_000, scanned, 1_000_000);
+        let rates = Rates::new(1_000_000, scanned, 1_000_000, 1_000);
         cluster(system, Arc::clone(&self.0) as _, 1 << 20, None, rates)
     }
 

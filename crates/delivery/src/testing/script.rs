@@ -108,7 +108,7 @@ impl Script {
     pub fn cluster_of(system: System, max_bytes: usize) -> (Arc<Cluster>, Arc<Script>) {
         let script = Arc::new(Self::default());
         let writes = Some(Writes { max_records: MAX_RECORDS, due: CancellationToken::new() });
-        let rates = Rates::new(100_000, 1 << 30, 4_000);
+        let rates = Rates::new(100_000, 1 << 30, 4_000, 1_000);
         (cluster(system, Arc::clone(&script) as _, max_bytes, writes, rates), script)
     }
 

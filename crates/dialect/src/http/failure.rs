@@ -1,7 +1,7 @@
 //! Errors of a messaging system within documents and events.
 
 use serde::{Serialize, Serializer};
-use sluicegate_backend::{CommandError, System};
+use sluicegate_backend::{CommandError, ProducerState, System};
 use sluicegate_protocol::Reason;
 
 use crate as dialect;
@@ -32,28 +32,49 @@ impl<'a> Failure<'a> {
     }
 }
 
-/// Members of an error: the system's code, if it has one, and the ends of the log that an offset is not between.
+/// Members of an error: the system's code, if it has one, and the ends of the log that an offset is not between, or the
+/// producer as its log has it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Details {
     /// The name of the member, and the code.
     code: Option<(&'static str, i32)>,
-    ends: Option<(i64, i64)>,
+    known: Option<Known>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Ends(i64, i64),
+    Producer(ProducerState),
 }
 
 impl Details {
     /// The members that tell the kind of the error.
     pub fn of(error: &CommandError, system: System) -> Self {
         let code = error.code_for(system);
-        Self { code: (code != 0).then(|| (dialect::of(system).words().code, code)), ends: error.ends }
+        let ends = error.ends.map(|(earliest, latest)| Known::Ends(earliest, latest));
+        let known = ends.or_else(|| error.producer.as_deref().copied().map(Known::Producer));
+        Self { code: (code != 0).then(|| (dialect::of(system).words().code, code)), known }
+    }
+
+    /// The producer as its log has it.
+    pub fn producer(self) -> Option<ProducerState> {
+        match self.known {
+            Some(Known::Producer(state)) => Some(state),
+            Some(Known::Ends(..)) | None => None,
+        }
     }
 }
 
 impl Serialize for Details {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let code = self.code.map(|(name, code)| (name, i64::from(code)));
-        let ends =
-            self.ends.map(|(earliest, latest)| [("earliest_offset", earliest), ("latest_offset", latest)]);
-        serializer.collect_map(code.into_iter().chain(ends.into_iter().flatten()))
+        let known = self.known.map(|known| match known {
+            Known::Ends(earliest, latest) => [("earliest_offset", earliest), ("latest_offset", latest)],
+            Known::Producer(ProducerState { epoch, sequence }) => {
+                [("producer_epoch", epoch.into()), ("expected_sequence", sequence.into())]
+            }
+        });
+        serializer.collect_map(code.into_iter().chain(known.into_iter().flatten()))
     }
 }
 

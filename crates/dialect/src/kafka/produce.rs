@@ -1,13 +1,14 @@
 //! The command `produce`, and its answer.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Error;
 use serde_json::value::RawValue;
-use sluicegate_backend::command::{self, Command, SchemaChoice};
+use sluicegate_backend::command::{self, Command, SchemaChoice, Write};
 use sluicegate_backend::{DeliveryReport, Written};
 use sluicegate_delivery::cluster::{MAX_HEADERS, MAX_RECORDS};
 use sluicegate_protocol as wire;
@@ -22,11 +23,17 @@ use crate::json::present;
 use crate::session::answer::{Answer, Encoding};
 use crate::session::error::{MAX_RECORD_ERROR_BYTES, error_resp};
 use crate::session::members::{Int64, Object, or_default};
+use crate::session::producer::{self, Producer, Recognized};
 use crate::session::text::results;
 use crate::session::value::{self, RecordHeader, check_headers, header, text};
 
-pub(super) fn of_protobuf(command: CmdKafkaProduce) -> Command {
-    Command::Produce(command.records.into_iter().map(record).collect())
+pub(super) fn of_protobuf(command: CmdKafkaProduce) -> Result<Command, String> {
+    let CmdKafkaProduce { records, producer, dry_run } = command;
+    let producer = producer.map(|wire::Producer { id, epoch, sequence, age_ms }| {
+        producer::of(id, epoch.into(), sequence.into(), age_ms.map(Duration::from_millis))
+    });
+    let records = records.into_iter().map(record).collect();
+    Ok(Command::Produce(Write { records, producer: producer.transpose()?, dry_run }))
 }
 
 fn record(
@@ -55,6 +62,9 @@ pub(super) struct Produce<'a> {
     records: List<Object<Record<'a>>, MAX_RECORDS>,
     #[serde(default, deserialize_with = "or_default")]
     format: Format,
+    producer: Option<Object<Producer>>,
+    #[serde(default, deserialize_with = "or_default")]
+    dry_run: bool,
 }
 
 #[derive(Deserialize)]
@@ -81,17 +91,21 @@ struct Record<'a> {
 }
 
 impl Produce<'_> {
-    /// The records.
+    /// The records, and their producer.
     ///
     /// # Errors
-    /// A key, a value or a header does not have the command's format, or there are too many headers.
-    pub(super) fn decode(self) -> Result<Vec<command::Record>, Error> {
-        let Self { records, format } = self;
+    /// A key, a value or a header does not have the command's format, there are too many headers, or the producer is
+    /// invalid.
+    pub(super) fn decode(self) -> Result<Write, Error> {
+        let Self { records, format, producer, dry_run } = self;
         check_headers(records.0.iter().map(|Object(record)| record.headers.0.len()))?;
         let record = |(index, Object(record)): (usize, Object<Record<'_>>)| {
             record.decode(format).map_err(|error| Error::custom(format_args!("records[{index}].{error}")))
         };
-        records.0.into_iter().enumerate().map(record).collect()
+        let records = records.0.into_iter().enumerate().map(record).collect::<Result<_, _>>()?;
+        let producer =
+            producer.map(|Object(producer)| producer.decode().map_err(Error::custom)).transpose()?;
+        Ok(Write { records, producer, dry_run })
     }
 }
 
@@ -173,8 +187,12 @@ pub(super) fn answer(sequence: i64, reports: Vec<DeliveryReport>, encoding: Enco
             Answer::new(sequence, Resp::KafkaProduceResp(KafkaProduceResp { results }))
         }
         Encoding::Json(_) => {
-            let place =
-                |Written { partition, offset, timestamp, .. }| Produced { partition, offset, timestamp };
+            let place = |Written { partition, offset, timestamp, dedup, .. }| Produced {
+                partition,
+                offset,
+                timestamp,
+                dedup: dedup.map(Recognized::from),
+            };
             Answer::Text(results(sequence, SYSTEM, reports.into_iter().map(|report| report.map(place))))
         }
     }
@@ -182,8 +200,10 @@ pub(super) fn answer(sequence: i64, reports: Vec<DeliveryReport>, encoding: Enco
 
 fn result(report: DeliveryReport) -> WireProduced {
     match report {
-        Ok(Written { partition, offset, timestamp, .. }) => {
-            WireProduced { partition, offset, timestamp, error: None }
+        Ok(Written { partition, offset, timestamp, dedup, .. }) => {
+            let Recognized { duplicate, duplicate_window_ms } =
+                dedup.map(Recognized::from).unwrap_or_default();
+            WireProduced { partition, offset, timestamp, error: None, duplicate, duplicate_window_ms }
         }
         Err(error) => {
             let error = Some(error_resp(error, SYSTEM, MAX_RECORD_ERROR_BYTES));
@@ -197,6 +217,8 @@ struct Produced {
     partition: i32,
     offset: i64,
     timestamp: i64,
+    #[serde(flatten)]
+    dedup: Option<Recognized>,
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::session::text::results;
 use crate::session::value::{self, RecordHeader, header};
 
 pub(super) fn of_protobuf(command: CmdNatsPublish) -> Command {
-    Command::Produce(command.messages.into_iter().map(record).collect())
+    Command::Produce(command.messages.into_iter().map(record).collect::<Vec<_>>().into())
 }
 
 fn record(PublishMessage { stream, subject, data, headers, message_id }: PublishMessage) -> Record {

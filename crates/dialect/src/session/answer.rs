@@ -145,7 +145,7 @@ impl Answer {
                 Encoding::Json(_) => (max_fetch_bytes.saturating_add(of_result), 0),
             },
             Command::ListOffset { .. } => (0, 0),
-            Command::Produce(records) => (records.len().saturating_mul(of_result), len),
+            Command::Produce(write) => (write.records.len().saturating_mul(of_result), len),
             Command::MultiFetch { places, .. } => {
                 let of_partition = of_result.saturating_add(WAITER_BYTES);
                 (places.len().saturating_mul(of_partition).saturating_add(max_fetch_bytes), 0)

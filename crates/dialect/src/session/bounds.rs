@@ -171,7 +171,7 @@ mod tests {
 
     fn produce(records: usize, headers: usize) -> Vec<u8> {
         let record = ProduceRecord { headers: vec![Header::default(); headers], ..ProduceRecord::default() };
-        CmdKafkaProduce { records: vec![record; records] }.encode_to_vec()
+        CmdKafkaProduce { records: vec![record; records], ..CmdKafkaProduce::default() }.encode_to_vec()
     }
 
     #[test]

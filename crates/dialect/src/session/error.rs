@@ -2,13 +2,14 @@
 
 use serde::Serialize;
 use sluicegate_backend::{CommandError, Fault, System};
+use sluicegate_protocol as wire;
 use sluicegate_protocol::ErrorResp;
 use sluicegate_telemetry::traces;
 
 /// An error in the protocol's form, with a message of at most `max_bytes`.
 pub(crate) fn error_resp(error: CommandError, system: System, max_bytes: usize) -> ErrorResp {
     let code = error.code_for(system);
-    let CommandError { fault, mut message, retry_after, ends, .. } = error;
+    let CommandError { fault, mut message, retry_after, ends, producer, .. } = error;
     message.truncate(message.floor_char_boundary(max_bytes));
     ErrorResp {
         code,
@@ -19,6 +20,10 @@ pub(crate) fn error_resp(error: CommandError, system: System, max_bytes: usize) 
         reason: fault.reason().into(),
         earliest_offset: ends.map(|(earliest, _)| earliest),
         latest_offset: ends.map(|(_, latest)| latest),
+        producer: producer.map(|state| wire::ProducerState {
+            epoch: state.epoch.unsigned_abs().into(),
+            sequence: state.sequence.unsigned_abs(),
+        }),
         // The audit log has denied records, partitions and topics. Their errors have room for it, as they have no offsets.
         trace_id: match fault {
             Fault::Forbidden | Fault::Unauthenticated => traces::current_id(),
@@ -43,8 +48,17 @@ pub(crate) struct Error<'a> {
     earliest_offset: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     latest_offset: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    producer: Option<Producer>,
     #[serde(skip_serializing_if = "str::is_empty")]
     trace_id: &'a str,
+}
+
+/// A producer as its log has it.
+#[derive(Debug, Serialize)]
+struct Producer {
+    epoch: u32,
+    sequence: u32,
 }
 
 impl<'a> Error<'a> {
@@ -68,6 +82,9 @@ impl<'a> Error<'a> {
             unknown_outcome: error.unknown_outcome,
             earliest_offset: error.earliest_offset,
             latest_offset: error.latest_offset,
+            producer: error
+                .producer
+                .map(|wire::ProducerState { epoch, sequence }| Producer { epoch, sequence }),
             trace_id: &error.trace_id,
         }
     }
@@ -126,6 +143,7 @@ mod tests {
             reason: sluicegate_protocol::Reason::OffsetOutOfRange.into(),
             earliest_offset: Some(i64::MIN),
             latest_offset: Some(i64::MIN),
+            producer: None,
             trace_id: String::new(),
         };
         let of_command = ErrorResp { trace_id: "f".repeat(32), ..of_result.clone() };

@@ -63,7 +63,7 @@ impl MessageBound {
             ReadBounds { max_bytes, ..bounds }
         };
         let (kind, entries, room) = match &command {
-            Command::Produce(records) => (Kind::Produce, records.len(), self.room()),
+            Command::Produce(write) => (Kind::Produce, write.records.len(), self.room()),
             Command::ListOffsets { asked, .. } => (Kind::ListOffsets, asked.len(), self.room()),
             // The other half is for the names of topics, which are shorter than errors.
             Command::Commit { commits, .. } => (Kind::Consume, commits.len(), self.room() / 2),

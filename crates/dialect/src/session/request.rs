@@ -228,7 +228,7 @@ mod tests {
             headers: vec![header],
             ..Default::default()
         };
-        let command = Command::Produce(vec![record]);
+        let command = Command::Produce(vec![record].into());
         let want = Request::Command { sequence: 2, command, encoding: Encoding::Protobuf };
         let publish = CmdNatsPublish { messages: vec![message] };
         check_of(System::Nats, &request(2, Req::CmdNatsPublish(publish)), want);
@@ -264,7 +264,8 @@ mod tests {
     fn produce_beyond_the_limits_is_not_decoded() {
         let records = vec![ProduceRecord::default(); 1001];
         let message = "1001 records in one command: expected at most 1000".to_owned();
-        let produce = request(-7, Req::CmdKafkaProduce(CmdKafkaProduce { records }));
+        let produce =
+            request(-7, Req::CmdKafkaProduce(CmdKafkaProduce { records, ..CmdKafkaProduce::default() }));
         check(&produce, Request::Invalid { sequence: -7, kind: Kind::Produce, message });
     }
 }

@@ -362,15 +362,40 @@ pub struct CmdCredit {
 }
 /// Writes records. The answer follows when Kafka has acknowledged or refused each of them.
 ///
-/// Commands of one session keep their order in every partition. Delivery is at least once: a client whose connection is lost
-/// before the answer cannot know whether its records were written, and a retry can write them twice. A request identifier
-/// could not prevent that, because bridges share no state, and Kafka's idempotence covers only the retries of one producer,
-/// the bridge's.
+/// Commands of one session keep their order in every partition. Without a `producer`, delivery is at least once: a client whose
+/// connection is lost before the answer cannot know whether its records were written, and a retry can write them twice. With one,
+/// a command that is repeated is written once, by whichever bridge.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CmdKafkaProduce {
-    /// At most 1,000.
+    /// At most 1,000. With a `producer`, all of one partition: that of the first record, which they name, or to which their keys belong.
     #[prost(message, repeated, tag = "1")]
     pub records: ::prost::alloc::vec::Vec<ProduceRecord>,
+    /// Makes a repeat harmless. Either all records are written or none.
+    #[prost(message, optional, tag = "2")]
+    pub producer: ::core::option::Option<Producer>,
+    /// Records are checked, and their partitions chosen, but nothing is written. Results have no offset (-1).
+    #[prost(bool, tag = "3")]
+    pub dry_run: bool,
+}
+/// A writer whose records Kafka counts in each partition, so that it recognizes a repeat. The count is kept for a while after each write:
+/// see `Produced.duplicate_window_ms`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Producer {
+    /// 1 to 256 bytes of the client's choice. On routes with an identity it is the person's own. On others whoever knows it can write as
+    /// this producer, so it is to be random: 16 bytes are enough.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// 0 to 32,767. A later epoch begins at sequence 0, and ends the earlier ones: their writes are refused with FENCED.
+    #[prost(uint32, tag = "2")]
+    pub epoch: u32,
+    /// The number of records that the producer has written to the partition in this epoch, up to 2,147,483,646. It is the sequence of the
+    /// command's first record; the others count on from it.
+    #[prost(uint32, tag = "3")]
+    pub sequence: u32,
+    /// The time since the command's first record was first sent, in milliseconds; 0 for the first time. Needed: after too long a time nobody
+    /// can tell whether it was written, and it is refused with EXPIRED.
+    #[prost(uint64, optional, tag = "4")]
+    pub age_ms: ::core::option::Option<u64>,
 }
 /// A record to be written.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -651,6 +676,18 @@ pub struct ErrorResp {
     /// The W3C trace id of the command, in the bridge's log and traces too. Of errors of single records, partitions and topics, only denied ones have it.
     #[prost(string, tag = "1007")]
     pub trace_id: ::prost::alloc::string::String,
+    /// With OUT_OF_ORDER, FENCED and EXPIRED, if Kafka tells: the producer as Kafka knows it.
+    #[prost(message, optional, tag = "1008")]
+    pub producer: ::core::option::Option<ProducerState>,
+}
+/// A producer in one partition. All its records before `sequence` are written, and none from there on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProducerState {
+    #[prost(uint32, tag = "1")]
+    pub epoch: u32,
+    /// That of the next record.
+    #[prost(uint32, tag = "2")]
+    pub sequence: u32,
 }
 /// Answers `CmdPing`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1082,9 +1119,16 @@ pub struct Produced {
     /// As in the log: the record's own, or the broker's if the topic uses LogAppendTime.
     #[prost(int64, tag = "3")]
     pub timestamp: i64,
-    /// Present: the record was not acknowledged. Ignore the fields above.
+    /// Present: the record was not acknowledged. Ignore the other fields.
     #[prost(message, optional, tag = "4")]
     pub error: ::core::option::Option<ErrorResp>,
+    /// With a `producer`: an earlier try had written the record, and this one did not. The offset is that one's, or -1 if Kafka does not
+    /// know it any more.
+    #[prost(bool, tag = "5")]
+    pub duplicate: bool,
+    /// With a `producer`: for how long after a write a repeat of it is recognized, in milliseconds.
+    #[prost(uint64, tag = "6")]
+    pub duplicate_window_ms: u64,
 }
 /// Answers `CmdNatsFetch`. Messages are in the order of their sequences, and none is skipped. Empty at the end of the stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1482,6 +1526,12 @@ pub enum Reason {
     Recreated = 13,
     /// The client's identity has used up its quota on this route.
     QuotaExceeded = 14,
+    /// Records of the producer are missing before this one: `ErrorResp.producer` tells which one comes next. Nothing was written.
+    OutOfOrder = 15,
+    /// The producer has begun a later epoch. Nothing was written.
+    Fenced = 16,
+    /// Nobody can tell any more whether the producer's record was written by an earlier try. This try wrote nothing.
+    Expired = 17,
 }
 impl Reason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -1505,6 +1555,9 @@ impl Reason {
             Self::UnknownOutcome => "UNKNOWN_OUTCOME",
             Self::Recreated => "RECREATED",
             Self::QuotaExceeded => "QUOTA_EXCEEDED",
+            Self::OutOfOrder => "OUT_OF_ORDER",
+            Self::Fenced => "FENCED",
+            Self::Expired => "EXPIRED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1525,6 +1578,9 @@ impl Reason {
             "UNKNOWN_OUTCOME" => Some(Self::UnknownOutcome),
             "RECREATED" => Some(Self::Recreated),
             "QUOTA_EXCEEDED" => Some(Self::QuotaExceeded),
+            "OUT_OF_ORDER" => Some(Self::OutOfOrder),
+            "FENCED" => Some(Self::Fenced),
+            "EXPIRED" => Some(Self::Expired),
             _ => None,
         }
     }

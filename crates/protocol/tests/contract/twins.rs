@@ -91,5 +91,8 @@ fn commands_have_their_lists_in_the_same_fields() {
         headers: headers(),
         ..Default::default()
     };
-    check(&CmdNatsPublish { messages: vec![message] }, &CmdKafkaProduce { records: vec![record] });
+    check(
+        &CmdNatsPublish { messages: vec![message] },
+        &CmdKafkaProduce { records: vec![record], ..CmdKafkaProduce::default() },
+    );
 }

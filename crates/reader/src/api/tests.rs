@@ -180,8 +180,8 @@ fn authentication_is_asked_for_and_its_result_decoded() {
     }
 }
 
-fn topic_config_request(name: Option<&'static str>) -> TopicConfigRequest<'static> {
-    TopicConfigRequest { topic: "t", name }
+fn topic_config_request(name: Option<&'static str>) -> ConfigRequest<'static> {
+    ConfigRequest { resource: Resource::Topic("t"), name }
 }
 
 fn config_response(error: i16, configs: Vec<DescribeConfigsResourceResult>) -> DescribeConfigsResponse {
@@ -214,9 +214,9 @@ fn properties_are_asked_for_and_decoded() {
         let response = config_response(code, configs.to_vec());
         let properties: Vec<_> =
             told.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let want = |_| TopicConfigAnswer { error: ErrorCode::of(code), properties: properties.clone() };
+        let want = |_| ConfigAnswer { error: ErrorCode::of(code), properties: properties.clone() };
         check(&topic_config_request(name), |_| response.clone(), want);
-        for version in TopicConfigRequest::VERSIONS {
+        for version in ConfigRequest::VERSIONS {
             let request: messages::DescribeConfigsRequest = received(&topic_config_request(name), version);
             let resource = &request.resources[0];
             assert_eq!((resource.resource_type, &resource.resource_name[..]), (2, "t"));

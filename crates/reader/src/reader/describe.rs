@@ -10,7 +10,7 @@ use sluicegate_shared_log::{Log, SingleFlight};
 use tokio::time::{Instant, timeout};
 
 use super::{DESCRIPTION_AGE, Reader};
-use crate::api::{TopicConfigAnswer, TopicConfigRequest};
+use crate::api::{ConfigAnswer, ConfigRequest, Resource};
 use crate::attempt::{Attempt, Reply};
 use crate::backoff::{in_future, jitter};
 use crate::broker_failures::BrokerFailures;
@@ -88,8 +88,8 @@ impl Reader {
         let partition = brokers.led_partition(topic).unwrap_or_default();
         let target = TopicPartition::parse(Log { topic, partition })?;
         let send = |recipient: Recipient| async move {
-            let request = TopicConfigRequest { topic: target.topic(), name: None };
-            let TopicConfigAnswer { error, properties } = recipient.send(&request).await?;
+            let request = ConfigRequest { resource: Resource::Topic(target.topic()), name: None };
+            let ConfigAnswer { error, properties } = recipient.send(&request).await?;
             Ok(error.map_or_else(|| Reply::Success(properties), Reply::Error))
         };
         let request = || async {

@@ -7,7 +7,7 @@ use sluicegate_shared_log::{Log, Version};
 use tokio::time::timeout;
 
 use super::{Inner, Reader};
-use crate::api::{EpochEndAnswer, EpochEndRequest, TopicConfigAnswer, TopicConfigRequest};
+use crate::api::{ConfigAnswer, ConfigRequest, EpochEndAnswer, EpochEndRequest, Resource};
 use crate::attempt::{Attempt, Reply};
 use crate::backoff::in_future;
 use crate::backoff::jitter;
@@ -62,8 +62,11 @@ impl Reader {
         let partition = brokers.led_partition(topic).unwrap_or_default();
         let target = TopicPartition::parse(Log { topic, partition })?;
         let send = |recipient: Recipient| async move {
-            let request = TopicConfigRequest { topic: target.topic(), name: Some("delete.retention.ms") };
-            let TopicConfigAnswer { error, properties } = recipient.send(&request).await?;
+            let request = ConfigRequest {
+                resource: Resource::Topic(target.topic()),
+                name: Some("delete.retention.ms"),
+            };
+            let ConfigAnswer { error, properties } = recipient.send(&request).await?;
             // A broker that does not tell promises nothing.
             let millis = properties.first().and_then(|(_, value)| value.parse().ok()).unwrap_or(0);
             Ok(error.map_or(Reply::Success(Duration::from_millis(millis)), Reply::Error))

@@ -149,7 +149,10 @@ impl WriteFailure {
             | Fault::Recreated
             | Fault::TooLarge
             | Fault::InvalidRecord
-            | Fault::QuotaExceeded => Self::Refused,
+            | Fault::QuotaExceeded
+            | Fault::OutOfOrder
+            | Fault::Fenced
+            | Fault::Expired => Self::Refused,
             Fault::NotAuthorized => Self::NotAuthorized,
             Fault::QueueFull => Self::QueueFull,
             Fault::Transient | Fault::Rejected | Fault::Unreachable { .. } | Fault::UnknownOutcome { .. } => {

@@ -60,7 +60,7 @@ pub(crate) async fn produce(writing: &Writing, mut socket: Socket, start: Instan
 fn command(writing: &Writing) -> Vec<u8> {
     let value = Some(writing.value().into());
     let record = ProduceRecord { topic: writing.topic.clone(), value, ..ProduceRecord::default() };
-    let command = CmdKafkaProduce { records: vec![record; writing.batch] };
+    let command = CmdKafkaProduce { records: vec![record; writing.batch], ..CmdKafkaProduce::default() };
     PubSubReq { sequence: 0, req: Some(Req::CmdKafkaProduce(command)) }.encode_to_vec()
 }
 

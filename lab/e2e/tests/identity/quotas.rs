@@ -159,7 +159,15 @@ async fn many_identities_of_one_address_slow_nobody() {
     }
     let (mut bystander, response) = upgrade(&stack, &of("bob"), [127, 0, 0, 2]).await;
     assert_eq!(response.status, 101, "{response:?}");
-    let produce = || request(1, Req::CmdKafkaProduce(CmdKafkaProduce { records: records(&topic, 1) }));
+    let produce = || {
+        request(
+            1,
+            Req::CmdKafkaProduce(CmdKafkaProduce {
+                records: records(&topic, 1),
+                ..CmdKafkaProduce::default()
+            }),
+        )
+    };
     let mut times = Vec::new();
     for _ in 0..50 {
         let began = Instant::now();

@@ -71,7 +71,7 @@ fn ping(state: &'static str) -> Req {
 
 fn produce(topic: &str) -> Req {
     let record = ProduceRecord { topic: topic.into(), value: Some("v".into()), ..ProduceRecord::default() };
-    Req::CmdKafkaProduce(CmdKafkaProduce { records: vec![record] })
+    Req::CmdKafkaProduce(CmdKafkaProduce { records: vec![record], ..CmdKafkaProduce::default() })
 }
 
 #[track_caller]

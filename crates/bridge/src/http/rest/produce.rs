@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
-use sluicegate_backend::command::{Record, SchemaChoice};
+use sluicegate_backend::command::{Record, SchemaChoice, Write};
 use sluicegate_backend::{CommandError, DeliveryReport, Fault, System, Written};
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect as dialect;
@@ -16,6 +16,7 @@ use super::super::Request;
 use super::super::headers::Headers;
 use super::super::problem::{Problem, ProblemKind, SchemaFault};
 use super::super::produce::written;
+use super::super::producer;
 use super::super::record_id;
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
@@ -60,7 +61,9 @@ pub(super) async fn post(
     let named = records.first().map(Record::schema_ids).unwrap_or_default();
     // If all records fail for a missing partition, the error names the first record's.
     let partition = partition.or_else(|| records.first()?.partition);
-    let Some(reports) = written(grant, records, is_async, running).await else {
+    let producer = producer::of_request(request.headers)?;
+    let write = Write { records, producer: producer.clone(), dry_run: false };
+    let Some(reports) = written(grant, write, is_async, running).await else {
         return Ok(Response::empty(StatusCode::NO_CONTENT));
     };
     let reports = reports.map_err(failed)?;
@@ -75,7 +78,9 @@ pub(super) async fn post(
     let [key, value] = named;
     let schema_ids =
         [key.or_else(|| found(|one| one.key_schema_id)), value.or_else(|| found(|one| one.value_schema_id))];
-    Ok(Response::with_body(StatusCode::OK, content_type, dialect.results(reports, schema_ids).into()))
+    let answer = Response::empty(StatusCode::OK);
+    let answer = producer::add(answer, producer.as_ref(), &reports);
+    Ok(answer.with_content(content_type, dialect.results(reports, schema_ids).into()))
 }
 
 /// Checks that values and keys that need a schema have one: their topic's, where the route chooses that.

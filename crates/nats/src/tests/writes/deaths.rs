@@ -38,6 +38,9 @@ async fn deaths_of_leaders_lose_and_repeat_no_message() {
     let writing = Writing::start(&nats);
     writing.more_is_acknowledged(200).await;
     let leader = leader(&streams).await;
+    // Writes are in flight when it dies.
+    cluster.nodes[leader].process.freeze();
+    writing.stands_still().await;
     cluster.nodes[leader].process.kill();
     writing.more_is_acknowledged(200).await;
     cluster.nodes[leader].up().await.unwrap();
@@ -90,6 +93,15 @@ impl Writing {
     async fn more_is_acknowledged(&self, more: usize) {
         let before = self.acknowledged.load(Ordering::Relaxed);
         until(|| self.acknowledged.load(Ordering::Relaxed) > before + more).await;
+    }
+
+    /// Waits until nothing is acknowledged any more.
+    async fn stands_still(&self) {
+        let mut before = usize::MAX;
+        while before != self.acknowledged.load(Ordering::Relaxed) {
+            before = self.acknowledged.load(Ordering::Relaxed);
+            sleep(STILL).await;
+        }
     }
 
     async fn more_is_refused(&self) {
@@ -155,3 +167,5 @@ async fn until_told<T>(streams: &Streams, told: impl Fn(&Value) -> Option<T>) ->
 const RECORDS: u32 = 20;
 /// Commands.
 const IN_FLIGHT: usize = 4;
+/// The time without an acknowledgement after which there will be none.
+const STILL: Duration = Duration::from_millis(100);

@@ -143,7 +143,7 @@ fn written(format: &str, members: &str) -> Result<Record, String> {
     let text =
         format!(r#"{{"id":7,"produce":{{"format":"{format}","records":[{{"topic":"t",{members}}}]}}}}"#);
     match parse(text.as_bytes()) {
-        Request::Command { command: Command::Produce(mut records), .. } => Ok(records.pop().unwrap()),
+        Request::Command { command: Command::Produce(mut write), .. } => Ok(write.records.pop().unwrap()),
         Request::Invalid { message, .. } => Err(message),
         other => panic!("{other:?}"),
     }
@@ -433,7 +433,7 @@ fn commands_have_the_words_of_nats() {
     };
     let empty = Record { value: Some(Bytes::new()), headers: Vec::new(), ..record.clone() };
     let text = r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a.b","data":{"n": 1},"headers":[{"key":"h","value":"v"}],"message_id":"id"},{"stream":"s","subject":"a.b","data":null,"headers":[{"key":"Nats-Expected-Last-Sequence","value":"6"}],"sequence":7,"timestamp":5}]}}"#;
-    runs_on(System::Nats, text, Format::Json, Command::Produce(vec![record, empty]));
+    runs_on(System::Nats, text, Format::Json, Command::Produce(vec![record, empty].into()));
 }
 
 #[test]

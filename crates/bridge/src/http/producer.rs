@@ -1,0 +1,83 @@
+//! The producer of a request's records, by which a repeat is recognized: in headers, named as in the Durable Streams protocol.
+
+use std::time::Duration;
+
+use http::HeaderName;
+use sluicegate_backend::command::{InvalidProducer, Producer};
+use sluicegate_backend::number::whole_number;
+use sluicegate_backend::{DeliveryReport, ProducerState};
+
+use super::headers::Headers;
+use super::problem::{Problem, ProblemKind};
+use super::response::Response;
+
+/// The producer in a request's headers.
+///
+/// # Errors
+/// Some of the headers are missing or invalid.
+pub(super) fn of_request(headers: Headers<'_>) -> Result<Option<Producer>, Problem> {
+    let [id, epoch, sequence, age] = [ID, EPOCH, SEQUENCE, AGE].map(|name| headers.text(name.as_str()));
+    let (id, epoch, sequence, age) = (id?, epoch?, sequence?, age?);
+    let (Some(id), Some(epoch), Some(sequence)) = (id, epoch, sequence) else {
+        let given = [id, epoch, sequence, age].iter().any(Option::is_some);
+        let detail =
+            format!("expected all of the headers {ID}, {EPOCH}, {SEQUENCE} and {AGE}, or none of them");
+        return if given { Err(Problem::new(ProblemKind::Malformed, detail)) } else { Ok(None) };
+    };
+    // Others than numbers are too large.
+    let number = |text: &str| whole_number(text).and_then(|number| u64::try_from(number).ok());
+    let seconds = age.map(|text| number(text).map(Duration::from_secs).ok_or("whole seconds"));
+    let age = seconds.transpose().map_err(|expected| invalid(&AGE, expected))?;
+    let [epoch, sequence] = [epoch, sequence].map(|text| number(text).unwrap_or(u64::MAX));
+    let producer = Producer::new(id.to_owned(), epoch, sequence, age);
+    producer.map(Some).map_err(|InvalidProducer { member, expected }| {
+        let name = match member {
+            "id" => ID,
+            "epoch" => EPOCH,
+            "sequence" => SEQUENCE,
+            _ => AGE,
+        };
+        invalid(&name, &expected)
+    })
+}
+
+/// A response with what became of the producer's records, if there was one.
+pub(super) fn add(response: Response, producer: Option<&Producer>, reports: &[DeliveryReport]) -> Response {
+    let Some(producer) = producer else { return response };
+    let mut written = reports.iter().flatten();
+    let Some(dedup) = written.clone().next().and_then(|first| first.dedup) else { return response };
+    let more = i32::try_from(reports.len().saturating_sub(1)).unwrap_or(i32::MAX);
+    let response = response
+        .header(EPOCH, producer.epoch.to_string())
+        .header(SEQUENCE, producer.sequence.saturating_add(more).to_string())
+        .header(WINDOW, dedup.window.as_secs().to_string());
+    match written.all(|written| written.dedup.is_some_and(|dedup| dedup.is_duplicate)) {
+        true => response.header(DUPLICATE, "true"),
+        false => response,
+    }
+}
+
+/// A response to a producer whose records were refused, as its log has it.
+pub(super) fn add_expected(response: Response, ProducerState { epoch, sequence }: ProducerState) -> Response {
+    response.header(EPOCH, epoch.to_string()).header(EXPECTED, sequence.to_string())
+}
+
+fn invalid(name: &HeaderName, expected: &str) -> Problem {
+    Problem::new(ProblemKind::Malformed, format!("header {name}: expected {expected}"))
+}
+
+/// The headers of responses.
+pub(super) const TOLD: [HeaderName; 5] = [EPOCH, SEQUENCE, EXPECTED, DUPLICATE, WINDOW];
+
+const ID: HeaderName = HeaderName::from_static("producer-id");
+const EPOCH: HeaderName = HeaderName::from_static("producer-epoch");
+/// Of a request, the sequence of its first record; of a response, that of the last one.
+const SEQUENCE: HeaderName = HeaderName::from_static("producer-seq");
+/// The time since the first record was first sent, in seconds.
+const AGE: HeaderName = HeaderName::from_static("producer-age");
+/// The sequence of the next record.
+const EXPECTED: HeaderName = HeaderName::from_static("producer-expected-seq");
+/// Whether an earlier request had written all of the records.
+const DUPLICATE: HeaderName = HeaderName::from_static("producer-duplicate");
+/// The time for which a repeat is recognized, in seconds.
+const WINDOW: HeaderName = HeaderName::from_static("producer-window");

@@ -1,0 +1,73 @@
+//! The names of producers in a cluster: nobody can write as the producer of another person.
+
+use std::net::Ipv6Addr;
+
+use ring::digest::{SHA256, digest};
+use sluicegate_backend::Account;
+use sluicegate_backend::command::Producer;
+use sluicegate_fair_share::ClientKey;
+
+use super::Grant;
+
+impl Grant {
+    /// A producer of this client. The same person has the same one over every route. Without an identity, whoever knows
+    /// its name has it.
+    pub(super) fn account(&self, producer: &Producer) -> Account {
+        let holding = self.holding();
+        let person = holding.as_ref().map(|holding| {
+            let [issuer, subject] = [&holding.person.issuer, &holding.person.subject]
+                .map(|part| part.as_deref().unwrap_or_default());
+            hash(&[PERSON, issuer, subject])
+        });
+        let id = match &person {
+            Some([high, low]) => hash(&[OF_PERSON, &format!("{high:x}.{low:x}"), &producer.id]),
+            None => hash(&[OF_ANYBODY, &producer.id]),
+        };
+        // Persons share limits one by one, not by address. Each has a network of its own.
+        let source = person.map_or(self.client, |[high, _]| {
+            ClientKey::from(std::net::IpAddr::V6(Ipv6Addr::from(u128::from(high) << 64)))
+        });
+        Account {
+            id: number(id),
+            epoch: producer.epoch,
+            sequence: producer.sequence,
+            age: producer.age,
+            new: self.cluster.new_producers(source),
+        }
+    }
+}
+
+/// The first 16 bytes of the SHA-256 of texts, of which no other list has the same.
+fn hash(texts: &[&str]) -> [u64; 2] {
+    let mut bytes = Vec::new();
+    for text in texts {
+        bytes.extend_from_slice(&u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    let hash = digest(&SHA256, &bytes);
+    let mut words = hash.as_ref().as_chunks::<8>().0.iter().map(|word| u64::from_be_bytes(*word));
+    std::array::from_fn(|_| words.next().unwrap_or_default())
+}
+
+/// The id of a producer: 62 bits of a hash. Brokers count theirs up from 0, and do not reach the others in centuries.
+fn number([high, _]: [u64; 2]) -> i64 {
+    (high >> 2).cast_signed() | 1 << 62
+}
+
+const PERSON: &str = "person";
+const OF_PERSON: &str = "producer of a person";
+const OF_ANYBODY: &str = "producer";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_those_that_no_broker_gives_out() {
+        for id in ["a", "b", ""] {
+            let number = number(hash(&[OF_ANYBODY, id]));
+            assert!(number >= 1 << 62, "{number}");
+        }
+        assert_ne!(hash(&["ab", "c"]), hash(&["a", "bc"]));
+    }
+}

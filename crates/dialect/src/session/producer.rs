@@ -1,0 +1,56 @@
+//! The producer of a command, and what its records' results have of it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sluicegate_backend::Dedup;
+use sluicegate_backend::command;
+
+/// A producer in JSON.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Producer {
+    id: String,
+    epoch: u64,
+    sequence: u64,
+    age_ms: Option<u64>,
+}
+
+impl Producer {
+    /// As [`of`].
+    pub(crate) fn decode(self) -> Result<command::Producer, String> {
+        let Self { id, epoch, sequence, age_ms } = self;
+        of(id, epoch, sequence, age_ms.map(Duration::from_millis))
+    }
+}
+
+/// A producer.
+///
+/// # Errors
+/// A member is not what was expected.
+pub(crate) fn of(
+    id: String,
+    epoch: u64,
+    sequence: u64,
+    age: Option<Duration>,
+) -> Result<command::Producer, String> {
+    command::Producer::new(id, epoch, sequence, age).map_err(|invalid| {
+        let command::InvalidProducer { member, expected } = invalid;
+        let name = if member == "age" { "age_ms" } else { member };
+        format!("producer.{name}: expected {expected}")
+    })
+}
+
+/// Members of the result of a record whose repeats are recognized.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Recognized {
+    pub(crate) duplicate: bool,
+    pub(crate) duplicate_window_ms: u64,
+}
+
+impl From<Dedup> for Recognized {
+    fn from(Dedup { is_duplicate, window }: Dedup) -> Self {
+        let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+        Self { duplicate: is_duplicate, duplicate_window_ms: window }
+    }
+}

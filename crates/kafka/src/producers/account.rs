@@ -1,0 +1,234 @@
+//! Decides what becomes of a producer's batch, as a value: what is known of its account leads to one next step.
+//!
+//! A partition counts the records of each producer: it takes the next one, and recognizes the last five batches. It cannot
+//! tell an older repeat from a gap, and takes any record of a producer that it does not know: before such a batch is sent,
+//! it is asked. It forgets a producer some time after its last record, by the records' own timestamps.
+
+use std::cmp::Ordering;
+use std::time::Duration;
+
+use sluicegate_backend::ProducerState;
+use tokio::time::Instant;
+
+/// A batch, as its client claims to have counted it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Claim {
+    pub(super) epoch: i16,
+    /// The sequence of the first record.
+    pub(super) first: i32,
+    /// That of the last one.
+    pub(super) last: i32,
+    /// The time since the first record was first sent.
+    pub(super) age: Duration,
+}
+
+/// A producer's account in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) epoch: i16,
+    /// The sequence of the last record; −1 if the epoch has none.
+    pub(super) last: i32,
+    /// Until when the partition surely keeps it.
+    pub(super) until: Instant,
+}
+
+/// The answer to a question about an account.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Told {
+    Known(Known),
+    /// The partition has none.
+    Missing,
+    /// The cluster's user has no right to know, or the broker is too old to tell.
+    Untold,
+}
+
+/// The next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Ask the partition for the account.
+    Ask,
+    /// Send the batch without its first records, which are there already.
+    Send {
+        skip: usize,
+        /// Whether all of it is there: the answer tells where.
+        is_repeat: bool,
+        /// Whether the partition may not know the producer yet.
+        is_new: bool,
+    },
+    /// All of it is there, nobody knows where.
+    Duplicate,
+    Refuse(Refusal),
+}
+
+/// Why a batch was not written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    OutOfOrder(Option<ProducerState>),
+    Fenced(Option<ProducerState>),
+    Expired,
+}
+
+impl Claim {
+    /// The first step, with what is remembered of the account.
+    pub(super) fn begin(self, known: Option<Known>) -> Step {
+        let alive = known.filter(|known| Instant::now() < known.until);
+        let is_there = alive.is_some_and(|known| known.epoch == self.epoch && self.last <= known.last);
+        let is_first = self.first == 0 && self.epoch == 0;
+        match is_there || self.age.is_zero() && (alive.is_some() || is_first) {
+            true => Step::Send { skip: 0, is_repeat: is_there, is_new: alive.is_none() },
+            // Also for a repeat: the answer to the batch itself would not tell whether it was there.
+            false => Step::Ask,
+        }
+    }
+
+    /// The step after an answer about the account.
+    pub(super) fn told(self, told: Told, kept: Duration) -> Step {
+        let send = |is_new| Step::Send { skip: 0, is_repeat: false, is_new };
+        let is_young = self.age < kept;
+        let known = match told {
+            Told::Known(known) => known,
+            Told::Missing if is_young && self.first == 0 => return send(true),
+            // A repeat is recognized, or has never been written.
+            Told::Untold if is_young => return send(self.first == 0),
+            Told::Missing | Told::Untold => return Step::Refuse(Refusal::Expired),
+        };
+        let next = known.last.saturating_add(1);
+        let state = |sequence| Some(ProducerState { epoch: known.epoch.max(self.epoch), sequence });
+        match known.epoch.cmp(&self.epoch) {
+            Ordering::Greater => Step::Refuse(Refusal::Fenced(state(next))),
+            Ordering::Less if self.first == 0 => send(false),
+            Ordering::Less => Step::Refuse(Refusal::OutOfOrder(state(0))),
+            Ordering::Equal if self.first == next => send(false),
+            Ordering::Equal if self.first > next => Step::Refuse(Refusal::OutOfOrder(state(next))),
+            Ordering::Equal if self.last < next => match Instant::now() < known.until {
+                true => Step::Send { skip: 0, is_repeat: true, is_new: false },
+                // Once the account is forgotten, the batch would be written.
+                false => Step::Duplicate,
+            },
+            Ordering::Equal => {
+                let skip = usize::try_from(next.saturating_sub(self.first)).unwrap_or_default();
+                Step::Send { skip, is_repeat: false, is_new: false }
+            }
+        }
+    }
+}
+
+/// The times of accounts in a cluster, from the time after which its partitions forget a producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lives {
+    life: Duration,
+}
+
+impl Lives {
+    /// Partitions forget producers this long after their last record (`producer.id.expiration.ms`).
+    pub(super) fn of(life: Duration) -> Self {
+        Self { life }
+    }
+
+    /// The time after a record's first try for which a repeat is recognized: less than the life by what its timestamp may
+    /// be old, and by as much for clocks that differ.
+    pub(super) fn kept(self) -> Duration {
+        self.part(6)
+    }
+
+    /// The greatest age of a record's timestamp when it is written first.
+    pub(super) fn oldest(self) -> Duration {
+        self.part(1)
+    }
+
+    /// Until when the account is surely kept whose last batch has this timestamp, as long ago as that is.
+    pub(super) fn until(self, since: Duration) -> Instant {
+        let left = self.part(7).saturating_sub(since);
+        Instant::now().checked_add(left).unwrap_or_else(Instant::now)
+    }
+
+    fn part(self, eighths: u32) -> Duration {
+        self.life.saturating_mul(eighths).checked_div(8).unwrap_or_default()
+    }
+}
+
+/// Kafka's default.
+pub(super) const DEFAULT_LIFE: Duration = Duration::from_hours(24);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEPT: Duration = Duration::from_hours(18);
+    const OLD: Duration = KEPT;
+
+    fn claim(epoch: i16, first: i32, count: i32, age: Duration) -> Claim {
+        Claim { epoch, first, last: first + count - 1, age }
+    }
+
+    fn known(epoch: i16, last: i32) -> Known {
+        Known { epoch, last, until: Instant::now() + KEPT }
+    }
+
+    const SEND: Step = Step::Send { skip: 0, is_repeat: false, is_new: false };
+    const NEW: Step = Step::Send { skip: 0, is_repeat: false, is_new: true };
+    const REPEAT: Step = Step::Send { skip: 0, is_repeat: true, is_new: false };
+    const EXPIRED: Step = Step::Refuse(Refusal::Expired);
+
+    #[tokio::test(start_paused = true)]
+    async fn batches_are_sent_to_partitions_that_know_their_producer() {
+        let young = Duration::ZERO;
+        let forgotten = Known { until: Instant::now(), ..known(0, 4) };
+        for (claim, remembered, want) in [
+            (claim(0, 0, 1, young), None, NEW),
+            (claim(0, 0, 1, Duration::from_millis(1)), None, Step::Ask),
+            (claim(1, 0, 1, young), None, Step::Ask),
+            (claim(0, 5, 1, young), None, Step::Ask),
+            (claim(0, 5, 1, young), Some(known(0, 4)), SEND),
+            (claim(0, 5, 1, young), Some(forgotten), Step::Ask),
+            (claim(0, 3, 1, OLD), Some(known(0, 4)), REPEAT),
+            (claim(0, 3, 3, young), Some(known(0, 4)), SEND),
+            (claim(0, 9, 1, young), Some(known(0, 4)), SEND),
+            (claim(0, 5, 1, OLD), Some(known(0, 4)), Step::Ask),
+        ] {
+            assert_eq!(claim.begin(remembered), want, "{claim:?} {remembered:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_partition_tells_decides() {
+        let out_of_order =
+            |epoch, sequence| Step::Refuse(Refusal::OutOfOrder(Some(ProducerState { epoch, sequence })));
+        let fenced = |epoch, sequence| Step::Refuse(Refusal::Fenced(Some(ProducerState { epoch, sequence })));
+        let skip = |skip| Step::Send { skip, is_repeat: false, is_new: false };
+        let is = Told::Known;
+        let ends_soon = Told::Known(Known { until: Instant::now(), ..known(1, 4) });
+        let young = Duration::ZERO;
+        for (claim, told, want) in [
+            (claim(1, 5, 3, young), is(known(1, 4)), SEND),
+            (claim(1, 5, 3, OLD), is(known(1, 4)), SEND),
+            (claim(1, 3, 2, OLD), is(known(1, 4)), REPEAT),
+            (claim(1, 0, 5, young), is(known(1, 4)), REPEAT),
+            (claim(1, 3, 2, young), ends_soon, Step::Duplicate),
+            (claim(1, 3, 3, young), is(known(1, 4)), skip(2)),
+            (claim(1, 6, 1, young), is(known(1, 4)), out_of_order(1, 5)),
+            (claim(1, 0, 1, young), is(known(1, -1)), SEND),
+            (claim(1, 1, 1, young), is(known(1, -1)), out_of_order(1, 0)),
+            (claim(0, 5, 1, young), is(known(1, 4)), fenced(1, 5)),
+            (claim(2, 0, 1, OLD), is(known(1, 4)), SEND),
+            (claim(2, 1, 1, young), is(known(1, 4)), out_of_order(2, 0)),
+            (claim(0, 0, 1, young), Told::Missing, NEW),
+            (claim(0, 0, 1, OLD), Told::Missing, EXPIRED),
+            (claim(0, 1, 1, young), Told::Missing, EXPIRED),
+            (claim(0, 0, 1, young), Told::Untold, NEW),
+            (claim(0, 1, 1, young), Told::Untold, SEND),
+            (claim(0, 1, 1, OLD), Told::Untold, EXPIRED),
+        ] {
+            assert_eq!(claim.told(told, KEPT), want, "{claim:?} {told:?}");
+        }
+    }
+
+    /// A record that was written with the oldest timestamp is recognized for as long as it is said to be.
+    #[test]
+    fn accounts_outlive_what_clients_are_told() {
+        for life in [DEFAULT_LIFE, Duration::from_secs(1), Duration::MAX] {
+            let lives = Lives::of(life);
+            assert!(lives.oldest().saturating_add(lives.kept()) < life, "{life:?}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Writes of idempotent producers: batches for one partition, which the leader writes once however often they are sent.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::error::ResponseError;
+use parking_lot::Mutex;
+use sluicegate_fair_share::ClientKey;
+use sluicegate_shared_log::{Log, SingleFlight};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{Inner, Reader};
+use crate::api::{
+    ConfigAnswer, ConfigRequest, DescribeProducersRequest, KnownProducer, ProduceAnswer, ProduceRequest,
+    Resource,
+};
+use crate::attempt::{Attempt, Reply};
+use crate::backoff::{in_future, jitter};
+use crate::broker_failures::BrokerFailures;
+use crate::error::{ErrorCode, ReadError};
+use crate::leader_call::{Recipient, leader_call};
+use crate::topic_partition::TopicPartition;
+
+/// The leader's answer to a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Produced {
+    /// All replicas in sync have it.
+    Written {
+        /// The offset of its first record; −1 if the leader does not know it any more.
+        offset: i64,
+        /// The leader's time of writing. −1 if the records keep their own, unless the batch was there already: it has
+        /// the latest of its records then.
+        appended_at: i64,
+    },
+    /// It does not follow what the leader has of the producer. Nothing was written.
+    OutOfOrder,
+    /// The producer has a later epoch. Nothing was written.
+    Fenced,
+    /// The topic has another id than the producer's records are known to be in. Nothing was written.
+    Recreated,
+}
+
+/// A batch that was not acknowledged.
+#[derive(Debug)]
+pub struct NotProduced {
+    /// The failure of the last try.
+    pub error: ReadError,
+    /// Whether one of the tries may have written it.
+    pub may_be_written: bool,
+}
+
+/// Questions about producers.
+#[derive(Default)]
+pub(super) struct ProducerRequests {
+    /// By topic and partition.
+    requests: SingleFlight<(String, i32), Result<Producers, ReadError>>,
+    rest_until: Mutex<Option<Instant>>,
+}
+
+/// The producers of a partition with high ids.
+type Producers = Arc<HashMap<i64, KnownProducer>>;
+
+impl Reader {
+    /// Writes a batch of an idempotent producer to a partition, if its topic still has this id. Tries again until the
+    /// deadline.
+    ///
+    /// # Errors
+    /// [`NotProduced`]: also if a record is refused.
+    ///
+    /// # Cancel safety
+    /// The batch may be written all the same.
+    pub async fn produce(
+        &self,
+        source: ClientKey,
+        log: Log<'_>,
+        topic_id: Option<u128>,
+        batch: &Bytes,
+        deadline: Instant,
+    ) -> Result<Produced, NotProduced> {
+        let not_sent = |error| NotProduced { error, may_be_written: false };
+        let target = TopicPartition::parse(log).map_err(not_sent)?;
+        let brokers = &self.inner.brokers;
+        let may_be_written = &AtomicBool::new(false);
+        let send = |recipient: Recipient| async move {
+            if let (Some(known), Some(found)) = (topic_id, recipient.call.topic_id)
+                && known != found
+            {
+                return Ok(Reply::Success(Produced::Recreated));
+            }
+            let request = ProduceRequest {
+                topic: target.topic(),
+                topic_id: recipient.call.topic_id,
+                partition: target.partition(),
+                timeout: brokers.config().response_timeout(),
+                batch,
+            };
+            let was_unknown = may_be_written.swap(true, Ordering::Relaxed);
+            let ProduceAnswer { error, offset, appended_at } = recipient.send(&request).await?;
+            let outcome = match error {
+                None => Reply::Success(Produced::Written { offset, appended_at }),
+                Some(ErrorCode(ResponseError::DuplicateSequenceNumber)) => {
+                    Reply::Success(Produced::Written { offset: -1, appended_at })
+                }
+                Some(ErrorCode(
+                    ResponseError::OutOfOrderSequenceNumber | ResponseError::UnknownProducerId,
+                )) => Reply::Success(Produced::OutOfOrder),
+                Some(ErrorCode(ResponseError::InvalidProducerEpoch | ResponseError::ProducerFenced)) => {
+                    Reply::Success(Produced::Fenced)
+                }
+                Some(code) => Reply::Error(code),
+            };
+            // After these the leader may have the batch.
+            let is_open = matches!(
+                error,
+                Some(ErrorCode(ResponseError::RequestTimedOut | ResponseError::NotEnoughReplicasAfterAppend))
+            );
+            may_be_written.store(was_unknown || is_open, Ordering::Relaxed);
+            Ok(outcome)
+        };
+        let produced = leader_call(brokers, source, Attempt::at_leader(target, deadline, jitter), send).await;
+        produced
+            .map_err(|error| NotProduced { error, may_be_written: may_be_written.load(Ordering::Relaxed) })
+    }
+
+    /// The producer with this id, of those from [`FROM_ID`] on, as the leader of a partition knows it now; `None`: it does
+    /// not. The leader tells of all producers, so that calls share a request, which is sent after each of them began.
+    ///
+    /// # Errors
+    /// [`ReadError`], within `socket.timeout.ms`: also if the cluster's user has no right to know, or the leader cannot
+    /// tell.
+    ///
+    /// # Cancel safety
+    /// Dropping the call has no effect.
+    pub async fn known_producer(
+        &self,
+        source: ClientKey,
+        log: Log<'_>,
+        id: i64,
+    ) -> Result<Option<KnownProducer>, ReadError> {
+        let target = TopicPartition::parse(log)?;
+        let Inner { brokers, producers, .. } = &*self.inner;
+        let Log { topic, partition } = log;
+        let send = |recipient: Recipient| async move {
+            let request = DescribeProducersRequest { topic, partition, from_id: FROM_ID };
+            let answer = recipient.send(&request).await?;
+            Ok(answer.error.map_or_else(|| Reply::Success(Producers::new(answer.producers)), Reply::Error))
+        };
+        let request = || async {
+            let rest = *producers.rest_until.lock();
+            sleep_until(rest.unwrap_or_else(Instant::now)).await;
+            // From when it is sent: others can share the request.
+            let (sent, deadline) = (Instant::now(), in_future(brokers.config().request_timeout));
+            let answer =
+                leader_call(brokers, source, Attempt::at_leader(target, deadline, jitter), send).await;
+            // The more producers a leader knows, the longer it is not asked again.
+            *producers.rest_until.lock() = Some(in_future(sent.elapsed().min(MAX_REST)));
+            answer
+        };
+        let told = producers.requests.run((topic.to_owned(), partition), |_| false, || None, request);
+        let told: Result<Producers, ReadError> = timeout(brokers.config().request_timeout, told)
+            .await
+            .unwrap_or_else(|_| Err(brokers.unreachable(BrokerFailures::default())));
+        told.map(|producers| producers.get(&id).copied())
+    }
+}
+
+impl Reader {
+    /// The time after its last record for which partitions know a producer (`producer.id.expiration.ms`), as the leader of
+    /// one tells it; `None`: it does not tell.
+    ///
+    /// # Errors
+    /// [`ReadError`], within `socket.timeout.ms`: also if the cluster's user has no right to know.
+    ///
+    /// # Cancel safety
+    /// Dropping the call has no effect.
+    pub async fn producer_life(
+        &self,
+        source: ClientKey,
+        log: Log<'_>,
+    ) -> Result<Option<Duration>, ReadError> {
+        let target = TopicPartition::parse(log)?;
+        let brokers = &self.inner.brokers;
+        let topic = self.topic(source, log.topic).await?;
+        let of_log = topic.partitions.iter().find(|of| of.partition == log.partition);
+        let Some(leader) = of_log.and_then(|of| of.leader) else { return Ok(None) };
+        let send = |recipient: Recipient| async move {
+            let request = ConfigRequest { resource: Resource::Broker(leader), name: Some(LIFE) };
+            let ConfigAnswer { error, properties } = recipient.send(&request).await?;
+            let millis = properties.first().and_then(|(_, value)| value.parse().ok());
+            Ok(error.map_or(Reply::Success(millis.map(Duration::from_millis)), Reply::Error))
+        };
+        let deadline = in_future(brokers.config().request_timeout);
+        leader_call(brokers, source, Attempt::at_leader(target, deadline, jitter), send).await
+    }
+}
+
+const LIFE: &str = "producer.id.expiration.ms";
+
+/// The first id that brokers never give out.
+pub const FROM_ID: i64 = 1 << 62;
+
+/// The longest rest between two questions about producers.
+const MAX_REST: Duration = Duration::from_millis(500);
