@@ -4,6 +4,7 @@ mod fetch;
 mod groups;
 mod list_offsets;
 mod metadata;
+mod produce;
 mod versions;
 
 use bytes::{Buf, BytesMut};
@@ -255,7 +256,7 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..300),
     ) {
         let bytes = Bytes::from(bytes);
-        for (request, version) in (0..17).flat_map(|request| (0..=18).map(move |version| (request, version))) {
+        for (request, version) in (0..19).flat_map(|request| (0..=18).map(move |version| (request, version))) {
             testing::answer(request, version, &bytes);
         }
     }

@@ -1,7 +1,7 @@
 //! Random batches are read as written; random and mutated bytes keep the invariants.
 
 use proptest::{collection::vec, option, prelude::*, sample};
-use sluicegate_records::Limits;
+use sluicegate_records::{BatchProducer, BatchRecord, Limits, encode_batch};
 
 use crate::{
     LIMITS,
@@ -82,6 +82,46 @@ proptest! {
         let walk = invariants::check(&concat(&batches), from, &Limits { max_bytes, ..LIMITS }, cut.into());
         prop_assert_eq!(walk.messages, expected(&batches, from));
         prop_assert_eq!((walk.next_offset, walk.truncated, walk.error), (end, None, None));
+    }
+
+    #[test]
+    fn producers_batches_are_those_of_the_protocol(records in records(), base in 0..1_000_000_i64) {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut records: Vec<Record> = records;
+        for (delta, record) in (0..).zip(&mut records) {
+            record.offset_delta = delta;
+            record.headers.iter_mut().for_each(|(name, _)| *name = text(name).into_bytes());
+        }
+        if let Some(first) = records.first_mut() {
+            first.timestamp_delta = 0;
+        }
+        let names: Vec<Vec<String>> =
+            records.iter().map(|record| record.headers.iter().map(|(name, _)| text(name)).collect()).collect();
+        let written: Vec<_> = records
+            .iter()
+            .zip(&names)
+            .map(|(record, names)| BatchRecord {
+                timestamp: base + record.timestamp_delta,
+                key: record.key.as_deref(),
+                value: record.value.as_deref(),
+                headers: names.iter().zip(&record.headers).map(|(name, (_, value))| (&**name, value.as_deref())),
+            })
+            .collect();
+        let producer = BatchProducer { id: 1 << 62, epoch: -1, sequence: -1 };
+        let mut encoded = encode_batch(producer, &written);
+        encoded[12..16].copy_from_slice(&3_i32.to_be_bytes());
+        let latest = written.iter().map(|record| record.timestamp).max();
+        let last_offset_delta = Some(records.len() as i32 - 1);
+        prop_assume!(latest.is_some());
+        let want = Batch {
+            base_timestamp: base,
+            max_timestamp: latest.unwrap_or_default(),
+            producer_id: producer.id,
+            last_offset_delta,
+            records,
+            ..Batch::default()
+        };
+        prop_assert_eq!(encoded, want.bytes());
     }
 
     #[test]
