@@ -236,6 +236,11 @@ pub trait Backend: Send + Sync {
         ready(()).boxed()
     }
 
+    /// For how long repeats of a producer's writes are recognized, in words; `None`: that depends on the topic.
+    fn recognition(&self) -> CommandFuture<'_, Option<String>> {
+        ready(Ok(None)).boxed()
+    }
+
     /// Queues records of a producer, all of one log, behind those that were queued before: all are written or none, and
     /// none a second time.
     ///

@@ -24,7 +24,7 @@ use sluicegate_telemetry::traces::Traces;
 use sluicegate_ws_session::budget::Budget;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
@@ -324,12 +324,20 @@ impl Endpoint {
 pub async fn connect(config: &Config, within: Duration) -> Vec<(String, Result<String, Problem>)> {
     let (metrics, shared) = (Metrics::default(), Shared::default());
     let asked = config.clusters.iter().map(async |(name, cluster)| {
-        let ready = backend(name, cluster, false, &shared, &metrics).ready(within).await;
+        let backend = backend(name, cluster, false, &shared, &metrics);
+        let ready = backend.ready(within).await;
         let problem = |Unready { key, cause }| Problem {
             place: Place::Key(format!("clusters.{name}.{key}")),
             problem: cause,
         };
-        let connected = ready.map(|answered| format!("connected to {answered}"));
+        let mut connected = ready.map(|answered| format!("connected to {answered}"));
+        if let Ok(text) = &mut connected
+            && config.write.clusters.contains(name)
+            && let Ok(Ok(Some(recognition))) = timeout(within, backend.recognition()).await
+        {
+            text.push_str("; ");
+            text.push_str(&recognition);
+        }
         (format!("clusters.{name}"), connected.map_err(problem))
     });
     let fetched = config.identity.issuers.iter().map(async |(name, issuer)| {

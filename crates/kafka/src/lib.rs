@@ -361,6 +361,11 @@ impl Backend for Kafka {
         self.placement.place_all(&self.reader, source, (records, errors), producer, failed).boxed()
     }
 
+    fn recognition(&self) -> CommandFuture<'_, Option<String>> {
+        let told = producers::recognition(&self.reader);
+        told.map(|told| told.map(Some).map_err(|error| self.failed(&error))).boxed()
+    }
+
     fn enqueue_once<'a>(
         &'a self,
         source: ClientKey,

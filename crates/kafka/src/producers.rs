@@ -183,7 +183,7 @@ impl Parts {
     /// Where the records are.
     async fn settle(&self, batch: &Batch, kept: &Kept) -> Result<Vec<Written>, CommandError> {
         let deadline = batch.queued.checked_add(self.patience).unwrap_or(batch.queued);
-        let lives = self.lives(batch).await?;
+        let lives = self.lives().await?;
         let claim = batch.claim()?;
         let mut step = claim.begin(*kept.known.lock());
         for _ in 0..MAX_TRIES {
@@ -286,23 +286,13 @@ impl Parts {
     }
 
     /// The times of accounts. They are asked for once in [`LIVES_AGE`].
-    async fn lives(&self, batch: &Batch) -> Result<Lives, CommandError> {
+    async fn lives(&self) -> Result<Lives, CommandError> {
         if let Some((asked, lives)) = *self.lives.lock()
             && asked.elapsed() < LIVES_AGE
         {
             return Ok(lives);
         }
-        let Key { topic, partition, .. } = &batch.key;
-        let life = self.reader.producer_life(batch.source, Log { topic, partition: *partition }).await;
-        let life = match life {
-            Ok(life) => life.unwrap_or(DEFAULT_LIFE),
-            Err(error) if error.is_unavailable() || error.retriable() => {
-                return Err(self.failed_before(&error));
-            }
-            // No right to know.
-            Err(_) => DEFAULT_LIFE,
-        };
-        let lives = Lives::of(life);
+        let (lives, _) = lives(&self.reader).await.map_err(|error| self.failed_before(&error))?;
         *self.lives.lock() = Some((Instant::now(), lives));
         Ok(lives)
     }
@@ -322,6 +312,27 @@ impl Parts {
         );
         CommandError { fault: Fault::UnknownOutcome { retriable: true }, message, ..failed }.with_retry()
     }
+}
+
+/// The times of accounts in a cluster, and whether it has told them: its user may have no right to know.
+async fn lives(reader: &Reader) -> Result<(Lives, bool), ReadError> {
+    let life = match reader.producer_life().await {
+        Err(error) if error.is_unavailable() || error.retriable() => return Err(error),
+        told => told.ok().flatten(),
+    };
+    Ok((Lives::of(life.unwrap_or(DEFAULT_LIFE)), life.is_some()))
+}
+
+/// The time for which repeats are recognized, in words.
+pub(super) async fn recognition(reader: &Reader) -> Result<String, ReadError> {
+    let (lives, is_told) = lives(reader).await?;
+    let by = if is_told { "by" } else { "if it has its default," };
+    let kept = hours(lives.kept());
+    Ok(format!("repeats of a producer's writes are recognized for {kept}, {by} producer.id.expiration.ms"))
+}
+
+fn hours(time: Duration) -> String {
+    format!("{:.1} h", time.as_secs_f64() / 3600.0)
 }
 
 /// The outcome of a batch that was sent.
@@ -423,9 +434,9 @@ fn refused(refusal: Refusal, lives: Lives) -> CommandError {
             (Fault::Fenced, INVALID_PRODUCER_EPOCH, state, "the producer has begun a later epoch".to_owned())
         }
         Refusal::Expired => {
-            let hours = lives.kept().as_secs_f64() / 3600.0;
+            let kept = hours(lives.kept());
             let message = format!(
-                "the partition does not know the producer: it has written nothing for {hours:.1} h, or nothing before this \
+                "the partition does not know the producer: it has written nothing for {kept}, or nothing before this \
                  record; begin with sequence 0, with records that were never sent before"
             );
             (Fault::Expired, UNKNOWN_PRODUCER_ID, None, message)

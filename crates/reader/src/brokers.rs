@@ -289,6 +289,11 @@ impl Brokers {
         Ok(self.best_first(&nodes))
     }
 
+    /// The id of the broker at an advertised address.
+    pub(crate) fn node_id(&self, address: &Address) -> Option<i32> {
+        self.metadata.lock().node_id(address)
+    }
+
     /// The cluster's id and brokers, from metadata of at most `max_age`.
     pub(crate) async fn members(
         &self,

@@ -282,6 +282,10 @@ impl MetadataCache {
         ClusterMembers { id: self.cluster_id.clone(), brokers }
     }
 
+    pub(crate) fn node_id(&self, address: &Address) -> Option<i32> {
+        self.nodes.iter().find(|(_, of)| *of == address).map(|(id, _)| *id)
+    }
+
     pub(crate) fn nodes(&self) -> BTreeSet<Address> {
         self.nodes.values().cloned().collect()
     }

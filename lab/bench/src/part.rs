@@ -47,6 +47,8 @@ pub(crate) struct Writing {
     pub(crate) batch: usize,
     /// Requests that each client keeps in flight.
     pub(crate) in_flight: usize,
+    /// Whether each client is a producer, so that it could repeat its writes.
+    pub(crate) repeatable: bool,
 }
 
 #[derive(Debug, Clone, Copy)]

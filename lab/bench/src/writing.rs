@@ -22,7 +22,7 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
         properties.chain([("bootstrap.servers".to_owned(), kafka.bootstrap())]).collect();
     let one_by_one = |size: u32, clients: u32, seconds: u32| {
         let topic = topic.clone();
-        Writing { topic, size, clients, seconds, batch: 1, in_flight: 1 }
+        Writing { topic, size, clients, seconds, batch: 1, in_flight: 1, repeatable: false }
     };
     let batches = |size: u32, clients: u32, seconds: u32| {
         let in_flight = (MAX_IN_FLIGHT / clients).clamp(1, SESSION_IN_FLIGHT) as usize;
@@ -41,6 +41,10 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
             say(&format!("writing   {size} B, {clients} clients, {seconds} s each"));
             let (many, one) = (batches(size, clients, seconds), one_by_one(size, clients, seconds));
             let name = format!("writing {size} B, {clients} clients");
+            let repeatable = |writing: &Writing| Writing { repeatable: true, ..writing.clone() };
+            let (many_again, one_again) = (repeatable(&many), repeatable(&one));
+            let singles = session(&one).await?;
+            let again = [session(&many_again).await?, session(&one_again).await?, post(&one_again).await?];
             let (sessions, likewise) = (session(&many).await?, wait(&many).await?);
             let (http, http_likewise) = (post(&one).await?, wait(&one).await?);
             let full = one_by_one(size, 1, seconds);
@@ -50,6 +54,21 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
             figures.add_ratio(&format!("{name}, sessions to librdkafka"), &sessions, &likewise);
             figures.add_ratio(&format!("{name}, sessions to librdkafka, unbounded"), &sessions, &unbounded);
             figures.add_ratio(&format!("{name}, HTTP to librdkafka"), &http, &http_likewise);
+            for (way, with, without) in [
+                ("sessions", &again[0], &sessions),
+                ("single records", &again[1], &singles),
+                ("HTTP", &again[2], &http),
+            ] {
+                figures.add_part(&format!("{name}, {way}, with a producer"), with);
+                figures.add_ratio(&format!("{name}, {way}, with a producer to without"), with, without);
+                if let (Some((with, _)), Some((without, _))) = (with.latency, without.latency) {
+                    figures.less(
+                        &format!("{name}, {way}, with a producer to without: median"),
+                        "×",
+                        [with / without],
+                    );
+                }
+            }
         }
     }
     Ok(())

@@ -10,9 +10,9 @@ use kafka_protocol::error::ResponseError;
 use parking_lot::Mutex;
 use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::{Log, SingleFlight};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::{Inner, Reader};
+use super::{DESCRIPTION_AGE, Inner, Reader};
 use crate::api::{
     ConfigAnswer, ConfigRequest, DescribeProducersRequest, KnownProducer, ProduceAnswer, ProduceRequest,
     Resource,
@@ -168,32 +168,34 @@ impl Reader {
 }
 
 impl Reader {
-    /// The time after its last record for which partitions know a producer (`producer.id.expiration.ms`), as the leader of
-    /// one tells it; `None`: it does not tell.
+    /// The time after its last record for which partitions know a producer (`producer.id.expiration.ms`), as one of the
+    /// brokers tells it; `None`: it does not tell.
     ///
     /// # Errors
     /// [`ReadError`], within `socket.timeout.ms`: also if the cluster's user has no right to know.
     ///
     /// # Cancel safety
     /// Dropping the call has no effect.
-    pub async fn producer_life(
-        &self,
-        source: ClientKey,
-        log: Log<'_>,
-    ) -> Result<Option<Duration>, ReadError> {
-        let target = TopicPartition::parse(log)?;
+    pub async fn producer_life(&self) -> Result<Option<Duration>, ReadError> {
         let brokers = &self.inner.brokers;
-        let topic = self.topic(source, log.topic).await?;
-        let of_log = topic.partitions.iter().find(|of| of.partition == log.partition);
-        let Some(leader) = of_log.and_then(|of| of.leader) else { return Ok(None) };
-        let send = |recipient: Recipient| async move {
-            let request = ConfigRequest { resource: Resource::Broker(leader), name: Some(LIFE) };
-            let ConfigAnswer { error, properties } = recipient.send(&request).await?;
-            let millis = properties.first().and_then(|(_, value)| value.parse().ok());
-            Ok(error.map_or(Reply::Success(millis.map(Duration::from_millis)), Reply::Error))
-        };
         let deadline = in_future(brokers.config().request_timeout);
-        leader_call(brokers, source, Attempt::at_leader(target, deadline, jitter), send).await
+        let mut failures = BrokerFailures::default();
+        for broker in brokers.advertised(DESCRIPTION_AGE, deadline).await? {
+            let Some(id) = brokers.node_id(broker.address()) else { continue };
+            let request = ConfigRequest { resource: Resource::Broker(id), name: Some(LIFE) };
+            match timeout_at(deadline, broker.call(&request)).await {
+                Ok(Ok(ConfigAnswer { error: Some(code), .. })) => {
+                    return Err(ReadError::Broker { code, detail: format!("broker {id}") });
+                }
+                Ok(Ok(ConfigAnswer { properties, .. })) => {
+                    let millis = properties.first().and_then(|(_, value)| value.parse().ok());
+                    return Ok(millis.map(Duration::from_millis));
+                }
+                Ok(Err(failure)) => failures.add(failure),
+                Err(_) => break,
+            }
+        }
+        Err(brokers.unreachable(failures))
     }
 }
 

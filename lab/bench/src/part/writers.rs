@@ -15,7 +15,7 @@ use rdkafka::producer::{
 use rdkafka::{ClientConfig, ClientContext};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{CmdKafkaProduce, ProduceRecord, PubSubReq, PubSubResp};
+use sluicegate_protocol::{CmdKafkaProduce, ProduceRecord, Producer as Repeated, PubSubReq, PubSubResp};
 use sluicegate_stack::http::client::{Client, Request};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -33,14 +33,19 @@ pub(crate) async fn session(url: &str) -> Result<Socket, Failure> {
 
 /// Writes over a session, with several commands in flight.
 pub(crate) async fn produce(writing: &Writing, mut socket: Socket, start: Instant) -> Result<Took, Failure> {
-    let command = command(writing);
+    let (command, id) = (command(writing), id());
     let (mut took, mut open, mut sequence) = (Took::new(), HashMap::new(), 0);
     loop {
         while open.len() < writing.in_flight && start.elapsed() < writing.time() {
+            let begun = writing.repeatable.then(|| (id.clone(), sequence as u32 * writing.batch as u32));
+            let req = begun.map(|(id, sequence)| {
+                let producer = Some(Repeated { id, epoch: 0, sequence, age_ms: Some(0) });
+                Req::CmdKafkaProduce(CmdKafkaProduce { producer, ..CmdKafkaProduce::default() })
+            });
             sequence += 1;
             open.insert(sequence, Instant::now());
             // Protobuf merges messages that follow each other.
-            let request = [PubSubReq { sequence, req: None }.encode_to_vec(), command.clone()].concat();
+            let request = [PubSubReq { sequence, req }.encode_to_vec(), command.clone()].concat();
             socket.feed(Message::binary(request)).await?;
         }
         if open.is_empty() {
@@ -54,6 +59,11 @@ pub(crate) async fn produce(writing: &Writing, mut socket: Socket, start: Instan
     }
     socket.close(None).await?;
     Ok(took)
+}
+
+/// A name that no other producer has.
+fn id() -> String {
+    format!("{:032x}", fastrand::u128(..))
 }
 
 /// A command without its sequence, so that it is encoded once.
@@ -85,11 +95,17 @@ pub(crate) async fn post(
     mut client: Client,
     start: Instant,
 ) -> Result<Took, Failure> {
-    let request = Request::post(path, writing.value());
+    let (request, id) = (Request::post(path, writing.value()), id());
     let mut took = Took::new();
     while start.elapsed() < writing.time() {
+        let mut request = request.clone();
+        if writing.repeatable {
+            let sequence = took.len().to_string();
+            request = request.with("producer-id", &id).with("producer-epoch", "0");
+            request = request.with("producer-seq", sequence).with("producer-age", "0");
+        }
         let sent = Instant::now();
-        let answer = client.ask(request.clone()).await?;
+        let answer = client.ask(request).await?;
         if answer.status != 200 {
             return Err(format!("a write is answered by {answer:?}").into());
         }
