@@ -41,6 +41,18 @@ pub(super) fn of_request(headers: Headers<'_>) -> Result<Option<Producer>, Probl
     })
 }
 
+/// Refuses a producer where each record of a request is written by itself.
+///
+/// # Errors
+/// The headers name a producer.
+pub(super) fn refuse(headers: Headers<'_>) -> Result<(), Problem> {
+    if headers.all(ID.as_str()).next().is_none() {
+        return Ok(());
+    }
+    let detail = format!("header {ID}: version 3 of the API has no producers, use POST /topics/TOPIC");
+    Err(Problem::new(ProblemKind::Malformed, detail))
+}
+
 /// A response with what became of the producer's records, if there was one.
 pub(super) fn add(response: Response, producer: Option<&Producer>, reports: &[DeliveryReport]) -> Response {
     let Some(producer) = producer else { return response };

@@ -1,12 +1,15 @@
 //! Writes with a producer: each record once in Kafka, however often its command is repeated, and through which bridge.
 
+use serde_json::json;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdKafkaProduce, ProduceRecord, Produced, Producer, ProducerState, Reason};
+use sluicegate_stack::http::client::Request;
 use sluicegate_stack::socket::{Socket, results};
 use sluicegate_stack::way::Way;
 
 use super::{error, offset, record};
-use crate::pool::{Config, standard};
+use crate::http::openapi::ask;
+use crate::pool::{ANY, Config, REST, standard};
 
 /// The result of a command: the offset of each record and whether it was there, or why the first was not written.
 #[derive(Debug, PartialEq)]
@@ -111,4 +114,41 @@ async fn producers_command_is_written_to_one_partition_or_not_at_all() {
     let first = write(&mut socket, vec![any.clone()], one).await;
     let repeat = write(&mut socket, vec![any], again).await;
     assert_eq!((repeat[0].partition, repeat[0].duplicate), (first[0].partition, true));
+}
+
+#[tokio::test]
+async fn repeats_of_requests_are_written_once() {
+    let (kafka, stack) = standard(Way::Tunnel).await;
+    let topic = &kafka.topic("requests", 1, &[]).await.unwrap();
+    let value = json!({"records": [{"value": 1}, {"value": 2}]}).to_string();
+    let rest = Request::post(format!("{REST}/topics/{topic}"), value);
+    let rest = rest.with("content-type", "application/vnd.kafka.json.v2+json");
+    let one = Request::post(ANY, "3").with("x-kafka-topic", topic);
+    let ask = async |request: &Request, id: &str, epoch: &str, sequence: &str, age: &str| {
+        let request = request.clone().with("producer-id", id).with("producer-epoch", epoch);
+        ask(stack.gateway(), request.with("producer-seq", sequence).with("producer-age", age)).await
+    };
+    let told =
+        ["producer-epoch", "producer-seq", "producer-expected-seq", "producer-duplicate", "producer-window"];
+    for (request, epoch, sequence, age, status, want) in [
+        (&rest, "0", "0", "0", 200, [Some("0"), Some("1"), None, None, Some("64800")]),
+        (&rest, "0", "0", "9", 200, [Some("0"), Some("1"), None, Some("true"), Some("64800")]),
+        (&one, "0", "2", "0", 200, [Some("0"), Some("2"), None, None, Some("64800")]),
+        (&one, "0", "2", "9", 200, [Some("0"), Some("2"), None, Some("true"), Some("64800")]),
+        (&one, "0", "4", "0", 409, [Some("0"), None, Some("3"), None, None]),
+        (&rest, "1", "0", "0", 200, [Some("1"), Some("1"), None, None, Some("64800")]),
+        (&rest, "0", "3", "0", 403, [Some("1"), None, Some("2"), None, None]),
+        (&one, "32768", "0", "0", 400, [None; 5]),
+        (&one, "0", "x", "0", 400, [None; 5]),
+        (&one, "0", "0", "", 400, [None; 5]),
+    ] {
+        let answer = ask(request, "p", epoch, sequence, age).await;
+        let found = told.map(|name| answer.header(name));
+        assert_eq!((answer.status, found), (status, want), "{epoch} {sequence} {age}: {answer:?}");
+    }
+    let half = crate::http::openapi::ask(stack.gateway(), one.clone().with("producer-id", "p")).await;
+    assert_eq!(half.status, 400, "{half:?}");
+    let unknown = ask(&rest, "unknown", "0", "5", "0").await;
+    assert_eq!((unknown.status, &unknown.json()["reason"]), (409, &json!("expired")), "{unknown:?}");
+    assert_eq!(kafka.read(topic, 0).len(), 5);
 }

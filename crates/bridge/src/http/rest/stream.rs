@@ -27,6 +27,7 @@ use super::super::Request;
 use super::super::accept::Accept;
 use super::super::problem::{Problem, ProblemKind};
 use super::super::produce::no_report;
+use super::super::producer;
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
 use super::path::Target;
@@ -52,6 +53,7 @@ pub(super) async fn post(
     grant.check_write(&topic).map_err(|error| Problem::failed(error, grant.system()))?;
     Accept::of(request.headers).json()?;
     request.headers.check_content_encoding()?;
+    producer::refuse(request.headers)?;
     if request.headers.content_type()? != JSON {
         let detail = format!("expected Content-Type to be {JSON}");
         return Err(Problem::new(ProblemKind::UnsupportedMediaType, detail));
