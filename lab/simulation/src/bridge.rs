@@ -167,7 +167,11 @@ fn kafka(world: &World, logs: &SharedLog, metrics: &Metrics, killed: &Cancellati
     let brokers = world.kafka.state().brokers.len();
     let servers: Vec<_> = (0..brokers).map(|broker| format!("{}:{PORT}", host(broker))).collect();
     let rack = if world.settings.has_rack { RACK } else { "" };
-    let properties = [("bootstrap.servers", servers.join(",")), ("client.rack", rack.to_owned())];
+    let properties = [
+        ("bootstrap.servers", servers.join(",")),
+        ("client.rack", rack.to_owned()),
+        ("message.timeout.ms", "10000".to_owned()),
+    ];
     let properties: BTreeMap<_, _> =
         properties.map(|(key, value)| (key.to_owned(), value)).into_iter().collect();
     #[expect(clippy::expect_used, reason = "the simulation itself is wrong")]
@@ -175,7 +179,13 @@ fn kafka(world: &World, logs: &SharedLog, metrics: &Metrics, killed: &Cancellati
     let network = SimulatedNetwork::new(world.kafka.clone(), Arc::clone(&world.faults));
     config.reader = config.reader.over(network);
     let shared = (logs.add_cluster(), EncoderPool::new());
-    let mut reads = sluicegate_kafka::Kafka::new(NAME, &config, shared, metrics.brokers(NAME), None);
+    let mut reads = sluicegate_kafka::Kafka::new(
+        NAME,
+        &config,
+        shared,
+        metrics.brokers(NAME),
+        Some(metrics.writes(NAME)),
+    );
     if let Some(registry) = &world.registry {
         reads = reads.with_schemas(registry.schemas(), logs.add_cluster(), metrics.decodes(NAME));
     }

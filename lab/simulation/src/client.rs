@@ -134,6 +134,7 @@ pub(crate) enum Kind {
     Walker,
     Table,
     Producer,
+    Repeater,
 }
 
 /// The size of a message in an answer, with its tag and length.

@@ -3,9 +3,11 @@
 //!
 //! - here: [`Kafka`], its brokers and topics, and all that can happen to them
 //! - [`log`]: a partition; [`batch`]: its bytes
+//! - [`accounts`]: its idempotent producers
 //! - [`answer`]: requests of Kafka's protocol
 //! - [`writer`]: a queue, and the batches of producers
 
+mod accounts;
 pub(crate) mod answer;
 mod batch;
 pub(crate) mod log;
@@ -43,6 +45,8 @@ pub(crate) struct State {
     pub(crate) gone: Vec<(String, Topic)>,
     /// The time after which followers have a record.
     pub(crate) follower_lag: Duration,
+    /// `producer.id.expiration.ms`.
+    pub(crate) producer_life: Duration,
     next_id: u128,
     /// Of a new log.
     first_offset: i64,
@@ -91,7 +95,8 @@ impl Kafka {
     /// Topics have ids from `first_id` on, and logs begin with `first_offset`.
     pub(crate) fn new(brokers: usize, first_id: u128, first_offset: i64) -> Self {
         let brokers = (0..brokers).map(|_| Broker { is_up: true, ..Broker::default() }).collect();
-        let state = State { brokers, next_id: first_id, first_offset, ..State::default() };
+        let state =
+            State { brokers, next_id: first_id, first_offset, producer_life: DAY, ..State::default() };
         Self(Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }))
     }
 

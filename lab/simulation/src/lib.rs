@@ -11,7 +11,7 @@
 //! - `registry`: schemas of values
 //! - `bridge`, `client`: a bridge, and a connection to it, on any way
 //! - `identity`: the rights of a client, which change and end; `quota`: what a client may get in a time
-//! - `subscriber`, `walker`, `table_client`, `producer`: clients; `history`: what one has read, held against the log
+//! - `subscriber`, `walker`, `table_client`, `producer`, `repeater`: clients; `history`: what one has read, held against the log
 //! - `world`: what they share
 
 #![expect(clippy::indexing_slicing, reason = "the simulation is a test: it fails loudly")]
@@ -27,6 +27,7 @@ mod network;
 mod producer;
 mod quota;
 mod registry;
+mod repeater;
 mod schedule;
 mod subscriber;
 mod table_client;
@@ -82,6 +83,8 @@ pub enum Written {
     UnknownAndThere,
     /// It is not there, and the client does not know.
     UnknownAndNotThere,
+    /// It was repeated until the client knew that it is there.
+    Once,
 }
 
 /// Runs the schedule of a seed, in a thread of its own. Panics of the code under test are problems, and so is a schedule

@@ -232,14 +232,14 @@ impl Producer {
 
 /// A record that a log has, or had until it was deleted or compacted.
 #[derive(Debug, Clone, Copy)]
-struct Kept {
-    topic_id: u128,
-    partition: usize,
-    offset: i64,
+pub(crate) struct Kept {
+    pub(crate) topic_id: u128,
+    pub(crate) partition: usize,
+    pub(crate) offset: i64,
 }
 
 /// The records of all topics of a name by their values, in the order of the topics.
-fn kept(kafka: &State, name: &str) -> BTreeMap<Bytes, Vec<Kept>> {
+pub(crate) fn kept(kafka: &State, name: &str) -> BTreeMap<Bytes, Vec<Kept>> {
     let mut kept: BTreeMap<Bytes, Vec<_>> = BTreeMap::new();
     for topic in kafka.topics_of(name) {
         for (partition, log) in topic.partitions.iter().map(|partition| &partition.log).enumerate() {
@@ -258,4 +258,4 @@ fn kept(kafka: &State, name: &str) -> BTreeMap<Bytes, Vec<Kept>> {
 }
 
 /// Longer than a record can wait to be written, and commands for their turn.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

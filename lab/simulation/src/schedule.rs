@@ -20,6 +20,7 @@ use crate::kafka::{Broker, DAY, Kafka};
 use crate::network::{FaultState, Faults};
 use crate::producer::Producer;
 use crate::registry::SchemaRegistry;
+use crate::repeater::Repeater;
 use crate::subscriber::{Limits, Subscriber};
 use crate::table_client::TableClient;
 use crate::walker::Walker;
@@ -34,6 +35,7 @@ struct Schedule {
     walkers: Vec<Arc<Walker>>,
     tables: Vec<Arc<TableClient>>,
     producers: Vec<Arc<Producer>>,
+    repeaters: Vec<Arc<Repeater>>,
     identities: Vec<Arc<Identity>>,
     clients: JoinSet<()>,
     /// Replication, and what ends by itself.
@@ -136,6 +138,8 @@ impl Schedule {
             })
             .collect();
         producers.iter().cloned().for_each(|each| drop(clients.spawn(each.run(Arc::clone(&world)))));
+        let repeaters = repeaters(seed, &world, &topics);
+        repeaters.iter().cloned().for_each(|each| drop(clients.spawn(each.run(Arc::clone(&world)))));
         if let Some(registry) = &world.registry {
             clients.spawn(registry.clone().run(Arc::clone(&world)));
         }
@@ -152,6 +156,7 @@ impl Schedule {
             walkers,
             tables,
             producers,
+            repeaters,
             identities,
             clients,
             events: JoinSet::new(),
@@ -203,6 +208,7 @@ impl Schedule {
                 self.subscribers[number].caller.cut.cut();
                 self.tables.iter().for_each(|table| table.caller.cut.cut());
                 self.producers.iter().for_each(|producer| producer.caller.cut.cut());
+                self.repeaters.iter().for_each(|repeater| repeater.caller.cut.cut());
                 let walkers = self.walkers.iter().filter(|walker| walker.caller.http.is_some());
                 walkers.for_each(|walker| walker.caller.cut.cut());
             }
@@ -496,6 +502,22 @@ async fn clean(world: Arc<World>, mut random: fastrand::Rng) {
 }
 
 /// Whether the cluster of a seed is one of NATS.
+/// Clients that repeat their writes, in every fourth seed: one, or two that are the same producer. In some of them, accounts
+/// of producers are short.
+fn repeaters(seed: u64, world: &World, topics: &[String]) -> Vec<Arc<Repeater>> {
+    if seed % 4 != 0 {
+        return Vec::new();
+    }
+    // Of its own, so that other seeds stay as they were.
+    let mut random = fastrand::Rng::with_seed(!seed);
+    if random.u8(..4) == 0 {
+        world.kafka.state().producer_life = Duration::from_secs(random.u64(4..40));
+    }
+    let topic = &topics[random.usize(..topics.len())];
+    let role = || Role { topic: topic.clone(), identity: None, http: None, decodes: false };
+    (0..random.usize(1..3)).map(|number| Repeater::new(number, role(), &mut random)).collect()
+}
+
 fn is_nats(seed: u64) -> bool {
     seed % 4 == 3
 }

@@ -29,7 +29,7 @@ fn clients_get_what_they_are_promised() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     // Each end of a record must come about, or nothing was tried.
     let writes = writes.into_inner().expect("no panic");
-    assert_eq!(writes.len(), 5, "{writes:?}");
+    assert_eq!(writes.len(), 6, "{writes:?}");
 }
 
 #[test]

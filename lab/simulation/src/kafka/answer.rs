@@ -2,10 +2,11 @@
 //!
 //! - here: parses requests; the brokers, topics and settings
 //! - [`served`]: which part of a log a broker can serve
-//! - [`fetch`], [`offsets`]: records, offsets and ends of epochs
+//! - [`fetch`], [`offsets`]: records, offsets and ends of epochs; [`produce`]: batches of producers
 
 mod fetch;
 mod offsets;
+mod produce;
 mod served;
 
 use std::time::Duration;
@@ -20,8 +21,8 @@ use kafka_protocol::messages::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
-    ApiVersionsRequest, DescribeConfigsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest,
-    OffsetForLeaderEpochRequest, ResponseHeader, TopicName,
+    ApiVersionsRequest, DescribeConfigsRequest, DescribeProducersRequest, FetchRequest, ListOffsetsRequest,
+    MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{
     Decodable, Encodable, HeaderVersion, StrBytes, decode_request_header_from_buffer,
@@ -37,6 +38,14 @@ pub(crate) async fn answer(kafka: &Kafka, broker: usize, mut frame: Bytes) -> Op
     let (version, id) = (header.request_api_version, header.correlation_id);
     let throttled = throttle(&kafka.state(), broker);
     match header.request_api_key {
+        0 => {
+            let request: ProduceRequest = decode(&mut frame, version)?;
+            encode(id, version, &produce::answer(kafka, broker, &request).await)
+        }
+        61 => {
+            let request: DescribeProducersRequest = decode(&mut frame, version)?;
+            encode(id, version, &produce::producers(&kafka.state(), broker, &request))
+        }
         1 => {
             let request: FetchRequest = decode(&mut frame, version)?;
             match throttled {
@@ -91,7 +100,8 @@ fn throttle(state: &State, broker: usize) -> i32 {
 fn versions() -> ApiVersionsResponse {
     let speaks =
         |(key, min, max)| ApiVersion::default().with_api_key(key).with_min_version(min).with_max_version(max);
-    let keys = [(1, 4, 18), (2, 1, 11), (3, 0, 13), (18, 0, 4), (23, 2, 4), (32, 1, 4)];
+    let keys =
+        [(0, 3, 13), (1, 4, 18), (2, 1, 11), (3, 0, 13), (18, 0, 4), (23, 2, 4), (32, 1, 4), (61, 0, 0)];
     ApiVersionsResponse::default().with_api_keys(keys.map(speaks).to_vec())
 }
 
@@ -131,11 +141,15 @@ fn metadata(state: &State, asked: usize, request: &MetadataRequest) -> MetadataR
     MetadataResponse::default().with_brokers(brokers.collect()).with_topics(topics)
 }
 
-/// Of `delete.retention.ms`.
+/// Of `delete.retention.ms` for a topic, and `producer.id.expiration.ms` for a broker.
 fn configs(state: &State, request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
     let results = request.resources.iter().map(|resource| {
         let topic = state.topics.get(resource.resource_name.as_str());
-        let millis = topic.map(|topic| StrBytes::from_string(topic.tombstone_life.as_millis().to_string()));
+        let life = match resource.resource_type {
+            BROKER => Some(state.producer_life),
+            _ => topic.map(|topic| topic.tombstone_life),
+        };
+        let millis = life.map(|life| StrBytes::from_string(life.as_millis().to_string()));
         let result = |name: &StrBytes| {
             DescribeConfigsResourceResult::default().with_name(name.clone()).with_value(millis.clone())
         };
@@ -168,6 +182,9 @@ fn node(broker: usize) -> i32 {
 fn small(number: usize) -> i32 {
     number.try_into().unwrap_or(i32::MAX)
 }
+
+/// The type of a broker among resources.
+const BROKER: i8 = 4;
 
 /// The port of all brokers.
 pub(crate) const PORT: i32 = 9092;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::accounts::Counted;
+
 /// A log. Offsets before `committed` are on all in-sync replicas, and consumers can read them.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
@@ -33,6 +35,8 @@ pub(crate) struct Log {
     pub(crate) deleted: i64,
     /// The highest end for consumers in each epoch.
     pub(crate) visible: BTreeMap<i32, i64>,
+    /// All batches of idempotent producers that were ever appended.
+    pub(super) counted: Vec<Counted>,
 }
 
 #[derive(Debug, Clone)]

@@ -1,4 +1,5 @@
-//! Simulates librdkafka behind [`Backend`]: its queue, and batches that are sent again until a broker answers.
+//! Simulates librdkafka behind [`Backend`]: its queue, and batches that are sent again until a broker answers. Batches of
+//! clients' producers are the reader's, as they ship.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use sluicegate_backend::delivery_reports::DeliveryReports;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::write_queue::{Overhead, Queue, QueuePermit, size};
 use sluicegate_backend::{
-    AnswerReservation, Backend, Chunk, CommandError, CommandFuture, DeliveryReport, Description, Enqueued,
-    Fault, Fetch, ListedOffset, Log, Unready, Version, Written,
+    Account, AnswerReservation, Backend, Chunk, CommandError, CommandFuture, DeliveryReport, Description,
+    Enqueued, Fault, Fetch, ListedOffset, Log, Unready, Version, Written,
 };
 use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::{Ends, SeenEnds};
@@ -238,6 +239,20 @@ impl Backend for WritableCluster {
         fn known_partitions(&self, topic: &str) -> usize;
         fn partitions<'a>(&'a self, source: ClientKey, topic: &'a str) -> CommandFuture<'a, Arc<Description>>;
         fn check_log<'a>(&'a self, source: ClientKey, log: Log<'a>) -> CommandFuture<'a, ()>;
+        fn place<'a>(
+            &'a self,
+            source: ClientKey,
+            records: &'a mut [Record],
+            errors: &'a mut [Option<CommandError>],
+            producer: Option<i64>,
+        ) -> BoxFuture<'a, ()>;
+        fn enqueue_once<'a>(
+            &'a self,
+            source: ClientKey,
+            records: Vec<Record>,
+            account: Account,
+            due: &'a CancellationToken,
+        ) -> CommandFuture<'a, Enqueued<'a>>;
     }
 
     fn enqueue<'a>(
@@ -283,7 +298,7 @@ impl Backend for WritableCluster {
     }
 
     fn has_queued_records(&self) -> bool {
-        !self.queue.is_empty()
+        !self.queue.is_empty() || self.reads.has_queued_records()
     }
 
     fn end_writes(&self, _: Instant) -> BoxFuture<'_, ()> {

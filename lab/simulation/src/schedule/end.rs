@@ -52,8 +52,10 @@ impl Schedule {
         let left = || "after all producers are gone, their records wait".to_owned();
         self.wait_while((gone, RECOVERY), has_queued, left).await;
         let may_lose = self.world.profile.is_unclean;
-        for producer in &self.producers {
-            match producer.check(&self.world.kafka.state(), may_lose) {
+        let checked = self.producers.iter().map(|each| each.check(&self.world.kafka.state(), may_lose));
+        let repeated = self.repeaters.iter().map(|each| each.check(&self.world.kafka.state(), may_lose));
+        for checked in checked.chain(repeated).collect::<Vec<_>>() {
+            match checked {
                 Ok(writes) => self.world.have_ended(writes),
                 Err(problem) => self.world.broken(problem),
             }
@@ -147,7 +149,10 @@ impl Schedule {
     fn late(&self) -> impl Iterator<Item = String> {
         let producers = self.producers.iter().filter(|producer| producer.has_more_to_write());
         let late = |name: &String| format!("{name} has not written its last records");
-        producers.map(move |producer| late(&producer.caller.name)).chain(self.late_readers())
+        let repeaters = self.repeaters.iter().filter(|repeater| repeater.has_more_to_write());
+        let names = producers.map(|producer| &producer.caller.name);
+        let names = names.chain(repeaters.map(|repeater| &repeater.caller.name));
+        names.map(move |name| late(name)).chain(self.late_readers())
     }
 
     /// Clients that lack a record. Tables come last: their check replays a log.

@@ -1,0 +1,268 @@
+//! A client that writes as a producer, and repeats each command until it knows what became of its records. In the end, each
+//! of them is in the log once, in their order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::pub_sub_resp::Resp;
+use sluicegate_protocol::{
+    CmdKafkaProduce, ErrorResp, KafkaProduceResp, ProduceRecord, Produced, Producer, Reason,
+};
+use tokio::time::{Instant, sleep};
+
+use crate::client::{Caller, Client, Kind, describe};
+use crate::identity::Role;
+use crate::kafka::State;
+use crate::producer::{PATIENCE, kept};
+use crate::world::World;
+
+/// A client that repeats its writes.
+pub(crate) struct Repeater {
+    pub(crate) caller: Caller,
+    /// Shared by two of them, of which the one with the later epoch ends the other.
+    id: String,
+    epoch: u32,
+    /// When it begins.
+    begins: Duration,
+    records: usize,
+    sent: Mutex<Vec<Sent>>,
+    has_ended: AtomicBool,
+}
+
+/// A record, in the order of sending.
+struct Sent {
+    value: Bytes,
+    partition: i32,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It was sent, and nobody can tell what became of it.
+    Unknown,
+    NotWritten,
+    Written {
+        offset: i64,
+    },
+}
+
+/// The end of a command.
+enum End {
+    Written(Vec<Produced>),
+    /// No further try makes sense.
+    Refused(ErrorResp),
+}
+
+/// A command that is sent until it has an end.
+struct Command {
+    records: Vec<ProduceRecord>,
+    partition: i32,
+    sequence: u32,
+    begun: Instant,
+    tries: u32,
+}
+
+impl Repeater {
+    pub(crate) fn new(number: usize, role: Role, random: &mut fastrand::Rng) -> Arc<Self> {
+        Arc::new(Self {
+            id: "repeater".to_owned(),
+            epoch: u32::try_from(number).unwrap_or_default(),
+            begins: if number == 0 { Duration::ZERO } else { Duration::from_millis(random.u64(..20_000)) },
+            records: random.usize(1..60),
+            caller: Caller::new((Kind::Repeater, number), role, random.fork()),
+            sent: Mutex::default(),
+            has_ended: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether it does not know yet what became of all its records.
+    pub(crate) fn has_more_to_write(&self) -> bool {
+        !self.has_ended.load(Ordering::Relaxed)
+    }
+
+    pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
+        sleep(self.begins).await;
+        let mut next: BTreeMap<i32, u32> = BTreeMap::new();
+        let mut client = None;
+        while self.sent.lock().len() < self.records && !world.is_calm() {
+            let command = self.command(&world, &next);
+            let (partition, count) = (command.partition, command.records.len());
+            if !self.settle(&world, command, &mut client).await {
+                break;
+            }
+            *next.entry(partition).or_default() += u32::try_from(count).unwrap_or_default();
+            let pause = self.caller.random.lock().u64(..600_000);
+            sleep(Duration::from_micros(pause)).await;
+        }
+        self.has_ended.store(true, Ordering::Relaxed);
+    }
+
+    fn command(&self, world: &World, next: &BTreeMap<i32, u32>) -> Command {
+        let partitions = {
+            let kafka = world.kafka.state();
+            kafka.topics.get(&self.caller.topic).map_or(1, |topic| topic.partitions.len())
+        };
+        let mut random = self.caller.random.lock();
+        let partition = i32::try_from(random.usize(..partitions)).unwrap_or_default();
+        let sequence = next.get(&partition).copied().unwrap_or_default();
+        let mut sent = self.sent.lock();
+        let first = sent.len();
+        let records = (first..first + random.usize(1..4)).map(|number| {
+            let value = Bytes::from(format!("{}-{number}", self.caller.name.replace(' ', "-")));
+            sent.push(Sent { value: value.clone(), partition, outcome: Outcome::Unknown });
+            let (topic, value) = (self.caller.topic.clone(), Some(value));
+            ProduceRecord { topic, partition: Some(partition), value, ..ProduceRecord::default() }
+        });
+        Command { records: records.collect(), partition, sequence, begun: Instant::now(), tries: 0 }
+    }
+
+    /// Sends a command until it has an end. Whether to go on behind it.
+    async fn settle(&self, world: &World, mut command: Command, client: &mut Option<Client>) -> bool {
+        let first = self.sent.lock().len() - command.records.len();
+        let end = loop {
+            let visit = self.attempt(world, &mut command, client);
+            match self.caller.cut.unless_cut(visit).await.flatten() {
+                Some(end) => break end,
+                None => *client = None,
+            }
+            let pause = self.caller.random.lock().u64(1..200);
+            sleep(Duration::from_millis(pause)).await;
+        };
+        let mut sent = self.sent.lock();
+        let outcomes = match end {
+            End::Written(results) if results.len() == command.records.len() => {
+                results.iter().map(|result| Outcome::Written { offset: result.offset }).collect()
+            }
+            End::Written(results) => {
+                self.caller.broken(world, &format!("{} results of {}", results.len(), command.records.len()));
+                Vec::new()
+            }
+            End::Refused(error) => {
+                self.check_refusal(world, &command, &error);
+                let known = if command.tries > 1 { Outcome::Unknown } else { Outcome::NotWritten };
+                for sent in sent[first..].iter_mut() {
+                    sent.outcome = known;
+                }
+                return false;
+            }
+        };
+        for (sent, outcome) in sent[first..].iter_mut().zip(outcomes) {
+            sent.outcome = outcome;
+        }
+        true
+    }
+
+    /// One try, or as many as there are on a connection; `None` if the connection is lost.
+    async fn attempt(
+        &self,
+        world: &World,
+        command: &mut Command,
+        client: &mut Option<Client>,
+    ) -> Option<End> {
+        if client.is_none() {
+            *client = self.caller.connect(world).await;
+        }
+        let client = client.as_mut()?;
+        loop {
+            let age = if command.tries == 0 { Duration::ZERO } else { command.begun.elapsed() };
+            let producer = Producer {
+                id: self.id.clone(),
+                epoch: self.epoch,
+                sequence: command.sequence,
+                age_ms: Some(
+                    u64::try_from(age.as_millis()).unwrap_or_default() + u64::from(command.tries > 0),
+                ),
+            };
+            command.tries += 1;
+            let records = command.records.clone();
+            let request = CmdKafkaProduce { records, producer: Some(producer), dry_run: false };
+            self.caller.event(world, || format!("sends {request:?}"));
+            client.send(i64::from(command.tries), Req::CmdKafkaProduce(request)).await.ok()?;
+            let (_, mut resp) = self.caller.in_time(world, PATIENCE, client.next()).await?;
+            if let Resp::KafkaProduceResp(answer) = &mut resp {
+                // The date is not simulated.
+                answer.results.iter_mut().for_each(|result| result.timestamp = 0);
+            }
+            self.caller.event(world, || format!("gets {}", describe(&resp)));
+            let error = match resp {
+                Resp::ErrorResp(error) => error,
+                Resp::KafkaProduceResp(KafkaProduceResp { results }) => {
+                    match results.iter().find_map(|result| result.error.clone()) {
+                        None => return Some(End::Written(results)),
+                        Some(error) => error,
+                    }
+                }
+                other => {
+                    self.caller.broken(world, &format!("unexpected {other:?}"));
+                    return None;
+                }
+            };
+            match error.reason() {
+                Reason::OutOfOrder | Reason::Fenced | Reason::Expired => return Some(End::Refused(error)),
+                _ => {
+                    let pause = self.caller.random.lock().u64(1..500);
+                    sleep(Duration::from_millis(pause)).await;
+                }
+            }
+        }
+    }
+
+    /// Whether a producer that counts well may be refused so.
+    fn check_refusal(&self, world: &World, command: &Command, error: &ErrorResp) {
+        let may_forget = world.profile.is_unclean || world.profile.recreates;
+        let has_short_accounts = world.kafka.state().producer_life < Duration::from_hours(1);
+        let is_right = match error.reason() {
+            Reason::Fenced => self.epoch == 0,
+            Reason::Expired => may_forget || has_short_accounts,
+            _ => may_forget,
+        };
+        if !is_right {
+            let place = (command.partition, command.sequence, command.tries);
+            self.caller.broken(world, &format!("{place:?} was refused: {error:?}"));
+        }
+    }
+
+    /// Holds all answers against the logs.
+    ///
+    /// # Errors
+    /// The first promise that is broken.
+    pub(crate) fn check(&self, kafka: &State, may_lose: bool) -> Result<BTreeSet<crate::Written>, String> {
+        let (mut last, mut writes) = (BTreeMap::new(), BTreeSet::new());
+        let kept = kept(kafka, &self.caller.topic);
+        for sent in self.sent.lock().iter() {
+            let value = sent.value.escape_ascii();
+            let found = kept.get(&sent.value).map(Vec::as_slice).unwrap_or_default();
+            if found.iter().zip(found.iter().skip(1)).any(|(one, next)| one.topic_id == next.topic_id) {
+                return Err(format!("{value} is there more than once: {found:?}"));
+            }
+            match sent.outcome {
+                Outcome::NotWritten if !found.is_empty() => {
+                    return Err(format!("{value} was not written, and is there: {found:?}"));
+                }
+                Outcome::NotWritten | Outcome::Unknown => {}
+                Outcome::Written { offset } => {
+                    writes.insert(crate::Written::Once);
+                    let is_it = |at: &crate::producer::Kept| {
+                        usize::try_from(sent.partition) == Ok(at.partition)
+                            && [at.offset, -1].contains(&offset)
+                    };
+                    if !may_lose && !found.iter().any(is_it) {
+                        return Err(format!("{value} was written at {offset}: {found:?}"));
+                    }
+                }
+            }
+            for at in found {
+                let before = last.insert((at.topic_id, at.partition), at.offset);
+                if !may_lose && before.is_some_and(|before| before > at.offset) {
+                    return Err(format!("{value} at {at:?} is before one that was sent earlier"));
+                }
+            }
+        }
+        Ok(writes)
+    }
+}
