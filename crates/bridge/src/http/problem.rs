@@ -286,6 +286,16 @@ impl Problem {
         Self { kind, detail: message, reason: fault.reason(), details, retry_after }
     }
 
+    /// The same with this text.
+    pub(super) fn with_detail(self, detail: String) -> Self {
+        Self { detail, ..self }
+    }
+
+    /// Whether a record may have been written.
+    pub(super) fn is_unknown_outcome(&self) -> bool {
+        self.kind == ProblemKind::UnknownOutcome
+    }
+
     /// The same of another kind.
     pub(super) fn of_kind(self, kind: ProblemKind) -> Self {
         Self { kind, ..self }
@@ -410,7 +420,7 @@ mod tests {
     use super::*;
     use crate::tests::check_causes;
 
-    const ALL: [ProblemKind; 31] = [
+    const ALL: [ProblemKind; 33] = [
         ProblemKind::Malformed,
         ProblemKind::Unauthenticated("Bearer"),
         ProblemKind::Forbidden,
@@ -436,6 +446,8 @@ mod tests {
         ProblemKind::UnsupportedMediaType,
         ProblemKind::Unprocessable,
         ProblemKind::Busy,
+        ProblemKind::OutOfOrder,
+        ProblemKind::Fenced,
         ProblemKind::TooManyHeaders,
         ProblemKind::Misconfigured,
         ProblemKind::Rejected,
@@ -444,7 +456,10 @@ mod tests {
         ProblemKind::UnknownOutcome,
     ];
 
-    const FAULTS: [(Fault, u16); 17] = [
+    const FAULTS: [(Fault, u16); 20] = [
+        (Fault::OutOfOrder, 409),
+        (Fault::Expired, 409),
+        (Fault::Fenced, 403),
         (Fault::Invalid, 400),
         (Fault::OffsetOutOfRange, 400),
         (Fault::Recreated, 400),

@@ -68,7 +68,10 @@ async fn post(
             let response = Response::with_body(StatusCode::OK, JSON, document.into());
             Ok(producer::add(response, producer.as_ref(), &[Ok(written)]))
         }
-        Err(error) => Err(Problem::failed(error, system).with_missing_log(grant, topic, partition).await),
+        Err(error) => {
+            let problem = producer::failed(error, system, producer.as_ref());
+            Err(problem.with_missing_log(grant, topic, partition).await)
+        }
     }
 }
 

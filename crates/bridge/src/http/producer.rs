@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderName;
 use sluicegate_backend::command::{InvalidProducer, Producer};
 use sluicegate_backend::number::whole_number;
-use sluicegate_backend::{DeliveryReport, ProducerState};
+use sluicegate_backend::{CommandError, DeliveryReport, ProducerState, System};
 
 use super::headers::Headers;
 use super::problem::{Problem, ProblemKind};
@@ -39,6 +39,13 @@ pub(super) fn of_request(headers: Headers<'_>) -> Result<Option<Producer>, Probl
         };
         invalid(&name, &expected)
     })
+}
+
+/// The problem of a failed write. One that may have been written can be repeated if it has a producer.
+pub(super) fn failed(error: CommandError, system: System, producer: Option<&Producer>) -> Problem {
+    let message = error.message.clone();
+    let problem = Problem::failed(error, system);
+    if producer.is_some() && problem.is_unknown_outcome() { problem.with_detail(message) } else { problem }
 }
 
 /// Refuses a producer where each record of a request is written by itself.

@@ -75,3 +75,29 @@ const HOUR: Duration = Duration::from_hours(1);
 
 /// A request counts once more for so many bytes: larger ones can cost more.
 const REQUEST_BYTES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::testing::script::Script;
+
+    #[tokio::test(start_paused = true)]
+    async fn greedy_source_leaves_new_producers_to_others() {
+        let (cluster, _script) = Script::cluster(1);
+        let of = |number: u8| cluster.new_producers(ClientKey::from(IpAddr::from([10, 0, 0, number])));
+        let (greedy, bystander) = (of(1), of(2));
+        let mut brought = 0;
+        while greedy.full_until().is_none() {
+            greedy.count(1);
+            brought += 1;
+        }
+        assert!((700..=760).contains(&brought), "{brought} of 1,000");
+        assert_eq!(bystander.full_until(), None);
+        bystander.count(1);
+        let next = greedy.full_until().expect("a later hour");
+        tokio::time::advance(next - Instant::now()).await;
+        assert_eq!(greedy.full_until(), None);
+    }
+}

@@ -40,8 +40,9 @@ pub(super) async fn post(
 ) -> Result<Response, Problem> {
     let grant = request.grant;
     let system = grant.system();
-    let failed = |error| Problem::failed(error, system);
-    grant.check_write(topic).map_err(failed)?;
+    grant.check_write(topic).map_err(|error| Problem::failed(error, system))?;
+    let producer = producer::of_request(request.headers)?;
+    let failed = |error| producer::failed(error, system, producer.as_ref());
     request.headers.check_content_encoding()?;
     let given = request.headers.content_type()?;
     let dialect = dialect::of(system);
@@ -61,7 +62,6 @@ pub(super) async fn post(
     let named = records.first().map(Record::schema_ids).unwrap_or_default();
     // If all records fail for a missing partition, the error names the first record's.
     let partition = partition.or_else(|| records.first()?.partition);
-    let producer = producer::of_request(request.headers)?;
     let write = Write { records, producer: producer.clone(), dry_run: false };
     let Some(reports) = written(grant, write, is_async, running).await else {
         return Ok(Response::empty(StatusCode::NO_CONTENT));
