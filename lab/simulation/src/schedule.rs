@@ -505,7 +505,7 @@ async fn clean(world: Arc<World>, mut random: fastrand::Rng) {
 /// Clients that repeat their writes, in every fourth seed: one, or two that are the same producer. In some of them, accounts
 /// of producers are short.
 fn repeaters(seed: u64, world: &World, topics: &[String]) -> Vec<Arc<Repeater>> {
-    if seed % 4 != 0 {
+    if !seed.is_multiple_of(4) {
         return Vec::new();
     }
     // Of its own, so that other seeds stay as they were.

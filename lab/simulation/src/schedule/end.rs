@@ -152,7 +152,7 @@ impl Schedule {
         let repeaters = self.repeaters.iter().filter(|repeater| repeater.has_more_to_write());
         let names = producers.map(|producer| &producer.caller.name);
         let names = names.chain(repeaters.map(|repeater| &repeater.caller.name));
-        names.map(move |name| late(name)).chain(self.late_readers())
+        names.map(late).chain(self.late_readers())
     }
 
     /// Clients that lack a record. Tables come last: their check replays a log.
