@@ -225,7 +225,7 @@ struct Produced {
 mod tests {
     use std::time::Duration;
 
-    use sluicegate_backend::{CommandError, Fault};
+    use sluicegate_backend::{CommandError, Dedup, Fault, ProducerState};
 
     use super::*;
     use crate::session::answer::MAX_RESULT_BYTES;
@@ -255,5 +255,14 @@ mod tests {
             r#"{"error":{"reason":"DENIED","message":"m","retriable":false}}]}"#,
         );
         assert_eq!(text_of(answer(7, vec![written, denied], Encoding::Json(Format::Json))), want);
+        let dedup = Some(Dedup { is_duplicate: true, window: Duration::from_secs(9) });
+        let again = Ok(Written { dedup, offset: -1, ..Written::default() });
+        let state = Some(ProducerState { epoch: 3, sequence: 4 });
+        let gap = Err(CommandError::new(Fault::OutOfOrder, 45, "m").of_producer(state));
+        let want = concat!(
+            r#"{"id":7,"results":[{"partition":0,"offset":-1,"timestamp":0,"duplicate":true,"duplicate_window_ms":9000},"#,
+            r#"{"error":{"reason":"OUT_OF_ORDER","message":"m","retriable":false,"code":45,"producer":{"epoch":3,"sequence":4}}}]}"#,
+        );
+        assert_eq!(text_of(answer(7, vec![again, gap], Encoding::Json(Format::Json))), want);
     }
 }

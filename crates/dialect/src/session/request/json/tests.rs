@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use sluicegate_backend::command::{
-    Command, Header, LogName, ReadBounds, Record, RecordFilter, SchemaChoice, TopicNames, ValuePart,
+    Command, Header, LogName, Producer, ReadBounds, Record, RecordFilter, SchemaChoice, TopicNames, ValuePart,
 };
 use sluicegate_backend::groups::Commit;
 use sluicegate_protocol::MESSAGE_ID_HEADER;
@@ -146,6 +146,35 @@ fn written(format: &str, members: &str) -> Result<Record, String> {
         Request::Command { command: Command::Produce(mut write), .. } => Ok(write.records.pop().unwrap()),
         Request::Invalid { message, .. } => Err(message),
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn producers_are_taken_with_all_their_members() {
+    let parsed = |producer: &str| {
+        let text = format!(r#"{{"id":7,"produce":{{"records":[],"producer":{producer},"dry_run":true}}}}"#);
+        match parse(text.as_bytes()) {
+            Request::Command { command: Command::Produce(write), .. } => Ok((write.producer, write.dry_run)),
+            Request::Invalid { message, .. } => Err(message),
+            other => panic!("{other:?}"),
+        }
+    };
+    let age = Duration::from_millis(3);
+    let producer = Producer { id: "p".to_owned(), epoch: 1, sequence: 2, age };
+    let whole = r#"{"id":"p","epoch":1,"sequence":2,"age_ms":3}"#;
+    assert_eq!(parsed(whole), Ok((Some(producer), true)));
+    assert_eq!(parsed("null"), Ok((None, true)));
+    for (from, to, expected) in [
+        ("\"p\"", "\"\"", "producer.id: expected 1 to 256 bytes"),
+        (":1,", ":32768,", "producer.epoch: expected a whole number from 0 to 32767"),
+        (":2,", ":2147483647,", "producer.sequence: expected a whole number from 0 to 2147483646"),
+        (":2,", ":-1,", "invalid value"),
+        (r#","age_ms":3"#, "", "producer.age_ms: expected the time since the first record was first sent"),
+        (r#""epoch":1,"#, "", "missing field `epoch`"),
+        ("}", r#","ages":1}"#, "unknown field `ages`"),
+    ] {
+        let message = parsed(&whole.replace(from, to)).unwrap_err();
+        assert!(message.contains(expected), "{message}");
     }
 }
 
