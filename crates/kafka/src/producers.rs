@@ -1,39 +1,38 @@
 //! Writes of clients' producers: a batch for each command, which Kafka writes once however often it is sent.
 //!
 //! - here: [`Producers`] sends the batches of each producer and log in their order, and remembers its account
-//! - `account`: decides what becomes of a batch
+//! - `account`: decides what becomes of a batch; `batch`: its bytes, and the places of its records
 //!
 //! librdkafka's producers number records by themselves, so these batches are the reader's.
 
 mod account;
+mod batch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::number::millis;
 use sluicegate_backend::write_queue::{QueuePermit, WriteSequencer, WriteTicket};
 use sluicegate_backend::{
-    Account, CommandError, Dedup, DeliveryReport, Enqueued, Fault, Log, ProducerState, Written,
+    Account, CommandError, DeliveryReport, Enqueued, Fault, Log, ProducerState, Written,
 };
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::error_code::{
-    INVALID_PRODUCER_EPOCH, INVALID_REQUEST, INVALID_TIMESTAMP, OUT_OF_ORDER_SEQUENCE_NUMBER,
-    UNKNOWN_PRODUCER_ID,
+    INVALID_PRODUCER_EPOCH, OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID,
 };
-use sluicegate_reader::{KnownProducer, NotProduced, Produced, ReadError, Reader};
-use sluicegate_records::{BatchProducer, BatchRecord, encode_batch};
+use sluicegate_reader::{ConnectionError, KnownProducer, NotProduced, Produced, ReadError, Reader};
 use sluicegate_telemetry::metrics::{WriteFailure, WriteMetrics};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::account::{Claim, DEFAULT_LIFE, Known, Lives, Refusal, Step, Told};
+use self::account::{DEFAULT_LIFE, Known, Lives, Refusal, Step, Told};
+use self::batch::{Batch, Key};
 use super::error;
 use super::incidents::Incidents;
 
@@ -54,31 +53,10 @@ struct Parts {
     lives: Mutex<Option<(Instant, Lives)>>,
 }
 
-/// A producer in a log of one version of its topic.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
-    id: i64,
-    topic: String,
-    topic_id: Option<u128>,
-    partition: i32,
-}
-
 #[derive(Default)]
 struct Kept {
     known: Mutex<Option<Known>>,
     sequencer: Mutex<WriteSequencer>,
-}
-
-/// A command's records on their way.
-struct Batch {
-    source: ClientKey,
-    key: Key,
-    account: Account,
-    records: Vec<Record>,
-    /// When it was queued, as a timestamp for records without one.
-    now: i64,
-    queued: Instant,
-    _permits: Vec<QueuePermit>,
 }
 
 impl Producers {
@@ -256,8 +234,8 @@ impl Parts {
             Ok(Produced::Fenced) => return Ok(Sent::Fenced),
             Ok(Produced::Recreated) => {
                 let message =
-                    format!("topic {topic} was deleted and created again: the producer is unknown there");
-                return Err(CommandError::new(Fault::Expired, UNKNOWN_PRODUCER_ID, message));
+                    format!("topic {topic} was deleted and created again meanwhile, nothing was written");
+                return Err(CommandError::new(Fault::Transient, 0, message).with_retry());
             }
             Err(failed) => return Err(self.failed(failed)),
         };
@@ -280,21 +258,36 @@ impl Parts {
                 let until = lives.until(Duration::from_millis(since.try_into().unwrap_or(0)));
                 Ok(Told::Known(Known { epoch, last: last_sequence, until }))
             }
+            // Brokers before Kafka 2.8 do not know the question. The answer can be too long, too.
+            Err(ReadError::Unanswered {
+                cause: ConnectionError::Protocol { .. } | ConnectionError::TooLong { .. },
+                ..
+            }) => Ok(Told::Untold),
             Err(error) if error.is_unavailable() || error.retriable() => Err(self.failed_before(&error)),
             Err(_) => Ok(Told::Untold),
         }
     }
 
-    /// The times of accounts. They are asked for once in [`LIVES_AGE`].
+    /// The times of accounts. They are asked for once in [`LIVES_AGE`]; those that are known are taken meanwhile.
     async fn lives(&self) -> Result<Lives, CommandError> {
-        if let Some((asked, lives)) = *self.lives.lock()
-            && asked.elapsed() < LIVES_AGE
-        {
-            return Ok(lives);
+        let known = {
+            let mut lives = self.lives.lock();
+            if let Some((asked, lives)) = &mut *lives {
+                if asked.elapsed() < LIVES_AGE {
+                    return Ok(*lives);
+                }
+                *asked = Instant::now();
+            }
+            lives.map(|(_, lives)| lives)
+        };
+        match (lives(&self.reader).await, known) {
+            (Ok((lives, _)), _) => {
+                *self.lives.lock() = Some((Instant::now(), lives));
+                Ok(lives)
+            }
+            (Err(_), Some(known)) => Ok(known),
+            (Err(error), None) => Err(self.failed_before(&error)),
         }
-        let (lives, _) = lives(&self.reader).await.map_err(|error| self.failed_before(&error))?;
-        *self.lives.lock() = Some((Instant::now(), lives));
-        Ok(lives)
     }
 
     fn failed_before(&self, error: &ReadError) -> CommandError {
@@ -343,85 +336,6 @@ enum Sent {
     Fenced,
 }
 
-impl Batch {
-    fn claim(&self) -> Result<Claim, CommandError> {
-        let Account { epoch, sequence: first, age, .. } = self.account;
-        let more = i32::try_from(self.records.len().saturating_sub(1)).ok();
-        let last = more.and_then(|more| first.checked_add(more)).filter(|last| *last < i32::MAX);
-        let last = last.ok_or_else(|| {
-            let message = format!("sequence {first} of {} records: begin the next epoch", self.records.len());
-            CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
-        })?;
-        Ok(Claim { epoch, first, last, age })
-    }
-
-    fn timestamp(&self, record: &Record) -> i64 {
-        record.timestamp.filter(|timestamp| *timestamp >= 0).unwrap_or(self.now)
-    }
-
-    /// Checks that the partition keeps the account for as long as clients are told, and no longer: it counts from the latest
-    /// timestamp.
-    fn check_times(&self, skip: usize, lives: Lives) -> Result<(), CommandError> {
-        let latest = self.records.iter().skip(skip).map(|record| self.timestamp(record)).max();
-        let since = self.now.saturating_sub(latest.unwrap_or(self.now));
-        let oldest = lives.oldest().saturating_add(self.account.age);
-        let (back, ahead) = (millis_of(oldest), millis_of(AHEAD));
-        if (ahead.saturating_neg()..=back).contains(&since) {
-            return Ok(());
-        }
-        let message = format!(
-            "timestamp of {since} ms ago: with a producer, expected one of the last {back} ms, or at most {ahead} ms ahead; \
-             put another time into a header"
-        );
-        Err(CommandError::new(Fault::Invalid, INVALID_TIMESTAMP, message))
-    }
-
-    /// The batch of the records behind the first ones, and the latest of their timestamps.
-    fn encode(&self, skip: usize) -> (Bytes, i64) {
-        let Account { id, epoch, sequence, .. } = self.account;
-        let skipped = i32::try_from(skip).unwrap_or(i32::MAX);
-        let producer = BatchProducer { id, epoch, sequence: sequence.saturating_add(skipped) };
-        let records: Vec<_> = self
-            .records
-            .iter()
-            .skip(skip)
-            .map(|record| BatchRecord {
-                timestamp: self.timestamp(record),
-                key: record.key.as_deref(),
-                value: record.value.as_deref(),
-                headers: record.headers.iter().map(|header| (&*header.key, header.value.as_deref())),
-            })
-            .collect();
-        let latest = records.iter().map(|record| record.timestamp).max().unwrap_or(self.now);
-        (encode_batch(producer, &records).into(), latest)
-    }
-
-    /// The places of records that were there already, so many from one on.
-    fn found(&self, offset: i64, from: usize, count: usize, lives: Lives) -> Vec<Written> {
-        let found = self.placed(offset, -1, from, true, lives);
-        found.take(count).map(|written| Written { timestamp: -1, ..written }).collect()
-    }
-
-    /// The places of the records from one on.
-    fn placed(
-        &self,
-        offset: i64,
-        appended_at: i64,
-        from: usize,
-        is_duplicate: bool,
-        lives: Lives,
-    ) -> impl Iterator<Item = Written> {
-        let dedup = Some(Dedup { is_duplicate, window: lives.kept() });
-        (0_i64..).zip(self.records.iter().skip(from)).map(move |(number, record)| Written {
-            partition: self.key.partition,
-            offset: if offset < 0 { -1 } else { offset.saturating_add(number) },
-            timestamp: if appended_at >= 0 { appended_at } else { self.timestamp(record) },
-            dedup,
-            ..Written::default()
-        })
-    }
-}
-
 fn refused(refusal: Refusal, lives: Lives) -> CommandError {
     let (fault, code, state, message) = match refusal {
         Refusal::OutOfOrder(state) => (
@@ -454,10 +368,6 @@ fn late() -> CommandError {
     CommandError::new(Fault::UnknownOutcome { retriable: true }, 0, message).with_retry()
 }
 
-fn millis_of(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-}
-
 fn gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -466,8 +376,6 @@ fn gauge(count: usize) -> i64 {
 const MAX_KEPT: usize = 1 << 16;
 /// Questions and batches for one command.
 const MAX_TRIES: usize = 6;
-/// The greatest distance of a timestamp from now, ahead: Kafka's own default.
-const AHEAD: Duration = Duration::from_hours(1);
 /// The time for which the life of accounts is not asked for again.
 const LIVES_AGE: Duration = Duration::from_mins(10);
 const CONTENDED: &str = "others write as this producer at the same time, nothing was written";
