@@ -132,6 +132,11 @@ impl CommandError {
         if self.code < system.min_code { 0 } else { self.code }
     }
 
+    /// A record of a producer's command that is fine by itself.
+    pub fn beside_refused() -> Self {
+        Self::new(Fault::Transient, 0, BESIDE_REFUSED).with_retry()
+    }
+
     /// No room for a record until others have been delivered.
     pub fn queue_full() -> Self {
         let message = "the write queue is full, or holds too many of this client's records";
@@ -196,6 +201,8 @@ impl Fault {
     }
 }
 
+const BESIDE_REFUSED: &str =
+    "another record of the command was refused, and a producer's command is written all or not at all";
 /// Retries within the timeouts are already done by the backend. Enough for a client to reach another bridge.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The time after which a full queue can have room again.

@@ -54,16 +54,29 @@ pub struct ClientRate {
     pub holder: Holder,
 }
 
+/// One of a period's, which began then.
+#[derive(Debug)]
+pub struct Taken(Instant);
+
 impl ClientRate {
-    /// When the client has room for more, if it has none now.
-    pub fn full_until(&self) -> Option<Instant> {
-        let period = self.rate.now();
-        (!period.taken.has_room(self.holder, 1)).then(|| self.rate.next(&period))
+    /// Takes one of this period's.
+    ///
+    /// # Errors
+    /// The client has no room for more until this instant.
+    pub fn take_one(&self) -> Result<Taken, Instant> {
+        let mut period = self.rate.now();
+        match period.taken.take(self.holder, 1) {
+            true => Ok(Taken(period.began)),
+            false => Err(self.rate.next(&period)),
+        }
     }
 
-    /// Counts what the client has done.
-    pub fn count(&self, amount: usize) {
-        self.rate.count(self.holder, amount);
+    /// Gives back what was not needed, if its period lasts.
+    pub fn give_back(&self, Taken(began): Taken) {
+        let mut period = self.rate.now();
+        if period.began == began {
+            period.taken.give_back(self.holder, 1);
+        }
     }
 }
 

@@ -326,7 +326,10 @@ impl Grant {
         self.schemas.apply(&mut records);
         let held = self.standing.held();
         let bytes = records.iter().map(Record::bytes).fold(0, usize::saturating_add);
-        let counted = self.usage.as_ref().map_or(Ok(()), |usage| usage.write(records.len(), bytes));
+        let counted = self.usage.as_ref().map_or(Ok(()), |usage| match dry_run {
+            true => usage.read(),
+            false => usage.write(records.len(), bytes),
+        });
         let topic = records.first().map(|record| record.topic.as_str());
         let topics = match self.counted(Kind::Produce, counted.and_then(|()| held.writable(topic))) {
             Ok(topics) => topics,

@@ -9,32 +9,35 @@ mod account;
 mod batch;
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::number::millis;
 use sluicegate_backend::write_queue::{QueuePermit, WriteSequencer, WriteTicket};
 use sluicegate_backend::{
-    Account, CommandError, DeliveryReport, Enqueued, Fault, Log, ProducerState, Written,
+    Account, CommandError, Dedup, DeliveryReport, Enqueued, Fault, LOG_END, LOG_START, Log, ProducerState,
+    Written,
 };
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::error_code::{
-    INVALID_PRODUCER_EPOCH, OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID,
+    INVALID_PRODUCER_EPOCH, INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE,
+    OUT_OF_ORDER_SEQUENCE_NUMBER, RECORD_LIST_TOO_LARGE, UNKNOWN_PRODUCER_ID,
 };
 use sluicegate_reader::{ConnectionError, KnownProducer, NotProduced, Produced, ReadError, Reader};
 use sluicegate_telemetry::metrics::{WriteFailure, WriteMetrics};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::account::{DEFAULT_LIFE, Known, Lives, Refusal, Step, Told};
-use self::batch::{Batch, Key};
-use super::error;
+use self::batch::{Batch, Key, millis_of};
 use super::incidents::Incidents;
+use super::{error, writer};
 
 /// The clients' producers of one cluster.
 pub(super) struct Producers {
@@ -48,9 +51,16 @@ struct Parts {
     metrics: WriteMetrics,
     /// The time for which a batch is tried.
     patience: Duration,
-    /// At most [`MAX_KEPT`], and those that are in use.
-    accounts: Mutex<HashMap<Key, Arc<Kept>>>,
+    accounts: Mutex<Accounts>,
     lives: Mutex<Option<(Instant, Lives)>>,
+}
+
+#[derive(Default)]
+struct Accounts {
+    /// At most [`MAX_KEPT`], and those that are in use.
+    of: HashMap<Key, Arc<Kept>>,
+    /// Their number at which those that are not in use are forgotten.
+    swept_at: usize,
 }
 
 #[derive(Default)]
@@ -100,7 +110,7 @@ impl Producers {
         let writing = Arc::clone(parts);
         parts.metrics.queued.inc_by(gauge(count));
         self.tasks.spawn(async move {
-            let reports = writing.write(&batch, &kept, ticket).await;
+            let reports = writing.write(&batch, kept, ticket).await;
             writing.metrics.queued.dec_by(gauge(count));
             // The client can be gone.
             let _ = told.send(reports);
@@ -127,131 +137,195 @@ impl Parts {
     /// What is remembered of a producer, and its queue.
     fn kept(&self, key: &Key) -> Arc<Kept> {
         let mut accounts = self.accounts.lock();
-        if let Some(kept) = accounts.get(key) {
+        if let Some(kept) = accounts.of.get(key) {
             return Arc::clone(kept);
         }
-        if accounts.len() >= MAX_KEPT {
-            accounts.retain(|_, kept| Arc::strong_count(kept) > 1);
+        if accounts.of.len() >= accounts.swept_at.max(MAX_KEPT) {
+            accounts.of.retain(|_, kept| Arc::strong_count(kept) > 1);
+            accounts.swept_at = accounts.of.len().saturating_mul(2);
         }
-        Arc::clone(accounts.entry(key.clone()).or_default())
+        Arc::clone(accounts.of.entry(key.clone()).or_default())
     }
 
-    async fn write(&self, batch: &Batch, kept: &Kept, mut ticket: WriteTicket) -> Vec<DeliveryReport> {
+    async fn write(&self, batch: &Batch, kept: Arc<Kept>, mut ticket: WriteTicket) -> Vec<DeliveryReport> {
         ticket.wait().await;
-        let written = self.settle(batch, kept).await;
+        let reports = match self.settle(batch, &kept).await {
+            Ok(written) => written.into_iter().map(Ok).collect(),
+            Err(failed) => failed.reports(batch.records.len()),
+        };
         drop(ticket);
-        match &written {
-            Ok(reports) => {
-                for (record, written) in batch.records.iter().zip(reports) {
-                    if !written.dedup.is_some_and(|dedup| dedup.is_duplicate) {
-                        self.metrics.written(record.bytes(), batch.queued.elapsed());
-                    }
-                }
-            }
-            Err(error) => {
-                batch.records.iter().for_each(|_| self.metrics.failed(WriteFailure::of(error.fault)));
+        let is_known = kept.known.lock().is_some();
+        drop(kept);
+        if !is_known {
+            let mut accounts = self.accounts.lock();
+            if accounts.of.get(&batch.key).is_some_and(|kept| Arc::strong_count(kept) == 1) {
+                accounts.of.remove(&batch.key);
             }
         }
-        match written {
-            Ok(reports) => reports.into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(error); batch.records.len()],
+        for (record, report) in batch.records.iter().zip(&reports) {
+            match report {
+                Ok(Written { dedup: Some(Dedup { is_duplicate: true, .. }), .. }) => {}
+                Ok(_) => self.metrics.written(record.bytes(), batch.queued.elapsed()),
+                Err(error) => self.metrics.failed(WriteFailure::of(error.fault)),
+            }
         }
+        reports
     }
 
     /// Where the records are.
-    async fn settle(&self, batch: &Batch, kept: &Kept) -> Result<Vec<Written>, CommandError> {
+    async fn settle(&self, batch: &Batch, kept: &Kept) -> Result<Vec<Written>, Failed> {
         let deadline = batch.queued.checked_add(self.patience).unwrap_or(batch.queued);
         let lives = self.lives().await?;
         let claim = batch.claim()?;
-        let mut step = claim.begin(*kept.known.lock());
-        for _ in 0..MAX_TRIES {
+        let remembered = *kept.known.lock();
+        let mut step = claim.begin(remembered);
+        let mut may_be_written = false;
+        for _ in 0..MAX_STEPS {
             match step {
                 Step::Ask => {
-                    let told = self.ask(batch, lives).await?;
-                    if let Told::Known(known) = told {
-                        *kept.known.lock() = Some(known);
-                    }
-                    step = claim.told(told, lives.kept());
+                    let told = self.ask(batch, kept, lives).await?;
+                    step = claim.told(told, remembered, lives.kept());
                 }
-                Step::Duplicate => return Ok(batch.found(-1, 0, batch.records.len(), lives)),
-                Step::Refuse(refusal) => return Err(refused(refusal, lives)),
+                Step::LookBack => step = claim.looked_back(self.has_all_since_first_try(batch).await?),
+                Step::Duplicate => {
+                    self.replicated(batch, deadline).await?;
+                    return Ok(batch.found(-1, 0, batch.records.len(), lives));
+                }
+                // An earlier try can still arrive.
+                Step::Refuse(_) if may_be_written => return Err(unknown_outcome(STILL_OPEN).into()),
+                Step::Refuse(refusal) => return Err(refused(refusal, lives).into()),
                 Step::Send { skip, is_repeat, is_new } => {
-                    match self.send(batch, (skip, is_repeat, is_new), lives, deadline).await? {
+                    let (sent, is_open) =
+                        self.send(batch, (skip, is_repeat, is_new), lives, deadline).await?;
+                    may_be_written |= is_open;
+                    match sent {
                         Sent::Written(written, latest) => {
-                            let since = Duration::from_millis(
-                                batch.now.saturating_sub(latest).try_into().unwrap_or(0),
-                            );
+                            let since = batch.now.saturating_sub(latest).try_into().unwrap_or(0);
                             // A repeat of an older batch tells nothing of later ones.
                             let of_epoch = kept.known.lock().filter(|known| known.epoch == claim.epoch);
                             let last = of_epoch.map_or(claim.last, |known| known.last.max(claim.last));
-                            let until = lives.until(since);
+                            let until = lives.until(Duration::from_millis(since));
                             *kept.known.lock() = Some(Known { epoch: claim.epoch, last, until });
                             return Ok(written);
                         }
                         // An older batch than the last five.
-                        Sent::OutOfOrder | Sent::Fenced if is_repeat => {
-                            return Ok(batch.found(-1, 0, batch.records.len(), lives));
-                        }
+                        Sent::OutOfOrder | Sent::Fenced if is_repeat => step = Step::Duplicate,
                         sent => {
-                            let told = self.ask(batch, lives).await?;
+                            let told = self.ask(batch, kept, lives).await?;
                             step = match (told, sent) {
                                 (Told::Untold, Sent::Fenced) => Step::Refuse(Refusal::Fenced(None)),
                                 (Told::Untold, _) => Step::Refuse(Refusal::OutOfOrder(None)),
-                                (told, _) => claim.told(told, lives.kept()),
+                                (told, _) => claim.told(told, remembered, lives.kept()),
                             };
-                            *kept.known.lock() =
-                                if let Told::Known(known) = told { Some(known) } else { None };
                         }
                     }
                 }
             }
         }
         // Others write as the same producer at the same time.
-        Err(CommandError::new(Fault::Transient, OUT_OF_ORDER_SEQUENCE_NUMBER, CONTENDED).with_retry())
+        let contended = CommandError::new(Fault::Transient, OUT_OF_ORDER_SEQUENCE_NUMBER, CONTENDED);
+        Err(if may_be_written { unknown_outcome(STILL_OPEN) } else { contended.with_retry() }.into())
     }
 
+    /// Sends the batch. Gives as well whether a try before the last one may have written it.
     async fn send(
         &self,
         batch: &Batch,
         (skip, is_repeat, is_new): (usize, bool, bool),
         lives: Lives,
         deadline: Instant,
-    ) -> Result<Sent, CommandError> {
+    ) -> Result<(Sent, bool), Failed> {
         if !is_repeat {
             batch.check_times(skip, lives)?;
         }
-        if is_new && let Some(until) = batch.account.new.full_until() {
+        let new = &batch.account.new;
+        let taken = is_new.then(|| new.take_one()).transpose().map_err(|until| {
             let retry_after = until.saturating_duration_since(Instant::now());
-            return Err(CommandError { retry_after, ..CommandError::new(Fault::QuotaExceeded, 0, TOO_MANY) });
-        }
+            CommandError { retry_after, ..CommandError::new(Fault::QuotaExceeded, 0, TOO_MANY) }
+        })?;
         let (encoded, latest) = batch.encode(skip);
-        let Key { topic, topic_id, partition, .. } = &batch.key;
-        let log = Log { topic, partition: *partition };
-        let produced = self.reader.produce(batch.source, log, *topic_id, &encoded, deadline).await;
-        let (offset, appended_at) = match produced {
-            Ok(Produced::Written { offset, appended_at }) => (offset, appended_at),
-            Ok(Produced::OutOfOrder) => return Ok(Sent::OutOfOrder),
-            Ok(Produced::Fenced) => return Ok(Sent::Fenced),
-            Ok(Produced::Recreated) => {
+        let Key { topic, topic_id, .. } = &batch.key;
+        let produced = self.reader.produce(batch.source, batch.log(), *topic_id, &encoded, deadline).await;
+        let (produced, is_open) = match produced {
+            Ok(produced) => produced,
+            Err(failed) => {
+                if let (Some(taken), false) = (taken, failed.may_be_written) {
+                    new.give_back(taken);
+                }
+                return Err(self.failed(batch, skip, failed));
+            }
+        };
+        let sent = match produced {
+            Produced::Written { offset, appended_at } => {
+                let latest = if appended_at >= 0 { appended_at } else { latest };
+                let mut written = batch.found(-1, 0, skip, lives);
+                written.extend(batch.placed(offset, appended_at, skip, is_repeat, lives));
+                Sent::Written(written, latest)
+            }
+            Produced::OutOfOrder => Sent::OutOfOrder,
+            Produced::Fenced => Sent::Fenced,
+            Produced::Recreated => {
                 let message =
                     format!("topic {topic} was deleted and created again meanwhile, nothing was written");
-                return Err(CommandError::new(Fault::Transient, 0, message).with_retry());
+                return Err(CommandError::new(Fault::Transient, 0, message).with_retry().into());
             }
-            Err(failed) => return Err(self.failed(failed)),
         };
-        if is_new {
-            batch.account.new.count(1);
+        if let (Some(taken), Sent::OutOfOrder | Sent::Fenced) = (taken, &sent) {
+            new.give_back(taken);
         }
-        let latest = if appended_at >= 0 { appended_at } else { latest };
-        let mut written = batch.found(-1, 0, skip, lives);
-        written.extend(batch.placed(offset, appended_at, skip, is_repeat, lives));
-        Ok(Sent::Written(written, latest))
+        Ok((sent, is_open))
     }
 
-    async fn ask(&self, batch: &Batch, lives: Lives) -> Result<Told, CommandError> {
-        let Key { id, topic, partition, .. } = &batch.key;
-        let log = Log { topic, partition: *partition };
-        match self.reader.known_producer(batch.source, log, *id).await {
+    /// Whether the log still has what was there before the batch was first sent, and with it all that was written since.
+    async fn has_all_since_first_try(&self, batch: &Batch) -> Result<bool, CommandError> {
+        let first_try = batch.now.saturating_sub(millis_of(batch.account.age.saturating_add(CLOCKS)));
+        let asked = [LOG_START, first_try.max(0), LOG_END].map(|timestamp| (batch.log(), timestamp));
+        let mut offsets = [0; 3];
+        let mut listed = pin!(self.reader.list_offsets(batch.source, &asked, false));
+        while let Some((number, listed)) = listed.next().await {
+            let listed = listed.map_err(|error| self.failed_before(&error))?;
+            offsets.get_mut(number).into_iter().for_each(|offset| *offset = listed.offset);
+        }
+        let [start, since, end] = offsets;
+        Ok(start == 0 || start < if since >= 0 { since } else { end })
+    }
+
+    /// Waits until all replicas in sync have what the leader has: it counts records that they do not have yet.
+    async fn replicated(&self, batch: &Batch, deadline: Instant) -> Result<(), CommandError> {
+        let (log, source) = (batch.log(), batch.source);
+        let epoch = || self.reader.version(log).and_then(|version| version.leader_epoch);
+        let begun = epoch();
+        let end = self.reader.end_of_epoch(source, log, begun.unwrap_or_default()).await;
+        let end = end.map_err(|error| self.failed_before(&error))?;
+        while let Some(end) = end {
+            let committed = pin!(self.reader.list_offsets(source, &[(log, LOG_END)], false)).next().await;
+            let Some((_, committed)) = committed else { break };
+            if committed.map_err(|error| self.failed_before(&error))?.offset >= end {
+                // Another leader may not have it.
+                if epoch() == begun {
+                    return Ok(());
+                }
+                break;
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+            sleep(LOOK).await;
+        }
+        Err(unknown_outcome(
+            "the replicas in sync do not have the records yet; a repeat with their sequence tells",
+        ))
+    }
+
+    /// What the partition tells of the account, which is remembered.
+    async fn ask(&self, batch: &Batch, kept: &Kept, lives: Lives) -> Result<Told, CommandError> {
+        let told = self.told(batch, lives).await?;
+        *kept.known.lock() = if let Told::Known(known) = told { Some(known) } else { None };
+        Ok(told)
+    }
+
+    async fn told(&self, batch: &Batch, lives: Lives) -> Result<Told, CommandError> {
+        match self.reader.known_producer(batch.source, batch.log(), batch.key.id).await {
             Ok(None) => Ok(Told::Missing),
             Ok(Some(KnownProducer { epoch, last_sequence, last_timestamp })) => {
                 let since = millis(SystemTime::now()).saturating_sub(last_timestamp);
@@ -294,16 +368,49 @@ impl Parts {
         error::of_read(error, self.incidents.public(error)).with_retry()
     }
 
-    fn failed(&self, NotProduced { error, may_be_written }: NotProduced) -> CommandError {
-        let failed = self.failed_before(&error);
-        if !may_be_written {
-            return failed;
+    /// Why the records behind the first ones were not written.
+    fn failed(&self, batch: &Batch, skip: usize, failed: NotProduced) -> Failed {
+        let NotProduced { error, invalid, may_be_written } = failed;
+        if may_be_written {
+            let text = self.incidents.public(&error);
+            return unknown_outcome(format!("{text}; a repeat with their sequence tells")).into();
         }
-        let message = format!(
-            "{}; the records may have been written, a repeat with their sequence tells",
-            failed.message
-        );
-        CommandError { fault: Fault::UnknownOutcome { retriable: true }, message, ..failed }.with_retry()
+        let count = batch.records.len();
+        let (error, is_of_one) = match i32::from(error.code()) {
+            MESSAGE_TOO_LARGE | RECORD_LIST_TOO_LARGE if count > 1 => {
+                let message =
+                    "the records of the command exceed the topic's `max.message.bytes` together: send fewer";
+                (CommandError::new(Fault::TooLarge, MESSAGE_TOO_LARGE, message), false)
+            }
+            MESSAGE_TOO_LARGE | RECORD_LIST_TOO_LARGE => (writer::too_large_for_topic(), true),
+            INVALID_RECORD => (writer::invalid_record(), true),
+            INVALID_TIMESTAMP => (writer::invalid_timestamp(), true),
+            _ => (self.failed_before(&error), false),
+        };
+        let at: Vec<usize> = invalid.into_iter().map(|at| at.saturating_add(skip)).collect();
+        Failed { error, at: if is_of_one { at } else { Vec::new() } }
+    }
+}
+
+/// Why a batch was not written, and the places of the records that are the cause; none: all of them are.
+struct Failed {
+    error: CommandError,
+    at: Vec<usize>,
+}
+
+impl From<CommandError> for Failed {
+    fn from(error: CommandError) -> Self {
+        Self { error, at: Vec::new() }
+    }
+}
+
+impl Failed {
+    fn reports(self, count: usize) -> Vec<DeliveryReport> {
+        let of = |place| match self.at.is_empty() || self.at.contains(&place) {
+            true => Err(self.error.clone()),
+            false => Err(CommandError::beside_refused()),
+        };
+        (0..count).map(of).collect()
     }
 }
 
@@ -350,8 +457,9 @@ fn refused(refusal: Refusal, lives: Lives) -> CommandError {
         Refusal::Expired => {
             let kept = hours(lives.kept());
             let message = format!(
-                "the partition does not know the producer: it has written nothing for {kept}, or nothing before this \
-                 record; begin with sequence 0, with records that were never sent before"
+                "the partition does not know the producer: its first record (sequence 0) is not written yet, it has written \
+                 nothing for {kept}, or the record was first sent longer ago; begin the next epoch with records that were \
+                 never sent before"
             );
             (Fault::Expired, UNKNOWN_PRODUCER_ID, None, message)
         }
@@ -363,8 +471,12 @@ fn refused(refusal: Refusal, lives: Lives) -> CommandError {
 }
 
 fn late() -> CommandError {
-    let message =
-        "the bridge is shutting down: the records may have been written, a repeat with their sequence tells";
+    unknown_outcome(
+        "the bridge is shutting down: the records may have been written, a repeat with their sequence tells",
+    )
+}
+
+fn unknown_outcome(message: impl Into<String>) -> CommandError {
     CommandError::new(Fault::UnknownOutcome { retriable: true }, 0, message).with_retry()
 }
 
@@ -375,7 +487,12 @@ fn gauge(count: usize) -> i64 {
 /// Accounts that are remembered: 16 MiB. Beyond that, all are forgotten that are not in use, and asked for once more.
 const MAX_KEPT: usize = 1 << 16;
 /// Questions and batches for one command.
-const MAX_TRIES: usize = 6;
+const MAX_STEPS: usize = 8;
+/// The distance of clocks that is allowed for, in a look back.
+const CLOCKS: Duration = Duration::from_mins(1);
+/// The time between two looks at the replicas.
+const LOOK: Duration = Duration::from_millis(50);
+const STILL_OPEN: &str = "a try of the command is still under way; a repeat with its sequence tells";
 /// The time for which the life of accounts is not asked for again.
 const LIVES_AGE: Duration = Duration::from_mins(10);
 const CONTENDED: &str = "others write as this producer at the same time, nothing was written";

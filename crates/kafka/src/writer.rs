@@ -34,8 +34,8 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::apart::Apart;
-pub(super) use self::error::NoProducer;
 use self::error::WriteError;
+pub(super) use self::error::{NoProducer, invalid_record, invalid_timestamp, too_large_for_topic};
 use self::producer::{Parts, Producer, ReportTarget};
 use self::slot::{Slot, State};
 use self::suspects::Suspects;

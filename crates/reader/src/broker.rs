@@ -52,6 +52,8 @@ pub(crate) struct Broker {
     /// The turn to send a fetch after a throttle time.
     fetch_turns: Arc<Places>,
     search_places: Arc<Places>,
+    write_places: Arc<Places>,
+    producers_places: Arc<Places>,
     join_places: Arc<Places>,
 }
 
@@ -69,6 +71,8 @@ impl Broker {
             stalls: Stalls::default(),
             fetch_turns: Places::new(1),
             search_places: Places::new(SEARCHES),
+            write_places: Places::with_shares(Ledger::of_one_cluster(WRITES)),
+            producers_places: Places::new(1),
             join_places: Places::new(JOINS),
             address,
             config,
@@ -170,6 +174,16 @@ impl Broker {
             }
         }
         self.ask(request).await
+    }
+
+    /// A place for a write, for which clients take turns.
+    pub(crate) async fn write_place(&self, holder: Holder) -> Place {
+        self.write_places.acquire(holder).await
+    }
+
+    /// The place for a question about producers: the broker tells all of a partition.
+    pub(crate) async fn producers_place(&self, holder: Holder) -> Place {
+        self.producers_places.acquire(holder).await
     }
 
     /// Sends a request that searches batches, on a dedicated connection: it can take seconds, and the broker answers
@@ -458,6 +472,9 @@ const LOOKUP_CONNECTIONS: (usize, usize) = (4, 8);
 /// Writes: shared connections, of which a broker takes the next request only after the last one is replicated, so that
 /// as many producers wait for replicas at a time; and dedicated ones for some retries.
 const WRITE_CONNECTIONS: (usize, usize) = (8, 8);
+
+/// Writes at a time, each of one client's command; further ones wait for their clients' turns.
+const WRITES: usize = 256;
 
 /// Members that join groups at a time, each with a connection of its own. A group waits for all its members: if some of
 /// them waited here for others to have joined, none would.

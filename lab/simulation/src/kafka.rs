@@ -236,6 +236,7 @@ impl State {
             .map(|(name, (number, partition))| (name.clone(), number, partition.log.durable))
             .collect();
         for (topic, number, kept) in led {
+            self.log(&topic, number).into_iter().for_each(Log::forget_producers_if_empty);
             self.elect(&topic, number, next, kept);
             self.log(&topic, number).into_iter().for_each(|log| log.commit(log.end));
         }

@@ -65,6 +65,8 @@ struct Command {
     sequence: u32,
     begun: Instant,
     tries: u32,
+    /// Whether a try had no answer, or one that does not know.
+    is_open: bool,
 }
 
 impl Repeater {
@@ -91,10 +93,8 @@ impl Repeater {
         let mut client = None;
         while self.sent.lock().len() < self.records && !world.is_calm() {
             let command = self.command(&world, &next);
-            let (partition, count) = (command.partition, command.records.len());
-            if !self.settle(&world, command, &mut client).await {
-                break;
-            }
+            let partition = command.partition;
+            let Some(count) = self.settle(&world, command, &mut client).await else { break };
             *next.entry(partition).or_default() += u32::try_from(count).unwrap_or_default();
             let pause = self.caller.random.lock().u64(..600_000);
             sleep(Duration::from_micros(pause)).await;
@@ -118,22 +118,38 @@ impl Repeater {
             let (topic, value) = (self.caller.topic.clone(), Some(value));
             ProduceRecord { topic, partition: Some(partition), value, ..ProduceRecord::default() }
         });
-        Command { records: records.collect(), partition, sequence, begun: Instant::now(), tries: 0 }
+        Command {
+            records: records.collect(),
+            partition,
+            sequence,
+            begun: Instant::now(),
+            tries: 0,
+            is_open: false,
+        }
     }
 
-    /// Sends a command until it has an end. Whether to go on behind it.
-    async fn settle(&self, world: &World, mut command: Command, client: &mut Option<Client>) -> bool {
-        let first = self.sent.lock().len() - command.records.len();
+    /// Sends a command until it has an end. Gives the number of its records; `None`: there is nothing to go on with.
+    async fn settle(
+        &self,
+        world: &World,
+        mut command: Command,
+        client: &mut Option<Client>,
+    ) -> Option<usize> {
         let end = loop {
             let visit = self.attempt(world, &mut command, client);
             match self.caller.cut.unless_cut(visit).await.flatten() {
                 Some(end) => break end,
-                None => *client = None,
+                None => {
+                    command.is_open = true;
+                    *client = None;
+                }
             }
+            self.grow(&mut command);
             let pause = self.caller.random.lock().u64(1..200);
             sleep(Duration::from_millis(pause)).await;
         };
         let mut sent = self.sent.lock();
+        let first = sent.len() - command.records.len();
         let outcomes = match end {
             End::Written(results) if results.len() == command.records.len() => {
                 results.iter().map(|result| Outcome::Written { offset: result.offset }).collect()
@@ -144,17 +160,17 @@ impl Repeater {
             }
             End::Refused(error) => {
                 self.check_refusal(world, &command, &error);
-                let known = if command.tries > 1 { Outcome::Unknown } else { Outcome::NotWritten };
+                let known = if command.is_open { Outcome::Unknown } else { Outcome::NotWritten };
                 for sent in sent[first..].iter_mut() {
                     sent.outcome = known;
                 }
-                return false;
+                return None;
             }
         };
         for (sent, outcome) in sent[first..].iter_mut().zip(outcomes) {
             sent.outcome = outcome;
         }
-        true
+        Some(command.records.len())
     }
 
     /// One try, or as many as there are on a connection; `None` if the connection is lost.
@@ -204,7 +220,9 @@ impl Repeater {
             };
             match error.reason() {
                 Reason::OutOfOrder | Reason::Fenced | Reason::Expired => return Some(End::Refused(error)),
-                _ => {
+                reason => {
+                    command.is_open |= reason == Reason::UnknownOutcome;
+                    self.check_not_written(world, command, &error);
                     let pause = self.caller.random.lock().u64(1..500);
                     sleep(Duration::from_millis(pause)).await;
                 }
@@ -212,9 +230,38 @@ impl Repeater {
         }
     }
 
+    /// Lets a repeat be another batch than the try before.
+    fn grow(&self, command: &mut Command) {
+        if command.records.len() >= 6 || self.caller.random.lock().u8(..3) > 0 {
+            return;
+        }
+        let mut sent = self.sent.lock();
+        let value = Bytes::from(format!("{}-{}", self.caller.name.replace(' ', "-"), sent.len()));
+        let partition = command.partition;
+        sent.push(Sent { value: value.clone(), partition, outcome: Outcome::Unknown });
+        let (topic, value) = (self.caller.topic.clone(), Some(value));
+        let record = ProduceRecord { topic, partition: Some(partition), value, ..ProduceRecord::default() };
+        command.records.push(record);
+    }
+
+    /// Checks that a command is not there whose tries have all been refused.
+    fn check_not_written(&self, world: &World, command: &Command, error: &ErrorResp) {
+        let kept = kept(&world.kafka.state(), &self.caller.topic);
+        let is_there =
+            |record: &ProduceRecord| record.value.as_ref().is_some_and(|value| kept.contains_key(value));
+        if !command.is_open && command.records.iter().any(is_there) {
+            self.caller.broken(world, &format!("refused, and there: {error:?}"));
+        }
+    }
+
     /// Whether a producer that counts well may be refused so.
     fn check_refusal(&self, world: &World, command: &Command, error: &ErrorResp) {
-        let may_forget = world.profile.is_unclean || world.profile.recreates;
+        let has_forgotten = {
+            let kafka = world.kafka.state();
+            let mut logs = kafka.topics_of(&self.caller.topic).flat_map(|topic| &topic.partitions);
+            logs.any(|partition| partition.log.has_forgotten)
+        };
+        let may_forget = world.profile.is_unclean || world.profile.recreates || has_forgotten;
         let has_short_accounts = world.kafka.state().producer_life < Duration::from_hours(1);
         let is_right = match error.reason() {
             Reason::Fenced => self.epoch == 0,

@@ -89,15 +89,16 @@ mod tests {
         let of = |number: u8| cluster.new_producers(ClientKey::from(IpAddr::from([10, 0, 0, number])));
         let (greedy, bystander) = (of(1), of(2));
         let mut brought = 0;
-        while greedy.full_until().is_none() {
-            greedy.count(1);
-            brought += 1;
-        }
+        let next = loop {
+            match greedy.take_one() {
+                Ok(_) => brought += 1,
+                Err(next) => break next,
+            }
+        };
         assert!((700..=760).contains(&brought), "{brought} of 1,000");
-        assert_eq!(bystander.full_until(), None);
-        bystander.count(1);
-        let next = greedy.full_until().expect("a later hour");
+        let taken = bystander.take_one().expect("room for a newcomer");
+        bystander.give_back(taken);
         tokio::time::advance(next - Instant::now()).await;
-        assert_eq!(greedy.full_until(), None);
+        assert!(greedy.take_one().is_ok());
     }
 }

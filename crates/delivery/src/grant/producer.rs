@@ -14,10 +14,10 @@ impl Grant {
     /// its name has it.
     pub(super) fn account(&self, producer: &Producer) -> Account {
         let holding = self.holding();
-        let person = holding.as_ref().map(|holding| {
-            let [issuer, subject] = [&holding.person.issuer, &holding.person.subject]
-                .map(|part| part.as_deref().unwrap_or_default());
-            hash(&[PERSON, issuer, subject])
+        // Without a subject, it is nobody in particular.
+        let person = holding.as_ref().and_then(|holding| {
+            let subject = holding.person.subject.as_deref()?;
+            Some(hash(&[PERSON, holding.person.issuer.as_deref().unwrap_or_default(), subject]))
         });
         let id = match &person {
             Some([high, low]) => hash(&[OF_PERSON, &format!("{high:x}.{low:x}"), &producer.id]),

@@ -2,7 +2,8 @@
 //!
 //! A partition counts the records of each producer: it takes the next one, and recognizes the last five batches. It cannot
 //! tell an older repeat from a gap, and takes any record of a producer that it does not know: before such a batch is sent,
-//! it is asked. It forgets a producer some time after its last record, by the records' own timestamps.
+//! it is asked. It forgets a producer some time after its last record, by the records' own timestamps, and all of them if a
+//! broker starts again and the partition has no records.
 
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -47,6 +48,9 @@ pub(super) enum Told {
 pub(super) enum Step {
     /// Ask the partition for the account.
     Ask,
+    /// Ask whether the log still has all records since the first try. A partition without records forgets its accounts when
+    /// its broker starts again, and so do replicas that never had them.
+    LookBack,
     /// Send the batch without its first records, which are there already.
     Send {
         skip: usize,
@@ -70,33 +74,41 @@ pub(super) enum Refusal {
 
 impl Claim {
     /// The first step, with what is remembered of the account.
-    pub(super) fn begin(self, known: Option<Known>) -> Step {
-        let alive = known.filter(|known| Instant::now() < known.until);
-        let is_there = alive.is_some_and(|known| known.epoch == self.epoch && self.last <= known.last);
+    pub(super) fn begin(self, remembered: Option<Known>) -> Step {
+        let alive = remembered.filter(|known| Instant::now() < known.until);
         let is_first = self.first == 0 && self.epoch == 0;
-        match is_there || self.age.is_zero() && (alive.is_some() || is_first) {
-            true => Step::Send { skip: 0, is_repeat: is_there, is_new: alive.is_none() },
-            // Also for a repeat: the answer to the batch itself would not tell whether it was there.
+        match self.age.is_zero() && !self.is_in(alive) && (alive.is_some() || is_first) {
+            true => Step::Send { skip: 0, is_repeat: false, is_new: alive.is_none() },
+            // Also for a repeat: the partition can have forgotten the account, and would write it once more.
             false => Step::Ask,
         }
     }
 
-    /// The step after an answer about the account.
-    pub(super) fn told(self, told: Told, kept: Duration) -> Step {
+    /// Whether an account has all of the batch.
+    fn is_in(self, account: Option<Known>) -> bool {
+        account.is_some_and(|known| known.epoch == self.epoch && self.last <= known.last)
+    }
+
+    /// The step after an answer about the account, with what was remembered of it. `kept` is the time for which a repeat
+    /// is recognized.
+    pub(super) fn told(self, told: Told, remembered: Option<Known>, kept: Duration) -> Step {
         let send = |is_new| Step::Send { skip: 0, is_repeat: false, is_new };
         let is_young = self.age < kept;
         let known = match told {
             Told::Known(known) => known,
-            Told::Missing if is_young && self.first == 0 => return send(true),
-            // A repeat is recognized, or has never been written.
-            Told::Untold if is_young => return send(self.first == 0),
+            Told::Missing | Told::Untold if self.is_in(remembered) => return Step::Duplicate,
+            Told::Missing if self.first != 0 => return Step::Refuse(Refusal::Expired),
+            // Its records were never sent before.
+            Told::Missing | Told::Untold if self.age.is_zero() => return send(true),
+            Told::Missing | Told::Untold if is_young => return Step::LookBack,
             Told::Missing | Told::Untold => return Step::Refuse(Refusal::Expired),
         };
         let next = known.last.saturating_add(1);
         let state = |sequence| Some(ProducerState { epoch: known.epoch.max(self.epoch), sequence });
         match known.epoch.cmp(&self.epoch) {
             Ordering::Greater => Step::Refuse(Refusal::Fenced(state(next))),
-            Ordering::Less if self.first == 0 => send(false),
+            Ordering::Less if self.first == 0 && is_young => send(false),
+            Ordering::Less if self.first == 0 => Step::Refuse(Refusal::Expired),
             Ordering::Less => Step::Refuse(Refusal::OutOfOrder(state(0))),
             Ordering::Equal if self.first == next => send(false),
             Ordering::Equal if self.first > next => Step::Refuse(Refusal::OutOfOrder(state(next))),
@@ -109,6 +121,15 @@ impl Claim {
                 let skip = usize::try_from(next.saturating_sub(self.first)).unwrap_or_default();
                 Step::Send { skip, is_repeat: false, is_new: false }
             }
+        }
+    }
+
+    /// The step after a look back. If the log has all records since the first try, an earlier try would be among them, and
+    /// the account there.
+    pub(super) fn looked_back(self, has_all: bool) -> Step {
+        match has_all {
+            true => Step::Send { skip: 0, is_repeat: false, is_new: true },
+            false => Step::Refuse(Refusal::Expired),
         }
     }
 }
@@ -181,7 +202,8 @@ mod tests {
             (claim(0, 5, 1, young), None, Step::Ask),
             (claim(0, 5, 1, young), Some(known(0, 4)), SEND),
             (claim(0, 5, 1, young), Some(forgotten), Step::Ask),
-            (claim(0, 3, 1, OLD), Some(known(0, 4)), REPEAT),
+            (claim(0, 3, 1, OLD), Some(known(0, 4)), Step::Ask),
+            (claim(0, 3, 1, young), Some(known(0, 4)), Step::Ask),
             (claim(0, 3, 3, young), Some(known(0, 4)), SEND),
             (claim(0, 9, 1, young), Some(known(0, 4)), SEND),
             (claim(0, 5, 1, OLD), Some(known(0, 4)), Step::Ask),
@@ -198,7 +220,7 @@ mod tests {
         let skip = |skip| Step::Send { skip, is_repeat: false, is_new: false };
         let is = Told::Known;
         let ends_soon = Told::Known(Known { until: Instant::now(), ..known(1, 4) });
-        let young = Duration::ZERO;
+        let (young, again) = (Duration::ZERO, Duration::from_secs(1));
         for (claim, told, want) in [
             (claim(1, 5, 3, young), is(known(1, 4)), SEND),
             (claim(1, 5, 3, OLD), is(known(1, 4)), SEND),
@@ -210,17 +232,27 @@ mod tests {
             (claim(1, 0, 1, young), is(known(1, -1)), SEND),
             (claim(1, 1, 1, young), is(known(1, -1)), out_of_order(1, 0)),
             (claim(0, 5, 1, young), is(known(1, 4)), fenced(1, 5)),
-            (claim(2, 0, 1, OLD), is(known(1, 4)), SEND),
+            (claim(2, 0, 1, again), is(known(1, 4)), SEND),
+            (claim(2, 0, 1, OLD), is(known(1, 4)), EXPIRED),
             (claim(2, 1, 1, young), is(known(1, 4)), out_of_order(2, 0)),
             (claim(0, 0, 1, young), Told::Missing, NEW),
+            (claim(0, 0, 1, again), Told::Missing, Step::LookBack),
             (claim(0, 0, 1, OLD), Told::Missing, EXPIRED),
             (claim(0, 1, 1, young), Told::Missing, EXPIRED),
             (claim(0, 0, 1, young), Told::Untold, NEW),
-            (claim(0, 1, 1, young), Told::Untold, SEND),
+            (claim(0, 1, 1, young), Told::Untold, NEW),
+            (claim(0, 1, 1, again), Told::Untold, Step::LookBack),
             (claim(0, 1, 1, OLD), Told::Untold, EXPIRED),
         ] {
-            assert_eq!(claim.told(told, KEPT), want, "{claim:?} {told:?}");
+            assert_eq!(claim.told(told, None, KEPT), want, "{claim:?} {told:?}");
         }
+        // What was acknowledged is there, even if the partition has forgotten by whom it was.
+        for told in [Told::Missing, Told::Untold] {
+            assert_eq!(claim(0, 0, 5, again).told(told, Some(known(0, 4)), KEPT), Step::Duplicate);
+            assert_eq!(claim(0, 0, 6, OLD).told(told, Some(known(0, 4)), KEPT), EXPIRED);
+        }
+        let again = claim(0, 0, 1, again);
+        assert_eq!([true, false].map(|has_all| again.looked_back(has_all)), [NEW, EXPIRED]);
     }
 
     /// A record that was written with the oldest timestamp is recognized for as long as it is said to be.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::write_queue::QueuePermit;
-use sluicegate_backend::{Account, CommandError, Dedup, Fault, Written};
+use sluicegate_backend::{Account, CommandError, Dedup, Fault, Log, Written};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, INVALID_TIMESTAMP};
 use sluicegate_records::{BatchProducer, BatchRecord, encode_batch};
@@ -35,6 +35,10 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    pub(super) fn log(&self) -> Log<'_> {
+        Log { topic: &self.key.topic, partition: self.key.partition }
+    }
+
     pub(super) fn claim(&self) -> Result<Claim, CommandError> {
         let Account { epoch, sequence: first, age, .. } = self.account;
         let more = i32::try_from(self.records.len().saturating_sub(1)).ok();
@@ -113,7 +117,7 @@ impl Batch {
     }
 }
 
-fn millis_of(time: Duration) -> i64 {
+pub(super) fn millis_of(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 

@@ -121,15 +121,11 @@ pub(super) fn of(error: &KafkaError, unknown_outcome: bool) -> WriteError {
 /// The same for a record that was alone in its batch: it must be the one that the broker rejected.
 pub(super) fn of_alone(error: &KafkaError, unknown_outcome: bool) -> WriteError {
     match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
-            WriteError::Failed(refused(MESSAGE_TOO_LARGE, TOO_LARGE.to_owned()))
-        }
+        Some(RDKafkaErrorCode::MessageSizeTooLarge) => WriteError::Failed(too_large_for_topic()),
         Some(RDKafkaErrorCode::InvalidRecord | RDKafkaErrorCode::InvalidDifferentRecord) => {
-            WriteError::Failed(refused(INVALID_RECORD, INVALID.to_owned()))
+            WriteError::Failed(invalid_record())
         }
-        Some(RDKafkaErrorCode::InvalidTimestamp) => {
-            WriteError::Failed(refused(INVALID_TIMESTAMP, BAD_TIMESTAMP.to_owned()))
-        }
+        Some(RDKafkaErrorCode::InvalidTimestamp) => WriteError::Failed(invalid_timestamp()),
         _ => of(error, unknown_outcome),
     }
 }
@@ -149,6 +145,21 @@ pub(super) fn can_be_cause(error: &KafkaError) -> bool {
 /// A record that can never be written.
 pub(super) fn refused(code: i32, message: String) -> CommandError {
     failed(code, message, false, false)
+}
+
+/// A record that the topic never takes, because of its size.
+pub(crate) fn too_large_for_topic() -> CommandError {
+    refused(MESSAGE_TOO_LARGE, TOO_LARGE.to_owned())
+}
+
+/// A record that the topic never takes.
+pub(crate) fn invalid_record() -> CommandError {
+    refused(INVALID_RECORD, INVALID.to_owned())
+}
+
+/// A record whose timestamp the topic does not take.
+pub(crate) fn invalid_timestamp() -> CommandError {
+    refused(INVALID_TIMESTAMP, BAD_TIMESTAMP.to_owned())
 }
 
 /// A record whose report is still missing at shutdown.

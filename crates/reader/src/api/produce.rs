@@ -29,6 +29,8 @@ pub(crate) struct ProduceAnswer {
     /// The leader's time of writing. −1 if the records keep their own, unless the batch was there already: it has the
     /// latest of its records then.
     pub(crate) appended_at: i64,
+    /// The places of records that the leader does not accept, if it tells.
+    pub(crate) invalid: Vec<usize>,
 }
 
 impl Api for ProduceRequest<'_> {
@@ -70,9 +72,10 @@ impl Api for ProduceRequest<'_> {
                 if version >= 5 {
                     wire.i64()?; // where the log starts
                 }
+                let mut invalid = Vec::new();
                 if version >= 8 {
                     for _ in 0..wire.array(6)? {
-                        wire.i32()?; // the number of an invalid record
+                        invalid.extend(usize::try_from(wire.i32()?));
                         wire.string()?; // its error
                         wire.end()?;
                     }
@@ -80,7 +83,7 @@ impl Api for ProduceRequest<'_> {
                 }
                 wire.end()?;
                 if is_topic && partition == self.partition {
-                    found = Some(ProduceAnswer { error, offset, appended_at });
+                    found = Some(ProduceAnswer { error, offset, appended_at, invalid });
                 }
             }
             wire.end()?;

@@ -314,7 +314,7 @@ impl Reader {
         Ok(GroupCall { brokers, coordinators, group, deadline, is_held })
     }
 
-    fn holder(&self, source: ClientKey) -> Holder {
+    pub(super) fn holder(&self, source: ClientKey) -> Holder {
         Holder { cluster: Arc::as_ptr(&self.inner.brokers).addr(), source }
     }
 }

@@ -48,6 +48,8 @@ pub enum Produced {
 pub struct NotProduced {
     /// The failure of the last try.
     pub error: ReadError,
+    /// The places of the records that the leader does not accept, if it tells.
+    pub invalid: Vec<usize>,
     /// Whether one of the tries may have written it.
     pub may_be_written: bool,
 }
@@ -65,7 +67,7 @@ type Producers = Arc<HashMap<i64, KnownProducer>>;
 
 impl Reader {
     /// Writes a batch of an idempotent producer to a partition, if its topic still has this id. Tries again until the
-    /// deadline.
+    /// deadline. Gives as well whether a try before the last one may have written it.
     ///
     /// # Errors
     /// [`NotProduced`]: also if a record is refused.
@@ -79,11 +81,12 @@ impl Reader {
         topic_id: Option<u128>,
         batch: &Bytes,
         deadline: Instant,
-    ) -> Result<Produced, NotProduced> {
-        let not_sent = |error| NotProduced { error, may_be_written: false };
+    ) -> Result<(Produced, bool), NotProduced> {
+        let not_sent = |error| NotProduced { error, invalid: Vec::new(), may_be_written: false };
         let target = TopicPartition::parse(log).map_err(not_sent)?;
         let brokers = &self.inner.brokers;
-        let may_be_written = &AtomicBool::new(false);
+        let (may_be_written, invalid) = (&AtomicBool::new(false), &Mutex::new(Vec::new()));
+        let holder = self.holder(source);
         let send = |recipient: Recipient| async move {
             if let (Some(known), Some(found)) = (topic_id, recipient.call.topic_id)
                 && known != found
@@ -97,8 +100,11 @@ impl Reader {
                 timeout: brokers.config().response_timeout(),
                 batch,
             };
+            let _place = recipient.broker.write_place(holder).await;
             let was_unknown = may_be_written.swap(true, Ordering::Relaxed);
-            let ProduceAnswer { error, offset, appended_at } = recipient.send(&request).await?;
+            let answer = recipient.send(&request).await?;
+            let ProduceAnswer { error, offset, appended_at, .. } = answer;
+            *invalid.lock() = answer.invalid;
             let outcome = match error {
                 None => Reply::Success(Produced::Written { offset, appended_at }),
                 Some(ErrorCode(ResponseError::DuplicateSequenceNumber)) => {
@@ -112,17 +118,17 @@ impl Reader {
                 }
                 Some(code) => Reply::Error(code),
             };
-            // After these the leader may have the batch.
-            let is_open = matches!(
-                error,
-                Some(ErrorCode(ResponseError::RequestTimedOut | ResponseError::NotEnoughReplicasAfterAppend))
-            );
-            may_be_written.store(was_unknown || is_open, Ordering::Relaxed);
+            may_be_written.store(was_unknown || error.is_some_and(may_follow_writing), Ordering::Relaxed);
             Ok(outcome)
         };
         let produced = leader_call(brokers, source, Attempt::at_leader(target, deadline, jitter), send).await;
-        produced
-            .map_err(|error| NotProduced { error, may_be_written: may_be_written.load(Ordering::Relaxed) })
+        let may_be_written = may_be_written.load(Ordering::Relaxed);
+        match produced {
+            Ok(produced) => Ok((produced, may_be_written)),
+            Err(error) => {
+                Err(NotProduced { error, invalid: std::mem::take(&mut invalid.lock()), may_be_written })
+            }
+        }
     }
 
     /// The producer with this id, of those from [`FROM_ID`] on, as the leader of a partition knows it now; `None`: it does
@@ -142,9 +148,10 @@ impl Reader {
     ) -> Result<Option<KnownProducer>, ReadError> {
         let target = TopicPartition::parse(log)?;
         let Inner { brokers, producers, .. } = &*self.inner;
-        let Log { topic, partition } = log;
+        let (Log { topic, partition }, holder) = (log, self.holder(source));
         let send = |recipient: Recipient| async move {
             let request = DescribeProducersRequest { topic, partition, from_id: FROM_ID };
+            let _place = recipient.broker.producers_place(holder).await;
             let answer = recipient.send(&request).await?;
             Ok(answer.error.map_or_else(|| Reply::Success(Producers::new(answer.producers)), Reply::Error))
         };
@@ -200,6 +207,30 @@ impl Reader {
 }
 
 const LIFE: &str = "producer.id.expiration.ms";
+
+/// Whether a leader can answer with this error although it has written the batch: it does so with most of them while it waits
+/// for replicas, and loses the leadership (Kafka's `DelayedProduce`).
+fn may_follow_writing(ErrorCode(error): ErrorCode) -> bool {
+    !matches!(
+        error,
+        ResponseError::MessageTooLarge
+            | ResponseError::RecordListTooLarge
+            | ResponseError::InvalidRecord
+            | ResponseError::InvalidTimestamp
+            | ResponseError::CorruptMessage
+            | ResponseError::NotEnoughReplicas
+            | ResponseError::TopicAuthorizationFailed
+            | ResponseError::ClusterAuthorizationFailed
+            | ResponseError::UnsupportedForMessageFormat
+            | ResponseError::PolicyViolation
+            | ResponseError::OutOfOrderSequenceNumber
+            | ResponseError::UnknownProducerId
+            | ResponseError::InvalidProducerEpoch
+            | ResponseError::ProducerFenced
+            | ResponseError::DuplicateSequenceNumber
+            | ResponseError::ThrottlingQuotaExceeded
+    )
+}
 
 /// The first id that brokers never give out.
 pub const FROM_ID: i64 = 1 << 62;

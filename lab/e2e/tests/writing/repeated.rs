@@ -107,6 +107,13 @@ async fn producers_command_is_written_to_one_partition_or_not_at_all() {
     let results = write(&mut socket, vec![record(topic, "x"), large], producer(0, 0, 0)).await;
     let reasons: Vec<_> = results.iter().map(|result| error(result).reason()).collect();
     assert_eq!(reasons, [Reason::TooLarge; 2], "{results:?}");
+    let compacted = &kafka.topic("compacted", 1, &[("cleanup.policy", "compact")]).await.unwrap();
+    let with_key =
+        |key: Option<&'static str>| ProduceRecord { key: key.map(Into::into), ..record(compacted, "x") };
+    let beside = vec![with_key(Some("a")), with_key(None), with_key(Some("b"))];
+    let results = write(&mut socket, beside, producer(0, 0, 0)).await;
+    let reasons: Vec<_> = results.iter().map(|result| error(result).reason()).collect();
+    assert_eq!(reasons, [Reason::Transient, Reason::InvalidRecord, Reason::Transient], "{results:?}");
     let placed = write(&mut socket, vec![keyed("a", "1"), keyed("a", "2")], producer(0, 0, 0)).await;
     assert_eq!(told(&placed), Told::At(vec![(0, false), (1, false)]));
     let any = ProduceRecord { partition: None, ..record(topic, "z") };

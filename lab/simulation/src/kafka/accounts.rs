@@ -56,6 +56,14 @@ impl Log {
             .collect()
     }
 
+    /// What a broker does at its start: it takes no snapshot of producers that is not behind the log's start.
+    pub(super) fn forget_producers_if_empty(&mut self) {
+        if self.start >= self.end && !self.counted.is_empty() {
+            self.counted.clear();
+            self.has_forgotten = true;
+        }
+    }
+
     /// The producers that the leader knows, by their ids.
     pub(crate) fn producers(&self, life: Duration) -> Vec<Counted> {
         let mut ids: Vec<i64> = self.counted.iter().map(|counted| counted.id).collect();

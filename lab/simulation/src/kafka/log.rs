@@ -37,6 +37,8 @@ pub(crate) struct Log {
     pub(crate) visible: BTreeMap<i32, i64>,
     /// All batches of idempotent producers that were ever appended.
     pub(super) counted: Vec<Counted>,
+    /// Whether its leader has forgotten producers because it was started again without records.
+    pub(crate) has_forgotten: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -28,8 +28,7 @@ pub(super) fn check(
 
 /// The reports of records that were not written because some of them were refused.
 pub(super) fn refused(errors: Vec<Option<CommandError>>) -> Vec<DeliveryReport> {
-    let of_another = || CommandError::new(Fault::Transient, 0, BESIDE_REFUSED);
-    errors.into_iter().map(|error| Err(error.unwrap_or_else(of_another))).collect()
+    errors.into_iter().map(|error| Err(error.unwrap_or_else(CommandError::beside_refused))).collect()
 }
 
 /// The reports of records that are not to be written.
@@ -44,7 +43,3 @@ pub(super) fn placed(records: &[Record], errors: Vec<Option<CommandError>>) -> V
         |(record, error): (&Record, Option<CommandError>)| error.map_or_else(|| Ok(place(record)), Err);
     records.iter().zip(errors).map(report).collect()
 }
-
-/// The error of a record that is fine by itself.
-const BESIDE_REFUSED: &str =
-    "another record of the command was refused, and a producer's command is written all or not at all";

@@ -37,10 +37,15 @@ fn batches_are_sent_and_their_places_decoded() {
         };
         ProduceResponse::default().with_responses(vec![topic])
     };
-    let want = ProduceAnswer { error: ErrorCode::of(45), offset: 7, appended_at: 9 };
+    let want = |version: i16| ProduceAnswer {
+        error: ErrorCode::of(45),
+        offset: 7,
+        appended_at: 9,
+        invalid: if version >= 8 { vec![1] } else { Vec::new() },
+    };
     for topic_id in [Some(ID), None] {
         let request = request(topic_id);
-        check(&request, response, |_| ProduceAnswer { ..want });
+        check(&request, response, want);
         for version in 3..=request.max_version() {
             let sent: messages::ProduceRequest = received(&request, version);
             let (topic, partition) = (&sent.topic_data[0], &sent.topic_data[0].partition_data[0]);
