@@ -126,6 +126,7 @@ export function allWritten<R extends { error?: ErrorResp }, W extends Written | 
     retryAfter: Math.max(...errors.map(({ retryAfter }) => retryAfter)),
     unknownOutcome: errors.some(({ unknownOutcome }) => unknownOutcome),
     traceId: first.traceId,
+    producer: first.producer,
     results,
   });
 }

@@ -8,11 +8,11 @@ import type { Written } from "./record.ts";
  * Why something failed. Most reasons come from the bridge. The client's own are `disconnected` if the connection was
  * lost or not opened, `closed` if the client was closed, and `protocol` if the address or a subprotocol is not valid,
  * this version does not know the answer, or the browser has failed. The client itself also reports `too_large` for a message above the
- * gateway's limit, `unknown_outcome` for a write without an answer in time, and `revoked` for a commit of a member that does not have the
+ * gateway's limit, `unknown_outcome` for a write without an answer in time, `storage` for an outbox that cannot store, and `revoked` for a commit of a member that does not have the
  * partition. A newer bridge's reasons are
  * `reason_unspecified`.
  */
-export type Reason = Lowercase<keyof typeof Reasons> | "disconnected" | "closed" | "protocol" | "revoked";
+export type Reason = Lowercase<keyof typeof Reasons> | "disconnected" | "closed" | "protocol" | "storage" | "revoked";
 
 /**
  * A command that failed, a connection that was lost, or a subscription that has ended. Wrong arguments are a
@@ -36,12 +36,17 @@ export class GateError extends Error {
   readonly unknownOutcome: boolean;
   /** Finds the command in the bridge's logs and traces; empty if it has none. */
   readonly traceId: string;
+  /**
+   * With `out_of_order`, `fenced` and `expired`, if Kafka tells: the producer as Kafka knows it. All its records before
+   * `sequence` are written, and none from there on.
+   */
+  readonly producer: { readonly epoch: number; readonly sequence: number } | undefined;
   /** If a list was written: for each record or message, in their order, where it was written or its error. */
   readonly results: readonly (Written | Published | GateError)[] | undefined;
 
   /**
    * Creates an error, for example in `refresh`. `about` can have `code`, `retriable`, `retryAfter`, `unknownOutcome`,
-   * `traceId` and `results`.
+   * `traceId`, `producer` and `results`.
    *
    * @example
    * ```ts
@@ -56,6 +61,7 @@ export class GateError extends Error {
     this.retryAfter = about.retryAfter ?? 0;
     this.unknownOutcome = about.unknownOutcome ?? false;
     this.traceId = about.traceId ?? "";
+    this.producer = about.producer;
     this.results = about.results;
   }
 
@@ -68,11 +74,12 @@ export class GateError extends Error {
     retryAfterMs: retryAfter,
     unknownOutcome,
     traceId,
+    producer,
   }: ErrorResp): GateError {
     const name = (Reasons[reason] ?? "REASON_UNSPECIFIED").toLowerCase() as Reason;
     const text = message.replace(FOREIGN, (_, text, command) => text + (METHODS[command] ?? command));
     // `new GateError` would make the bundler rename the class, which stack traces show.
-    return new this(text, name, { code, retriable, retryAfter, unknownOutcome, traceId });
+    return new this(text, name, { code, retriable, retryAfter, unknownOutcome, traceId, producer });
   }
 }
 
@@ -94,4 +101,4 @@ const METHODS: { readonly [command: string]: string } = {
 /** @internal A second loop over the same object would end at once, as if there were nothing more. */
 export const ENDED = "this loop has ended: call subscribe or changes again";
 
-type Details = "code" | "retriable" | "retryAfter" | "unknownOutcome" | "traceId" | "results";
+type Details = "code" | "retriable" | "retryAfter" | "unknownOutcome" | "traceId" | "producer" | "results";

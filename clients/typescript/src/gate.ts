@@ -4,6 +4,7 @@ import { command, end, integer, list, members, name, partition, reject, string }
 import { allWritten, Commands, check, onlyResult, timestamp } from "./commands.ts";
 import type { Command } from "./connection.ts";
 import { Connections, type ConnectOptions, type Status } from "./connections.ts";
+import { GateError } from "./errors.ts";
 import { recordFilters } from "./filter.ts";
 import { checkBegin } from "./loop.ts";
 import type { Member, MemberOptions } from "./member.ts";
@@ -17,10 +18,11 @@ import {
   type StreamMessage,
   streamMessage,
 } from "./message.ts";
-import type { CommandOptions, WriteOptions } from "./options.ts";
+import type { CommandOptions, ProduceOptions, WriteOptions } from "./options.ts";
 import type { StreamPositions } from "./positions.ts";
 import {
   checkFetch,
+  checkProduce,
   checkWrite,
   type Fetched,
   type FetchOptions,
@@ -66,18 +68,19 @@ export class Gate extends EventTarget {
   #status: Status = { state: "idle" };
   /** Whether a listener of `status` was added. */
   #isHeard = false;
-  readonly #connections: Connections;
+  /** @internal For outboxes. */
+  readonly connections: Connections;
   readonly #commands: Commands;
 
   /** @internal */
   constructor(url: string | URL, options: ConnectOptions) {
     super();
-    this.#connections = new Connections(url, options, (status) => {
+    this.connections = new Connections(url, options, (status) => {
       this.#status = status;
       this.dispatchEvent(new CustomEvent("status", { detail: status }));
       return this.#isHeard;
     });
-    this.#commands = new Commands(this.#connections);
+    this.#commands = new Commands(this.connections);
   }
 
   /**
@@ -164,15 +167,15 @@ export class Gate extends EventTarget {
       checkSubscribe(settings, "subscribe: options");
       checkBegin(settings);
       checkMember(settings);
-      this.#connections.signal.throwIfAborted();
-      return new Subscription(this.#connections, new Topics(topics, settings), settings);
+      this.connections.signal.throwIfAborted();
+      return new Subscription(this.connections, new Topics(topics, settings), settings);
     }
     if (!source?.streams) reject("subscribe", source, "a topic's name, a list of names, or an object with streams");
     if (options !== undefined) reject("subscribe: options", options, "none beside an object with streams");
     checkStreams(source, "subscribe: options");
     checkBegin(source);
-    this.#connections.signal.throwIfAborted();
-    return new Subscription(this.#connections, new Streams(source), source);
+    this.connections.signal.throwIfAborted();
+    return new Subscription(this.connections, new Streams(source), source);
   }
 
   /**
@@ -206,7 +209,7 @@ export class Gate extends EventTarget {
    */
   table<T = any>(options: StreamTableOptions<T>): Table<T, StreamMessage<T>>;
   table(source: string | StreamTableOptions, options?: TableOptions) {
-    return tables().open(this.#connections, source, options);
+    return tables().open(this.connections, source, options);
   }
 
   /**
@@ -334,17 +337,18 @@ export class Gate extends EventTarget {
 
   /**
    * Writes a record, and resolves when Kafka has acknowledged it. If the client is not connected, it waits for a
-   * connection, within the `timeout`. It is never repeated.
+   * connection, within the `timeout`. It is never repeated. With a `producer`, you can repeat it: Kafka writes it once.
    *
-   * @throws {@link GateError} with `unknownOutcome` if the record may or may not have been written, and with `reason`
-   * `too_large` if it is larger than the gateway's messages.
+   * @throws {@link GateError} with `unknownOutcome` if the record may or may not have been written, with `reason`
+   * `too_large` if it is larger than the gateway's messages, and `protocol`, with the `results` of a write without
+   * protection, if the bridge is too old for a `producer`.
    *
    * @example
    * ```ts
    * const { partition, offset } = await gate.produce("orders", { key: "42", value: { id: 42, state: "paid" } });
    * ```
    */
-  produce(topic: string, record: NewRecord, options?: WriteOptions): Promise<Written>;
+  produce(topic: string, record: NewRecord, options?: ProduceOptions): Promise<Written>;
   /**
    * Writes at most 1,000 records in one message, and resolves when Kafka has acknowledged all of them.
    *
@@ -355,25 +359,30 @@ export class Gate extends EventTarget {
    * const written = await gate.produce("orders", orders.map((order) => ({ key: order.id, value: order })));
    * ```
    */
-  produce(topic: string, records: ArrayLike<NewRecord>, options?: WriteOptions): Promise<Written[]>;
+  produce(topic: string, records: ArrayLike<NewRecord>, options?: ProduceOptions): Promise<Written[]>;
   async produce(
     topic: string,
     content: NewRecord | ArrayLike<NewRecord>,
-    options: WriteOptions = {},
+    options: ProduceOptions = {},
   ): Promise<Written | Written[]> {
-    name(topic, "produce: topic");
-    checkWrite(options, "produce: options");
-    const records = each(content, "produce: record", (record, at) => newRecord(topic, record, at));
-    const answer = await this.#commands.write(
-      { case: "cmdKafkaProduce", value: { records } },
-      "kafkaProduceResp",
-      options,
-    );
-    const written = allWritten(records.length, answer.results, ({ partition, offset }) => ({
-      partition,
-      offset: Number(offset),
-    }));
+    const written = await this.#write("produce", topic, content, options);
     return Array.isArray(content) ? written : written[0]!;
+  }
+
+  /**
+   * Checks records as {@link Gate.produce} does, and resolves with the partition of each, but writes nothing. A client that
+   * repeats writes with a `producer` has to know their partition, and to keep it: partitions can be added.
+   *
+   * @throws {@link GateError} with `results` if some would be refused.
+   *
+   * @example
+   * ```ts
+   * const [partition] = await gate.place("orders", [{ key: "42", value: { id: 42 } }]);
+   * ```
+   */
+  async place(topic: string, records: NewRecord[], options: WriteOptions = {}): Promise<number[]> {
+    const placed = await this.#write("place", topic, records, options, true);
+    return placed.map(({ partition }) => partition);
   }
 
   /**
@@ -451,7 +460,7 @@ export class Gate extends EventTarget {
    * ```
    */
   reconnect(): void {
-    this.#connections.reconnect();
+    this.connections.reconnect();
   }
 
   /**
@@ -466,7 +475,7 @@ export class Gate extends EventTarget {
    * ```
    */
   retryNow(): void {
-    this.#connections.retryNow();
+    this.connections.retryNow();
   }
 
   /**
@@ -478,7 +487,34 @@ export class Gate extends EventTarget {
    * ```
    */
   close(): void {
-    this.#connections.close();
+    this.connections.close();
+  }
+
+  async #write(
+    call: string,
+    topic: string,
+    content: NewRecord | ArrayLike<NewRecord>,
+    options: ProduceOptions,
+    dryRun?: boolean,
+  ): Promise<Written[]> {
+    name(topic, `${call}: topic`);
+    (dryRun ? checkWrite : checkProduce)(options, `${call}: options`);
+    const { producer } = options;
+    const records = each(content, `${call}: record`, (record, at) => newRecord(topic, record, at));
+    const value = { records, producer: producer && { ...producer, ageMs: BigInt(producer.age) }, dryRun };
+    const answer = await this.#commands.write({ case: "cmdKafkaProduce", value }, "kafkaProduceResp", options);
+    let isIgnored = false;
+    const results = allWritten(
+      records.length,
+      answer.results,
+      ({ partition, offset, duplicate, duplicateWindowMs: window }): Written => {
+        isIgnored ||= dryRun ? offset >= 0 : !!producer && !window;
+        const written = { partition, offset: Number(offset) };
+        return producer ? { ...written, duplicate, duplicateWindowMs: Number(window) } : written;
+      },
+    );
+    if (isIgnored) throw new GateError(TOO_OLD, "protocol", { results });
+    return results;
   }
 
   async #fetchRecords<T>(topic: string, from: number, offset: number, options: FetchOptions<T>): Promise<Fetched<T>> {
@@ -531,6 +567,7 @@ function each<C, R>(content: C | ArrayLike<C>, at: string, of: (one: C, at: stri
   return content.map((one, index) => of(one, `${at}s[${index}]`));
 }
 
+const TOO_OLD = "the bridge is too old: it has written the records, and a repeat would write them again";
 const checkTopics = list(name, "names", 100, 1);
 const checkBatch = list(() => {}, "in a list", 1000, 1);
 const checkCommand = members(command);

@@ -8,7 +8,7 @@ export { connect, Gate } from "./gate.ts";
 export type { LoopOptions } from "./loop.ts";
 export type { Member, MemberEvent, MemberOptions } from "./member.ts";
 export type { NewMessage, Published, StreamFetched, StreamFetchOptions, StreamMessage } from "./message.ts";
-export type { CommandOptions, WriteOptions } from "./options.ts";
+export type { CommandOptions, ProduceOptions, Producer, WriteOptions } from "./options.ts";
 export {
   type PositionStore,
   type Positions,

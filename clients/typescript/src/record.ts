@@ -4,7 +4,7 @@ import { type Check, command, date, duration, flag, integer, list, members, name
 import { type Content, Data, encode, type Schema } from "./data.ts";
 import { checkFilters, type Filter } from "./filter.ts";
 import type { Header, KafkaMessage, Schema as RegistrySchema } from "./generated/pubsub_pb.ts";
-import type { CommandOptions, WriteOptions } from "./options.ts";
+import type { CommandOptions, ProduceOptions, WriteOptions } from "./options.ts";
 
 /**
  * A record of a topic.
@@ -129,6 +129,10 @@ export interface Written {
   readonly partition: number;
   /** The offset; −1 if Kafka did not report it. */
   readonly offset: number;
+  /** With a `producer`: whether an earlier try had written the record, and this one did not. */
+  readonly duplicate?: boolean;
+  /** With a `producer`: the time after a write within which a repeat is recognized, in milliseconds. */
+  readonly duplicateWindowMs?: number;
 }
 
 /** A topic. */
@@ -251,3 +255,15 @@ export const checkFetch = members({ ...read, maxRecords: integer(0, 2 ** 32 - 1)
 
 /** @internal */
 export const checkWrite: (options: WriteOptions, at: string) => void = members({ ...command, timeout: duration });
+
+/** @internal */
+export const checkProduce: (options: ProduceOptions, at: string) => void = members({
+  ...command,
+  timeout: duration,
+  producer: members({ id: name, epoch: partition, sequence: partition, age: integer() }, [
+    "id",
+    "epoch",
+    "sequence",
+    "age",
+  ]),
+});

@@ -27,6 +27,15 @@ test("a wrong record is a TypeError, and nothing is written", async () => {
   cyclic.self = cyclic;
   await refused(gate, [
     [(gate) => gate.produce("t", "hello"), 'produce: record: expected an object with value, got "hello"'],
+    [
+      (gate) => gate.produce("t", { value: 1 }, { producer: { id: "p", epoch: 0, sequence: -1, age: 0 } }),
+      "produce: options.producer.sequence: expected a whole number, 0 to 2147483647, got -1",
+    ],
+    [
+      (gate) => gate.produce("t", { value: 1 }, { producer: { id: "p", epoch: 0, sequence: 0 } }),
+      'produce: options.producer.age is missing: got {"id":"p","epoch":0,"sequence":0}',
+    ],
+    [(gate) => gate.place("t", [{}]), "place: records[0].value is missing, which can be null: got {}"],
     [(gate) => gate.produce("t"), "produce: record: expected an object with value, got undefined"],
     [(gate) => gate.produce("t", { gate: "mine" }), `produce: record.gate is unknown: expected ${MEMBERS}`],
     [(gate) => gate.produce("t", { vlaue: 1 }), `produce: record.vlaue is unknown: expected ${MEMBERS}`],
@@ -92,7 +101,7 @@ test("a wrong record is a TypeError, and nothing is written", async () => {
     ],
     [
       (gate) => gate.produce("t", { value: 1 }, { timeuot: 1 }),
-      "produce: options.timeuot is unknown: expected signal, timeout",
+      "produce: options.timeuot is unknown: expected signal, timeout, producer",
     ],
     [
       (gate) => gate.produce("t", { value: 1 }, { timeout: Infinity }),

@@ -40,7 +40,7 @@ for (const [where, libraries] of [
   ["in browsers", ["--lib", "es2022,dom"]],
   ["in Node", ["--lib", "es2022", "--types", "node"]],
 ] as const) {
-  const checked = compile(...libraries, "dist/tables.d.ts");
+  const checked = compile(...libraries, "dist/tables.d.ts", "dist/outbox.d.ts");
   test(`the published types are complete ${where}`, async () => {
     await checked.catch(({ stdout, stderr }) => assert.fail(`${stdout}${stderr}`));
   });

@@ -141,6 +141,13 @@ async fn stored_tables_are_their_users_until_they_are_cleared() {
 }
 
 #[tokio::test]
+async fn outbox_writes_each_record_once_whatever_happens_to_page_and_bridge() {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("outbox", 3, &[]).await.unwrap();
+    Parts::on(kafka).await.run("outbox.ts", &[topic], async |_, _| None).await;
+}
+
+#[tokio::test]
 async fn examples_show_what_is_written() {
     let asked = async |parts: &mut Parts<_>, request: &str| match request {
         "write" => Some(parts.write(TOPIC, r#"{"gate":"mine"}"#).await),

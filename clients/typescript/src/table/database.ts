@@ -31,13 +31,13 @@ interface Claimed extends Partial<Pick<Stored<never>, "places" | "alive">> {
   id: string;
 }
 
-/** @internal Opens the database of this origin, by default in the version that it has. */
-export function openDatabase(version?: number): Promise<IDBDatabase> {
+/** @internal Opens a database of this origin, by default that of tables in the version that it has. */
+export function openDatabase(version?: number, name = "sluicegate", stores = STORES): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
     if (!globalThis.indexedDB) throw new Error("this runtime has no IndexedDB");
-    const request = indexedDB.open("sluicegate", version);
+    const request = indexedDB.open(name, version);
     request.onupgradeneeded = () => {
-      for (const store of STORES) request.result.createObjectStore(store);
+      for (const store of stores) request.result.createObjectStore(store);
     };
     request.onerror = () => reject(request.error);
     request.onsuccess = () => {
@@ -144,7 +144,8 @@ function keysOf(id: string): IDBKeyRange {
   return IDBKeyRange.bound([id], [id, []]);
 }
 
-function committed(transaction: IDBTransaction): Promise<void> {
+/** @internal Resolves when the transaction is. */
+export function committed(transaction: IDBTransaction): Promise<void> {
   return new Promise((resolve, reject) => {
     transaction.oncomplete = () => resolve();
     transaction.onabort = () => reject(transaction.error);

@@ -1,5 +1,6 @@
 // The user whom a token names.
 
+import type { Connections } from "../connections.ts";
 import { fromBase64 } from "../positions.ts";
 
 /** @internal The issuer and the subject of the token among the subprotocols. Undefined: none of them is such a token. */
@@ -15,6 +16,13 @@ export function identityOf(protocols: string[]): string | undefined {
     }
   }
   return undefined;
+}
+
+/** @internal The name of what is stored of a route for a user. */
+export function storeName({ url: address }: Connections, identity: string, ...of: unknown[]): string {
+  // A query can have a token, and so can what is before the host.
+  const { protocol, host, pathname } = new URL(address, globalThis.document?.baseURI);
+  return JSON.stringify([identity, `${protocol}//${host}${pathname}`, ...of]);
 }
 
 /** The last three parts of a subprotocol, of which the second one is the payload. */

@@ -11,7 +11,7 @@ import type { PlacesOfLog } from "../positions.ts";
 import type { TopicRecord } from "../record.ts";
 import { Changes, type TableChange } from "./changes.ts";
 import type { Stored } from "./database.ts";
-import { identityOf } from "./identity.ts";
+import { identityOf, storeName } from "./identity.ts";
 import type { TableSettings, TableStatusEvent } from "./options.ts";
 import { Rows } from "./rows.ts";
 import { Saver } from "./saver.ts";
@@ -327,10 +327,7 @@ export class Table<T = any, R = TopicRecord<T>> implements ReadonlyMap<string, T
     let opening: Promise<Saver<any>> | undefined;
     try {
       if (identity === undefined) throw new TypeError("table: options.identity is missing: the login has no token");
-      // A query can have a token, and so can what is before the host.
-      const { protocol, host, pathname } = new URL(this.#connections.url, globalThis.document?.baseURI);
-      const url = `${protocol}//${host}${pathname}`;
-      opening = Saver.open(JSON.stringify([identity, url, this.#source.name, this.#filters]));
+      opening = Saver.open(storeName(this.#connections, identity, this.#source.name, this.#filters));
       const saver = await unless(undefined, opening, LOAD_WITHIN);
       if (this.#signal.aborted || load !== this.#loads) return saver.close();
       this.#saver = saver;

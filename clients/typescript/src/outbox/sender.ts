@@ -1,0 +1,378 @@
+// Sends an outbox: each partition's records are numbered in their order, which is stored before they are sent, and a command
+// is repeated with its numbers until its outcome is known. Only one page does so at a time.
+
+import { GateError, type Reason } from "../errors.ts";
+import { clock, jitter, linked, pause } from "../pause.ts";
+import { randomId } from "../table/database.ts";
+import type { Item, Ledger, Store } from "./store.ts";
+import type { Result, Target } from "./topic.ts";
+
+/** @internal */
+export interface Watcher {
+  changed(ledger: Ledger): void;
+  /** Comes again for a record if the page dies before it is removed. */
+  settled(outcomes: Outcome[]): void;
+  /** Undefined: all partitions are sent to. */
+  failed(error: unknown): void;
+}
+
+/** @internal */
+export type Outcome = [item: Item, result: Result];
+
+/** @internal */
+export class Sender {
+  readonly #store: Store;
+  readonly #target: Target;
+  readonly #watcher: Watcher;
+  readonly #maxAge: number;
+  readonly #end: AbortController;
+  readonly #signal: AbortSignal;
+  /** Records that have no queue yet, in their order. */
+  #incoming: Item[] = [];
+  /** Of the next record to read. */
+  #next = 0;
+  /** By partition. Records with a sequence come first. */
+  readonly #queues = new Map<number, Item[]>();
+  readonly #running = new Map<number, Promise<void>>();
+  /** Records that an earlier command may have written. */
+  readonly #tried = new WeakSet<Item>();
+  /** By partition; −1: of placing. */
+  readonly #errors = new Map<number, unknown>();
+  #ledger: Ledger | undefined;
+  /** Records in a message. */
+  #most = MOST;
+  #isDue = true;
+  #resume = () => {};
+
+  constructor(store: Store, target: Target, watcher: Watcher, maxAge: number, signal: AbortSignal) {
+    this.#store = store;
+    this.#target = target;
+    this.#watcher = watcher;
+    this.#maxAge = maxAge;
+    this.#end = linked(signal);
+    this.#signal = this.#end.signal;
+  }
+
+  /** Sends until the signal is aborted, or the bridge turns out to be too old. */
+  async run(): Promise<void> {
+    try {
+      for (let failures = 0; ; ) {
+        try {
+          this.#ledger ??= await this.#store.change([], () => undefined);
+          for (; this.#isDue || this.#incoming.length; failures = 0) await this.#take();
+          this.#failed(PLACING, undefined);
+          await pause(this.#signal, LOOK_EVERY, (resume) => {
+            this.#resume = resume;
+          });
+          this.#isDue = true;
+        } catch (error) {
+          this.#isDue = true;
+          await this.#pause(PLACING, error, failures++);
+        }
+      }
+    } catch {
+      await Promise.all(this.#running.values());
+    }
+  }
+
+  /** There are more records. */
+  wake(): void {
+    this.#isDue = true;
+    this.#resume();
+  }
+
+  /** Reads records that are new, and gives them to their partitions. */
+  async #take(): Promise<void> {
+    this.#isDue = false;
+    const found = await this.#store.items(this.#next);
+    this.#next = (found.at(-1)?.number ?? this.#next - 1) + 1;
+    for (const item of found) if (!item.refused) this.#incoming.push(item);
+    if (!this.#incoming.length) return;
+    const batch = this.#batch(this.#incoming, () => true);
+    const refused = await this.#place(
+      batch.filter(({ partition, record }) => (partition ?? record.partition) === undefined),
+    );
+    if (!refused) return;
+    this.#incoming.splice(0, batch.length);
+    for (const item of batch) {
+      item.partition ??= item.record.partition;
+      const { partition } = item;
+      if (partition === undefined) continue;
+      if (item.sequence !== undefined) this.#tried.add(item);
+      const queue = this.#queues.get(partition) ?? [];
+      this.#queues.set(partition, queue);
+      queue.push(item);
+      if (!this.#running.has(partition)) this.#running.set(partition, this.#drain(partition, queue));
+    }
+  }
+
+  /** False if there were too many at once. */
+  async #place(items: Item[]): Promise<boolean> {
+    if (!items.length) return true;
+    await this.#target.ready(this.#signal);
+    const records = items.map(({ record }) => record);
+    const results = await this.#target.place(records, this.#ledger?.person, this.#signal);
+    if (this.#isTooLarge(results)) return false;
+    const retriable = results.find((result) => isError(result) && !isFinal(result));
+    if (retriable) throw retriable;
+    const settled: Outcome[] = [];
+    for (const [index, item] of items.entries()) {
+      const result = results[index]!;
+      if (typeof result === "number") item.partition = result;
+      else settled.push([item, result]);
+    }
+    await this.#settle(settled, []);
+    if (settled.some(([, result]) => !isError(result))) this.#stop();
+    return true;
+  }
+
+  /** Sends the records of a partition until there is none. */
+  async #drain(partition: number, queue: Item[]): Promise<void> {
+    try {
+      for (let failures = 0; queue.length; ) {
+        try {
+          this.#signal.throwIfAborted();
+          await this.#step(partition, queue);
+          failures = 0;
+          this.#failed(partition, undefined);
+        } catch (error) {
+          await this.#pause(partition, error, failures++);
+        }
+      }
+    } catch {
+      // The end.
+    }
+    this.#running.delete(partition);
+  }
+
+  /** Sends one command. */
+  async #step(partition: number, queue: Item[]): Promise<void> {
+    await this.#target.ready(this.#signal);
+    if (queue[0]?.sequence === undefined) await this.#number(partition, queue);
+    this.#signal.throwIfAborted();
+    const [first] = queue;
+    const sequence = first?.sequence;
+    const account = this.#ledger?.accounts[partition];
+    if (sequence === undefined) return;
+    // The user has removed the site's data, and the records with the account.
+    if (!account) return drop(queue, new Set(queue.filter((item) => item.sequence !== undefined)));
+    const batch = this.#batch(queue, (item, index) => item.sequence === sequence + index);
+    const isTried = batch.some((item) => this.#tried.has(item));
+    const producer = { id: account.id, epoch: 0, sequence, age: isTried ? ageOf(first?.sent) : 0 };
+    const records = batch.map(({ record }) => ({ ...record, partition }));
+    const results = await this.#target.write(records, producer, this.#ledger?.person, this.#signal);
+    if (this.#isTooLarge(results)) return;
+    const outcomes = batch.map((item, index): Outcome => [item, results[index]!]);
+    await this.#decide(partition, queue, outcomes, isTried, { partition, id: account.id, next: sequence });
+  }
+
+  /** Does what the results of a command say. `again` lets the records behind the refused ones have their sequences. */
+  async #decide(
+    partition: number,
+    queue: Item[],
+    outcomes: Outcome[],
+    isTried: boolean,
+    again: Restart,
+  ): Promise<void> {
+    const anew = { partition, id: randomId(), next: 0 };
+    const written = outcomes.filter(([, result]) => !isError(result));
+    // A record that was never sent before is no duplicate: a copy of this outbox has written another one with its sequence.
+    const own = written.filter(([, result]) => isTried || !("duplicate" in result && result.duplicate));
+    const isCopied = own.length < written.length;
+    await this.#settle(own, queue, isCopied ? anew : undefined);
+    if (written.some(([, result]) => !("duplicateWindowMs" in result && result.duplicateWindowMs))) return this.#stop();
+    if (isCopied) throw new GateError("another copy of the outbox writes to the partition", "fenced");
+    const refused = outcomes.filter(([, result]) => isError(result) && isFinal(result));
+    if (refused.length) {
+      // An earlier command may have written all: the others tell with their own sequences.
+      if (!isTried) return this.#settle(refused, queue, again);
+      return this.#settle(
+        refused.map(([item, error]) => [item, doubtful(error as GateError)]),
+        queue,
+      );
+    }
+    const error = outcomes.map(([, result]) => result).find(isError);
+    if (!error) return;
+    const next = error.reason === "out_of_order" ? error.producer?.sequence : undefined;
+    if (next !== undefined) {
+      await this.#settle([], queue, { ...again, next });
+    } else if (OF_ACCOUNT.has(error.reason)) {
+      const unknown = queue.filter((item) => item.sequence !== undefined && this.#tried.has(item));
+      await this.#settle(
+        unknown.map((item) => [item, doubtful(error)]),
+        queue,
+        anew,
+      );
+    } else for (const [item] of outcomes) this.#tried.add(item);
+    throw error;
+  }
+
+  /** Gives the next records their sequences. */
+  async #number(partition: number, queue: Item[]): Promise<void> {
+    const now = clock();
+    const old = queue.filter(({ since }) => now - since > this.#maxAge);
+    const late = new GateError(`the record has waited for more than ${this.#maxAge} ms (maxAge)`, "expired");
+    if (old.length)
+      return this.#settle(
+        old.map((item) => [item, late]),
+        queue,
+      );
+    const batch = this.#batch(queue, () => true);
+    const { person } = this.#target;
+    const gone = new Set<Item>();
+    let numbered: Item[] = [];
+    await this.#change(batch, (ledger, items) => {
+      ledger.person ??= person;
+      let account = ledger.accounts[partition];
+      if (!account || account.next > LAST_SEQUENCE) account = ledger.accounts[partition] = { id: randomId(), next: 0 };
+      const { accounts } = ledger;
+      numbered = [];
+      for (const [index, item] of items.entries()) {
+        if (!item) gone.add(batch[index]!);
+        else numbered.push({ ...item, partition, sequence: accounts[partition]!.next++, sent: now });
+      }
+      return { put: numbered };
+    });
+    drop(queue, gone);
+    for (const [index, { sequence, sent }] of numbered.entries()) Object.assign(queue[index]!, { sequence, sent });
+  }
+
+  /**
+   * Removes records that are written, and sets those aside that are refused. With `restart`, the others lose their
+   * sequences, and those to come begin there.
+   */
+  async #settle(outcomes: Outcome[], queue: Item[], restart?: Restart): Promise<void> {
+    if (!outcomes.length && !restart) return;
+    const results = new Map(outcomes);
+    const others = restart ? queue.filter((item) => item.sequence !== undefined && !results.has(item)) : [];
+    // First, so that nobody waits for a record that is not there any more.
+    const written = outcomes.filter(([, result]) => !isError(result));
+    if (written.length) this.#watcher.settled(written);
+    const batch = [...results.keys(), ...others];
+    await this.#change(batch, (ledger, items) => {
+      const put: Item[] = [];
+      const remove: number[] = [];
+      for (const [index, item] of items.entries()) {
+        if (!item) continue;
+        const { sequence: _, sent: __, ...unnumbered } = item;
+        const result = results.get(batch[index]!);
+        if (result) ledger.waiting--;
+        if (result && isError(result)) {
+          ledger.refused++;
+          const { message, reason, code, unknownOutcome, traceId } = result;
+          put.push({ ...unnumbered, refused: { message, reason, code, unknownOutcome, traceId } });
+        } else if (result) {
+          ledger.bytes -= item.bytes;
+          remove.push(item.number);
+        } else put.push(unnumbered);
+      }
+      if (restart) ledger.accounts[restart.partition] = { id: restart.id, next: restart.next };
+      return { put, remove };
+    });
+    for (const item of others) {
+      item.sequence = item.sent = undefined;
+      this.#tried.delete(item);
+    }
+    drop(queue, new Set(results.keys()));
+    const refused = outcomes.filter(([, result]) => isError(result));
+    if (refused.length) this.#watcher.settled(refused);
+  }
+
+  async #change(items: Item[], decide: Parameters<Store["change"]>[1]): Promise<void> {
+    this.#ledger = await this.#store.change(
+      items.map(({ number }) => number),
+      decide,
+    );
+    this.#watcher.changed(this.#ledger);
+  }
+
+  /** The first records that fit into a message, and belong together. */
+  #batch(items: Item[], belongs: (item: Item, index: number) => boolean): Item[] {
+    let bytes = 0;
+    const end = items.findIndex((item, index) => {
+      bytes += item.bytes;
+      return index > 0 && (index >= this.#most || bytes > MOST_BYTES || !belongs(item, index));
+    });
+    return items.slice(0, end < 0 ? undefined : end);
+  }
+
+  /** Whether the message was refused as a whole because of its size: the next one is smaller. */
+  #isTooLarge(results: (number | Result)[]): boolean {
+    const [first] = results;
+    const isWhole = results.length > 1 && results.every((result) => result === first);
+    if (!isWhole || !isError(first) || first.reason !== "too_large") return false;
+    this.#most = Math.ceil(results.length / 2);
+    return true;
+  }
+
+  async #pause(partition: number, error: unknown, failures: number): Promise<void> {
+    this.#signal.throwIfAborted();
+    this.#failed(partition, error);
+    await pause(this.#signal, Math.max((error as GateError).retryAfter ?? 0, jitter(failures)));
+  }
+
+  #failed(partition: number, error: unknown): void {
+    if (this.#signal.aborted) return;
+    if (error === undefined) this.#errors.delete(partition);
+    else this.#errors.set(partition, error);
+    const [first] = this.#errors.values();
+    this.#watcher.failed(first);
+  }
+
+  #stop(): void {
+    const error = new GateError("the bridge is too old for outboxes: nothing more is sent", "protocol");
+    this.#watcher.failed(error);
+    this.#end.abort(error);
+  }
+}
+
+/** Where a partition's records are numbered from. */
+interface Restart {
+  partition: number;
+  id: string;
+  next: number;
+}
+
+function isError(result: unknown): result is GateError {
+  return typeof result === "object" && result !== null && "reason" in result;
+}
+
+/** Whether a repeat does not help. */
+function isFinal({ reason, retriable, unknownOutcome }: GateError): boolean {
+  return !retriable && !unknownOutcome && !OF_ACCOUNT.has(reason) && !PASSING.has(reason);
+}
+
+function doubtful(error: GateError): GateError {
+  return new GateError(`${error.message}; an earlier attempt may have written the record`, error.reason, {
+    ...error,
+    unknownOutcome: true,
+  });
+}
+
+/** Milliseconds since a record was first sent, at least 1. A clock that was set back does not say. */
+function ageOf(sent = 0): number {
+  const age = clock() - sent;
+  return age < -CLOCKS_DIFFER ? AGES : Math.max(1, age);
+}
+
+function drop(queue: Item[], gone: ReadonlySet<Item>): void {
+  if (!gone.size) return;
+  const left = queue.filter((item) => !gone.has(item));
+  queue.splice(0, queue.length, ...left);
+}
+
+const PLACING = -1;
+/** What the partition says of the sequence, not of the record. */
+const OF_ACCOUNT: ReadonlySet<Reason> = new Set<Reason>(["out_of_order", "fenced", "expired"]);
+const PASSING: ReadonlySet<Reason> = new Set<Reason>(["transient", "queue_full", "unreachable", "quota_exceeded"]);
+/** Records in a message. */
+const MOST = 100;
+/** Bytes. */
+const MOST_BYTES = 512 * 1024;
+const LAST_SEQUENCE = 2 ** 31 - 2 - 2 * MOST;
+/** Milliseconds after which new records of other pages are looked for, if these did not tell. */
+const LOOK_EVERY = 30_000;
+/** Milliseconds. */
+const CLOCKS_DIFFER = 60_000;
+/** Milliseconds: longer than Kafka keeps an account. */
+const AGES = 365 * 24 * 60 * 60 * 1000;
