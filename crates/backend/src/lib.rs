@@ -6,6 +6,7 @@
 //! - [`groups`]: groups of consumers, where the system has them
 //! - [`rate`]: limits per second that clients share
 //! - [`write_queue`], [`delivery_reports`]: bounds, order and results of writes, for all systems
+//! - [`accounts`]: which records of a producer a log has, and what becomes of the next ones
 //! - [`table_entry`]: records as entries of a table, which the system's words tell apart from removals
 //! - [`number`], [`suggestion`], [`file_hash`]: what configurations and parsers share
 //!
@@ -13,6 +14,7 @@
 //! of a `KafkaFetchResp`. A messaging system is a crate with a type that implements [`Backend`]. Names are those of a
 //! partitioned log: topics have partitions, numbered from 0, and records have offsets.
 
+pub mod accounts;
 pub mod command;
 pub mod delivery_reports;
 mod description;
@@ -241,8 +243,8 @@ pub trait Backend: Send + Sync {
         ready(Ok(None)).boxed()
     }
 
-    /// Queues records of a producer, all of one log, behind those that were queued before: all are written or none, and
-    /// none a second time.
+    /// Queues records of a producer, all of one log, behind those that were queued before: all are queued or none, and none is
+    /// written a second time. In a system that writes them one by one, those before a failure are written.
     ///
     /// # Errors
     /// As [`Backend::enqueue`].
@@ -339,8 +341,15 @@ pub struct Written {
 pub struct Dedup {
     /// Whether the record was in the log already. The offset is that one's then, and nothing was written.
     pub is_duplicate: bool,
-    /// For how long after a record a repetition is not written again.
+    /// For how long after a record a repetition is not written again, up to [`Dedup::UNLIMITED`].
     pub window: Duration,
+    /// Whether gaps and older epochs are recognized, too.
+    pub in_order: bool,
+}
+
+impl Dedup {
+    /// As long as the log is there. In milliseconds it is the largest number that every JSON parser keeps (RFC 8259, section 6).
+    pub const UNLIMITED: Duration = Duration::from_millis((1 << 53) - 1);
 }
 
 const NO_PRODUCERS: &str = "this cluster does not recognize repeats by their producer: leave it out";

@@ -243,7 +243,7 @@ impl<'a> Nats<'a> {
         messages: Vec<PublishMessage>,
     ) -> Result<Vec<Result<Published, RecordError>>, Error> {
         let count = messages.len();
-        let command = Req::CmdNatsPublish(CmdNatsPublish { messages });
+        let command = Req::CmdNatsPublish(CmdNatsPublish { messages, ..CmdNatsPublish::default() });
         let read = |answer| match answer {
             Resp::NatsPublishResp(NatsPublishResp { results }) => {
                 Ok(results.into_iter().map(outcome).collect())
@@ -257,7 +257,7 @@ impl<'a> Nats<'a> {
 fn outcome(published: protocol::Published) -> Result<Published, RecordError> {
     match published {
         protocol::Published { error: Some(error), .. } => Err(error.into()),
-        protocol::Published { sequence, duplicate, duplicate_window_ms, error: None } => Ok(Published {
+        protocol::Published { sequence, duplicate, duplicate_window_ms, error: None, .. } => Ok(Published {
             sequence,
             duplicate,
             duplicate_window: (duplicate_window_ms > 0).then(|| Duration::from_millis(duplicate_window_ms)),

@@ -57,7 +57,7 @@ impl Dialect for Nats {
         let command = match req {
             Req::CmdNatsFetch(fetch) => return Some(fetch::of_protobuf(fetch).map(Asked::Command)),
             Req::CmdNatsListSequences(list) => list_sequences::of_protobuf(list),
-            Req::CmdNatsPublish(publish) => publish::of_protobuf(publish),
+            Req::CmdNatsPublish(publish) => return Some(publish::of_protobuf(publish).map(Asked::Command)),
             Req::CmdNatsSubscribe(command) => {
                 return Some(subscribe::of_protobuf(command).map(Asked::Subscribe));
             }
@@ -71,8 +71,8 @@ impl Dialect for Nats {
             "fetch" => (Kind::Fetch, object(json).and_then(Fetch::decode).map(run)),
             "list_sequences" => (Kind::ListOffsets, object(json).map(plain::<ListSequences>)),
             "publish" => {
-                let records = object(json).and_then(Publish::decode);
-                (Kind::Produce, records.map(|records| plain(Command::Produce(records.into()))))
+                let write = object(json).and_then(Publish::decode);
+                (Kind::Produce, write.map(|write| plain(Command::Produce(write))))
             }
             "subscribe" => {
                 let subscribe = |(subscribed, format)| (Asked::Subscribe(subscribed), format);

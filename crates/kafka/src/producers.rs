@@ -1,31 +1,30 @@
 //! Writes of clients' producers: a batch for each command, which Kafka writes once however often it is sent.
 //!
 //! - here: [`Producers`] sends the batches of each producer and log in their order, and remembers its account
-//! - `account`: decides what becomes of a batch; `batch`: its bytes, and the places of its records
+//! - `batch`: the bytes of a batch, and the places of its records
 //!
 //! librdkafka's producers number records by themselves, so these batches are the reader's.
 
-mod account;
 mod batch;
 
-use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
+use sluicegate_backend::accounts::{
+    Accounts, Claim, DEFAULT_LIFE, Kept, Known, Lives, Refusal, Step, Told, contended,
+};
 use sluicegate_backend::command::Record;
 use sluicegate_backend::number::millis;
-use sluicegate_backend::write_queue::{QueuePermit, WriteSequencer, WriteTicket};
+use sluicegate_backend::write_queue::{QueuePermit, WriteTicket};
 use sluicegate_backend::{
-    Account, CommandError, Dedup, DeliveryReport, Enqueued, Fault, LOG_END, LOG_START, Log, ProducerState,
-    Written,
+    Account, CommandError, Dedup, DeliveryReport, Enqueued, Fault, LOG_END, LOG_START, Log, Written,
 };
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::error_code::{
-    INVALID_PRODUCER_EPOCH, INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE,
-    OUT_OF_ORDER_SEQUENCE_NUMBER, RECORD_LIST_TOO_LARGE, UNKNOWN_PRODUCER_ID,
+    INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE,
 };
 use sluicegate_reader::{ConnectionError, KnownProducer, NotProduced, Produced, ReadError, Reader};
 use sluicegate_telemetry::metrics::{WriteFailure, WriteMetrics};
@@ -34,7 +33,6 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::account::{DEFAULT_LIFE, Known, Lives, Refusal, Step, Told};
 use self::batch::{Batch, Key, millis_of};
 use super::incidents::Incidents;
 use super::{error, writer};
@@ -51,22 +49,8 @@ struct Parts {
     metrics: WriteMetrics,
     /// The time for which a batch is tried.
     patience: Duration,
-    accounts: Mutex<Accounts>,
+    accounts: Accounts<Key, Known>,
     lives: Mutex<Option<(Instant, Lives)>>,
-}
-
-#[derive(Default)]
-struct Accounts {
-    /// At most [`MAX_KEPT`], and those that are in use.
-    of: HashMap<Key, Arc<Kept>>,
-    /// Their number at which those that are not in use are forgotten.
-    swept_at: usize,
-}
-
-#[derive(Default)]
-struct Kept {
-    known: Mutex<Option<Known>>,
-    sequencer: Mutex<WriteSequencer>,
 }
 
 impl Producers {
@@ -81,7 +65,7 @@ impl Producers {
             incidents,
             metrics,
             patience,
-            accounts: Mutex::default(),
+            accounts: Accounts::default(),
             lives: Mutex::default(),
         };
         Self { parts: Arc::new(parts), tasks: TaskTracker::new() }
@@ -102,7 +86,7 @@ impl Producers {
         let partition = first.and_then(|record| record.partition).unwrap_or_default();
         let topic_id = parts.reader.version(Log { topic: &topic, partition }).and_then(|of| of.topic_id);
         let key = Key { id: account.id, topic, topic_id, partition };
-        let kept = parts.kept(&key);
+        let kept = parts.accounts.of(key.clone());
         let ticket = kept.sequencer.lock().issue();
         let now = millis(SystemTime::now());
         let batch = Batch { source, key, account, records, now, queued: Instant::now(), _permits: permits };
@@ -134,34 +118,19 @@ impl Producers {
 }
 
 impl Parts {
-    /// What is remembered of a producer, and its queue.
-    fn kept(&self, key: &Key) -> Arc<Kept> {
-        let mut accounts = self.accounts.lock();
-        if let Some(kept) = accounts.of.get(key) {
-            return Arc::clone(kept);
-        }
-        if accounts.of.len() >= accounts.swept_at.max(MAX_KEPT) {
-            accounts.of.retain(|_, kept| Arc::strong_count(kept) > 1);
-            accounts.swept_at = accounts.of.len().saturating_mul(2);
-        }
-        Arc::clone(accounts.of.entry(key.clone()).or_default())
-    }
-
-    async fn write(&self, batch: &Batch, kept: Arc<Kept>, mut ticket: WriteTicket) -> Vec<DeliveryReport> {
+    async fn write(
+        &self,
+        batch: &Batch,
+        kept: Arc<Kept<Known>>,
+        mut ticket: WriteTicket,
+    ) -> Vec<DeliveryReport> {
         ticket.wait().await;
         let reports = match self.settle(batch, &kept).await {
             Ok(written) => written.into_iter().map(Ok).collect(),
             Err(failed) => failed.reports(batch.records.len()),
         };
         drop(ticket);
-        let is_known = kept.known.lock().is_some();
-        drop(kept);
-        if !is_known {
-            let mut accounts = self.accounts.lock();
-            if accounts.of.get(&batch.key).is_some_and(|kept| Arc::strong_count(kept) == 1) {
-                accounts.of.remove(&batch.key);
-            }
-        }
+        self.accounts.release(&batch.key, kept);
         for (record, report) in batch.records.iter().zip(&reports) {
             match report {
                 Ok(Written { dedup: Some(Dedup { is_duplicate: true, .. }), .. }) => {}
@@ -173,10 +142,10 @@ impl Parts {
     }
 
     /// Where the records are.
-    async fn settle(&self, batch: &Batch, kept: &Kept) -> Result<Vec<Written>, Failed> {
+    async fn settle(&self, batch: &Batch, kept: &Kept<Known>) -> Result<Vec<Written>, Failed> {
         let deadline = batch.queued.checked_add(self.patience).unwrap_or(batch.queued);
         let lives = self.lives().await?;
-        let claim = batch.claim()?;
+        let claim = Claim::of(&batch.account, batch.records.len())?;
         let remembered = *kept.known.lock();
         let mut step = claim.begin(remembered);
         let mut may_be_written = false;
@@ -223,8 +192,7 @@ impl Parts {
             }
         }
         // Others write as the same producer at the same time.
-        let contended = CommandError::new(Fault::Transient, OUT_OF_ORDER_SEQUENCE_NUMBER, CONTENDED);
-        Err(if may_be_written { unknown_outcome(STILL_OPEN) } else { contended.with_retry() }.into())
+        Err(if may_be_written { unknown_outcome(STILL_OPEN) } else { contended() }.into())
     }
 
     /// Sends the batch. Gives as well whether a try before the last one may have written it.
@@ -318,7 +286,7 @@ impl Parts {
     }
 
     /// What the partition tells of the account, which is remembered.
-    async fn ask(&self, batch: &Batch, kept: &Kept, lives: Lives) -> Result<Told, CommandError> {
+    async fn ask(&self, batch: &Batch, kept: &Kept<Known>, lives: Lives) -> Result<Told, CommandError> {
         let told = self.told(batch, lives).await?;
         *kept.known.lock() = if let Told::Known(known) = told { Some(known) } else { None };
         Ok(told)
@@ -444,30 +412,14 @@ enum Sent {
 }
 
 fn refused(refusal: Refusal, lives: Lives) -> CommandError {
-    let (fault, code, state, message) = match refusal {
-        Refusal::OutOfOrder(state) => (
-            Fault::OutOfOrder,
-            OUT_OF_ORDER_SEQUENCE_NUMBER,
-            state,
-            "records of the producer are missing before this one".to_owned(),
-        ),
-        Refusal::Fenced(state) => {
-            (Fault::Fenced, INVALID_PRODUCER_EPOCH, state, "the producer has begun a later epoch".to_owned())
-        }
-        Refusal::Expired => {
-            let kept = hours(lives.kept());
-            let message = format!(
-                "the partition does not know the producer: its first record (sequence 0) is not written yet, it has written \
-                 nothing for {kept}, or the record was first sent longer ago; begin the next epoch with records that were \
-                 never sent before"
-            );
-            (Fault::Expired, UNKNOWN_PRODUCER_ID, None, message)
-        }
-    };
-    let expected = state.map(|ProducerState { epoch, sequence }| {
-        format!("{message}: expected sequence {sequence} in epoch {epoch}")
-    });
-    CommandError::new(fault, code, expected.unwrap_or(message)).of_producer(state)
+    refusal.into_error(|| {
+        format!(
+            "the partition does not know the producer: its first record (sequence 0) is not written yet, it has written \
+             nothing for {}, or the record was first sent longer ago; begin the next epoch with records that were never \
+             sent before",
+            hours(lives.kept())
+        )
+    })
 }
 
 fn late() -> CommandError {
@@ -484,8 +436,6 @@ fn gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// Accounts that are remembered: 16 MiB. Beyond that, all are forgotten that are not in use, and asked for once more.
-const MAX_KEPT: usize = 1 << 16;
 /// Questions and batches for one command.
 const MAX_STEPS: usize = 8;
 /// The distance of clocks that is allowed for, in a look back.
@@ -495,5 +445,4 @@ const LOOK: Duration = Duration::from_millis(50);
 const STILL_OPEN: &str = "a try of the command is still under way; a repeat with its sequence tells";
 /// The time for which the life of accounts is not asked for again.
 const LIVES_AGE: Duration = Duration::from_mins(10);
-const CONTENDED: &str = "others write as this producer at the same time, nothing was written";
 const TOO_MANY: &str = "too many new producers of this client at this bridge (limits.new_producers)";

@@ -45,6 +45,11 @@ impl<'a> MessageQuery<'a> {
     const NOTHING: Self = Self { seq: None, next_by_subj: None, last_by_subj: None, start_time: None };
     pub(super) const LAST: Self = Self { last_by_subj: Some(ALL), ..Self::NOTHING };
 
+    /// The last message of a literal subject.
+    pub(super) fn last_of(subject: &'a str) -> Self {
+        Self { last_by_subj: Some(subject), ..Self::NOTHING }
+    }
+
     /// The message with this sequence.
     pub(super) fn at(sequence: i64) -> Self {
         Self { seq: Some(sequence), ..Self::NOTHING }

@@ -47,8 +47,8 @@ use parking_lot::Mutex;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::rate::ClusterRate;
 use sluicegate_backend::{
-    AnswerReservation, Backend, Chunk, CommandError, CommandFuture, Description, Enqueued, Fault, Fetch,
-    ListedOffset, Log, Partition, System, Unready, Version,
+    Account, AnswerReservation, Backend, Chunk, CommandError, CommandFuture, Description, Enqueued, Fault,
+    Fetch, ListedOffset, Log, Partition, System, Unready, Version,
 };
 use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::{ClusterLogs, Ends, SeenEnds};
@@ -285,11 +285,42 @@ impl Backend for Nats {
         due: &'a CancellationToken,
     ) -> CommandFuture<'a, Enqueued<'a>> {
         async move {
-            let Some(writer) = &self.writer else {
-                return Err(CommandError::new(Fault::Rejected, 0, "this cluster has no producer"));
-            };
+            let Some(writer) = &self.writer else { return Err(read_only()) };
             let span = traces::produce(System::Nats, records.len());
             let enqueued = writer.enqueue(source, &records, errors).await?;
+            let (queued, reports) = (enqueued.queued, writer.wait(enqueued, due));
+            Ok(Enqueued { queued, reports: traces::reported(span, reports).boxed() })
+        }
+        .boxed()
+    }
+
+    fn place<'a>(
+        &'a self,
+        _: ClientKey,
+        records: &'a mut [Record],
+        errors: &'a mut [Option<CommandError>],
+        producer: Option<i64>,
+    ) -> BoxFuture<'a, ()> {
+        async move {
+            if let Some(writer) = &self.writer {
+                writer.check(records, errors, producer.is_some()).await;
+            }
+            records.iter_mut().for_each(|record| record.partition = Some(0));
+        }
+        .boxed()
+    }
+
+    fn enqueue_once<'a>(
+        &'a self,
+        source: ClientKey,
+        records: Vec<Record>,
+        account: Account,
+        due: &'a CancellationToken,
+    ) -> CommandFuture<'a, Enqueued<'a>> {
+        async move {
+            let Some(writer) = &self.writer else { return Err(read_only()) };
+            let span = traces::produce(System::Nats, records.len());
+            let enqueued = writer.enqueue_once(source, &records, &account).await?;
             let (queued, reports) = (enqueued.queued, writer.wait(enqueued, due));
             Ok(Enqueued { queued, reports: traces::reported(span, reports).boxed() })
         }
@@ -306,6 +337,10 @@ impl Backend for Nats {
             None => ready(()).boxed(),
         }
     }
+}
+
+fn read_only() -> CommandError {
+    CommandError::new(Fault::Rejected, 0, "this cluster has no producer")
 }
 
 /// Streams that are known to be offline. Others are waited for as if they were not.

@@ -3,7 +3,7 @@
 //! - here: [`Writer`] queues records in order, and reports what became of them
 //! - `ready`: the connection and the streams of a command
 //! - `message`: a record as a message, and all that is checked before it is sent
-//! - `batch`: the messages of one command, from the queue to their acknowledgements
+//! - `batch`: the messages of one command, from the queue to their acknowledgements; `once`: those of a producer
 //! - `answer`: what is answered to a message; `error`: failures as clients see them
 //!
 //! Messages are published in order, without waiting for each other. Each is stored or refused on its own: unlike with
@@ -17,12 +17,14 @@ pub(super) mod answer;
 mod batch;
 mod error;
 mod message;
+mod once;
 mod ready;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use sluicegate_backend::accounts::Accounts;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::delivery_reports::DeliveryReports;
 use sluicegate_backend::write_queue::{Overhead, Queue, QueuePermit, WriteSequencer, size};
@@ -35,6 +37,7 @@ use tokio_util::task::TaskTracker;
 
 use self::batch::{Batch, Context, Queued};
 use self::message::{Message, Target};
+use self::once::{Key, Last};
 use self::ready::{Ready, log};
 use super::api::Api;
 use super::cluster_config::ClusterConfig;
@@ -52,6 +55,7 @@ pub(super) struct Writer {
     metrics: WriteMetrics,
     incidents: Arc<Incidents>,
     state: Mutex<State>,
+    producers: Accounts<Key, Last>,
     /// One for each command whose messages are not all acknowledged.
     tasks: TaskTracker,
 }
@@ -89,6 +93,7 @@ impl Writer {
             metrics,
             incidents,
             state: Mutex::default(),
+            producers: Accounts::default(),
             tasks: TaskTracker::new(),
         }
     }
@@ -129,7 +134,7 @@ impl Writer {
         for (index, (record, error)) in records.iter().zip(errors).enumerate() {
             let accepted = match (error, &ready) {
                 (Some(error), _) => Err(error),
-                (None, Some(ready)) if !full => self.accept(source, index, record, ready),
+                (None, Some(ready)) if !full => self.accept(source, index, record, ready, false),
                 (None, _) => Err(CommandError::queue_full()),
             };
             ids.push(accepted.as_ref().is_ok_and(|queued| queued.has_id));
@@ -156,32 +161,58 @@ impl Writer {
         index: usize,
         record: &Record,
         ready: &Ready<'_>,
+        has_producer: bool,
     ) -> Result<Queued, CommandError> {
-        let Ready { session, streams, mapped } = ready;
-        let missing = || CommandError::new(Fault::NotFound, 0, System::Nats.missing_topic(&record.topic));
-        let stream = streams.get(&log(record)).ok_or_else(missing)?;
-        let Stream { id, info, .. } = stream.as_ref().map_err(Clone::clone)?;
-        let subject = record.key.as_deref().and_then(|key| str::from_utf8(key).ok());
-        let target = Target {
-            stream: &id.name,
-            intake: &info.intake,
-            mapped: subject.and_then(|subject| mapped.get(subject)).map(String::as_str),
-            inbox: &self.api.connection.config().inbox,
-            max_payload: session.max_payload(),
-        };
-        let message = Message::new(record, target)?;
+        let (message, Stream { id, info, .. }) = self.message(record, ready, has_producer)?;
         let permit = self.permit(source, size(record, OVERHEAD))?;
         Ok(Queued {
             index,
             stream: Arc::clone(&id.name),
             intake: Arc::clone(&info.intake),
-            has_id: message.has_id,
+            has_id: message.has_id || has_producer,
             is_elsewhere: false,
             bytes: message.subject.len().saturating_add(message.payload.len()),
             message: Some(message),
             since: Instant::now(),
             _permit: permit,
         })
+    }
+
+    /// Checks a record.
+    fn message<'a>(
+        &self,
+        record: &'a Record,
+        ready: &'a Ready<'a>,
+        has_producer: bool,
+    ) -> Result<(Message, &'a Stream), CommandError> {
+        let Ready { session, streams, mapped } = ready;
+        let missing = || CommandError::new(Fault::NotFound, 0, System::Nats.missing_topic(&record.topic));
+        let stream = streams.get(&log(record)).ok_or_else(missing)?;
+        let stream = stream.as_ref().map_err(Clone::clone)?;
+        let subject = record.key.as_deref().and_then(|key| str::from_utf8(key).ok());
+        let target = Target {
+            stream: &stream.id.name,
+            intake: &stream.info.intake,
+            mapped: subject.and_then(|subject| mapped.get(subject)).map(String::as_str),
+            inbox: &self.api.connection.config().inbox,
+            max_payload: session.max_payload(),
+            has_producer,
+        };
+        Ok((Message::new(record, target)?, stream))
+    }
+
+    /// Gives records that cannot be written an error.
+    pub(super) async fn check(
+        &self,
+        records: &[Record],
+        errors: &mut [Option<CommandError>],
+        has_producer: bool,
+    ) {
+        let ready = self.ready(records, errors).await;
+        for (record, error) in records.iter().zip(errors).filter(|(_, error)| error.is_none()) {
+            let message = ready.as_ref().map(|ready| self.message(record, ready, has_producer));
+            *error = message.map_or_else(|error| Some(error.clone()), Result::err);
+        }
     }
 
     fn permit(&self, source: ClientKey, bytes: usize) -> Result<QueuePermit, CommandError> {
@@ -203,6 +234,12 @@ impl Writer {
         if state.is_closed {
             return Err(CommandError::shutting_down());
         }
+        let batch = self.batch(messages, reports);
+        self.tasks.spawn(batch.write(session, state.sequencer.issue()));
+        Ok(())
+    }
+
+    fn batch(&self, messages: Vec<Queued>, reports: Arc<DeliveryReports<CommandError>>) -> Batch {
         let context = Context {
             reports,
             deadline: self.api.deadline(),
@@ -210,8 +247,7 @@ impl Writer {
             metrics: self.metrics.clone(),
             incidents: Arc::clone(&self.incidents),
         };
-        self.tasks.spawn(Batch::new(messages, context).write(session, state.sequencer.issue()));
-        Ok(())
+        Batch::new(messages, context)
     }
 
     /// Waits for reports, or until `due` is cancelled: the outcome of records without a report is then unknown.

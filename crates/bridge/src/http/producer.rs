@@ -70,6 +70,7 @@ pub(super) fn add(response: Response, producer: Option<&Producer>, reports: &[De
         .header(EPOCH, producer.epoch.to_string())
         .header(SEQUENCE, producer.sequence.saturating_add(more).to_string())
         .header(WINDOW, dedup.window.as_secs().to_string());
+    let response = if dedup.in_order { response } else { response.header(IN_ORDER, "false") };
     match written.all(|written| written.dedup.is_some_and(|dedup| dedup.is_duplicate)) {
         true => response.header(DUPLICATE, "true"),
         false => response,
@@ -86,7 +87,7 @@ fn invalid(name: &HeaderName, expected: &str) -> Problem {
 }
 
 /// The headers of responses.
-pub(super) const TOLD: [HeaderName; 5] = [EPOCH, SEQUENCE, EXPECTED, DUPLICATE, WINDOW];
+pub(super) const TOLD: [HeaderName; 6] = [EPOCH, SEQUENCE, EXPECTED, DUPLICATE, WINDOW, IN_ORDER];
 
 const ID: HeaderName = HeaderName::from_static("producer-id");
 const EPOCH: HeaderName = HeaderName::from_static("producer-epoch");
@@ -100,3 +101,5 @@ const EXPECTED: HeaderName = HeaderName::from_static("producer-expected-seq");
 const DUPLICATE: HeaderName = HeaderName::from_static("producer-duplicate");
 /// The time for which a repeat is recognized, in seconds.
 const WINDOW: HeaderName = HeaderName::from_static("producer-window");
+/// `false` where gaps and older epochs are not recognized.
+const IN_ORDER: HeaderName = HeaderName::from_static("producer-in-order");

@@ -99,7 +99,7 @@ fn of_nats(streams: &[&str]) -> Vec<Case> {
     let commands = [
         Req::CmdNatsFetch(CmdNatsFetch { stream: first.clone(), ..Default::default() }),
         Req::CmdNatsListSequences(CmdNatsListSequences { times }),
-        Req::CmdNatsPublish(CmdNatsPublish { messages }),
+        Req::CmdNatsPublish(CmdNatsPublish { messages, ..CmdNatsPublish::default() }),
         Req::CmdNatsSubscribe(CmdNatsSubscribe { sources, ..Default::default() }),
     ];
     let message = |stream: String| json!({"stream": stream, "subject": KEY, "data": 1});

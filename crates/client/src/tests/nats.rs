@@ -99,7 +99,8 @@ async fn list_sequences_splits_long_lists() {
 #[tokio::test]
 async fn each_message_has_a_sequence_or_an_error() {
     let written = Published { sequence: 7, ..Default::default() };
-    let again = Published { sequence: 3, duplicate: true, duplicate_window_ms: 120_000, error: None };
+    let again =
+        Published { sequence: 3, duplicate: true, duplicate_window_ms: 120_000, ..Default::default() };
     let refused = Published { error: Some(busy()), ..Default::default() };
     let results = vec![written, again, refused];
     let publishing = |results| Resp::NatsPublishResp(NatsPublishResp { results });
@@ -121,7 +122,10 @@ async fn each_message_has_a_sequence_or_an_error() {
     assert!(matches!(short, Err(Error::Protocol { .. })), "{short:?}");
     // Nothing was sent again.
     let sent = [3, 2, 1].map(|count| {
-        Req::CmdNatsPublish(CmdNatsPublish { messages: messages.iter().take(count).cloned().collect() })
+        Req::CmdNatsPublish(CmdNatsPublish {
+            messages: messages.iter().take(count).cloned().collect(),
+            ..Default::default()
+        })
     });
     assert_eq!(server.await.unwrap(), sent);
 }

@@ -88,7 +88,7 @@ impl Cluster {
                         let producer = account.as_ref().map(|account| account.id);
                         self.backend().place(source, &mut records, &mut errors, producer).await;
                     }
-                    if account.is_some() { whole::check(&records, errors) } else { Ok(errors) }
+                    if account.is_some() { whole::check(self.system, &records, errors) } else { Ok(errors) }
                 }
             };
             ticket.wait().await;

@@ -1,7 +1,6 @@
 //! The command `produce`, and its answer.
 
 use std::fmt;
-use std::time::Duration;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Unexpected, Visitor};
@@ -29,11 +28,9 @@ use crate::session::value::{self, RecordHeader, check_headers, header, text};
 
 pub(super) fn of_protobuf(command: CmdKafkaProduce) -> Result<Command, String> {
     let CmdKafkaProduce { records, producer, dry_run } = command;
-    let producer = producer.map(|wire::Producer { id, epoch, sequence, age_ms }| {
-        producer::of(id, epoch.into(), sequence.into(), age_ms.map(Duration::from_millis))
-    });
+    let producer = producer.map(producer::of_protobuf).transpose()?;
     let records = records.into_iter().map(record).collect();
-    Ok(Command::Produce(Write { records, producer: producer.transpose()?, dry_run }))
+    Ok(Command::Produce(Write { records, producer, dry_run }))
 }
 
 fn record(
@@ -255,7 +252,7 @@ mod tests {
             r#"{"error":{"reason":"DENIED","message":"m","retriable":false}}]}"#,
         );
         assert_eq!(text_of(answer(7, vec![written, denied], Encoding::Json(Format::Json))), want);
-        let dedup = Some(Dedup { is_duplicate: true, window: Duration::from_secs(9) });
+        let dedup = Some(Dedup { is_duplicate: true, window: Duration::from_secs(9), in_order: true });
         let again = Ok(Written { dedup, offset: -1, ..Written::default() });
         let state = Some(ProducerState { epoch: 3, sequence: 4 });
         let gap = Err(CommandError::new(Fault::OutOfOrder, 45, "m").of_producer(state));

@@ -5,8 +5,8 @@ use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::Error;
 use serde_json::value::RawValue;
-use sluicegate_backend::command::{Command, Header, Record};
-use sluicegate_backend::{Dedup, DeliveryReport, Written};
+use sluicegate_backend::command::{Command, Header, Record, Write};
+use sluicegate_backend::{DeliveryReport, Written};
 use sluicegate_delivery::cluster::{MAX_HEADERS, MAX_RECORDS};
 use sluicegate_protocol as wire;
 use sluicegate_protocol::pub_sub_resp::Resp;
@@ -19,11 +19,15 @@ use crate::json::present;
 use crate::session::answer::{Answer, Encoding};
 use crate::session::error::{MAX_RECORD_ERROR_BYTES, error_resp};
 use crate::session::members::{Object, or_default};
+use crate::session::producer::{self, Producer, Recognized};
 use crate::session::text::results;
 use crate::session::value::{self, RecordHeader, header};
 
-pub(super) fn of_protobuf(command: CmdNatsPublish) -> Command {
-    Command::Produce(command.messages.into_iter().map(record).collect::<Vec<_>>().into())
+pub(super) fn of_protobuf(command: CmdNatsPublish) -> Result<Command, String> {
+    let CmdNatsPublish { messages, producer, dry_run } = command;
+    let producer = producer.map(producer::of_protobuf).transpose()?;
+    let records = messages.into_iter().map(record).collect();
+    Ok(Command::Produce(Write { records, producer, dry_run }))
 }
 
 fn record(PublishMessage { stream, subject, data, headers, message_id }: PublishMessage) -> Record {
@@ -57,6 +61,9 @@ pub(super) struct Publish<'a> {
     messages: List<Object<ToPublish<'a>>, MAX_RECORDS>,
     #[serde(default, deserialize_with = "or_default")]
     format: Format,
+    producer: Option<Object<Producer>>,
+    #[serde(default, deserialize_with = "or_default")]
+    dry_run: bool,
 }
 
 #[derive(Deserialize)]
@@ -77,18 +84,21 @@ struct ToPublish<'a> {
 }
 
 impl Publish<'_> {
-    /// The messages.
+    /// The messages, and their producer.
     ///
     /// # Errors
-    /// Data or a header does not have the command's format, or there are too many headers.
-    pub(super) fn decode(self) -> Result<Vec<Record>, Error> {
-        let Self { messages, format } = self;
+    /// Data or a header does not have the command's format, there are too many headers, or the producer is invalid.
+    pub(super) fn decode(self) -> Result<Write, Error> {
+        let Self { messages, format, producer, dry_run } = self;
         value::check_headers(messages.0.iter().map(|Object(message)| message.headers.0.len()))?;
         let record = |(index, Object(message)): (usize, Object<ToPublish<'_>>)| {
             let record = message.decode(format);
             record.map_err(|error| Error::custom(format_args!("messages[{index}].{error}")))
         };
-        messages.0.into_iter().enumerate().map(record).collect()
+        let records = messages.0.into_iter().enumerate().map(record).collect::<Result<_, _>>()?;
+        let producer =
+            producer.map(|Object(producer)| producer.decode().map_err(Error::custom)).transpose()?;
+        Ok(Write { records, producer, dry_run })
     }
 }
 
@@ -122,13 +132,12 @@ pub(super) fn answer(sequence: i64, reports: Vec<DeliveryReport>, encoding: Enco
 
 fn result(report: DeliveryReport) -> wire::Published {
     match report {
-        Ok(Written { offset, dedup, .. }) => wire::Published {
-            sequence: offset,
-            duplicate: dedup.is_some_and(|dedup| dedup.is_duplicate),
-            duplicate_window_ms: dedup
-                .map_or(0, |dedup| u64::try_from(dedup.window.as_millis()).unwrap_or(u64::MAX)),
-            error: None,
-        },
+        Ok(Written { offset, dedup, .. }) => {
+            let Recognized { duplicate, duplicate_window_ms } =
+                dedup.map(Recognized::from).unwrap_or_default();
+            let in_order = dedup.is_some_and(|dedup| dedup.in_order);
+            wire::Published { sequence: offset, duplicate, duplicate_window_ms, in_order, error: None }
+        }
         Err(error) => wire::Published {
             error: Some(error_resp(error, SYSTEM, MAX_RECORD_ERROR_BYTES)),
             ..wire::Published::default()
@@ -140,18 +149,18 @@ fn result(report: DeliveryReport) -> wire::Published {
 #[derive(Serialize)]
 pub(super) struct Published {
     sequence: i64,
-    /// Present if the message has an id. If true, the stream already had the message, and the place is that one's.
+    /// Present if the message has an id or a producer. If it is a duplicate, the stream already had the message, and the place is
+    /// that one's.
+    #[serde(flatten)]
+    dedup: Option<Recognized>,
+    /// Present if true.
     #[serde(skip_serializing_if = "Option::is_none")]
-    duplicate: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    duplicate_window_ms: Option<u64>,
+    in_order: Option<bool>,
 }
 
 impl From<Written> for Published {
     fn from(Written { offset, dedup, .. }: Written) -> Self {
-        let millis = |window: std::time::Duration| u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
-        let (duplicate, window) =
-            dedup.map(|Dedup { is_duplicate, window }| (is_duplicate, millis(window))).unzip();
-        Self { sequence: offset, duplicate, duplicate_window_ms: window }
+        let in_order = dedup.filter(|dedup| dedup.in_order).map(|_| true);
+        Self { sequence: offset, dedup: dedup.map(Recognized::from), in_order }
     }
 }

@@ -19,11 +19,21 @@ fn answers_have_the_words_of_nats() {
         format!(r#"{{"id":7,"results":[{{"sequence":5,"timestamp":6}},{{{failed}}}]}}"#)
     );
     let plain = Written { offset: 5, timestamp: 6, ..Written::default() };
-    let dedup = Some(Dedup { is_duplicate: true, window: Duration::from_secs(120) });
+    let dedup = Some(Dedup { is_duplicate: true, window: Duration::from_secs(120), in_order: false });
+    let own = Some(Dedup { is_duplicate: false, window: Dedup::UNLIMITED, in_order: true });
     assert_eq!(
-        text(publish::answer(7, vec![Ok(plain), Ok(Written { dedup, ..plain }), Err(denied())], JSON)),
+        text(publish::answer(
+            7,
+            vec![
+                Ok(plain),
+                Ok(Written { dedup, ..plain }),
+                Ok(Written { dedup: own, ..plain }),
+                Err(denied())
+            ],
+            JSON
+        )),
         format!(
-            r#"{{"id":7,"results":[{{"sequence":5}},{{"sequence":5,"duplicate":true,"duplicate_window_ms":120000}},{{{failed}}}]}}"#
+            r#"{{"id":7,"results":[{{"sequence":5}},{{"sequence":5,"duplicate":true,"duplicate_window_ms":120000}},{{"sequence":5,"duplicate":false,"duplicate_window_ms":9007199254740991,"in_order":true}},{{{failed}}}]}}"#
         )
     );
     let check = |told: Item, want: &str| assert_eq!(item::json(7, &told).unwrap(), want);

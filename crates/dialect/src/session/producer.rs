@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sluicegate_backend::Dedup;
 use sluicegate_backend::command;
+use sluicegate_protocol as wire;
 
 /// A producer in JSON.
 #[derive(Deserialize)]
@@ -17,23 +18,23 @@ pub(crate) struct Producer {
 }
 
 impl Producer {
-    /// As [`of`].
+    /// As [`of_protobuf`].
     pub(crate) fn decode(self) -> Result<command::Producer, String> {
         let Self { id, epoch, sequence, age_ms } = self;
         of(id, epoch, sequence, age_ms.map(Duration::from_millis))
     }
 }
 
-/// A producer.
+/// A producer in protobuf.
 ///
 /// # Errors
 /// A member is not what was expected.
-pub(crate) fn of(
-    id: String,
-    epoch: u64,
-    sequence: u64,
-    age: Option<Duration>,
-) -> Result<command::Producer, String> {
+pub(crate) fn of_protobuf(producer: wire::Producer) -> Result<command::Producer, String> {
+    let wire::Producer { id, epoch, sequence, age_ms } = producer;
+    of(id, epoch.into(), sequence.into(), age_ms.map(Duration::from_millis))
+}
+
+fn of(id: String, epoch: u64, sequence: u64, age: Option<Duration>) -> Result<command::Producer, String> {
     command::Producer::new(id, epoch, sequence, age).map_err(|invalid| {
         let command::InvalidProducer { member, expected } = invalid;
         let name = if member == "age" { "age_ms" } else { member };
@@ -49,7 +50,7 @@ pub(crate) struct Recognized {
 }
 
 impl From<Dedup> for Recognized {
-    fn from(Dedup { is_duplicate, window }: Dedup) -> Self {
+    fn from(Dedup { is_duplicate, window, .. }: Dedup) -> Self {
         let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
         Self { duplicate: is_duplicate, duplicate_window_ms: window }
     }

@@ -155,7 +155,10 @@ fn suggestion(command: Known, system: System) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_backend::command::{Header, LogName, ReadBounds, Record};
+    use std::time::Duration;
+
+    use sluicegate_backend::command::{self, Header, LogName, ReadBounds, Record, Write};
+    use sluicegate_protocol as wire;
     use sluicegate_protocol::{
         CmdEmpty, CmdKafkaFetch, CmdKafkaMultiFetch, CmdKafkaProduce, CmdKafkaSubscribe, CmdNatsFetch,
         CmdNatsPublish, CmdPing, CmdSession, Isolation, KafkaSource, ProduceRecord, PublishMessage,
@@ -228,9 +231,13 @@ mod tests {
             headers: vec![header],
             ..Default::default()
         };
-        let command = Command::Produce(vec![record].into());
+        let producer = command::Producer::new("p".to_owned(), 1, 2, Some(Duration::ZERO)).unwrap();
+        let command =
+            Command::Produce(Write { records: vec![record], producer: Some(producer), dry_run: false });
         let want = Request::Command { sequence: 2, command, encoding: Encoding::Protobuf };
-        let publish = CmdNatsPublish { messages: vec![message] };
+        let producer = wire::Producer { id: "p".to_owned(), epoch: 1, sequence: 2, age_ms: Some(0) };
+        let publish =
+            CmdNatsPublish { messages: vec![message], producer: Some(producer), ..CmdNatsPublish::default() };
         check_of(System::Nats, &request(2, Req::CmdNatsPublish(publish)), want);
     }
 

@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use sluicegate_backend::accounts::Lives;
 use sluicegate_backend::command::Record;
 use sluicegate_backend::write_queue::QueuePermit;
 use sluicegate_backend::{Account, CommandError, Dedup, Fault, Log, Written};
 use sluicegate_fair_share::ClientKey;
-use sluicegate_protocol::error_code::{INVALID_REQUEST, INVALID_TIMESTAMP};
+use sluicegate_protocol::error_code::INVALID_TIMESTAMP;
 use sluicegate_records::{BatchProducer, BatchRecord, encode_batch};
 use tokio::time::Instant;
-
-use super::account::{Claim, Lives};
 
 /// A producer in a log of one version of its topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -37,17 +36,6 @@ pub(super) struct Batch {
 impl Batch {
     pub(super) fn log(&self) -> Log<'_> {
         Log { topic: &self.key.topic, partition: self.key.partition }
-    }
-
-    pub(super) fn claim(&self) -> Result<Claim, CommandError> {
-        let Account { epoch, sequence: first, age, .. } = self.account;
-        let more = i32::try_from(self.records.len().saturating_sub(1)).ok();
-        let last = more.and_then(|more| first.checked_add(more)).filter(|last| *last < i32::MAX);
-        let last = last.ok_or_else(|| {
-            let message = format!("sequence {first} of {} records: begin the next epoch", self.records.len());
-            CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
-        })?;
-        Ok(Claim { epoch, first, last, age })
     }
 
     fn timestamp(&self, record: &Record) -> i64 {
@@ -106,7 +94,7 @@ impl Batch {
         is_duplicate: bool,
         lives: Lives,
     ) -> impl Iterator<Item = Written> {
-        let dedup = Some(Dedup { is_duplicate, window: lives.kept() });
+        let dedup = Some(Dedup { is_duplicate, window: lives.kept(), in_order: true });
         (0_i64..).zip(self.records.iter().skip(from)).map(move |(number, record)| Written {
             partition: self.key.partition,
             offset: if offset < 0 { -1 } else { offset.saturating_add(number) },

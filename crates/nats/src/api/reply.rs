@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use sluicegate_protocol::KafkaMessage;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -44,6 +45,10 @@ pub(crate) struct Intake {
     pub(crate) max_size: Option<usize>,
     /// For how long a message with the id of another one is not stored.
     pub(crate) duplicate_window: Duration,
+    /// For how long the last message of a subject is surely kept. None: no message can be written on condition of it, because
+    /// readers remove it, the stream gives it another subject, or republishes it with the condition, which other streams then
+    /// judge by their own messages.
+    pub(crate) last_kept: Option<Duration>,
     /// Whether messages are stored without acknowledgement.
     pub(crate) is_silent: bool,
     pub(crate) is_sealed: bool,
@@ -84,6 +89,32 @@ struct ConfigReply<'a> {
     sealed: bool,
     #[serde(default)]
     allow_msg_ttl: bool,
+    /// In nanoseconds; 0 if there is no limit.
+    #[serde(default)]
+    max_age: u64,
+    // Not positive if there is no limit.
+    #[serde(default)]
+    max_msgs: i64,
+    #[serde(default)]
+    max_bytes: i64,
+    #[serde(borrow, default)]
+    discard: Cow<'a, str>,
+    subject_transform: Option<IgnoredAny>,
+    republish: Option<IgnoredAny>,
+}
+
+impl ConfigReply<'_> {
+    fn last_kept(&self) -> Option<Duration> {
+        if self.retention != LIMITS || self.subject_transform.is_some() || self.republish.is_some() {
+            return None;
+        }
+        let is_cut = self.discard != "new" && (self.max_msgs > 0 || self.max_bytes > 0);
+        Some(match self.max_age {
+            _ if is_cut => Duration::from_nanos(self.duplicate_window),
+            0 => Duration::MAX,
+            max_age => Duration::from_nanos(max_age),
+        })
+    }
 }
 
 #[derive(Deserialize)]
@@ -153,6 +184,7 @@ impl StreamInfo {
         let created = created.and_then(|created| u128::try_from(created.unix_timestamp_nanos()).ok());
         let end = state.last_seq.checked_add(1).filter(|end| *end > 0);
         let end = end.ok_or_else(|| malformed("sequence out of range"))?;
+        let last_kept = config.last_kept();
         let average = state.bytes.checked_div(state.messages).unwrap_or_default().max(1);
         Ok(Self {
             created: created.ok_or_else(|| malformed("time of creation"))?,
@@ -161,12 +193,13 @@ impl StreamInfo {
             end,
             average: usize::try_from(average).unwrap_or(usize::MAX),
             is_direct: config.allow_direct,
-            is_limited: config.retention == "limits",
+            is_limited: config.retention == LIMITS,
             has_lifetimes: config.allow_msg_ttl,
             intake: Arc::new(Intake {
                 subjects: config.subjects.unwrap_or_default(),
                 max_size: usize::try_from(config.max_msg_size).ok(),
                 duplicate_window: Duration::from_nanos(config.duplicate_window),
+                last_kept,
                 is_silent: config.no_ack,
                 is_sealed: config.sealed,
             }),
@@ -228,6 +261,7 @@ fn unlimited() -> i64 {
     -1
 }
 
+const LIMITS: &str = "limits";
 const OF_CLIENT: i32 = 0;
 const MALFORMED: &str = "malformed JSON";
 

@@ -96,7 +96,7 @@ const STORE_FAILED: i32 = 10077;
 const HEADERS_TOO_LARGE: i32 = 10097;
 const SEALED: i32 = 10109;
 const DUPLICATE_IN_PROCESS: i32 = 10158;
-const SUBJECT_NOT_READY: i32 = 10163;
+pub(super) const SUBJECT_NOT_READY: i32 = 10163;
 // Descriptions of STORE_FAILED.
 /// Prefix of those where a stream discards new messages: "maximum messages exceeded", "maximum bytes exceeded".
 const LIMIT_REACHED: &str = "maximum ";

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_nats::HeaderMap;
 use sluicegate_backend::delivery_reports::DeliveryReports;
 use sluicegate_backend::write_queue::{QueuePermit, WriteTicket};
 use sluicegate_backend::{CommandError, Dedup, DeliveryReport, Written};
@@ -43,6 +44,7 @@ pub(super) struct Queued {
     pub(super) intake: Arc<Intake>,
     /// `None` once it is published.
     pub(super) message: Option<Message>,
+    /// Whether it has a message id, of its client or its producer.
     pub(super) has_id: bool,
     /// Whether another stream has stored it.
     pub(super) is_elsewhere: bool,
@@ -53,12 +55,27 @@ pub(super) struct Queued {
     pub(super) _permit: QueuePermit,
 }
 
+impl Queued {
+    /// The error of a message that was sent and not acknowledged.
+    fn unacknowledged(&self, cause: &str) -> CommandError {
+        match self.is_elsewhere {
+            true => error::elsewhere(&self.stream),
+            false => error::unknown_outcome(0, cause, self.has_id),
+        }
+    }
+}
+
 impl Batch {
     pub(super) fn new(messages: Vec<Queued>, context: Context) -> Self {
         for _ in &messages {
             context.metrics.queued.inc();
         }
         Self { missing: messages.len(), messages: messages.into_iter().map(Some).collect(), context }
+    }
+
+    /// When messages must be published and acknowledged.
+    pub(super) fn deadline(&self) -> Instant {
+        self.context.deadline
     }
 
     /// Publishes the messages when it is their turn, and waits for their acknowledgements.
@@ -91,24 +108,58 @@ impl Batch {
 
     async fn receive(&mut self, mut acknowledgements: Acknowledgements) {
         while self.missing > 0 {
-            let cause = match timeout_at(self.context.deadline, acknowledgements.next()).await {
+            match self.next_report(&mut acknowledgements).await {
+                Ok((position, report)) => self.settle(position, report),
+                Err(cause) => self.settle_all(|queued| queued.unacknowledged(cause)),
+            }
+        }
+    }
+
+    /// Publishes one message with these headers of ours, before anything else of the batch, and waits for its report. It can be
+    /// published again.
+    pub(super) async fn try_one(
+        &mut self,
+        session: &Arc<Session>,
+        position: usize,
+        own: HeaderMap,
+    ) -> DeliveryReport {
+        let message = self.messages.get(position).and_then(Option::as_ref);
+        let message = message.and_then(|queued| queued.message.clone()).ok_or_else(error::behind_another)?;
+        let Message { subject, mut headers, payload, .. } = message;
+        for (name, values) in own.iter() {
+            values.iter().for_each(|value| headers.append(name.clone(), value.clone()));
+        }
+        let mut publisher = session.publisher();
+        match timeout_at(self.context.deadline, publisher.send(position, subject, headers, payload)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(error::not_sent(LOST)),
+            Err(_) => return Err(error::not_sent(SLOW)),
+        }
+        let mut acknowledgements = publisher.into_acknowledgements();
+        match self.next_report(&mut acknowledgements).await {
+            Ok((_, report)) => report,
+            Err(cause) => {
+                let queued = self.messages.get(position).and_then(Option::as_ref);
+                Err(queued.map_or_else(error::behind_another, |queued| queued.unacknowledged(cause)))
+            }
+        }
+    }
+
+    /// The next report, and which message it is about; or why there will be none.
+    async fn next_report(
+        &mut self,
+        acknowledgements: &mut Acknowledgements,
+    ) -> Result<(usize, DeliveryReport), &'static str> {
+        loop {
+            match timeout_at(self.context.deadline, acknowledgements.next()).await {
                 Ok(Some((position, answer))) => {
                     if let Some(report) = self.report(position, answer) {
                         acknowledgements.done(position);
-                        self.settle(position, report);
+                        return Ok((position, report));
                     }
-                    continue;
                 }
-                Ok(None) => LOST,
-                Err(_) => SILENT,
-            };
-            for position in 0..self.messages.len() {
-                let Some(Some(queued)) = self.messages.get(position) else { continue };
-                let error = match queued.is_elsewhere {
-                    true => error::elsewhere(&queued.stream),
-                    false => error::unknown_outcome(0, cause, queued.has_id),
-                };
-                self.settle(position, Err(error));
+                Ok(None) => return Err(LOST),
+                Err(_) => return Err(SILENT),
             }
         }
     }
@@ -128,7 +179,11 @@ impl Batch {
         };
         Some(match answer::parse(&message, stream, self.context.domain.as_deref())? {
             Answer::Stored { sequence, is_duplicate } => {
-                let dedup = has_id.then_some(Dedup { is_duplicate, window: intake.duplicate_window });
+                let dedup = has_id.then_some(Dedup {
+                    is_duplicate,
+                    window: intake.duplicate_window,
+                    in_order: false,
+                });
                 Ok(Written { offset: sequence, timestamp: -1, dedup, ..Written::default() })
             }
             // Its own stream can have it too: that of another domain, or somebody who answers for it.
@@ -141,8 +196,18 @@ impl Batch {
         })
     }
 
+    /// Reports what became of messages that have no report.
+    pub(super) fn settle_all(&mut self, error: impl Fn(&Queued) -> CommandError) {
+        for position in 0..self.messages.len() {
+            if let Some(Some(queued)) = self.messages.get(position) {
+                let error = error(queued);
+                self.settle(position, Err(error));
+            }
+        }
+    }
+
     /// Reports what became of a message, unless that was reported before.
-    fn settle(&mut self, position: usize, report: DeliveryReport) {
+    pub(super) fn settle(&mut self, position: usize, report: DeliveryReport) {
         let Some(queued) = self.messages.get_mut(position).and_then(Option::take) else { return };
         let Context { reports, metrics, .. } = &self.context;
         self.missing = self.missing.saturating_sub(1);

@@ -2,7 +2,7 @@
 
 use sluicegate_backend::{CommandError, Fault};
 
-use super::answer::fault;
+use super::answer::{SUBJECT_NOT_READY, fault};
 use crate::error::ApiError;
 
 /// A message that was not sent, and is not written.
@@ -40,12 +40,26 @@ pub(super) fn no_responder() -> CommandError {
     CommandError::new(Fault::NotFound, 0, "no stream listens to the subject: the message was not written")
 }
 
+/// A message behind one that has failed.
+pub(super) fn behind_another() -> CommandError {
+    let message = "a message of the command before this one was not written, nor was this one";
+    CommandError::new(Fault::Transient, 0, message).with_retry()
+}
+
+/// Whether another message has come to the subject, or is about to, before one that was to follow the last one.
+pub(super) fn is_overtaken(error: &CommandError) -> bool {
+    [WRONG_LAST_SEQUENCE, WRONG_LAST_SEQUENCE_CONSTANT, SUBJECT_NOT_READY].contains(&error.code)
+}
+
 pub(super) const LOST: &str = "the connection to the cluster was lost";
 pub(super) const SLOW: &str = "the cluster does not accept messages in time";
 pub(super) const SILENT: &str = "not acknowledged in time";
 pub(super) const ENDING: &str = "the bridge is shutting down";
+// JetStream's error codes.
+const WRONG_LAST_SEQUENCE: i32 = 10071;
+const WRONG_LAST_SEQUENCE_CONSTANT: i32 = 10164;
 const SAFE: &str =
-    "; repeating the write with the same message id within the stream's duplicate window is safe";
+    "; repeating the write with the same message id or producer within its duplicate window is safe";
 
 #[cfg(test)]
 mod tests {

@@ -8,12 +8,13 @@ use bytes::Bytes;
 use sluicegate_backend::command::{Header, Record};
 use sluicegate_backend::{CommandError, Fault};
 
+use super::once;
 use crate::api::Intake;
 use crate::error::printable;
 use crate::subject;
 
 /// A message that can be published.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Message {
     pub(super) subject: Subject,
     pub(super) headers: HeaderMap,
@@ -33,6 +34,8 @@ pub(super) struct Target<'a> {
     pub(super) inbox: &'a str,
     /// The largest message that the server accepts, headers included, in bytes.
     pub(super) max_payload: usize,
+    /// Whether it gets the headers of a producer's message.
+    pub(super) has_producer: bool,
 }
 
 /// Headers as they are sent, and their size there.
@@ -65,11 +68,19 @@ impl Message {
             return Err(CommandError::new(Fault::InvalidRecord, 0, problem));
         }
         let payload = record.value.clone().unwrap_or_default();
-        let size = bytes.saturating_add(payload.len());
+        let own = if target.has_producer {
+            once::header_bytes(target.stream, mapped.unwrap_or(&subject))
+        } else {
+            0
+        };
+        let size = bytes.saturating_add(own).saturating_add(payload.len());
         let too_large = |limit: &str, max: usize| {
             let problem = format!("message of {size} bytes with its headers exceeds {limit} ({max})");
             Err(CommandError::new(Fault::TooLarge, 0, problem))
         };
+        if has_id && target.has_producer {
+            return Err(invalid("message id beside a producer: expected one of both"));
+        }
         match max_size {
             Some(max) if size > *max => too_large("the stream's max_msg_size", *max),
             _ if size > target.max_payload => too_large("the server's max_payload", target.max_payload),
@@ -79,7 +90,8 @@ impl Message {
     }
 }
 
-/// The headers that are sent. Those for servers are left out but for two: clients that copy messages have read them.
+/// The headers that are sent. Those for servers are left out but for two, and so is the bridge's own: clients that copy messages
+/// have read them.
 fn headers(headers: &[Header], stream: &str) -> Result<Headers, CommandError> {
     let mut parsed = Headers::default();
     for Header { key, value } in headers {
@@ -137,13 +149,17 @@ enum Use {
     ExpectedStream,
     /// Servers refuse the message, depending on what they have. A write without the condition is another one.
     Condition,
-    /// Servers purge a stream, write elsewhere or delete the message later; or they report what they did.
+    /// Servers purge a stream, write elsewhere or delete the message later; or they report what they did. The bridge counts
+    /// messages by its own.
     Servers,
 }
 
 impl Use {
     /// By the name, in any case: servers are not sure to distinguish cases, and HTTP's names come in lower case.
     fn of(name: &str) -> Self {
+        if name.eq_ignore_ascii_case(once::PRODUCER) {
+            return Self::Servers;
+        }
         let name = name.to_ascii_lowercase();
         match name.strip_prefix("nats-") {
             None => Self::Client,

@@ -377,8 +377,8 @@ pub struct CmdKafkaProduce {
     #[prost(bool, tag = "3")]
     pub dry_run: bool,
 }
-/// A writer whose records Kafka counts in each partition, so that it recognizes a repeat. The count is kept for a while after each write:
-/// see `Produced.duplicate_window_ms`.
+/// A writer whose records are counted in each partition, or on each subject of NATS, so that a repeat is recognized. The count is kept
+/// for a while after each write: see `duplicate_window_ms` of the results.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Producer {
     /// 1 to 256 bytes of the client's choice. On routes with an identity it is the person's own. On others whoever knows it can write as
@@ -388,7 +388,7 @@ pub struct Producer {
     /// 0 to 32,767. A later epoch begins at sequence 0, and ends the earlier ones: their writes are refused with FENCED.
     #[prost(uint32, tag = "2")]
     pub epoch: u32,
-    /// The number of records that the producer has written to the partition in this epoch, up to 2,147,483,646. It is the sequence of the
+    /// The number of records that the producer has written to the partition or subject in this epoch, up to 2,147,483,646. It is the sequence of the
     /// command's first record; the others count on from it.
     #[prost(uint32, tag = "3")]
     pub sequence: u32,
@@ -560,9 +560,16 @@ pub mod nats_source {
 /// `duplicate_window`, however often the command is repeated.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CmdNatsPublish {
-    /// At most 1,000, to at most 50 streams.
+    /// At most 1,000, to at most 50 streams. With a `producer`, all to one subject of one stream.
     #[prost(message, repeated, tag = "1")]
     pub messages: ::prost::alloc::vec::Vec<PublishMessage>,
+    /// Makes a repeat harmless. It counts the messages of each subject by itself, and has a subject's whole protection if no other
+    /// writes there: see `Published.in_order`. Messages are written one after the other, and none behind one that fails.
+    #[prost(message, optional, tag = "2")]
+    pub producer: ::core::option::Option<Producer>,
+    /// Messages are checked, but nothing is written. Results have no sequence (-1).
+    #[prost(bool, tag = "3")]
+    pub dry_run: bool,
 }
 /// A message to be written.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -576,10 +583,11 @@ pub struct PublishMessage {
     #[prost(bytes = "bytes", tag = "4")]
     pub data: ::prost::bytes::Bytes,
     /// At most 100, counting `message_id` as one. Names that begin with `Nats-` are for servers: `Nats-Msg-Id` is a `message_id`,
-    /// `Nats-Expected-Stream` is sent if it names the stream, other `Nats-Expected-` headers are refused, and all others left out.
+    /// `Nats-Expected-Stream` is sent if it names the stream, other `Nats-Expected-` headers are refused, and all others left out, as
+    /// `Sluicegate-Producer`, which is the bridge's.
     #[prost(message, repeated, tag = "5")]
     pub headers: ::prost::alloc::vec::Vec<Header>,
-    /// An idempotency key, `Nats-Msg-Id`. Empty: none.
+    /// An idempotency key, `Nats-Msg-Id`. Empty: none. Refused beside a `producer`.
     #[prost(string, tag = "7")]
     pub message_id: ::prost::alloc::string::String,
 }
@@ -676,11 +684,11 @@ pub struct ErrorResp {
     /// The W3C trace id of the command, in the bridge's log and traces too. Of errors of single records, partitions and topics, only denied ones have it.
     #[prost(string, tag = "1007")]
     pub trace_id: ::prost::alloc::string::String,
-    /// With OUT_OF_ORDER, FENCED and EXPIRED, if Kafka tells: the producer as Kafka knows it.
+    /// With OUT_OF_ORDER, FENCED and EXPIRED, if the log tells: the producer as it is known there.
     #[prost(message, optional, tag = "1008")]
     pub producer: ::core::option::Option<ProducerState>,
 }
-/// A producer in one partition. All its records before `sequence` are written, and none from there on.
+/// A producer in one partition, or on one subject. All its records before `sequence` are written, and none from there on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProducerState {
     #[prost(uint32, tag = "1")]
@@ -1318,12 +1326,18 @@ pub struct Published {
     /// Present: the message was not acknowledged. Ignore the other fields.
     #[prost(message, optional, tag = "4")]
     pub error: ::core::option::Option<ErrorResp>,
-    /// A message with this `message_id` was in the stream already: `sequence` is its own.
+    /// A message with this `message_id`, or of the `producer` with this sequence, was in the stream already: `sequence` is its own, or -1
+    /// if it is not known.
     #[prost(bool, tag = "5")]
     pub duplicate: bool,
-    /// With a `message_id`: the stream's `duplicate_window` in milliseconds, within which a repeated command writes the message once.
+    /// With a `message_id`: the stream's `duplicate_window` in milliseconds, within which a repeated command writes the message once. With a
+    /// `producer`: for how long after its first try a repeat is recognized, 9,007,199,254,740,991 if there is no limit.
     #[prost(uint64, tag = "6")]
     pub duplicate_window_ms: u64,
+    /// With a `producer`: the subject has messages of this producer alone, so that gaps and older epochs are recognized, too. False: it has
+    /// messages of others, or its stream removes messages that were read, and only repeats are recognized.
+    #[prost(bool, tag = "7")]
+    pub in_order: bool,
 }
 /// From the gateway to the bridge, which answers on the gateway's behalf: a gateway can write to the client only while an answer
 /// passes. Always alone in its `PubSubReq`, without a sequence. Refused from a client.

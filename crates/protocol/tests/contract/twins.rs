@@ -92,7 +92,7 @@ fn commands_have_their_lists_in_the_same_fields() {
         ..Default::default()
     };
     check(
-        &CmdNatsPublish { messages: vec![message] },
+        &CmdNatsPublish { messages: vec![message], ..CmdNatsPublish::default() },
         &CmdKafkaProduce { records: vec![record], ..CmdKafkaProduce::default() },
     );
 }

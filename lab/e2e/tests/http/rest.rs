@@ -38,8 +38,7 @@ async fn messages_are_written_and_read_as_they_say() {
     assert!(messages[0]["headers"].as_array().unwrap().contains(&header[0]), "{messages}");
     assert_eq!(read.header("sluicegate-next-sequence"), Some("3"));
 
-    let path = &format!("{path}/events?from=earliest");
-    let mut events = Events::open(&stack, path).await;
+    let mut events = Events::open(&stack, &format!("{path}/events?from=earliest")).await;
     events.collect(2).await;
     // The largest message of a server with default settings.
     let text = "x".repeat((1 << 20) - 2);
@@ -48,4 +47,16 @@ async fn messages_are_written_and_read_as_they_say() {
     let all = events.all();
     assert_eq!([&all[0]["sequence"], &all[1]["sequence"], &all[2]["sequence"]], [1, 2, 3]);
     assert_eq!(all[2]["data"].as_str(), Some(&*text));
+
+    for (sequence, is_duplicate) in [(4, None), (4, Some("true"))] {
+        let message = json!({"messages": [{"subject": format!("{stream}.p"), "data": 1}]}).to_string();
+        let once =
+            [("producer-id", "p"), ("producer-epoch", "0"), ("producer-seq", "0"), ("producer-age", "0")];
+        let post = Request::post(path, message).with("content-type", "application/json");
+        let written =
+            ask(stack.gateway(), once.iter().fold(post, |post, (name, value)| post.with(name, value))).await;
+        let result = &written.json()["results"][0];
+        assert_eq!((&result["sequence"], &result["in_order"]), (&json!(sequence), &json!(true)), "{result}");
+        assert_eq!(written.header("producer-duplicate"), is_duplicate);
+    }
 }

@@ -39,7 +39,7 @@ async fn judge(cors: HttpCors, method: &str, lines: &[(&str, &str)]) -> (Option<
 const EXPOSES: &str = "access-control-expose-headers: retry-after,allow,preference-applied,sluicegate-next-offset,\
                        sluicegate-log-start-offset,sluicegate-last-stable-offset,sluicegate-high-watermark,\
                        sluicegate-next-sequence,sluicegate-first-sequence,sluicegate-end,producer-epoch,producer-seq,\
-                       producer-expected-seq,producer-duplicate,producer-window\n";
+                       producer-expected-seq,producer-duplicate,producer-window,producer-in-order\n";
 
 /// The lines of a preflight for POST with these headers.
 fn preflight(names: &str) -> [(&str, &str); 3] {

@@ -29,9 +29,29 @@ fn stream_info_is_read() {
         is_direct: true,
         is_limited: true,
         has_lifetimes: true,
-        intake: Arc::new(Intake { subjects: vec!["S.>".to_owned()], ..Intake::default() }),
+        intake: Arc::new(Intake {
+            subjects: vec!["S.>".to_owned()],
+            last_kept: Some(Duration::MAX),
+            ..Intake::default()
+        }),
     };
     assert_eq!(parsed(&info()), Ok(expected));
+    let (age, window) = (json!(3_000_000_000_u64), json!(1_000_000_000));
+    for (config, kept) in [
+        (json!({"max_age": age}), Some(3)),
+        (json!({"max_age": age, "max_bytes": 9, "discard": "old"}), Some(1)),
+        (json!({"max_age": age, "max_msgs": 9, "discard": "new"}), Some(3)),
+        (json!({"max_age": age, "max_msgs": -1, "max_bytes": -1, "max_msgs_per_subject": 1}), Some(3)),
+        (json!({"retention": "workqueue"}), None),
+        (json!({"subject_transform": {"src": ">", "dest": "x.>"}}), None),
+        (json!({"republish": {"src": ">", "dest": "x.>"}}), None),
+    ] {
+        let mut info = info();
+        info["config"]["duplicate_window"] = window.clone();
+        info["config"].as_object_mut().unwrap().extend(config.as_object().unwrap().clone());
+        let intake = parsed(&info).unwrap().intake;
+        assert_eq!(intake.last_kept, kept.map(Duration::from_secs), "{config}");
+    }
 }
 
 #[test]
@@ -45,6 +65,7 @@ fn what_a_stream_takes_is_read() {
         subjects: vec!["a".to_owned(), "b.*".to_owned()],
         max_size: Some(100),
         duplicate_window: Duration::from_secs(120),
+        last_kept: None,
         is_silent: true,
         is_sealed: true,
     };

@@ -1,41 +1,106 @@
 //! Decides what becomes of a producer's batch, as a value: what is known of its account leads to one next step.
 //!
-//! A partition counts the records of each producer: it takes the next one, and recognizes the last five batches. It cannot
-//! tell an older repeat from a gap, and takes any record of a producer that it does not know: before such a batch is sent,
-//! it is asked. It forgets a producer some time after its last record, by the records' own timestamps, and all of them if a
-//! broker starts again and the partition has no records.
+//! A partition of Kafka counts the records of each producer: it takes the next one, and recognizes the last five batches. It
+//! cannot tell an older repeat from a gap, and takes any record of a producer that it does not know: before such a batch is
+//! sent, it is asked. It forgets a producer some time after its last record, by the records' own timestamps, and all of them if
+//! a broker starts again and the partition has no records. The last message
+//! of a subject of NATS tells which one is next, until the stream removes it.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sluicegate_backend::ProducerState;
+use parking_lot::Mutex;
+use sluicegate_protocol::error_code::{
+    INVALID_PRODUCER_EPOCH, INVALID_REQUEST, OUT_OF_ORDER_SEQUENCE_NUMBER, UNKNOWN_PRODUCER_ID,
+};
 use tokio::time::Instant;
+
+use crate::write_queue::WriteSequencer;
+use crate::{Account, CommandError, Fault, ProducerState};
+
+/// The producers of a cluster that are in use, or were lately.
+#[derive(Debug)]
+pub struct Accounts<K, V> {
+    kept: Mutex<All<K, V>>,
+}
+
+#[derive(Debug)]
+struct All<K, V> {
+    /// At most [`MAX_KEPT`], and those that are in use.
+    of: HashMap<K, Arc<Kept<V>>>,
+    /// Their number at which those that are not in use are forgotten.
+    swept_at: usize,
+}
+
+/// A producer in one log.
+#[derive(Debug)]
+pub struct Kept<V> {
+    /// What is remembered of its account.
+    pub known: Mutex<Option<V>>,
+    /// The order of its commands.
+    pub sequencer: Mutex<WriteSequencer>,
+}
+
+impl<K: Eq + Hash, V> Accounts<K, V> {
+    /// What is remembered of a producer, and its queue.
+    pub fn of(&self, key: K) -> Arc<Kept<V>> {
+        let All { of, swept_at } = &mut *self.kept.lock();
+        if of.len() >= *swept_at && !of.contains_key(&key) {
+            of.retain(|_, kept| Arc::strong_count(kept) > 1);
+            *swept_at = of.len().saturating_mul(2).max(MAX_KEPT);
+        }
+        let new = || Kept { known: Mutex::new(None), sequencer: Mutex::default() };
+        Arc::clone(of.entry(key).or_insert_with(|| Arc::new(new())))
+    }
+
+    /// Ends the use of a producer, which is forgotten if nothing is known of it.
+    pub fn release(&self, key: &K, kept: Arc<Kept<V>>) {
+        let is_known = kept.known.lock().is_some();
+        drop(kept);
+        let of = &mut self.kept.lock().of;
+        if !is_known && of.get(key).is_some_and(|kept| Arc::strong_count(kept) == 1) {
+            of.remove(key);
+        }
+    }
+}
+
+impl<K, V> Default for Accounts<K, V> {
+    fn default() -> Self {
+        Self { kept: Mutex::new(All { of: HashMap::new(), swept_at: MAX_KEPT }) }
+    }
+}
 
 /// A batch, as its client claims to have counted it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Claim {
-    pub(super) epoch: i16,
+pub struct Claim {
+    /// As in [`Account`].
+    pub epoch: i16,
     /// The sequence of the first record.
-    pub(super) first: i32,
+    pub first: i32,
     /// That of the last one.
-    pub(super) last: i32,
+    pub last: i32,
     /// The time since the first record was first sent.
-    pub(super) age: Duration,
+    pub age: Duration,
 }
 
 /// A producer's account in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Known {
-    pub(super) epoch: i16,
+pub struct Known {
+    /// Its latest epoch.
+    pub epoch: i16,
     /// The sequence of the last record; −1 if the epoch has none.
-    pub(super) last: i32,
+    pub last: i32,
     /// Until when the partition surely keeps it.
-    pub(super) until: Instant,
+    pub until: Instant,
 }
 
 /// The answer to a question about an account.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Told {
+pub enum Told {
+    /// The account.
     Known(Known),
     /// The partition has none.
     Missing,
@@ -45,7 +110,7 @@ pub(super) enum Told {
 
 /// The next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub enum Step {
     /// Ask the partition for the account.
     Ask,
     /// Ask whether the log still has all records since the first try. A partition without records forgets its accounts when
@@ -53,6 +118,7 @@ pub(super) enum Step {
     LookBack,
     /// Send the batch without its first records, which are there already.
     Send {
+        /// The number of these.
         skip: usize,
         /// Whether all of it is there: the answer tells where.
         is_repeat: bool,
@@ -61,20 +127,69 @@ pub(super) enum Step {
     },
     /// All of it is there, nobody knows where.
     Duplicate,
+    /// Write nothing.
     Refuse(Refusal),
 }
 
 /// Why a batch was not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub enum Refusal {
+    /// Records are missing before it.
     OutOfOrder(Option<ProducerState>),
+    /// There is a later epoch.
     Fenced(Option<ProducerState>),
+    /// Nobody can tell whether it was written before.
     Expired,
 }
 
+impl Refusal {
+    /// The error of its records. `expired` says why nobody can tell.
+    pub fn into_error(self, expired: impl FnOnce() -> String) -> CommandError {
+        let (fault, code, state, message) = match self {
+            Self::OutOfOrder(state) => (
+                Fault::OutOfOrder,
+                OUT_OF_ORDER_SEQUENCE_NUMBER,
+                state,
+                "records of the producer are missing before this one".to_owned(),
+            ),
+            Self::Fenced(state) => (
+                Fault::Fenced,
+                INVALID_PRODUCER_EPOCH,
+                state,
+                "the producer has begun a later epoch".to_owned(),
+            ),
+            Self::Expired => (Fault::Expired, UNKNOWN_PRODUCER_ID, None, expired()),
+        };
+        let expected = state.map(|ProducerState { epoch, sequence }| {
+            format!("{message}: expected sequence {sequence} in epoch {epoch}")
+        });
+        CommandError::new(fault, code, expected.unwrap_or(message)).of_producer(state)
+    }
+}
+
+/// The error of a batch that others have overtaken again and again, as the same producer.
+pub fn contended() -> CommandError {
+    CommandError::new(Fault::Transient, OUT_OF_ORDER_SEQUENCE_NUMBER, CONTENDED).with_retry()
+}
+
 impl Claim {
+    /// The claim of a command with so many records.
+    ///
+    /// # Errors
+    /// The epoch has no room for them.
+    pub fn of(account: &Account, records: usize) -> Result<Self, CommandError> {
+        let Account { epoch, sequence: first, age, .. } = *account;
+        let more = i32::try_from(records.saturating_sub(1)).ok();
+        let last = more.and_then(|more| first.checked_add(more)).filter(|last| *last < i32::MAX);
+        let last = last.ok_or_else(|| {
+            let message = format!("sequence {first} of {records} records: begin the next epoch");
+            CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
+        })?;
+        Ok(Self { epoch, first, last, age })
+    }
+
     /// The first step, with what is remembered of the account.
-    pub(super) fn begin(self, remembered: Option<Known>) -> Step {
+    pub fn begin(self, remembered: Option<Known>) -> Step {
         let alive = remembered.filter(|known| Instant::now() < known.until);
         let is_first = self.first == 0 && self.epoch == 0;
         match self.age.is_zero() && !self.is_in(alive) && (alive.is_some() || is_first) {
@@ -91,7 +206,7 @@ impl Claim {
 
     /// The step after an answer about the account, with what was remembered of it. `kept` is the time for which a repeat
     /// is recognized.
-    pub(super) fn told(self, told: Told, remembered: Option<Known>, kept: Duration) -> Step {
+    pub fn told(self, told: Told, remembered: Option<Known>, kept: Duration) -> Step {
         let send = |is_new| Step::Send { skip: 0, is_repeat: false, is_new };
         let is_young = self.age < kept;
         let known = match told {
@@ -126,7 +241,7 @@ impl Claim {
 
     /// The step after a look back. If the log has all records since the first try, an earlier try would be among them, and
     /// the account there.
-    pub(super) fn looked_back(self, has_all: bool) -> Step {
+    pub fn looked_back(self, has_all: bool) -> Step {
         match has_all {
             true => Step::Send { skip: 0, is_repeat: false, is_new: true },
             false => Step::Refuse(Refusal::Expired),
@@ -136,29 +251,29 @@ impl Claim {
 
 /// The times of accounts in a cluster, from the time after which its partitions forget a producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Lives {
+pub struct Lives {
     life: Duration,
 }
 
 impl Lives {
     /// Partitions forget producers this long after their last record (`producer.id.expiration.ms`).
-    pub(super) fn of(life: Duration) -> Self {
+    pub fn of(life: Duration) -> Self {
         Self { life }
     }
 
     /// The time after a record's first try for which a repeat is recognized: less than the life by what its timestamp may
     /// be old, and by as much for clocks that differ.
-    pub(super) fn kept(self) -> Duration {
+    pub fn kept(self) -> Duration {
         self.part(6)
     }
 
     /// The greatest age of a record's timestamp when it is written first.
-    pub(super) fn oldest(self) -> Duration {
+    pub fn oldest(self) -> Duration {
         self.part(1)
     }
 
     /// Until when the account is surely kept whose last batch has this timestamp, as long ago as that is.
-    pub(super) fn until(self, since: Duration) -> Instant {
+    pub fn until(self, since: Duration) -> Instant {
         let left = self.part(7).saturating_sub(since);
         Instant::now().checked_add(left).unwrap_or_else(Instant::now)
     }
@@ -169,7 +284,10 @@ impl Lives {
 }
 
 /// Kafka's default.
-pub(super) const DEFAULT_LIFE: Duration = Duration::from_hours(24);
+pub const DEFAULT_LIFE: Duration = Duration::from_hours(24);
+/// Accounts that are remembered: 16 MiB. Beyond that, all are forgotten that are not in use, and asked for once more.
+const MAX_KEPT: usize = 1 << 16;
+const CONTENDED: &str = "others write as this producer at the same time, nothing was written";
 
 #[cfg(test)]
 mod tests {
