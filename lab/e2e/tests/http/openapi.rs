@@ -49,6 +49,7 @@ async fn every_documented_answer_is_seen() {
         (400, produce(topic, "v").with("x-kafka-partition", "x")),
         (403, Request::post("/unwritten", "v")),
         (404, produce("no-such-topic", "v")),
+        (409, with_gap(produce(topic, "v"))),
         (413, produce(topic, large)),
         (415, produce(topic, "v").with("content-encoding", "gzip")),
         (502, Request::post("/nowhere", "v")),
@@ -115,6 +116,12 @@ async fn every_documented_answer_is_seen() {
         assert_eq!(response.status, status, "{what}: {response:?}");
     }
     API.assert_all_seen(|answer| ELSEWHERE.iter().any(|(status, _)| *status == status_of(answer)));
+}
+
+/// A write of a producer that the partition does not know.
+fn with_gap(request: Request) -> Request {
+    let request = request.with("producer-id", "unknown").with("producer-epoch", "0");
+    request.with("producer-seq", "5").with("producer-age", "0")
 }
 
 async fn stream_of(gateway: SocketAddr, route: &str, path: &str) -> Streamed {
@@ -198,6 +205,9 @@ impl Resources<'_> {
                 (422, to_route("{}")),
                 (502, post(nowhere(path), body)),
             ]);
+            if *route == REST {
+                requests.push((409, with_gap(to_route(body))));
+            }
         }
         for path in reads {
             let get = || Request::get(format!("{route}{path}"));
