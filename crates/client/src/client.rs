@@ -14,7 +14,7 @@ use tracing::debug;
 use crate::answer::{check_count, known, mismatch, partial_failure};
 use crate::connection::Socket;
 use crate::fetch::{NO_WAIT, Wait};
-use crate::produce::outcome;
+use crate::once::results;
 use crate::session::{Session, name};
 use crate::{Builder, ConnectError, Error, FetchOptions, Fetched, RecordError, Walk, Written};
 
@@ -186,11 +186,7 @@ impl Client {
     ) -> Result<Vec<Result<Written, RecordError>>, Error> {
         let count = records.len();
         let command = Req::CmdKafkaProduce(CmdKafkaProduce { records, ..CmdKafkaProduce::default() });
-        self.write(command, count, |answer| match answer {
-            Resp::KafkaProduceResp(answer) => Ok(answer.results.into_iter().map(outcome).collect()),
-            other => Err(mismatch("results", &other)),
-        })
-        .await
+        self.write(command, count, results).await
     }
 
     /// Reads `partition` in order, beginning with offset `from`.

@@ -160,6 +160,12 @@ pub enum Error {
     /// The server does not know groups. The session stays open; no message was delivered.
     #[error("join the group: the server does not support groups")]
     GroupsUnsupported,
+    /// The server does not know producers: it would write a repeat once more. The session stays open.
+    #[error("write with a producer: the server is too old to recognize repeats{written}")]
+    ProducersUnsupported {
+        /// Empty, or a clause which says that it has written the records.
+        written: &'static str,
+    },
     /// A commit is for a partition that the [`Member`](crate::Member) does not have now: the group has taken it back, or
     /// the connection was lost. Messages that are not committed are delivered again.
     #[error("commit: {detail}; messages that are not committed come again")]

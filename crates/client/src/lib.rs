@@ -9,13 +9,14 @@
 //! 5. [`Client::subscribe`] reads topics as records are written, and continues where it was after a lost connection;
 //!    [`Subscribe`] says which topics and records. [`Client::table`] keeps the newest message of each key, and
 //!    [`Client::join`] shares the partitions with the other members of a consumer group
-//! 6. [`Client::produce`] writes records and reports the outcome of each
+//! 6. [`Client::produce`] writes records and reports the outcome of each; [`Client::writer`] repeats them until there is
+//!    one, and each is written once
 //! 7. [`Client::nats`] reads and writes the streams of a route to [`nats`]
 //! 8. [`Client::close`] ends the session in both directions
 //! 9. `Rest`, with the feature `rest`, lists topics over a gateway's HTTP route
 //!
 //! Reads that fail for a moment are repeated, within the bounds of [`Builder::max_retries`] and
-//! [`Builder::retry_within`]; writes never are.
+//! [`Builder::retry_within`]; writes never are, but those of a [`Writer`].
 //!
 //! Connections, commands and their sizes and times are logged with `tracing` at the level DEBUG; header values, keys
 //! and values never are.
@@ -67,6 +68,7 @@ mod login;
 mod many;
 mod member;
 pub mod nats;
+mod once;
 mod pending;
 mod produce;
 mod refusal;
@@ -82,6 +84,7 @@ mod tls;
 mod transport;
 mod url;
 mod walk;
+mod writer;
 
 pub use builder::Builder;
 pub use client::{At, Client};
@@ -90,14 +93,15 @@ pub use fetch::{FetchOptions, Fetched};
 pub use login::LoginError;
 pub use many::{ListedOffset, OffsetQuery, Partition, Replica, Topic};
 pub use member::Member;
+pub use once::Producer;
 pub use produce::{RecordError, Written};
 pub use refusal::refusal_text;
 #[cfg(feature = "rest")]
 pub use rest::{Rest, RestError};
 pub use sluicegate_protocol::kafka_subscription_event::skipped::Cause as SkipCause;
 pub use sluicegate_protocol::{
-    Header, Isolation, KafkaMessage, PartitionOffset, ProduceRecord, Reason, Schema, SchemaChoice,
-    SchemaType, TimestampType, schema_choice,
+    Header, Isolation, KafkaMessage, PartitionOffset, ProduceRecord, ProducerState, Reason, Schema,
+    SchemaChoice, SchemaType, TimestampType, schema_choice,
 };
 pub use subscribe::{Filter, Source, Subscribe};
 pub use subscription::{Delivery, SubscribedTopic, Subscription, Update};
@@ -106,6 +110,7 @@ pub use table::{Table, TableChange};
 pub use tls::Tls;
 pub use url::printable_url;
 pub use walk::Walk;
+pub use writer::{Account, Store, WriteError, Writer};
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,8 @@ mod renewing;
 mod rest;
 mod server;
 mod subscribing;
+#[cfg(feature = "testing")]
+mod writing;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -116,7 +116,8 @@ async fn each_record_has_a_place_or_an_error() {
     })
     .await;
     let outcomes = client.produce(["a", "b", "c"].map(record).into()).await.unwrap();
-    let place = |offset| Ok(Written { partition: 1, offset, timestamp: 3 });
+    let (is_duplicate, duplicate_window) = (false, None);
+    let place = |offset| Ok(Written { partition: 1, offset, timestamp: 3, is_duplicate, duplicate_window });
     assert_eq!(outcomes[..2], [place(Some(2)), place(None)]);
     let error = outcomes[2].clone().unwrap_err();
     assert_eq!((error.retriable, error.reason, &*error.trace_id), (true, Reason::QueueFull, "4bf9"));
