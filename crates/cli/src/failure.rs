@@ -29,6 +29,8 @@ pub(crate) enum Failure {
         end: i64,
         within: Duration,
     },
+    /// Records of a producer that nobody can tell the outcome of.
+    Untold(String),
     /// Not every record was acknowledged, which has been reported.
     Unacknowledged,
     /// The filter's configuration has mistakes, each with its file and key.
@@ -86,6 +88,7 @@ impl Failure {
                 say(format_args!("sluicegate: {url}: {}", printable(&format!("failed to {why}"))));
             }
             Self::Output(why) => say(format_args!("sluicegate: failed to write the output: {why}")),
+            Self::Untold(why) => say(format_args!("sluicegate: {}", printable(why))),
             Self::Input(why) => say(format_args!("sluicegate: failed to read {}", printable(why))),
             Self::Stalled { log, at, end, within } => say(format_args!(
                 "sluicegate: failed to read {log} to its log end {end}: no progress within {within:?}; \
@@ -109,6 +112,7 @@ impl Failure {
                 Error::Command { .. }
                 | Error::IsolationUnsupported
                 | Error::GroupsUnsupported
+                | Error::ProducersUnsupported { .. }
                 | Error::CommandUnsupported { .. }
                 | Error::TooLarge { .. },
             )
@@ -117,6 +121,7 @@ impl Failure {
             | Self::Stalled { .. }
             | Self::InvalidRoutes(_)
             | Self::Denied
+            | Self::Untold(_)
             | Self::Unacknowledged => 1,
             Self::Connect(Url { .. } | Header { .. } | Tls { .. } | Login(_))
             | Self::Rest(RestError::Connect(Url { .. } | Header { .. } | Tls { .. } | Login(_)))

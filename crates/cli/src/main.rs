@@ -138,6 +138,10 @@ async fn run(args: &Args, settings: Settings, url: &str) -> Result<(), Failure> 
             table::run(table, gateway.quiet, &client, &mut stdout, &mut interrupt).await?;
             close(client).await
         }
+        Command::Produce(produce) if produce.producer.is_some() => {
+            let client = connect(args, settings, &mut interrupt).await?;
+            produce::once(produce, gateway.quiet, url, client, &mut stdout, &mut interrupt).await
+        }
         Command::Produce(produce) => {
             let client = connect(args, settings, &mut interrupt).await?;
             produce::run(produce, gateway.quiet, &client, &mut stdout, &mut interrupt).await?;
@@ -196,4 +200,4 @@ async fn close(client: Client) -> Result<(), Failure> {
 
 /// Time that the bridge waits for Kafka to acknowledge a record, by default.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,5 +1,7 @@
-//! `produce`: sends the records of an input until each is acknowledged or rejected.
+//! `produce`: sends the records of an input until each is acknowledged or rejected; [`once`] also over several runs.
 
+mod ledger;
+mod once;
 mod pieces;
 mod places;
 mod record;
@@ -21,6 +23,7 @@ use crate::progress::Progress;
 use crate::refusal;
 use crate::stderr::{printable, say};
 use crate::stdout::Stdout;
+pub(crate) use once::run as once;
 use pieces::Pieces;
 use places::Places;
 use record::{Acknowledged, Outcomes, Record};

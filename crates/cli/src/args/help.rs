@@ -99,7 +99,18 @@ The offset is -1 if Kafka has the record, but does not say where. A duplicate ha
 the message in the stream.
 
 The summary on standard error counts records: sent, acknowledged, failed (not written), unknown (may
-have been written). Acknowledged duplicates were in the stream before."#;
+have been written). Acknowledged duplicates were in the stream or, with --producer, in the topic before.
+
+--producer FILE writes each record of the input once, and in order in each partition:
+  Killed at any point, the same command goes on where it was, over any bridge, for as long as Kafka
+  keeps the producer's account: by default 18 hours after the first try of a record without an
+  answer. Lost connections do not end it: it gives up after a minute without an answer.
+  FILE has the id of a producer, and the partitions and numbers of records without an answer. It is
+  replaced as a whole before these are sent; FILE.lock keeps other commands out while one runs.
+  FILE belongs to one input, topic and URL. The input is the same if its beginning is, by a hash of
+  the records so far, and is read with the same options: what is appended is written by the next run.
+  Records that are refused are passed over, and the exit code stays 1. If all are, as without a
+  right, they are sent again by the next run. The summary says how many were done before."#;
 
 pub(super) const SESSIONS: &str = r#"JSON lines, as the bridge sends them:
   {"id","kind","group","instance","cluster","route","issuer","subject","address","opened_at","age_ms",

@@ -13,7 +13,7 @@ use crate::template;
 ///
 /// The topic or stream must exist. Exits with 0 only if every record was acknowledged. Records that are rejected
 /// temporarily are retried for up to a minute, and can end up behind later ones. Records that may have been written are
-/// not retried: with --message-id, run the same command again.
+/// not retried: with --producer or --message-id, run the same command again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = help::PRODUCE)]
 pub(crate) struct Produce {
@@ -30,6 +30,10 @@ pub(crate) struct Produce {
     /// stream's duplicate window, messages with the same ID are written once
     #[arg(long, value_name = "ID", conflicts_with = "topic")]
     pub(crate) message_id: Option<String>,
+    /// Write every record once and in order, however often the command is killed and run again: this file keeps what is
+    /// needed for that, see below
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) producer: Option<PathBuf>,
     /// Read from this file instead of standard input
     #[arg(short = 'l', long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
@@ -76,6 +80,9 @@ impl Produce {
     /// Describes options that conflict.
     pub(super) fn problem(&self) -> Option<&'static str> {
         let lacks_subject = self.target.stream.is_some() && self.subject.is_none() && !self.json;
+        if self.target.stream.is_some() && self.producer.is_some() {
+            return Some("--producer is for topics: messages to a stream are written once with --message-id");
+        }
         lacks_subject.then_some("--stream needs --subject, or --json with a subject in each line")
     }
 }

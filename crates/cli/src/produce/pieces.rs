@@ -45,6 +45,20 @@ impl Pieces {
         }
     }
 
+    /// The next piece, [read](Self::read) where it is not complete; `None` at the end of the input.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(super) async fn wait(&mut self) -> Result<Option<Bytes>, Failure> {
+        loop {
+            let piece = self.next();
+            if piece.is_some() || self.ended {
+                return Ok(piece);
+            }
+            self.read().await?;
+        }
+    }
+
     /// Bytes of the input that `piece` and its delimiter take.
     pub(super) fn extent(&self, piece: &Bytes) -> usize {
         piece.len().saturating_add(self.delimiter.len())

@@ -64,12 +64,13 @@ impl Record for ProduceRecord {
 
     async fn write(client: &Client, records: Vec<Self>) -> Outcomes {
         let results = client.produce(records).await?.into_iter();
-        let acknowledged = |Written { partition, offset, .. }| Acknowledged {
-            is_duplicate: false,
-            partition: Some(partition),
-            offset,
-        };
-        Ok(results.map(|result| result.map(acknowledged)).collect())
+        Ok(results.map(|result| result.map(Acknowledged::from)).collect())
+    }
+}
+
+impl From<Written> for Acknowledged {
+    fn from(Written { partition, offset, is_duplicate, .. }: Written) -> Self {
+        Self { is_duplicate, partition: Some(partition), offset }
     }
 }
 

@@ -9,6 +9,7 @@ mod groups;
 mod interrupts;
 mod kafka;
 mod nats;
+mod once;
 mod produce;
 mod program;
 mod progress;
