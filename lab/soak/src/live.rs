@@ -3,7 +3,8 @@
 //! table instead, which must end as exactly the replay of its log.
 //!
 //! 1. [`Setup`]: a cluster of three nodes of a messaging [`System`], and a stack in front of it
-//! 2. `writers`: write numbered records to all partitions, and the keys of `tables`
+//! 2. `writers`: write numbered records to all partitions, and the keys of `tables`; to most partitions of a topic
+//!    `once`, through two bridges
 //! 3. `chaos`: kills and restarts
 //! 4. `subscriber`: what a client does, over one of the `clients`
 //! 5. `oracles`: compare what each has received with the logs; [`check`] starts all of them
@@ -16,6 +17,7 @@
 )]
 
 mod chaos;
+mod once;
 mod oracles;
 pub mod rolling;
 mod subscriber;
@@ -38,6 +40,7 @@ use tokio::time::timeout;
 
 pub use self::system::{PROPERTIES, System};
 
+use self::once::Numbered;
 use self::subscriber::{Report, Subscriber};
 use self::system::Cluster;
 use self::tables::{TableLogs, Tables};
@@ -63,6 +66,8 @@ pub struct Setup<'a> {
 pub struct Summary {
     /// Records in the logs.
     pub records: usize,
+    /// Writes that were repeated, and recognized.
+    pub duplicates: usize,
     pub delivered: usize,
     /// Records that they were told they would not receive.
     pub missed: usize,
@@ -110,7 +115,12 @@ pub async fn check(setup: Setup<'_>) -> Summary {
         running.spawn(subscriber.run(logs.clone()));
     }
     let value = |partition, number| format!("{partition}:{number}{}", "v".repeat(VALUE));
-    let writers = Writers::numbered(cluster.sink(&cluster.source()).await, PARTITIONS, value);
+    let plain = if let Cluster::Kafka(..) = &cluster { PLAIN } else { PARTITIONS };
+    let mut writers = Writers::numbered(cluster.sink(&cluster.source()).await, 0..plain, value);
+    for partition in plain..PARTITIONS {
+        let (url, topic) = (stack.url(), cluster.source().name().into());
+        writers.add_numbered(Numbered { url, topic, partition, value }, Random::new(random.next()));
+    }
     let table_writers = tables.write(&cluster, &mut random).await;
     let kills = chaos::run(&mut cluster, &mut tables, &mut stack, (duration, discards), &mut random).await;
     tables.end(&cluster, &mut random).await;
@@ -121,8 +131,10 @@ pub async fn check(setup: Setup<'_>) -> Summary {
     let TableLogs { logs: table_logs, aborted, summary: tables } = tables.logs(&cluster, table_written).await;
     tell_logs.send_replace(Some(bounds(&logs)));
     tell_tables.send_replace(Some(bounds(&table_logs)));
+    once::each_is_there_once(&written.numbered, value, &logs);
     let records = logs.values().map(Vec::len).sum();
-    let mut summary = Summary { records, kills, tables, ..Summary::default() };
+    let duplicates = written.duplicates;
+    let mut summary = Summary { records, kills, tables, duplicates, ..Summary::default() };
     let (mut reports, mut late) = (Vec::new(), 0);
     let gather = async {
         while let Some(report) = running.join_next().await {
@@ -155,7 +167,7 @@ fn stack_setup(way: Way, cluster: &Cluster<'_>) -> stack::Setup {
     ));
     let (all, red) = (json!(["*"]), json!([{"topic": "*", "only": {"header": TENANT, "is": RED}}]));
     let paths = [
-        json!({"path": SESSIONS, "tables": all}),
+        json!({"path": SESSIONS, "tables": all, "write": true}),
         json!({"path": REST, "type": "rest", "tables": all}),
         json!({"path": RED_SESSIONS, "tables": all, "read": red}),
         json!({"path": RED_REST, "type": "rest", "tables": all, "read": red}),
@@ -163,7 +175,8 @@ fn stack_setup(way: Way, cluster: &Cluster<'_>) -> stack::Setup {
     .map(|route| route.to_string());
     let envoy_edits =
         vec![instead("", &paths.each_ref().map(String::as_str)), routes(&[REST, RED_SESSIONS, RED_REST])];
-    stack::Setup { bridge, envoy_edits, ..stack::Setup::new(way, "") }
+    let bridges = if matches!((cluster, way), (Cluster::Kafka(..), Way::Tunnel)) { 2 } else { 1 };
+    stack::Setup { bridge, bridges, envoy_edits, ..stack::Setup::new(way, "") }
 }
 
 /// Start and end of each log.
@@ -191,6 +204,9 @@ impl Summary {
 
 /// Partitions of the topic that all subscribers share; some read a part of them.
 const PARTITIONS: i32 = 12;
+
+/// Of a topic's, those that are written by librdkafka, also while no bridge is there.
+const PLAIN: i32 = 4;
 
 /// Bytes. What a stuck client leaves must be more than its connection has room for.
 const VALUE: usize = 500;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sluicegate_stack::bridge::Bridge;
 use sluicegate_stack::random::Random;
 use sluicegate_stack::stack::Stack;
 use tokio::time::{Instant, sleep};
@@ -63,15 +64,17 @@ async fn kill(
 ) -> &'static str {
     match choice {
         0 => {
-            stack.bridge.process.kill();
+            let bridge = any_bridge(stack, random);
+            bridge.process.kill();
             sleep(DOWN).await;
-            stack.bridge.up().await.unwrap();
+            bridge.up().await.unwrap();
             "bridge"
         }
         1 => {
-            stack.bridge.process.terminate();
-            let _ = stack.bridge.process.wait(DRAIN).await;
-            stack.bridge.up().await.unwrap();
+            let bridge = any_bridge(stack, random);
+            bridge.process.terminate();
+            let _ = bridge.process.wait(DRAIN).await;
+            bridge.up().await.unwrap();
             "bridge, drained"
         }
         2 if stack.way().is_envoy() => {
@@ -97,12 +100,17 @@ async fn discard(
     let partition = i32::try_from(random.below(usize::try_from(PARTITIONS).unwrap())).unwrap();
     match choice {
         0 => {
-            stack.bridge.process.kill();
+            // All of them: whoever comes back to another one can be in time.
+            for bridge in std::iter::once(&mut stack.bridge).chain(&mut stack.others) {
+                bridge.process.kill();
+            }
             sleep(DOWN).await;
             for partition in 0..PARTITIONS {
                 cluster.delete(&cluster.source(), partition, None).await;
             }
-            stack.bridge.up().await.unwrap();
+            for bridge in std::iter::once(&mut stack.bridge).chain(&mut stack.others) {
+                bridge.up().await.unwrap();
+            }
             Some("bridge killed")
         }
         1 => {
@@ -120,6 +128,13 @@ async fn discard(
         }
         4..8 => cluster.pause_consumers(partition).await.then_some("consumers paused"),
         _ => cluster.delete(&cluster.source(), partition, None).await.then_some("records discarded"),
+    }
+}
+
+fn any_bridge<'a>(stack: &'a mut Stack, random: &mut Random) -> &'a mut Bridge {
+    match stack.others.is_empty() || random.below(2) == 0 {
+        true => &mut stack.bridge,
+        false => stack.others.first_mut().unwrap(),
     }
 }
 

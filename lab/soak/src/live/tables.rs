@@ -106,7 +106,7 @@ impl Tables {
 
     /// The remaining records, when nobody writes any more.
     pub(super) async fn logs(&self, cluster: &Cluster<'_>, written: Written) -> TableLogs {
-        let Written { offsets, aborted } = written;
+        let Written { offsets, aborted, .. } = written;
         // The end of a transaction is written after it is acknowledged.
         let logs = loop {
             let logs = cluster.logs(&self.source, self.partitions()).await;

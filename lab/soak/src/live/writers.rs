@@ -1,7 +1,8 @@
-//! Writes through all outages: numbered records to every partition or stream, and those of tables, whose keys come and go,
-//! and change their tenant, also in transactions.
+//! Writes through all outages: numbered records to every partition or stream, of topics also [through the bridges](once),
+//! and those of tables, whose keys come and go, and change their tenant, also in transactions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 
+use super::once::Numbered;
 use crate::clients::source::{key, stream};
 use crate::clients::wish::{RED, TENANT};
 
@@ -35,6 +37,10 @@ pub struct Writers {
 pub struct Written {
     pub(crate) offsets: BTreeSet<(i32, i64)>,
     pub(super) aborted: BTreeSet<(i32, i64)>,
+    /// The number of records of each writer with a producer, by its partition.
+    pub(super) numbered: BTreeMap<i32, u64>,
+    /// Of those, the ones whose repeat was recognized.
+    pub(super) duplicates: usize,
 }
 
 /// The place of the records.
@@ -59,7 +65,7 @@ pub fn start(
     partitions: i32,
     value: fn(partition: i32, number: u64) -> String,
 ) -> Writers {
-    Writers::numbered(Sink::topic(kafka, Arc::clone(topic)), partitions, value)
+    Writers::numbered(Sink::topic(kafka, Arc::clone(topic)), 0..partitions, value)
 }
 
 impl Writers {
@@ -67,12 +73,17 @@ impl Writers {
         Self { sink, tasks: JoinSet::new(), stop: watch::Sender::new(false) }
     }
 
-    pub(super) fn numbered(sink: Sink, partitions: i32, value: fn(i32, u64) -> String) -> Self {
+    pub(super) fn numbered(sink: Sink, partitions: Range<i32>, value: fn(i32, u64) -> String) -> Self {
         let mut writers = Self::new(sink);
-        for partition in 0..partitions {
+        for partition in partitions {
             writers.add(partition, value);
         }
         writers
+    }
+
+    /// Starts one more, with a producer.
+    pub(super) fn add_numbered(&mut self, numbered: Numbered, random: Random) {
+        self.tasks.spawn(numbered.write(self.stop.subscribe(), random));
     }
 
     /// Starts one more, for a partition.
@@ -129,9 +140,11 @@ impl Writers {
         self.stop.send_replace(true);
         let mut all = Written::default();
         while let Some(written) = self.tasks.join_next().await {
-            let Written { offsets, aborted } = written.unwrap();
+            let Written { offsets, aborted, numbered, duplicates } = written.unwrap();
             all.offsets.extend(offsets);
             all.aborted.extend(aborted);
+            all.numbered.extend(numbered);
+            all.duplicates += duplicates;
         }
         all
     }
