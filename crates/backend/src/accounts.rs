@@ -115,7 +115,10 @@ pub enum Step {
     Ask,
     /// Ask whether the log still has all records since the first try. A partition without records forgets its accounts when
     /// its broker starts again, and so do replicas that never had them.
-    LookBack,
+    LookBack {
+        /// Whether the partition surely has no account: then a batch that is not in the log can only begin one.
+        is_missing: bool,
+    },
     /// Send the batch without its first records, which are there already.
     Send {
         /// The number of these.
@@ -138,8 +141,8 @@ pub enum Refusal {
     OutOfOrder(Option<ProducerState>),
     /// There is a later epoch.
     Fenced(Option<ProducerState>),
-    /// Nobody can tell whether it was written before.
-    Expired,
+    /// With a state: no earlier try has written the batch either.
+    Expired(Option<ProducerState>),
 }
 
 impl Refusal {
@@ -158,7 +161,7 @@ impl Refusal {
                 state,
                 "the producer has begun a later epoch".to_owned(),
             ),
-            Self::Expired => (Fault::Expired, UNKNOWN_PRODUCER_ID, None, expired()),
+            Self::Expired(state) => (Fault::Expired, UNKNOWN_PRODUCER_ID, state, expired()),
         };
         let expected = state.map(|ProducerState { epoch, sequence }| {
             format!("{message}: expected sequence {sequence} in epoch {epoch}")
@@ -212,18 +215,19 @@ impl Claim {
         let known = match told {
             Told::Known(known) => known,
             Told::Missing | Told::Untold if self.is_in(remembered) => return Step::Duplicate,
-            Told::Missing if self.first != 0 => return Step::Refuse(Refusal::Expired),
             // Its records were never sent before.
+            Told::Missing if self.first != 0 && self.age.is_zero() => return self.not_written(),
             Told::Missing | Told::Untold if self.age.is_zero() => return send(true),
-            Told::Missing | Told::Untold if is_young => return Step::LookBack,
-            Told::Missing | Told::Untold => return Step::Refuse(Refusal::Expired),
+            Told::Missing if is_young => return Step::LookBack { is_missing: true },
+            Told::Untold if is_young => return Step::LookBack { is_missing: false },
+            Told::Missing | Told::Untold => return Step::Refuse(Refusal::Expired(None)),
         };
         let next = known.last.saturating_add(1);
         let state = |sequence| Some(ProducerState { epoch: known.epoch.max(self.epoch), sequence });
         match known.epoch.cmp(&self.epoch) {
             Ordering::Greater => Step::Refuse(Refusal::Fenced(state(next))),
             Ordering::Less if self.first == 0 && is_young => send(false),
-            Ordering::Less if self.first == 0 => Step::Refuse(Refusal::Expired),
+            Ordering::Less if self.first == 0 => Step::Refuse(Refusal::Expired(None)),
             Ordering::Less => Step::Refuse(Refusal::OutOfOrder(state(0))),
             Ordering::Equal if self.first == next => send(false),
             Ordering::Equal if self.first > next => Step::Refuse(Refusal::OutOfOrder(state(next))),
@@ -241,11 +245,17 @@ impl Claim {
 
     /// The step after a look back. If the log has all records since the first try, an earlier try would be among them, and
     /// the account there.
-    pub fn looked_back(self, has_all: bool) -> Step {
+    pub fn looked_back(self, has_all: bool, is_missing: bool) -> Step {
         match has_all {
+            true if is_missing && self.first != 0 => self.not_written(),
             true => Step::Send { skip: 0, is_repeat: false, is_new: true },
-            false => Step::Refuse(Refusal::Expired),
+            false => Step::Refuse(Refusal::Expired(None)),
         }
+    }
+
+    /// The refusal of records that are surely not there, and must begin an epoch.
+    fn not_written(self) -> Step {
+        Step::Refuse(Refusal::Expired(Some(ProducerState { epoch: self.epoch, sequence: 0 })))
     }
 }
 
@@ -307,7 +317,9 @@ mod tests {
     const SEND: Step = Step::Send { skip: 0, is_repeat: false, is_new: false };
     const NEW: Step = Step::Send { skip: 0, is_repeat: false, is_new: true };
     const REPEAT: Step = Step::Send { skip: 0, is_repeat: true, is_new: false };
-    const EXPIRED: Step = Step::Refuse(Refusal::Expired);
+    const EXPIRED: Step = Step::Refuse(Refusal::Expired(None));
+    const NOT_WRITTEN: Step = Step::Refuse(Refusal::Expired(Some(ProducerState { epoch: 0, sequence: 0 })));
+    const LOOK_BACK: Step = Step::LookBack { is_missing: true };
 
     #[tokio::test(start_paused = true)]
     async fn batches_are_sent_to_partitions_that_know_their_producer() {
@@ -354,12 +366,14 @@ mod tests {
             (claim(2, 0, 1, OLD), is(known(1, 4)), EXPIRED),
             (claim(2, 1, 1, young), is(known(1, 4)), out_of_order(2, 0)),
             (claim(0, 0, 1, young), Told::Missing, NEW),
-            (claim(0, 0, 1, again), Told::Missing, Step::LookBack),
+            (claim(0, 0, 1, again), Told::Missing, LOOK_BACK),
             (claim(0, 0, 1, OLD), Told::Missing, EXPIRED),
-            (claim(0, 1, 1, young), Told::Missing, EXPIRED),
+            (claim(0, 1, 1, young), Told::Missing, NOT_WRITTEN),
+            (claim(0, 1, 1, again), Told::Missing, LOOK_BACK),
+            (claim(0, 1, 1, OLD), Told::Missing, EXPIRED),
             (claim(0, 0, 1, young), Told::Untold, NEW),
             (claim(0, 1, 1, young), Told::Untold, NEW),
-            (claim(0, 1, 1, again), Told::Untold, Step::LookBack),
+            (claim(0, 1, 1, again), Told::Untold, Step::LookBack { is_missing: false }),
             (claim(0, 1, 1, OLD), Told::Untold, EXPIRED),
         ] {
             assert_eq!(claim.told(told, None, KEPT), want, "{claim:?} {told:?}");
@@ -369,8 +383,11 @@ mod tests {
             assert_eq!(claim(0, 0, 5, again).told(told, Some(known(0, 4)), KEPT), Step::Duplicate);
             assert_eq!(claim(0, 0, 6, OLD).told(told, Some(known(0, 4)), KEPT), EXPIRED);
         }
-        let again = claim(0, 0, 1, again);
-        assert_eq!([true, false].map(|has_all| again.looked_back(has_all)), [NEW, EXPIRED]);
+        for (first, is_missing, want) in [(0, true, NEW), (1, true, NOT_WRITTEN), (1, false, NEW)] {
+            let again = claim(0, first, 1, again);
+            let steps = [true, false].map(|has_all| again.looked_back(has_all, is_missing));
+            assert_eq!(steps, [want, EXPIRED], "{first} {is_missing}");
+        }
     }
 
     /// A record that was written with the oldest timestamp is recognized for as long as it is said to be.

@@ -155,7 +155,9 @@ impl Parts {
                     let told = self.ask(batch, kept, lives).await?;
                     step = claim.told(told, remembered, lives.kept());
                 }
-                Step::LookBack => step = claim.looked_back(self.has_all_since_first_try(batch).await?),
+                Step::LookBack { is_missing } => {
+                    step = claim.looked_back(self.has_all_since_first_try(batch).await?, is_missing);
+                }
                 Step::Duplicate => {
                     self.replicated(batch, deadline).await?;
                     return Ok(batch.found(-1, 0, batch.records.len(), lives));

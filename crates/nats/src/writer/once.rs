@@ -141,7 +141,7 @@ impl Once {
             };
             let after = match last {
                 Place::Shared if self.claim.age < self.shared_window() => None,
-                Place::Shared => return Err(self.refused(Refusal::Expired, true)),
+                Place::Shared => return Err(self.refused(Refusal::Expired(None), true)),
                 Place::Own(last) => match self.step(last) {
                     Step::Send { skip, .. } => {
                         self.found(skip, last);
@@ -152,7 +152,7 @@ impl Once {
                         return Ok(());
                     }
                     Step::Refuse(refusal) => return Err(self.refused(refusal, false)),
-                    Step::Ask | Step::LookBack => continue,
+                    Step::Ask | Step::LookBack { .. } => continue,
                 },
             };
             if self.publish(after).await? {
@@ -200,7 +200,7 @@ impl Once {
         let told = last.map_or(Told::Missing, |last| Told::Known(known(last)));
         match claim.told(told, None, self.own_window()) {
             // A message that the stream keeps for longer would be there.
-            Step::LookBack => claim.looked_back(true),
+            Step::LookBack { is_missing } => claim.looked_back(true, is_missing),
             step => step,
         }
     }

@@ -684,7 +684,8 @@ pub struct ErrorResp {
     /// The W3C trace id of the command, in the bridge's log and traces too. Of errors of single records, partitions and topics, only denied ones have it.
     #[prost(string, tag = "1007")]
     pub trace_id: ::prost::alloc::string::String,
-    /// With OUT_OF_ORDER, FENCED and EXPIRED, if the log tells: the producer as it is known there.
+    /// With OUT_OF_ORDER, FENCED and EXPIRED, if the log tells: the producer as it is known there. With EXPIRED, no try has written the records:
+    /// they can begin the next epoch, whose first sequence is 0.
     #[prost(message, optional, tag = "1008")]
     pub producer: ::core::option::Option<ProducerState>,
 }

@@ -73,10 +73,10 @@ async fn repeats_are_written_once_by_whichever_bridge() {
         }
         let [one, _] = &mut sockets;
         // What was begun elsewhere, or too long ago.
-        for (sequence, age) in [(7, 0), (0, TOO_OLD)] {
+        for (sequence, age, state) in [(7, 0, Some((0, 0))), (7, TOO_OLD, None), (0, TOO_OLD, None)] {
             let unknown = Producer { id: "unknown".to_owned(), ..producer(0, sequence, age) };
             let results = write(one, vec![record(topic, "x")], unknown).await;
-            assert_eq!(told(&results), Told::Refused(Reason::Expired, None), "{results:?}");
+            assert_eq!(told(&results), Told::Refused(Reason::Expired, state), "{results:?}");
         }
         let values: Vec<_> =
             one.walk(topic, 0, 0).await.into_iter().map(|message| message.value.unwrap()).collect();
