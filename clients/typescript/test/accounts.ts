@@ -70,7 +70,8 @@ export class Accounts {
     const key = `${records[0]?.partition}/${producer.id}`;
     const failure = this.#failure(key, producer);
     if (failure) return records.map(() => ({ error: failure }));
-    const account = this.known.get(key) ?? { epoch: producer.epoch, next: 0 };
+    const known = this.known.get(key);
+    const account = known?.epoch === producer.epoch ? known : { epoch: producer.epoch, next: 0 };
     this.known.set(key, account);
     return records.map((record, index) => {
       const duplicate = producer.sequence + index < account.next;
@@ -87,9 +88,10 @@ export class Accounts {
   ): Failure | undefined {
     const account = this.known.get(key);
     if (!account) return sequence > 0 || ageMs > WINDOW ? { reason: Reason.EXPIRED } : undefined;
-    const producer = { epoch: account.epoch, sequence: account.next };
+    const next = epoch > account.epoch ? 0 : account.next;
+    const producer = { epoch: Math.max(epoch, account.epoch), sequence: next };
     if (epoch < account.epoch) return { reason: Reason.FENCED, producer };
-    return sequence > account.next ? { reason: Reason.OUT_OF_ORDER, producer } : undefined;
+    return sequence > next ? { reason: Reason.OUT_OF_ORDER, producer } : undefined;
   }
 
   #write(record: ProduceRecord) {

@@ -5,9 +5,12 @@ import { beforeEach, mock, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 
 import { Reason } from "../src/generated/pubsub_pb.ts";
+import { times } from "../src/outbox/sender.ts";
 import { connect, type Gate, GateError, type Outbox, type OutboxOptions, openOutbox } from "../src/outbox.ts";
 import { Accounts, WINDOW } from "./accounts.ts";
 import { Server } from "./server.ts";
+
+times.settled = 20;
 
 const URL = "ws://gateway/pubsub";
 

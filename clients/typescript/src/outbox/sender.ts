@@ -16,6 +16,12 @@ export interface Watcher {
   failed(error: unknown): void;
 }
 
+/** @internal Milliseconds. */
+export const times = {
+  /** After an attempt without an answer, in which it can still arrive: longer than a bridge tries it. */
+  settled: 45_000,
+};
+
 /** @internal */
 export type Outcome = [item: Item, result: Result];
 
@@ -36,6 +42,8 @@ export class Sender {
   readonly #running = new Map<number, Promise<void>>();
   /** Records that an earlier command may have written. */
   readonly #tried = new WeakSet<Item>();
+  /** When a command was left without an answer last, by partition. */
+  readonly #open = new Map<number, number>();
   /** By partition; −1: of placing. */
   readonly #errors = new Map<number, unknown>();
   #ledger: Ledger | undefined;
@@ -98,7 +106,10 @@ export class Sender {
       item.partition ??= item.record.partition;
       const { partition } = item;
       if (partition === undefined) continue;
-      if (item.sequence !== undefined) this.#tried.add(item);
+      if (item.sequence !== undefined) {
+        this.#tried.add(item);
+        this.#open.set(partition, clock());
+      }
       const queue = this.#queues.get(partition) ?? [];
       this.#queues.set(partition, queue);
       queue.push(item);
@@ -158,12 +169,17 @@ export class Sender {
     if (!account) return drop(queue, new Set(queue.filter((item) => item.sequence !== undefined)));
     const batch = this.#batch(queue, (item, index) => item.sequence === sequence + index);
     const isTried = batch.some((item) => this.#tried.has(item));
-    const producer = { id: account.id, epoch: 0, sequence, age: isTried ? ageOf(first?.sent) : 0 };
+    const producer = { id: account.id, epoch: account.epoch ?? 0, sequence, age: isTried ? ageOf(first?.sent) : 0 };
     const records = batch.map(({ record }) => ({ ...record, partition }));
     const results = await this.#target.write(records, producer, this.#ledger?.person, this.#signal);
     if (this.#isTooLarge(results)) return;
     const outcomes = batch.map((item, index): Outcome => [item, results[index]!]);
-    await this.#decide(partition, queue, outcomes, isTried, { partition, id: account.id, next: sequence });
+    await this.#decide(partition, queue, outcomes, isTried, {
+      partition,
+      id: account.id,
+      epoch: account.epoch,
+      next: sequence,
+    });
   }
 
   /** Does what the results of a command say. `again` lets the records behind the refused ones have their sequences. */
@@ -195,7 +211,11 @@ export class Sender {
     if (!error) return;
     const next = error.reason === "out_of_order" ? error.producer?.sequence : undefined;
     if (next !== undefined) {
-      await this.#settle([], queue, { ...again, next });
+      // An earlier command can still arrive for a while, and then takes its sequences. The next epoch ends all of this one.
+      const open = this.#open.get(partition);
+      if (open === undefined) await this.#settle([], queue, { ...again, next });
+      else if (clock() - open >= times.settled)
+        await this.#settle([], queue, { ...again, epoch: (again.epoch ?? 0) + 1, next: 0 });
     } else if (OF_ACCOUNT.has(error.reason)) {
       const unknown = queue.filter((item) => item.sequence !== undefined && this.#tried.has(item));
       await this.#settle(
@@ -203,7 +223,10 @@ export class Sender {
         queue,
         anew,
       );
-    } else for (const [item] of outcomes) this.#tried.add(item);
+    } else {
+      this.#open.set(partition, clock());
+      for (const [item] of outcomes) this.#tried.add(item);
+    }
     throw error;
   }
 
@@ -266,9 +289,10 @@ export class Sender {
           remove.push(item.number);
         } else put.push(unnumbered);
       }
-      if (restart) ledger.accounts[restart.partition] = { id: restart.id, next: restart.next };
+      if (restart) ledger.accounts[restart.partition] = { id: restart.id, epoch: restart.epoch, next: restart.next };
       return { put, remove };
     });
+    if (restart) this.#open.delete(restart.partition);
     for (const item of others) {
       item.sequence = item.sent = undefined;
       this.#tried.delete(item);
@@ -330,6 +354,7 @@ export class Sender {
 interface Restart {
   partition: number;
   id: string;
+  epoch?: number;
   next: number;
 }
 

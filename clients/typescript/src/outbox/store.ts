@@ -35,7 +35,7 @@ export interface Ledger {
   refused: number;
   bytes: number;
   /** The accounts that partitions keep of this outbox. No copy of the outbox has their ids. */
-  accounts: { [partition: number]: { id: string; next: number } };
+  accounts: { [partition: number]: { id: string; epoch?: number; next: number } };
   /** The user of the token with which records were sent. */
   person?: string | undefined;
 }

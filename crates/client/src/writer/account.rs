@@ -5,6 +5,7 @@ use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::{Producer, Reason, RecordError, Written};
 
@@ -25,6 +26,9 @@ pub struct Account {
     batches: Vec<Batch>,
     /// Why others were refused, by their number.
     refused: BTreeMap<usize, String>,
+    /// When a try without an answer was made last, by partition: it can still arrive.
+    #[serde(skip)]
+    open: BTreeMap<i32, Instant>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,8 +81,8 @@ impl Account {
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(|why| io::Error::other(why.to_string()))?;
         let id = id.iter().map(|byte| format!("{byte:02x}")).collect();
-        let (next, refused) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { id, next, unfinished: 0, batches: Vec::new(), refused })
+        let (next, refused, open) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Ok(Self { id, next, unfinished: 0, batches: Vec::new(), refused, open })
     }
 
     /// The number of records of a write that was begun and has not returned: the next write must have the same records. 0 if
@@ -96,6 +100,7 @@ impl Account {
     pub(super) fn resume(&mut self) {
         for batch in &mut self.batches {
             (batch.may_be_written, batch.is_done) = (true, false);
+            self.open.insert(batch.partition, Instant::now());
         }
     }
 
@@ -167,6 +172,7 @@ impl Account {
     pub(super) fn unanswered(&mut self, at: usize) {
         if let Some(batch) = self.batches.get_mut(at) {
             batch.may_be_written = true;
+            self.open.insert(batch.partition, Instant::now());
         }
     }
 
@@ -178,17 +184,25 @@ impl Account {
             batch.is_done = true;
             return Step::Done;
         };
-        batch.may_be_written |= outcomes.iter().any(|one| matches!(one, Err(why) if why.unknown_outcome));
+        if outcomes.iter().any(|one| matches!(one, Err(why) if why.unknown_outcome)) {
+            batch.may_be_written = true;
+            self.open.insert(batch.partition, Instant::now());
+        }
         if outcomes.iter().flat_map(|outcome| outcome.as_ref().err()).any(is_final) {
             return self.refused(at, outcomes);
         }
         let Batch { partition, epoch, sequence, may_be_written, .. } = *batch;
         let next = match (error.reason, error.producer) {
-            // Nothing from its sequence on is written, so that this batch is not, nor are those behind it.
+            // Nothing from its sequence on is written, so that this batch is not, nor are those behind it. But an earlier try
+            // can still arrive for a while, and then takes their sequences: the next epoch ends all tries of this one.
             (Reason::OutOfOrder, Some(known))
                 if known.epoch == u32::from(epoch) && known.sequence < sequence =>
             {
-                Some(Next { epoch, sequence: known.sequence })
+                match self.open.get(&partition) {
+                    None => Some(Next { epoch, sequence: known.sequence }),
+                    Some(open) if open.elapsed() < SETTLED => return Step::Again(error.clone()),
+                    Some(_) => Next { epoch, sequence }.epoch(),
+                }
             }
             // With a state of the account, no try has written it.
             (Reason::Expired, known) if known.is_some() || !may_be_written => {
@@ -243,6 +257,7 @@ impl Account {
 
     /// Numbers the batches of a partition again, none of which is written.
     fn renumber(&mut self, partition: i32, mut next: Next) {
+        self.open.remove(&partition);
         let batches = self.batches.iter_mut().filter(|batch| batch.partition == partition && !batch.is_done);
         for batch in batches {
             let records = std::mem::take(&mut batch.records);
@@ -305,6 +320,8 @@ fn yes() -> bool {
     true
 }
 
+/// The time after a try without an answer in which it can still arrive: longer than a bridge tries it.
+const SETTLED: Duration = Duration::from_secs(45);
 /// The protocol's limit.
 const BATCH_RECORDS: usize = 1_000;
 /// Larger records are sent alone. Well below the 1 MiB that a gateway accepts by default.

@@ -94,7 +94,7 @@ async fn repeats_are_stored_once_by_whichever_bridge() {
         }
         // Producers count on each subject by themselves. Nobody knows the beginning of this one.
         for (sequence, age, want) in [
-            (4, FIRST, Told::Refused(Fault::Expired, None)),
+            (4, FIRST, refused(Fault::Expired, (0, 0))),
             (0, OLD, if life < OLD { Told::Refused(Fault::Expired, None) } else { own(&[(12, false)]) }),
         ] {
             let reports = once(&other, &subject.replace(".a", ".b"), account(1, 0, sequence, age), 1).await;
