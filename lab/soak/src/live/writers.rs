@@ -1,4 +1,4 @@
-//! Writes through all outages: numbered records to every partition or stream, of topics also [through the bridges](super::once),
+//! Writes through all outages: numbered records to every partition or stream, of topics also through the bridges (`once`),
 //! and those of tables, whose keys come and go, and change their tenant, also in transactions.
 
 use std::collections::{BTreeMap, BTreeSet};
