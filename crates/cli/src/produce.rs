@@ -1,4 +1,4 @@
-//! `produce`: sends the records of an input until each is acknowledged or rejected; [`once`] also over several runs.
+//! `produce`: sends the records of an input until each is acknowledged or rejected; [`once`](mod@once) also over several runs.
 
 mod ledger;
 mod once;
