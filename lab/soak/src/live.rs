@@ -119,7 +119,8 @@ pub async fn check(setup: Setup<'_>) -> Summary {
     let mut writers = Writers::numbered(cluster.sink(&cluster.source()).await, 0..plain, value);
     for partition in plain..PARTITIONS {
         let (url, topic) = (stack.url(), cluster.source().name().into());
-        writers.add_numbered(Numbered { url, topic, partition, value }, Random::new(random.next()));
+        let (numbered, random) = (Numbered { url, topic, partition, value }, Random::new(random.next()));
+        writers.start(|stopped| numbered.write(stopped, random));
     }
     let table_writers = tables.write(&cluster, &mut random).await;
     let kills = chaos::run(&mut cluster, &mut tables, &mut stack, (duration, discards), &mut random).await;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use http::{StatusCode, header};
+use http::{HeaderName, StatusCode, header};
 use serde::Serialize;
-use sluicegate_backend::{CommandError, Fault, Log, System};
+use sluicegate_backend::{CommandError, Fault, Log, ProducerState, System};
 use sluicegate_delivery::cluster::out_of_range;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect as dialect;
@@ -15,7 +15,6 @@ use sluicegate_dialect::json::InvalidJson;
 use sluicegate_protocol::Reason;
 use sluicegate_telemetry::traces;
 
-use super::producer;
 use super::response::Response;
 
 /// Why a request failed.
@@ -382,11 +381,18 @@ impl Problem {
             response = response.header(header::RETRY_AFTER, seconds.to_string());
         }
         match self.details.producer() {
-            Some(state) => producer::add_expected(response, state),
+            Some(ProducerState { epoch, sequence }) => response
+                .header(PRODUCER_EPOCH, epoch.to_string())
+                .header(PRODUCER_EXPECTED, sequence.to_string()),
             None => response,
         }
     }
 }
+
+/// The epoch of a producer: of the request, or after a refusal the latest one.
+pub(super) const PRODUCER_EPOCH: HeaderName = HeaderName::from_static("producer-epoch");
+/// The sequence of its next record.
+pub(super) const PRODUCER_EXPECTED: HeaderName = HeaderName::from_static("producer-expected-seq");
 
 /// The challenge to a client whose identity is not valid any more (RFC 6750, section 3.1).
 pub(crate) const INVALID_TOKEN: &str = "Bearer error=\"invalid_token\"";

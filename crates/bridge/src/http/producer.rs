@@ -5,10 +5,10 @@ use std::time::Duration;
 use http::HeaderName;
 use sluicegate_backend::command::{InvalidProducer, Producer};
 use sluicegate_backend::number::whole_number;
-use sluicegate_backend::{CommandError, DeliveryReport, ProducerState, System};
+use sluicegate_backend::{CommandError, DeliveryReport, System};
 
 use super::headers::Headers;
-use super::problem::{Problem, ProblemKind};
+use super::problem::{PRODUCER_EPOCH as EPOCH, PRODUCER_EXPECTED as EXPECTED, Problem, ProblemKind};
 use super::response::Response;
 
 /// The producer in a request's headers.
@@ -77,11 +77,6 @@ pub(super) fn add(response: Response, producer: Option<&Producer>, reports: &[De
     }
 }
 
-/// A response to a producer whose records were refused, as its log has it.
-pub(super) fn add_expected(response: Response, ProducerState { epoch, sequence }: ProducerState) -> Response {
-    response.header(EPOCH, epoch.to_string()).header(EXPECTED, sequence.to_string())
-}
-
 fn invalid(name: &HeaderName, expected: &str) -> Problem {
     Problem::new(ProblemKind::Malformed, format!("header {name}: expected {expected}"))
 }
@@ -90,13 +85,10 @@ fn invalid(name: &HeaderName, expected: &str) -> Problem {
 pub(super) const TOLD: [HeaderName; 6] = [EPOCH, SEQUENCE, EXPECTED, DUPLICATE, WINDOW, IN_ORDER];
 
 const ID: HeaderName = HeaderName::from_static("producer-id");
-const EPOCH: HeaderName = HeaderName::from_static("producer-epoch");
 /// Of a request, the sequence of its first record; of a response, that of the last one.
 const SEQUENCE: HeaderName = HeaderName::from_static("producer-seq");
 /// The time since the first record was first sent, in seconds.
 const AGE: HeaderName = HeaderName::from_static("producer-age");
-/// The sequence of the next record.
-const EXPECTED: HeaderName = HeaderName::from_static("producer-expected-seq");
 /// Whether an earlier request had written all of the records.
 const DUPLICATE: HeaderName = HeaderName::from_static("producer-duplicate");
 /// The time for which a repeat is recognized, in seconds.

@@ -60,7 +60,14 @@ const OF_ANYBODY: &str = "producer";
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use sluicegate_rights::Rights;
+
+    use super::super::{Holding, Person};
     use super::*;
+    use crate::testing::script::Script;
 
     #[test]
     fn ids_are_those_that_no_broker_gives_out() {
@@ -69,5 +76,32 @@ mod tests {
             assert!(number >= 1 << 62, "{number}");
         }
         assert_ne!(hash(&["ab", "c"]), hash(&["a", "bc"]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn producer_is_its_persons_over_every_route() {
+        let (cluster, _script) = Script::cluster(1);
+        let id = |person: Option<(&str, Option<&str>)>, route: &str| {
+            let grant =
+                Grant::new(Arc::clone(&cluster), ClientKey::default(), Some(route.as_bytes()), Rights::all());
+            let holding = person.map(|(issuer, subject)| Holding {
+                person: Arc::new(Person::new(
+                    Some(issuer.to_owned()),
+                    subject.map(str::to_owned),
+                    None,
+                    None,
+                )),
+                expires: None,
+            });
+            let producer = Producer { id: "p".to_owned(), epoch: 0, sequence: 0, age: Duration::ZERO };
+            grant.held(holding, None).account(&producer).id
+        };
+        let alice = id(Some(("i", Some("alice"))), "one");
+        assert_eq!(alice, id(Some(("i", Some("alice"))), "two"));
+        let others = [Some(("i", Some("bob"))), Some(("j", Some("alice"))), Some(("i", None)), None];
+        let others = others.map(|other| id(other, "one"));
+        assert!(!others.contains(&alice));
+        // Whoever is nobody in particular has what it knows the name of.
+        assert_eq!(others[2], others[3]);
     }
 }

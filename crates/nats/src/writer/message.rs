@@ -8,7 +8,6 @@ use bytes::Bytes;
 use sluicegate_backend::command::{Header, Record};
 use sluicegate_backend::{CommandError, Fault};
 
-use super::once;
 use crate::api::Intake;
 use crate::error::printable;
 use crate::subject;
@@ -69,7 +68,7 @@ impl Message {
         }
         let payload = record.value.clone().unwrap_or_default();
         let own = if target.has_producer {
-            once::header_bytes(target.stream, mapped.unwrap_or(&subject))
+            producer_header_bytes(target.stream, mapped.unwrap_or(&subject))
         } else {
             0
         };
@@ -157,7 +156,7 @@ enum Use {
 impl Use {
     /// By the name, in any case: servers are not sure to distinguish cases, and HTTP's names come in lower case.
     fn of(name: &str) -> Self {
-        if name.eq_ignore_ascii_case(once::PRODUCER) {
+        if name.eq_ignore_ascii_case(PRODUCER) {
             return Self::Servers;
         }
         let name = name.to_ascii_lowercase();
@@ -179,6 +178,16 @@ fn invalid(problem: impl Into<String>) -> CommandError {
 const HEADERS: usize = 12;
 /// The bytes of a header besides its name and its value: `: `, and a line break.
 const LINE: usize = 4;
+
+/// The bytes of all headers of a producer's message, at most.
+fn producer_header_bytes(stream: &str, subject: &str) -> usize {
+    PRODUCER_HEADERS.saturating_add(stream.len()).saturating_add(subject.len())
+}
+
+/// Names the producer of a message, its epoch, and the message's sequence.
+pub(super) const PRODUCER: &str = "Sluicegate-Producer";
+/// Names, numbers and line breaks.
+const PRODUCER_HEADERS: usize = 192;
 
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,7 @@ use sluicegate_protocol::KafkaMessage;
 use tokio::time::{Instant, sleep};
 
 use super::batch::Batch;
+use super::message::PRODUCER;
 use super::{Enqueued, Writer, error};
 use crate::api::{Api, Intake, MessageQuery};
 use crate::error::Incidents;
@@ -299,13 +300,6 @@ impl Last {
     }
 }
 
-/// The bytes of all headers of a message, at most.
-pub(super) fn header_bytes(stream: &str, subject: &str) -> usize {
-    HEADERS.saturating_add(stream.len()).saturating_add(subject.len())
-}
-
-/// Names the producer of a message, its epoch, and the message's sequence.
-pub(super) const PRODUCER: &str = "Sluicegate-Producer";
 /// Servers add it to messages of another stream.
 const SOURCE: &str = "Nats-Stream-Source";
 const NEXT: Step = Step::Send { skip: 0, is_repeat: false, is_new: false };
@@ -313,5 +307,3 @@ const NEXT: Step = Step::Send { skip: 0, is_repeat: false, is_new: false };
 const MAX_TRIES: u32 = 6;
 /// The first pause after a lost race.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Names, numbers and line breaks.
-const HEADERS: usize = 192;

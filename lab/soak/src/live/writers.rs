@@ -21,7 +21,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 
-use super::once::Numbered;
 use crate::clients::source::{key, stream};
 use crate::clients::wish::{RED, TENANT};
 
@@ -81,9 +80,12 @@ impl Writers {
         writers
     }
 
-    /// Starts one more, with a producer.
-    pub(super) fn add_numbered(&mut self, numbered: Numbered, random: Random) {
-        self.tasks.spawn(numbered.write(self.stop.subscribe(), random));
+    /// Starts one more, which writes until it is told to stop.
+    pub(super) fn start<F>(&mut self, write: impl FnOnce(watch::Receiver<bool>) -> F)
+    where
+        F: Future<Output = Written> + Send + 'static,
+    {
+        self.tasks.spawn(write(self.stop.subscribe()));
     }
 
     /// Starts one more, for a partition.
