@@ -125,9 +125,12 @@ impl Parts {
         mut ticket: WriteTicket,
     ) -> Vec<DeliveryReport> {
         ticket.wait().await;
-        let reports = match self.settle(batch, &kept).await {
+        let (mut is_open, count) = (false, batch.records.len());
+        let reports = match self.settle(batch, &kept, &mut is_open).await {
             Ok(written) => written.into_iter().map(Ok).collect(),
-            Err(failed) => failed.reports(batch.records.len()),
+            // An earlier try can still arrive.
+            Err(_) if is_open => Failed::from(unknown_outcome(STILL_OPEN)).reports(count),
+            Err(failed) => failed.reports(count),
         };
         drop(ticket);
         self.accounts.release(&batch.key, kept);
@@ -141,14 +144,18 @@ impl Parts {
         reports
     }
 
-    /// Where the records are.
-    async fn settle(&self, batch: &Batch, kept: &Kept<Known>) -> Result<Vec<Written>, Failed> {
+    /// Where the records are. `is_open`: a try before the last one may have written them.
+    async fn settle(
+        &self,
+        batch: &Batch,
+        kept: &Kept<Known>,
+        is_open: &mut bool,
+    ) -> Result<Vec<Written>, Failed> {
         let deadline = batch.queued.checked_add(self.patience).unwrap_or(batch.queued);
         let lives = self.lives().await?;
         let claim = Claim::of(&batch.account, batch.records.len())?;
         let remembered = *kept.known.lock();
         let mut step = claim.begin(remembered);
-        let mut may_be_written = false;
         for _ in 0..MAX_STEPS {
             match step {
                 Step::Ask => {
@@ -162,13 +169,11 @@ impl Parts {
                     self.replicated(batch, deadline).await?;
                     return Ok(batch.found(-1, 0, batch.records.len(), lives));
                 }
-                // An earlier try can still arrive.
-                Step::Refuse(_) if may_be_written => return Err(unknown_outcome(STILL_OPEN).into()),
                 Step::Refuse(refusal) => return Err(refused(refusal, lives).into()),
                 Step::Send { skip, is_repeat, is_new } => {
-                    let (sent, is_open) =
+                    let (sent, may_be_written) =
                         self.send(batch, (skip, is_repeat, is_new), lives, deadline).await?;
-                    may_be_written |= is_open;
+                    *is_open |= may_be_written;
                     match sent {
                         Sent::Written(written, latest) => {
                             let since = batch.now.saturating_sub(latest).try_into().unwrap_or(0);
@@ -194,7 +199,7 @@ impl Parts {
             }
         }
         // Others write as the same producer at the same time.
-        Err(if may_be_written { unknown_outcome(STILL_OPEN) } else { contended() }.into())
+        Err(contended().into())
     }
 
     /// Sends the batch. Gives as well whether a try before the last one may have written it.
