@@ -3,8 +3,8 @@
 //! A partition of Kafka counts the records of each producer: it takes the next one, and recognizes the last five batches. It
 //! cannot tell an older repeat from a gap, and takes any record of a producer that it does not know: before such a batch is
 //! sent, it is asked. It forgets a producer some time after its last record, by the records' own timestamps, and all of them if
-//! a broker starts again and the partition has no records. The last message
-//! of a subject of NATS tells which one is next, until the stream removes it.
+//! a broker starts again and the partition has no records. The last message of a subject of NATS tells which one is next,
+//! until the stream removes it.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -38,14 +38,14 @@ struct All<K, V> {
 /// A producer in one log.
 #[derive(Debug)]
 pub struct Kept<V> {
-    /// What is remembered of its account.
+    /// Its account as it is remembered.
     pub known: Mutex<Option<V>>,
     /// The order of its commands.
     pub sequencer: Mutex<WriteSequencer>,
 }
 
 impl<K: Eq + Hash, V> Accounts<K, V> {
-    /// What is remembered of a producer, and its queue.
+    /// A producer as it is remembered, and its queue.
     pub fn of(&self, key: K) -> Arc<Kept<V>> {
         let All { of, swept_at } = &mut *self.kept.lock();
         if of.len() >= *swept_at && !of.contains_key(&key) {
@@ -80,7 +80,7 @@ pub struct Claim {
     pub epoch: i16,
     /// The sequence of the first record.
     pub first: i32,
-    /// That of the last one.
+    /// The sequence of the last record.
     pub last: i32,
     /// The time since the first record was first sent.
     pub age: Duration,
@@ -378,7 +378,7 @@ mod tests {
         ] {
             assert_eq!(claim.told(told, None, KEPT), want, "{claim:?} {told:?}");
         }
-        // What was acknowledged is there, even if the partition has forgotten by whom it was.
+        // Acknowledged records are there, even if the partition has forgotten by whom they were.
         for told in [Told::Missing, Told::Untold] {
             assert_eq!(claim(0, 0, 5, again).told(told, Some(known(0, 4)), KEPT), Step::Duplicate);
             assert_eq!(claim(0, 0, 6, OLD).told(told, Some(known(0, 4)), KEPT), EXPIRED);

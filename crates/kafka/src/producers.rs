@@ -167,7 +167,7 @@ impl Parts {
                 }
                 Step::Duplicate => {
                     self.replicated(batch, deadline).await?;
-                    return Ok(batch.found(-1, 0, batch.records.len(), lives));
+                    return Ok(batch.found(batch.records.len(), lives));
                 }
                 Step::Refuse(refusal) => return Err(refused(refusal, lives).into()),
                 Step::Send { skip, is_repeat, is_new } => {
@@ -233,7 +233,7 @@ impl Parts {
         let sent = match produced {
             Produced::Written { offset, appended_at } => {
                 let latest = if appended_at >= 0 { appended_at } else { latest };
-                let mut written = batch.found(-1, 0, skip, lives);
+                let mut written = batch.found(skip, lives);
                 written.extend(batch.placed(offset, appended_at, skip, is_repeat, lives));
                 Sent::Written(written, latest)
             }

@@ -111,15 +111,8 @@ impl Repeater {
         let partition = i32::try_from(random.usize(..partitions)).unwrap_or_default();
         let sequence = next.get(&partition).copied().unwrap_or_default();
         let mut sent = self.sent.lock();
-        let first = sent.len();
-        let records = (first..first + random.usize(1..4)).map(|number| {
-            let value = Bytes::from(format!("{}-{number}", self.caller.name.replace(' ', "-")));
-            sent.push(Sent { value: value.clone(), partition, outcome: Outcome::Unknown });
-            let (topic, value) = (self.caller.topic.clone(), Some(value));
-            ProduceRecord { topic, partition: Some(partition), value, ..ProduceRecord::default() }
-        });
         Command {
-            records: records.collect(),
+            records: (0..random.usize(1..4)).map(|_| self.record(&mut sent, partition)).collect(),
             partition,
             sequence,
             begun: Instant::now(),
@@ -235,13 +228,15 @@ impl Repeater {
         if command.records.len() >= 6 || self.caller.random.lock().u8(..3) > 0 {
             return;
         }
-        let mut sent = self.sent.lock();
+        command.records.push(self.record(&mut self.sent.lock(), command.partition));
+    }
+
+    /// The next record to send.
+    fn record(&self, sent: &mut Vec<Sent>, partition: i32) -> ProduceRecord {
         let value = Bytes::from(format!("{}-{}", self.caller.name.replace(' ', "-"), sent.len()));
-        let partition = command.partition;
         sent.push(Sent { value: value.clone(), partition, outcome: Outcome::Unknown });
         let (topic, value) = (self.caller.topic.clone(), Some(value));
-        let record = ProduceRecord { topic, partition: Some(partition), value, ..ProduceRecord::default() };
-        command.records.push(record);
+        ProduceRecord { topic, partition: Some(partition), value, ..ProduceRecord::default() }
     }
 
     /// Checks that a command is not there whose tries have all been refused.

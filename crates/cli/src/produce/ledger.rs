@@ -32,7 +32,7 @@ pub(super) struct Entries {
     pub(super) done: Mark,
     /// Of those, the ones that were refused.
     pub(super) refused: u64,
-    /// Those and the records of the unfinished write.
+    /// Records done, and those of the unfinished write.
     pub(super) begun: Mark,
     /// None: nothing was sent.
     account: Option<Account>,
@@ -98,7 +98,7 @@ impl Ledger {
         let next = beside(&self.path, "tmp");
         let mut options = OpenOptions::new();
         options.create(true).truncate(true).write(true);
-        // Whoever knows a producer's id can write as this producer where the route has no identity.
+        // The producer's id is all that writing as it takes, where the route has no identity.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(&next)?;

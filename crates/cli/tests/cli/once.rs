@@ -128,7 +128,7 @@ async fn lines_are_written_once_however_often_the_command_is_killed() {
         killed.kill().await.unwrap();
         let again = run(&url, &folder, "orders").await;
         assert_eq!(again.code, Some(0), "{again:?}");
-        // What is appended is written, too.
+        // Appended lines are written, too.
         fs::write(folder.join("input"), lines(0, LINES + 1)).unwrap();
         let appended = run(&url, &folder, "orders").await;
         appended.tells(

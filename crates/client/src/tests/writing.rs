@@ -36,7 +36,7 @@ struct State {
     is_old: bool,
 }
 
-/// What goes wrong at one step: a command or a save.
+/// A fault at one step: at a command or a save.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     LostBefore,

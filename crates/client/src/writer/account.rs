@@ -18,11 +18,11 @@ use crate::{Producer, Reason, RecordError, Written};
 #[serde(deny_unknown_fields)]
 pub struct Account {
     id: String,
-    /// What comes next in each partition, behind the batches.
+    /// The next place in each partition, behind the batches.
     next: BTreeMap<i32, Next>,
     /// The number of records of the write that has not returned; 0: none.
     unfinished: usize,
-    /// Those of its records that have a place, in the order of their sequences in each partition.
+    /// The records of that write that have a place, in the order of their sequences in each partition.
     batches: Vec<Batch>,
     /// Why others were refused, by their number.
     refused: BTreeMap<usize, String>,

@@ -101,7 +101,7 @@ mod tests {
         let others = [Some(("i", Some("bob"))), Some(("j", Some("alice"))), Some(("i", None)), None];
         let others = others.map(|other| id(other, "one"));
         assert!(!others.contains(&alice));
-        // Whoever is nobody in particular has what it knows the name of.
+        // Clients without an identity have the producers whose names they know.
         assert_eq!(others[2], others[3]);
     }
 }

@@ -79,9 +79,9 @@ impl Batch {
         (encode_batch(producer, &records).into(), latest)
     }
 
-    /// The places of records that were there already, so many from one on.
-    pub(super) fn found(&self, offset: i64, from: usize, count: usize, lives: Lives) -> Vec<Written> {
-        let found = self.placed(offset, -1, from, true, lives);
+    /// The places of the first records, which were there already, at offsets that are not known.
+    pub(super) fn found(&self, count: usize, lives: Lives) -> Vec<Written> {
+        let found = self.placed(-1, -1, 0, true, lives);
         found.take(count).map(|written| Written { timestamp: -1, ..written }).collect()
     }
 

@@ -64,7 +64,7 @@ struct Once {
 enum Place {
     /// The producer's; None: there is no message at all.
     Own(Option<Last>),
-    /// That of others, or it does not tell.
+    /// A message of others, or one that does not tell.
     Shared,
 }
 

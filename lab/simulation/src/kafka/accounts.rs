@@ -56,7 +56,7 @@ impl Log {
             .collect()
     }
 
-    /// What a broker does at its start: it takes no snapshot of producers that is not behind the log's start.
+    /// A broker's start: it takes no snapshot of producers that is not behind the log's start.
     pub(super) fn forget_producers_if_empty(&mut self) {
         if self.start >= self.end && !self.counted.is_empty() {
             self.counted.clear();

@@ -26,7 +26,7 @@ impl Numbered {
     /// Writes a record in each pause, and several after an outage, until it is to stop and has an answer to all.
     pub(super) async fn write(self, stopped: watch::Receiver<bool>, mut random: Random) -> Written {
         let saved = Arc::new(Mutex::new(Account::new().unwrap()));
-        // What a program would save with its account: the number of the first record without an answer.
+        // A program saves this with its account: the number of the first record without an answer.
         let (start, mut first, mut written) = (Instant::now(), 0, Written::default());
         loop {
             let mut writer = self.begin(&saved).await;
