@@ -94,6 +94,31 @@ for (const loses of [undefined, "before", "after"] as const) {
   });
 }
 
+for (const loses of [undefined, "before", "after"] as const) {
+  test(`each record is written once if any transaction fails (${loses ?? "no"} lost connection)`, async () => {
+    const records = ["a1", "b1", "a2", "a3", "b2"];
+    let hasFailed = true;
+    for (let step = 1; hasFailed; step++) {
+      users++;
+      const { accounts } = start();
+      let losses = 2;
+      accounts.loses = () => (losses-- > 0 ? loses : undefined);
+      hasFailed = false;
+      dieAt(step, () => {
+        hasFailed = true;
+        throw new Error("connection to the database lost");
+      });
+      const { gate, outbox } = page();
+      await put(outbox, ...records).catch(() => put(outbox, ...records));
+      await until(`all are written, failed at ${step}`, isEmpty(outbox));
+      gate.close();
+      mock.restoreAll();
+      mock.method(Math, "random", () => 0);
+      assert.deepEqual(accounts.values, ["b1", "b2", "a1", "a2", "a3"], `failed at ${step}`);
+    }
+  });
+}
+
 /** Outboxes with records in flight: what happens to those, and what has to be in the topic afterwards. */
 const CASES: [string, (accounts: Accounts, outbox: Outbox, server: Server) => Promise<unknown>, string[], string[]?][] =
   [

@@ -193,8 +193,12 @@ export class Sender {
     const anew = { partition, id: randomId(), next: 0 };
     const written = outcomes.filter(([, result]) => !isError(result));
     // A record that was never sent before is no duplicate: a copy of this outbox has written another one with its sequence.
-    const own = written.filter(([, result]) => isTried || !("duplicate" in result && result.duplicate));
+    const own = written.filter(
+      ([item, result]) => this.#tried.has(item) || !("duplicate" in result && result.duplicate),
+    );
     const isCopied = own.length < written.length;
+    // The store can fail: then they are sent again.
+    for (const [item] of own) this.#tried.add(item);
     await this.#settle(own, queue, isCopied ? anew : undefined);
     if (written.some(([, result]) => !("duplicateWindowMs" in result && result.duplicateWindowMs))) return this.#stop();
     if (isCopied) throw new GateError("another copy of the outbox writes to the partition", "fenced");
