@@ -22,6 +22,8 @@ export class Accounts {
   isOld = false;
   /** The error of a record. */
   refuses: (value: string, isDryRun: boolean) => Reason | undefined = () => undefined;
+  /** The error of a command, which each of its records has. */
+  refusesAll: (values: string[]) => Reason | undefined = () => undefined;
   /** What happens to a command instead of its answer: the connection is lost `before` or `after` it is written. */
   loses: (values: string[]) => "before" | "after" | undefined = () => undefined;
   /** Records that had been written already when they were sent for the first time, as their age says. */
@@ -66,6 +68,8 @@ export class Accounts {
     assert(producer?.ageMs !== undefined);
     assert(records.every(({ partition }) => partition === records[0]?.partition));
     if (refusals.some((reason) => reason)) return refusals.map((reason) => error(reason ?? Reason.TRANSIENT));
+    const refusal = this.refusesAll(records.map(contentOf));
+    if (refusal) return records.map(() => error(refusal));
     this.sent.push(`${producer.sequence}: ${records.map(contentOf)}`);
     const key = `${records[0]?.partition}/${producer.id}`;
     const failure = this.#failure(key, producer);

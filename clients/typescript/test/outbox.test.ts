@@ -119,6 +119,8 @@ for (const loses of [undefined, "before", "after"] as const) {
   });
 }
 
+const COUNTED = Array.from({ length: 19 }, (_, index) => `a${index + 1}`);
+
 /** Outboxes with records in flight: what happens to those, and what has to be in the topic afterwards. */
 const CASES: [string, (accounts: Accounts, outbox: Outbox, server: Server) => Promise<unknown>, string[], string[]?][] =
   [
@@ -214,6 +216,25 @@ const CASES: [string, (accounts: Accounts, outbox: Outbox, server: Server) => Pr
       },
       Array.from({ length: 20 }, (_, index) => `a${`${index}`.padEnd(100)}`),
       ["too_large"],
+    ],
+    [
+      "batches above the topic's limit are made smaller",
+      async (accounts, outbox) => {
+        accounts.refusesAll = (values) => (values.length > 6 ? Reason.TOO_LARGE : undefined);
+        await put(outbox, ...COUNTED);
+        await until("they are written", () => accounts.values.length === COUNTED.length);
+        assert.deepEqual(accounts.sent, ["0: 1,2,3,4,5", "5: 6,7,8,9,10,11", "11: 12,13,14,15", "15: 16,17,18,19"]);
+      },
+      COUNTED,
+    ],
+    [
+      "a record for which its whole batch is refused is found",
+      async (accounts, outbox) => {
+        accounts.refusesAll = (values) => (values.includes("7") ? Reason.INVALID_RECORD : undefined);
+        await put(outbox, ...COUNTED);
+      },
+      COUNTED.filter((record) => record !== "a7"),
+      ["invalid_record"],
     ],
     [
       "what fails for a while is repeated",

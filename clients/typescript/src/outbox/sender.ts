@@ -123,7 +123,7 @@ export class Sender {
     await this.#target.ready(this.#signal);
     const records = items.map(({ record }) => record);
     const results = await this.#target.place(records, this.#ledger?.person, this.#signal);
-    if (this.#isTooLarge(results)) return false;
+    if (this.#isHalved(results, "too_large")) return false;
     const retriable = results.find((result) => isError(result) && !isFinal(result));
     if (retriable) throw retriable;
     const settled: Outcome[] = [];
@@ -172,7 +172,7 @@ export class Sender {
     const producer = { id: account.id, epoch: account.epoch ?? 0, sequence, age: isTried ? ageOf(first?.sent) : 0 };
     const records = batch.map(({ record }) => ({ ...record, partition }));
     const results = await this.#target.write(records, producer, this.#ledger?.person, this.#signal);
-    if (this.#isTooLarge(results)) return;
+    if (this.#isHalved(results, "too_large", "invalid_record")) return;
     const outcomes = batch.map((item, index): Outcome => [item, results[index]!]);
     await this.#decide(partition, queue, outcomes, isTried, {
       partition,
@@ -197,6 +197,7 @@ export class Sender {
       ([item, result]) => this.#tried.has(item) || !("duplicate" in result && result.duplicate),
     );
     const isCopied = own.length < written.length;
+    if (own.length) this.#most = Math.min(MOST, this.#most + 1);
     // The store can fail: then they are sent again.
     for (const [item] of own) this.#tried.add(item);
     await this.#settle(own, queue, isCopied ? anew : undefined);
@@ -324,11 +325,10 @@ export class Sender {
     return items.slice(0, end < 0 ? undefined : end);
   }
 
-  /** Whether the message was refused as a whole because of its size: the next one is smaller. */
-  #isTooLarge(results: (number | Result)[]): boolean {
-    const [first] = results;
-    const isWhole = results.length > 1 && results.every((result) => result === first);
-    if (!isWhole || !isError(first) || first.reason !== "too_large") return false;
+  /** Whether all records were refused, perhaps for their size together or one of them: the next message has half of them. */
+  #isHalved(results: (number | Result)[], ...reasons: Reason[]): boolean {
+    if (results.length < 2 || !results.every((result) => isError(result) && reasons.includes(result.reason)))
+      return false;
     this.#most = Math.ceil(results.length / 2);
     return true;
   }
