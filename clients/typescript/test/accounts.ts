@@ -26,6 +26,8 @@ export class Accounts {
   refusesAll: (values: string[]) => Reason | undefined = () => undefined;
   /** What happens to a command instead of its answer: the connection is lost `before` or `after` it is written. */
   loses: (values: string[]) => "before" | "after" | undefined = () => undefined;
+  /** Partitions have all that was written since the first attempt. */
+  areWhole = true;
   /** Records that had been written already when they were sent for the first time, as their age says. */
   youngRepeats = 0;
   /** Sequences of commands, with their records' values. */
@@ -91,7 +93,10 @@ export class Accounts {
     { epoch, sequence, ageMs = 0n }: NonNullable<CmdKafkaProduce["producer"]>,
   ): Failure | undefined {
     const account = this.known.get(key);
-    if (!account) return sequence > 0 || ageMs > WINDOW ? { reason: Reason.EXPIRED } : undefined;
+    if (!account) {
+      if (ageMs > 0 && (ageMs > WINDOW || !this.areWhole)) return { reason: Reason.EXPIRED };
+      return sequence > 0 ? { reason: Reason.EXPIRED, producer: { epoch, sequence: 0 } } : undefined;
+    }
     const next = epoch > account.epoch ? 0 : account.next;
     const producer = { epoch: Math.max(epoch, account.epoch), sequence: next };
     if (epoch < account.epoch) return { reason: Reason.FENCED, producer };

@@ -176,6 +176,7 @@ const CASES: [string, (accounts: Accounts, outbox: Outbox, server: Server) => Pr
         accounts.loses = () => {
           accounts.loses = () => undefined;
           accounts.known.clear();
+          accounts.areWhole = false;
           return "before";
         };
         await put(outbox, "a2");
@@ -184,6 +185,19 @@ const CASES: [string, (accounts: Accounts, outbox: Outbox, server: Server) => Pr
       },
       ["a1", "a3"],
       ["expired, or written"],
+    ],
+    [
+      "records that no attempt has written before an account was forgotten begin the next epoch",
+      async (accounts, outbox) => {
+        await (await put(outbox, "a1"))[0]!.written;
+        accounts.loses = () => {
+          accounts.loses = () => undefined;
+          accounts.known.clear();
+          return "before";
+        };
+        await put(outbox, "a2", "a3");
+      },
+      ["a1", "a2", "a3"],
     ],
     [
       "another copy of the outbox has fenced this one",
@@ -262,6 +276,24 @@ for (const [name, happens, expected, refused = []] of CASES) {
     gate.close();
   });
 }
+
+test("a record that no attempt has written is as new to the next page", async () => {
+  const { accounts } = start();
+  const first = page();
+  await (await put(first.outbox, "a1"))[0]!.written;
+  accounts.refuses = (_, isDryRun) => (isDryRun ? undefined : Reason.QUEUE_FULL);
+  mock.method(Math, "random", () => 1);
+  await put(first.outbox, "a2");
+  await until("it has failed", () => first.outbox.state.error);
+  first.gate.close();
+  accounts.refuses = () => undefined;
+  accounts.known.clear();
+  accounts.areWhole = false;
+  const second = page();
+  await until("none waits", () => second.outbox.state.bytes === 0 && accounts.values.length === 2);
+  assert.deepEqual([accounts.values, second.outbox.state.refused], [["a1", "a2"], 0]);
+  second.gate.close();
+});
 
 test("refused records are kept aside until they are tried again, or discarded", async () => {
   const { accounts } = start();

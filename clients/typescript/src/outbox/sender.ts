@@ -182,7 +182,7 @@ export class Sender {
     });
   }
 
-  /** Does what the results of a command say. `again` lets the records behind the refused ones have their sequences. */
+  /** Does what the results of a command say. `again` lets other records have the sequences of those that are not written. */
   async #decide(
     partition: number,
     queue: Item[],
@@ -198,8 +198,14 @@ export class Sender {
     );
     const isCopied = own.length < written.length;
     if (own.length) this.#most = Math.min(MOST, this.#most + 1);
-    // The store can fail: then they are sent again.
+    // Also those that are written: the store can fail, and then they are sent again.
     for (const [item] of own) this.#tried.add(item);
+    for (const [item, result] of outcomes) {
+      if (!isError(result) || !result.unknownOutcome) continue;
+      isTried = true;
+      this.#tried.add(item);
+      this.#open.set(partition, clock());
+    }
     await this.#settle(own, queue, isCopied ? anew : undefined);
     if (written.some(([, result]) => !("duplicateWindowMs" in result && result.duplicateWindowMs))) return this.#stop();
     if (isCopied) throw new GateError("another copy of the outbox writes to the partition", "fenced");
@@ -214,24 +220,24 @@ export class Sender {
     }
     const error = outcomes.map(([, result]) => result).find(isError);
     if (!error) return;
-    const next = error.reason === "out_of_order" ? error.producer?.sequence : undefined;
-    if (next !== undefined) {
-      // An earlier command can still arrive for a while, and then takes its sequences. The next epoch ends all of this one.
-      const open = this.#open.get(partition);
-      if (open === undefined) await this.#settle([], queue, { ...again, next });
-      else if (clock() - open >= times.settled)
-        await this.#settle([], queue, { ...again, epoch: (again.epoch ?? 0) + 1, next: 0 });
-    } else if (OF_ACCOUNT.has(error.reason)) {
+    const { reason, producer } = error;
+    if (OF_ACCOUNT.has(reason) && reason !== "fenced" && producer) {
+      // None is written. An earlier command can still arrive for a while, and then takes its sequences. The next epoch ends
+      // all of this one.
+      const open = this.#open.get(partition) ?? 0;
+      const restart =
+        open || reason === "expired"
+          ? { ...again, epoch: (again.epoch ?? 0) + 1, next: 0 }
+          : { ...again, next: producer.sequence };
+      if (clock() - open >= times.settled) await this.#settle([], queue, restart);
+    } else if (OF_ACCOUNT.has(reason)) {
       const unknown = queue.filter((item) => item.sequence !== undefined && this.#tried.has(item));
       await this.#settle(
         unknown.map((item) => [item, doubtful(error)]),
         queue,
         anew,
       );
-    } else {
-      this.#open.set(partition, clock());
-      for (const [item] of outcomes) this.#tried.add(item);
-    }
+    } else if (!isTried) await this.#settle([], queue, again);
     throw error;
   }
 
