@@ -10,7 +10,7 @@ import { connect, type Gate, GateError, type Outbox, type OutboxOptions, openOut
 import { Accounts, WINDOW } from "./accounts.ts";
 import { Server } from "./server.ts";
 
-times.settled = 20;
+times.settled = times.look = 20;
 
 const URL = "ws://gateway/pubsub";
 
@@ -375,16 +375,45 @@ test("a bridge that is too old is not written to twice", async () => {
   }
 });
 
-test("records that have waited for too long are refused, unless they may have been written", async () => {
+test("records that have waited for too long are refused without a connection", async () => {
   const { server, accounts } = start();
+  const { gate, outbox } = page({ maxAge: 100 });
+  await (await put(outbox, "a1"))[0]!.written;
   server.refuses = true;
-  const { gate, outbox } = page({ maxAge: 20 });
-  const [old] = await put(outbox, "a1");
-  await setTimeout(40);
-  server.refuses = false;
-  await assert.rejects(old!.written, { reason: "expired", unknownOutcome: false });
+  server.cut();
+  const { written } = await outbox.put({ value: "2", partition: 1 });
+  const [three] = await put(outbox, "b3");
+  for (const old of [written, three!.written]) await assert.rejects(old, { reason: "expired", unknownOutcome: false });
+  assert.equal(outbox.state.refused, 2);
   gate.close();
-  assert.deepEqual(accounts.values, []);
+  assert.deepEqual(accounts.values, ["a1"]);
+});
+
+test("records that may have been written are not too old", async () => {
+  const { server, accounts } = start();
+  const { gate, outbox } = page({ maxAge: 100 });
+  accounts.loses = () => "before";
+  const [one] = await put(outbox, "a1");
+  const [two] = await put(outbox, "a2");
+  await setTimeout(50);
+  server.refuses = true;
+  server.cut();
+  await assert.rejects(two!.written, { reason: "expired", unknownOutcome: false });
+  server.refuses = false;
+  accounts.loses = () => undefined;
+  await one!.written;
+  gate.close();
+  assert.deepEqual(accounts.values, ["a1"]);
+});
+
+test("records are not too old if the clock was set back before they were put", async () => {
+  const { accounts } = start();
+  const { gate, outbox } = page();
+  const { now } = Date;
+  mock.method(Date, "now", () => now() - 30 * 24 * 3_600_000);
+  await (await put(outbox, "a1"))[0]!.written;
+  gate.close();
+  assert.deepEqual(accounts.values, ["a1"]);
 });
 
 test("an outbox that cannot store says so, and works in memory", async (t) => {

@@ -2,7 +2,7 @@
 // is repeated with its numbers until its outcome is known. Only one page does so at a time.
 
 import { GateError, type Reason } from "../errors.ts";
-import { clock, jitter, linked, pause } from "../pause.ts";
+import { clock, jitter, linked, pause, unless } from "../pause.ts";
 import { randomId } from "../table/database.ts";
 import type { Item, Ledger, Store } from "./store.ts";
 import type { Result, Target } from "./topic.ts";
@@ -20,6 +20,8 @@ export interface Watcher {
 export const times = {
   /** After an attempt without an answer, in which it can still arrive: longer than a bridge tries it. */
   settled: 45_000,
+  /** After which new records of other pages are looked for, if these did not tell, and those that are too old. */
+  look: 30_000,
 };
 
 /** @internal */
@@ -47,6 +49,7 @@ export class Sender {
   /** By partition; −1: of placing. */
   readonly #errors = new Map<number, unknown>();
   #ledger: Ledger | undefined;
+  #ready: Promise<void> | undefined;
   /** Records in a message. */
   #most = MOST;
   #isDue = true;
@@ -69,7 +72,7 @@ export class Sender {
           this.#ledger ??= await this.#store.change([], () => undefined);
           for (; this.#isDue || this.#incoming.length; failures = 0) await this.#take();
           this.#failed(PLACING, undefined);
-          await pause(this.#signal, LOOK_EVERY, (resume) => {
+          await pause(this.#signal, times.look, (resume) => {
             this.#resume = resume;
           });
           this.#isDue = true;
@@ -96,6 +99,7 @@ export class Sender {
     this.#next = (found.at(-1)?.number ?? this.#next - 1) + 1;
     for (const item of found) if (!item.refused) this.#incoming.push(item);
     if (!this.#incoming.length) return;
+    await this.#connect(this.#incoming);
     const batch = this.#batch(this.#incoming, () => true);
     const refused = await this.#place(
       batch.filter(({ partition, record }) => (partition ?? record.partition) === undefined),
@@ -120,7 +124,6 @@ export class Sender {
   /** False if there were too many at once. */
   async #place(items: Item[]): Promise<boolean> {
     if (!items.length) return true;
-    await this.#target.ready(this.#signal);
     const records = items.map(({ record }) => record);
     const results = await this.#target.place(records, this.#ledger?.person, this.#signal);
     if (this.#isHalved(results, "too_large")) return false;
@@ -158,8 +161,8 @@ export class Sender {
 
   /** Sends one command. */
   async #step(partition: number, queue: Item[]): Promise<void> {
-    await this.#target.ready(this.#signal);
-    if (queue[0]?.sequence === undefined) await this.#number(partition, queue);
+    await this.#connect(queue);
+    if (queue[0] && queue[0].sequence === undefined) await this.#number(partition, queue);
     this.#signal.throwIfAborted();
     const [first] = queue;
     const sequence = first?.sequence;
@@ -241,16 +244,27 @@ export class Sender {
     throw error;
   }
 
-  /** Gives the next records their sequences. */
-  async #number(partition: number, queue: Item[]): Promise<void> {
-    const now = clock();
-    const old = queue.filter(({ since }) => now - since > this.#maxAge);
-    const late = new GateError(`the record has waited for more than ${this.#maxAge} ms (maxAge)`, "expired");
-    if (old.length)
-      return this.#settle(
+  /** Waits for a connection, for a while, and refuses records that have waited for too long. */
+  async #connect(queue: Item[]): Promise<void> {
+    this.#ready ??= this.#target.ready(this.#signal).finally(() => {
+      this.#ready = undefined;
+    });
+    try {
+      await unless(this.#signal, this.#ready, times.look, OFFLINE);
+    } finally {
+      const late = new GateError(`the record has waited for more than ${this.#maxAge} ms (maxAge)`, "expired");
+      // As `since`, by the clock of all pages.
+      const old = queue.filter(({ since, sequence }) => sequence === undefined && Date.now() - since > this.#maxAge);
+      await this.#settle(
         old.map((item) => [item, late]),
         queue,
       );
+    }
+  }
+
+  /** Gives the next records their sequences. */
+  async #number(partition: number, queue: Item[]): Promise<void> {
+    const now = clock();
     const batch = this.#batch(queue, () => true);
     const { person } = this.#target;
     const gone = new Set<Item>();
@@ -341,6 +355,7 @@ export class Sender {
 
   async #pause(partition: number, error: unknown, failures: number): Promise<void> {
     this.#signal.throwIfAborted();
+    if (error === OFFLINE) return;
     this.#failed(partition, error);
     await pause(this.#signal, Math.max((error as GateError).retryAfter ?? 0, jitter(failures)));
   }
@@ -405,8 +420,7 @@ const MOST = 100;
 /** Bytes. */
 const MOST_BYTES = 512 * 1024;
 const LAST_SEQUENCE = 2 ** 31 - 2 - 2 * MOST;
-/** Milliseconds after which new records of other pages are looked for, if these did not tell. */
-const LOOK_EVERY = 30_000;
+const OFFLINE = new GateError("not connected yet", "disconnected");
 /** Milliseconds. */
 const CLOCKS_DIFFER = 60_000;
 /** Milliseconds: longer than Kafka keeps an account. */
