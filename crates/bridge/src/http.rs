@@ -3,6 +3,7 @@
 //! 1. here: checks the page's origin ([`cors`]), reads the body and passes the request to its resource
 //! 2. [`produce`]: a body becomes one record, with a key that [`jsonkey`] can find in it
 //! 3. [`rest`]: the resources of the cluster's system, in the media type that [`accept`] chooses
+//! 4. [`streams`]: the same records in the Durable Streams protocol; [`event_stream`] sends events of both
 //! 4. [`problem`]: every failure, as a problem document
 //! 5. [`record_id`]: the id of a request's only record
 //! 6. [`response`]: the response, sent as fast as the client reads
@@ -16,6 +17,7 @@ mod body;
 mod cors;
 #[cfg(feature = "testing")]
 pub(crate) mod decoders;
+mod event_stream;
 mod headers;
 mod jsonkey;
 mod problem;
@@ -25,6 +27,7 @@ mod record_id;
 mod request_permits;
 mod response;
 mod rest;
+mod streams;
 
 use std::sync::Arc;
 
@@ -80,7 +83,8 @@ pub(crate) async fn respond(
 ) -> http::Response<Body> {
     let methods: &[Method] = match &admitted.route.resource {
         Some(Resource::Produce(_)) => &[Method::POST],
-        _ if admitted.grant.consumes() => &ALL_METHODS,
+        Some(Resource::Streams(_)) => &streams::METHODS,
+        _ if admitted.grant.consumes() => &[Method::GET, Method::HEAD, Method::POST, Method::DELETE],
         _ if admitted.grant.writes() => &[Method::GET, Method::HEAD, Method::POST],
         _ => &[Method::GET, Method::HEAD],
     };
@@ -90,6 +94,9 @@ pub(crate) async fn respond(
     let mut context = traces::current();
     let mut span = context.sample(route, admitted.grant.client());
     let mut response = context.scope(answer_page(admitted, methods, &parts, body)).await;
+    if let Some(Resource::Streams(_)) = &admitted.route.resource {
+        streams::protect(&mut response);
+    }
     if let Some(connection) = parts.extensions.get() {
         response.body_mut().sent_over(connection);
     }
@@ -128,6 +135,7 @@ fn route(route: &HttpRoute, system: System) -> &'static str {
     match &route.resource {
         Some(Resource::Produce(_)) => PRODUCE_ROUTE,
         Some(Resource::Rest(HttpRest {})) => rest::route(&route.path, system),
+        Some(Resource::Streams(_)) => streams::ROUTE,
         None => rest::NO_ROUTE,
     }
 }
@@ -140,14 +148,18 @@ pub(crate) async fn refuse(
 ) -> http::Response<Body> {
     let (parts, body) = request.into_parts();
     body::skip(body, &parts).await;
-    match check_page(route, &ALL_METHODS, &parts).await {
+    let mut response = match check_page(route, &ALL_METHODS, &parts).await {
         Page::Answered(response) => response,
         Page::Passes(headers) => {
             let mut response = refusal(route, problem, &parts.headers).into_http(&parts.method, None);
             response.headers_mut().extend(headers);
             response
         }
+    };
+    if let Some(Resource::Streams(_)) = &route.resource {
+        streams::protect(&mut response);
     }
+    response
 }
 
 /// The result of checking a web page's request.
@@ -269,6 +281,9 @@ async fn dispatch(
     match &route.resource {
         Some(Resource::Produce(produce)) => Box::pin(produce::answer(request, produce, running)).await,
         Some(Resource::Rest(HttpRest {})) => Box::pin(rest::answer(request, &route.path, running)).await,
+        Some(Resource::Streams(streams)) => {
+            Box::pin(streams::answer(request, streams, &route.path, running)).await
+        }
         None => {
             let detail = "the gateway's route has no resource that this bridge knows, upgrade the bridge";
             Err(Problem::new(ProblemKind::GatewayMismatch, detail))
@@ -276,7 +291,7 @@ async fn dispatch(
     }
 }
 
-const ALL_METHODS: [Method; 4] = [Method::GET, Method::HEAD, Method::POST, Method::DELETE];
+const ALL_METHODS: [Method; 5] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
 
 /// The route of the resource `produce`, whatever its path is in the gateway.
 const PRODUCE_ROUTE: &str = "produce";

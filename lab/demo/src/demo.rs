@@ -264,7 +264,7 @@ const READY_WITHIN: Duration = Duration::from_secs(10);
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// As [`DEMO_ROUTES`], for users who log in: each has a topic of their own.
-const LOGIN_ROUTES: [&str; 3] = [
+const LOGIN_ROUTES: [&str; 4] = [
     concat!(
         r#"{"path": "/pubsub", "cluster": "default", "identity": {"from": "token", "name": "demo"}, "#,
         r#""read": ["demo", "orders.${sub}"], "write": ["orders.${sub}"]}"#
@@ -278,14 +278,19 @@ const LOGIN_ROUTES: [&str; 3] = [
         r#"{"path": "/kafka", "type": "rest", "identity": {"from": "token", "name": "demo"}, "#,
         r#""read": ["demo", "orders.${sub}"], "write": ["orders.${sub}"]}"#
     ),
+    concat!(
+        r#"{"path": "/streams", "type": "streams", "identity": {"from": "token", "name": "demo"}, "#,
+        r#""read": ["demo", "orders.${sub}"], "write": ["orders.${sub}"]}"#
+    ),
 ];
 
 /// As [`DEMO_ROUTES`], in terms of NATS.
-const NATS_ROUTES: [&str; 3] = [
+const NATS_ROUTES: [&str; 4] = [
     r#"{"path": "/pubsub", "cluster": "default", "write": true, "tables": ["*"]}"#,
     concat!(
         r#"{"path": "/produce", "type": "produce", "topic": "demo", "key": "demo.mine", "headerprefix": "x-nats-", "#,
         r#""overrides": ["topic", "key"], "recordheaderprefix": "x-nats-header-"}"#
     ),
     r#"{"path": "/nats", "type": "rest", "write": true, "tables": ["*"]}"#,
+    r#"{"path": "/streams", "type": "streams", "write": true}"#,
 ];

@@ -90,7 +90,11 @@ impl Shown {
     fn of(route: &Route) -> Self {
         let kind = match &route.kind {
             config::Kind::Pubsub { .. } => Kind::Pubsub,
-            config::Kind::Http(http) if matches!(http.resource, Some(Resource::Rest(_))) => Kind::Rest,
+            config::Kind::Http(http)
+                if matches!(http.resource, Some(Resource::Rest(_) | Resource::Streams(_))) =>
+            {
+                Kind::Rest
+            }
             config::Kind::Http(_) => Kind::Produce,
         };
         Self { kind, path: route.path.clone(), needs_identity: route.source().is_some() }

@@ -1,8 +1,9 @@
 //! A route: one path and its settings.
 
 use sluicegate_protocol::http_route::Resource;
+use sluicegate_protocol::http_streams::Elements;
 use sluicegate_protocol::jsonkey::Path;
-use sluicegate_protocol::{HttpCors, HttpProduce, HttpRest, HttpRoute, SERVICE_PATH_PREFIX};
+use sluicegate_protocol::{HttpCors, HttpProduce, HttpRest, HttpRoute, HttpStreams, SERVICE_PATH_PREFIX};
 use sluicegate_rights::name::is_topic;
 use sluicegate_ws_session::handshake::Policy;
 
@@ -58,7 +59,8 @@ impl Route {
 
     /// Whether the route also matches longer paths.
     pub fn is_prefix(&self) -> bool {
-        matches!(&self.kind, Kind::Http(HttpRoute { resource: Some(Resource::Rest(_)), .. }))
+        let Kind::Http(HttpRoute { resource, .. }) = &self.kind else { return false };
+        matches!(resource, Some(Resource::Rest(_) | Resource::Streams(_)))
     }
 
     /// Whether web pages of any origin can send requests, though perhaps not read answers, because no `origins` are
@@ -104,8 +106,16 @@ impl Route {
                 }
                 (Grant::rest(reader), http(reader, Resource::Rest(HttpRest {})))
             }
+            Some("streams") => {
+                if path.ends_with('/') {
+                    path.pop();
+                }
+                let grant = Grant::read(reader);
+                let streams = streams(reader, &grant);
+                (grant, http(reader, Resource::Streams(streams)))
+            }
             Some(_) => {
-                reader.mistake("type", "must be \"pubsub\", \"produce\" or \"rest\"");
+                reader.mistake("type", "must be \"pubsub\", \"produce\", \"rest\" or \"streams\"");
                 (Grant::read(reader), pubsub(reader))
             }
         };
@@ -197,6 +207,37 @@ fn produce(reader: &mut Reader) -> (HttpProduce, Option<String>) {
     (produce, topic)
 }
 
+fn streams(reader: &mut Reader, grant: &Grant) -> HttpStreams {
+    let content_type = reader.string("content_type").unwrap_or_else(|| JSON.to_owned()).to_ascii_lowercase();
+    let is_media_type =
+        content_type.split_once('/').is_some_and(|(kind, name)| is_token(kind) && is_token(name));
+    if !is_media_type {
+        reader
+            .mistake("content_type", "must be a media type without parameters, such as \"application/json\"");
+    }
+    let elements = reader.string("elements");
+    if elements.is_some() && content_type != JSON {
+        reader.mistake("elements", "needs the content_type \"application/json\"");
+    }
+    let elements = match elements.as_deref() {
+        None | Some("values") => Elements::Values,
+        Some("envelope") => Elements::Envelope,
+        Some("state") => Elements::State,
+        Some(_) => {
+            reader.mistake("elements", "must be \"values\", \"envelope\" or \"state\"");
+            Elements::Values
+        }
+    };
+    let public = reader.flag("public");
+    if public && grant.policy.is_some() {
+        reader.mistake(
+            "public",
+            "must be false on a route with rights of people: caches would give one's records to others",
+        );
+    }
+    HttpStreams { content_type, elements: elements.into(), public }
+}
+
 fn jsonkey(reader: &mut Reader) -> Option<String> {
     let path = reader.string("jsonkey")?;
     if let Err(reason) = Path::parse(&path) {
@@ -262,5 +303,6 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_tchar)
 }
 
+const JSON: &str = "application/json";
 const ORIGINS: &str = "must be origins such as \"https://app.example\": scheme, host and port only";
 const OVERRIDES: [&str; 3] = ["topic", "partition", "key"];

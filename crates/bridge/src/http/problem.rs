@@ -46,6 +46,10 @@ pub(crate) enum ProblemKind {
     NoPartition,
     /// The table has no such key.
     NoKey,
+    /// The records have been deleted, or their topic has.
+    Gone,
+    /// The stream has another content type.
+    OtherType,
     /// The resource has only these methods, in the form of the header `Allow`.
     MethodNotAllowed(&'static str),
     NotAcceptable,
@@ -134,6 +138,8 @@ impl ProblemKind {
             Self::NoTopic => (Status::NOT_FOUND, "Not Found", 40401),
             Self::NoPartition => (Status::NOT_FOUND, "Not Found", 40402),
             Self::NoKey => (Status::NOT_FOUND, "Not Found", 404),
+            Self::Gone => (Status::GONE, "Gone", 410),
+            Self::OtherType => (Status::CONFLICT, "Conflict", 409),
             Self::MethodNotAllowed(_) => (Status::METHOD_NOT_ALLOWED, "Method Not Allowed", 405),
             Self::NotAcceptable => (Status::NOT_ACCEPTABLE, "Not Acceptable", 406),
             Self::TooLarge => (Status::PAYLOAD_TOO_LARGE, "Content Too Large", 413),
@@ -171,9 +177,11 @@ impl ProblemKind {
             Self::Malformed | Self::Unprocessable | Self::Schema(_) => Reason::InvalidCommand,
             Self::Forbidden => Reason::Denied,
             Self::NotAuthorized => Reason::Unauthorized,
-            Self::NoTopic | Self::NoPartition | Self::NoKey | Self::Consumer(ConsumerFault::Unknown) => {
-                Reason::NotFound
-            }
+            Self::NoTopic
+            | Self::NoPartition
+            | Self::NoKey
+            | Self::Gone
+            | Self::Consumer(ConsumerFault::Unknown) => Reason::NotFound,
             Self::Consumer(ConsumerFault::Taken | ConsumerFault::State | ConsumerFault::Settings) => {
                 Reason::InvalidCommand
             }
@@ -186,6 +194,7 @@ impl ProblemKind {
             Self::UnknownOutcome => Reason::UnknownOutcome,
             Self::Unauthenticated(_)
             | Self::NoResource
+            | Self::OtherType
             | Self::MethodNotAllowed(_)
             | Self::NotAcceptable
             | Self::Consumer(ConsumerFault::Format)
@@ -210,6 +219,8 @@ impl ProblemKind {
             | Self::NoTopic
             | Self::NoPartition
             | Self::NoKey
+            | Self::Gone
+            | Self::OtherType
             | Self::MethodNotAllowed(_)
             | Self::NotAcceptable
             | Self::TooLarge
@@ -293,6 +304,21 @@ impl Problem {
     /// Whether a record may have been written.
     pub(super) fn is_unknown_outcome(&self) -> bool {
         self.kind == ProblemKind::UnknownOutcome
+    }
+
+    /// Whether the topic or partition does not exist.
+    pub(super) fn is_missing(&self) -> bool {
+        matches!(self.kind, ProblemKind::NoTopic | ProblemKind::NoPartition)
+    }
+
+    /// Whether the request is in conflict with what is there.
+    pub(super) fn is_conflict(&self) -> bool {
+        self.kind.codes().0 == StatusCode::CONFLICT
+    }
+
+    /// Whether it tells of a producer.
+    pub(super) fn has_producer(&self) -> bool {
+        self.details.producer().is_some()
     }
 
     /// The same of another kind.

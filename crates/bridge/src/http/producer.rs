@@ -16,8 +16,12 @@ use super::response::Response;
 /// # Errors
 /// Some of the headers are missing or invalid.
 pub(super) fn of_request(headers: Headers<'_>) -> Result<Option<Producer>, Problem> {
+    of_headers(headers, None)
+}
+
+fn of_headers(headers: Headers<'_>, age_by_default: Option<&str>) -> Result<Option<Producer>, Problem> {
     let [id, epoch, sequence, age] = [ID, EPOCH, SEQUENCE, AGE].map(|name| headers.text(name.as_str()));
-    let (id, epoch, sequence, age) = (id?, epoch?, sequence?, age?);
+    let (id, epoch, sequence, age) = (id?, epoch?, sequence?, age?.or(age_by_default));
     let (Some(id), Some(epoch), Some(sequence)) = (id, epoch, sequence) else {
         let given = [id, epoch, sequence, age].iter().any(Option::is_some);
         let detail =
@@ -39,6 +43,15 @@ pub(super) fn of_request(headers: Headers<'_>) -> Result<Option<Producer>, Probl
         };
         invalid(&name, &expected)
     })
+}
+
+/// The producer in the headers of a request of the Durable Streams protocol, which have no age. Its sequence counts the
+/// requests of an epoch.
+///
+/// # Errors
+/// Some of the headers are missing or invalid.
+pub(super) fn of_appends(headers: Headers<'_>) -> Result<Option<Producer>, Problem> {
+    of_headers(headers, headers.text(ID.as_str())?.is_some().then_some("0"))
 }
 
 /// The problem of a failed write. One that may have been written can be repeated if it has a producer.

@@ -56,6 +56,11 @@ impl Response {
         Self::with_body(status, content_type, body.into())
     }
 
+    /// The response to a client that has the body already.
+    pub(super) fn unchanged(self) -> Self {
+        Self { status: StatusCode::NOT_MODIFIED, body: Bytes::new(), ..self }
+    }
+
     /// The response to OPTIONS.
     pub(super) fn options(allow: &str) -> Self {
         Self::empty(StatusCode::NO_CONTENT).header(header::ALLOW, allow)
@@ -92,7 +97,8 @@ impl Response {
         response.headers_mut().entry(header::CACHE_CONTROL).or_insert(NO_STORE);
         // RFC 9110, section 8.6: "A server MUST NOT send a Content-Length header field in any response with a status
         // code of [...] 204".
-        if let Some(length) = length.filter(|_| status != StatusCode::NO_CONTENT) {
+        let has_length = ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+        if let Some(length) = length.filter(|_| has_length) {
             response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
         }
         response

@@ -9,10 +9,10 @@ mod clusters;
 mod consumers;
 #[cfg(feature = "testing")]
 pub(super) mod decoders;
-mod events;
-mod filters;
+pub(super) mod events;
+pub(super) mod filters;
 mod offsets;
-mod path;
+pub(super) mod path;
 mod position;
 mod positions;
 mod produce;

@@ -145,6 +145,7 @@ fn summary(route: &Route) -> String {
         Kind::Pubsub { .. } => "pubsub",
         Kind::Http(http) => match &http.resource {
             Some(Resource::Produce(_)) => "produce",
+            Some(Resource::Streams(_)) => "streams",
             _ => "rest",
         },
     };

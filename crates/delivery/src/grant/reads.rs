@@ -1,6 +1,7 @@
 //! Reads of a client: each is counted, checked and limited to what the client is granted.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -181,6 +182,34 @@ impl Grant {
         }
         self.counted(Kind::Topics, self.check_read(topic))?;
         self.cluster.properties(self.client, topic).await.map(Some)
+    }
+
+    /// Whether a range of the topic's offsets always has the same records, as long as they are there: the topic is not
+    /// compacted. False if the cluster does not tell.
+    ///
+    /// # Cancel safety
+    /// A drop abandons the read.
+    pub async fn is_append_only(&self, topic: &str) -> bool {
+        let properties = self.cluster.properties(self.client, topic).await;
+        let policy = properties.iter().flat_map(|of| of.iter()).find(|(name, _)| name == "cleanup.policy");
+        policy.is_some_and(|(_, policy)| !policy.contains("compact"))
+    }
+
+    /// The number that distinguishes a log's topic from others of the same name, as of what was read of it last. None: it is
+    /// not known.
+    pub fn topic_id(&self, log: Log<'_>) -> Option<u128> {
+        self.cluster.backend().version(log).topic_id
+    }
+
+    /// Whether the client sees all records of the topic; if not, a number of the rows that it sees.
+    ///
+    /// # Errors
+    /// It cannot read the topic.
+    pub fn restriction(&self, topic: &str) -> Result<Option<u64>, CommandError> {
+        let rows = self.rows(topic)?;
+        let mut hasher = DefaultHasher::new();
+        rows.hash(&mut hasher);
+        Ok((!rows.is_all()).then(|| hasher.finish()))
     }
 
     /// The numbers of the cluster's brokers, sorted.

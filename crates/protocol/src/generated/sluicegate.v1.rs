@@ -1668,7 +1668,7 @@ pub struct HttpRoute {
     /// The request's path after the route's, with its query, such as `/topics/orders?x=y`, exactly as the gateway matched it.
     #[prost(string, tag = "4")]
     pub path: ::prost::alloc::string::String,
-    #[prost(oneof = "http_route::Resource", tags = "1, 2")]
+    #[prost(oneof = "http_route::Resource", tags = "1, 2, 5")]
     pub resource: ::core::option::Option<http_route::Resource>,
 }
 /// Nested message and enum types in `HttpRoute`.
@@ -1679,6 +1679,8 @@ pub mod http_route {
         Produce(super::HttpProduce),
         #[prost(message, tag = "2")]
         Rest(super::HttpRest),
+        #[prost(message, tag = "5")]
+        Streams(super::HttpStreams),
     }
 }
 /// The request's body becomes one record.
@@ -1713,6 +1715,64 @@ pub struct HttpProduce {
 /// The resources of the REST proxies' API.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HttpRest {}
+/// Partitions, or streams of NATS, as streams of the Durable Streams protocol.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HttpStreams {
+    /// The media type of all of them, in lower case and without parameters.
+    #[prost(string, tag = "1")]
+    pub content_type: ::prost::alloc::string::String,
+    /// The elements of a stream of `application/json`.
+    #[prost(enumeration = "http_streams::Elements", tag = "2")]
+    pub elements: i32,
+    /// Whether shared caches can keep records, because everybody reads the same ones.
+    #[prost(bool, tag = "3")]
+    pub public: bool,
+}
+/// Nested message and enum types in `HttpStreams`.
+pub mod http_streams {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Elements {
+        /// The values of records.
+        Values = 0,
+        /// Records, with their keys, headers and positions.
+        Envelope = 1,
+        /// Changes of the State Protocol: the newest value of each key.
+        State = 2,
+    }
+    impl Elements {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Values => "ELEMENTS_VALUES",
+                Self::Envelope => "ELEMENTS_ENVELOPE",
+                Self::State => "ELEMENTS_STATE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ELEMENTS_VALUES" => Some(Self::Values),
+                "ELEMENTS_ENVELOPE" => Some(Self::Envelope),
+                "ELEMENTS_STATE" => Some(Self::State),
+                _ => None,
+            }
+        }
+    }
+}
 /// The web pages that can use a route (Fetch standard, section 3.3).
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HttpCors {

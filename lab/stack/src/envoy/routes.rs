@@ -106,13 +106,14 @@ pub fn guarded(routes: &[&str], port: u16, origins: &[String]) -> Vec<String> {
 
 /// The routes of demo and compose, which must be [`guarded`]. Whether they can write depends on the bridge's
 /// configuration.
-pub const DEMO_ROUTES: [&str; 3] = [
+pub const DEMO_ROUTES: [&str; 4] = [
     r#"{"path": "/pubsub", "cluster": "default", "write": true, "tables": ["*"]}"#,
     concat!(
         r#"{"path": "/produce", "type": "produce", "topic": "demo", "headerprefix": "x-kafka-", "#,
         r#""overrides": ["topic", "partition", "key"], "recordheaderprefix": "x-kafka-header-"}"#
     ),
     r#"{"path": "/kafka", "type": "rest", "write": true, "tables": ["*"]}"#,
+    r#"{"path": "/streams", "type": "streams", "write": true}"#,
 ];
 /// The committed route.
 const PUBSUB: &str = r#"{"path": "/pubsub", "cluster": "default"}"#;

@@ -4,32 +4,29 @@
 //! 2. [`id`]: where it is, which every event says
 //! 3. here: begins a subscription
 //! 4. [`event`]: what the subscription has becomes the text of events
-//! 5. [`stream`]: events go to the client as fast as it reads
+//! 5. [`event_stream`]: events go to the client as fast as it reads
 
 #[cfg(feature = "testing")]
 pub(super) mod decoders;
 mod event;
 mod id;
 mod query;
-mod stream;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, StatusCode, header};
+use http::{Method, StatusCode};
 use sluicegate_backend::{CommandError, Fault, System};
-use sluicegate_delivery::ClientKind;
 use sluicegate_delivery::cluster::{self, escape_for_message};
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect::http::LAST_EVENT_ID as POLYFILL_LAST_EVENT_ID;
-use sluicegate_dialect::http::media_type::EVENT_STREAM;
-use tokio::sync::mpsc;
 
 use self::event::Events;
 use self::id::{Id, MAX_PARTITIONS, Positions, ago};
 use self::query::EventsQuery;
 use super::super::Request;
-use super::super::problem::{Problem, ProblemKind};
+use super::super::event_stream;
+use super::super::problem::Problem;
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
 use super::path::Query;
@@ -65,9 +62,7 @@ pub(super) async fn get(
         (None, Some(last)) => Some(Id::parse(&last, partition)?),
         (last, _) => last,
     };
-    let (frames, body) = mpsc::channel(1);
-    let response =
-        Response::stream(EVENT_STREAM, body).header(header::CACHE_CONTROL, "no-store, no-transform");
+    let (response, frames) = event_stream::response("no-store, no-transform");
     if method == Method::HEAD {
         return Ok(response);
     }
@@ -96,19 +91,8 @@ pub(super) async fn get(
         Err(error) if error.fault == Fault::Recreated => return Err(other_topic(system, topic)),
         Err(error) => return Err(failed(error).await),
     };
-    if !running.stay() {
-        grant.log_refused("streams");
-        let detail = "bridge at capacity for open streams of this client \
-                      (limits.max_sessions, over HTTP/1.1 limits.max_connections), try again";
-        return Err(Problem::new(ProblemKind::Unavailable, detail));
-    }
-    let listed = grant.list(ClientKind::Events);
-    if !grant.is_logged().await {
-        grant.log_refused("audit");
-        return Err(Problem::new(ProblemKind::Unavailable, "the audit log cannot be written, try again"));
-    }
     let events = Events::new(system, format, max_bytes, Positions::new(partition), is_table);
-    tokio::spawn(stream::run(subscription, events, grant.clone(), listed, running.drain().clone(), frames));
+    event_stream::begin(subscription, events, grant, running, frames).await?;
     Ok(response)
 }
 

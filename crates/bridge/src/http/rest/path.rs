@@ -89,14 +89,14 @@ fn unknown(path: &str, system: System) -> Problem {
     Problem::new(ProblemKind::NoResource, detail)
 }
 
-fn log_name(segment: &str, system: System) -> Result<String, Problem> {
+pub(in super::super) fn log_name(segment: &str, system: System) -> Result<String, Problem> {
     decoded(segment).filter(|name| !name.is_empty()).ok_or_else(|| {
         let detail = format!("expected a {} name in the path, in percent-encoded UTF-8", system.topic);
         Problem::new(ProblemKind::Malformed, detail)
     })
 }
 
-fn partition_number(segment: &str) -> Result<i32, Problem> {
+pub(in super::super) fn partition_number(segment: &str) -> Result<i32, Problem> {
     let number = decoded(segment).and_then(|text| i32::try_from(whole_number(&text)?).ok());
     number.filter(|number| *number >= 0).ok_or_else(|| {
         let detail = format!("expected a partition number in the path, from 0 to {}", i32::MAX);
@@ -114,7 +114,7 @@ fn key_bytes(segment: &str, system: System) -> Result<Vec<u8>, Problem> {
 
 /// The parameters of a query, all known. Only lists can be repeated.
 #[derive(Debug)]
-pub(super) struct Query(Vec<(&'static str, String)>);
+pub(in super::super) struct Query(Vec<(&'static str, String)>);
 
 impl Query {
     /// Parses a query that can have these parameters, each once.
@@ -130,6 +130,37 @@ impl Query {
     /// # Errors
     /// See [`Query::parse`].
     fn with_lists(query: &str, known: &[&'static str], lists: &[&str]) -> Result<Self, Problem> {
+        let unknown = |name: &str| {
+            let name = escaped_name(name);
+            Err(Problem::new(
+                ProblemKind::Malformed,
+                match known {
+                    [] => format!("unknown query parameter {name}: expected none"),
+                    _ => format!("unknown query parameter {name}: expected {}", known.join(", ")),
+                },
+            ))
+        };
+        Self::with(query, known, lists, unknown)
+    }
+
+    /// Parses a query in which parameters that are not `known` are ignored.
+    ///
+    /// # Errors
+    /// A parameter is repeated or wrongly encoded.
+    pub(in super::super) fn with_unknown(
+        query: &str,
+        known: &[&'static str],
+        lists: &[&str],
+    ) -> Result<Self, Problem> {
+        Self::with(query, known, lists, |_| Ok(()))
+    }
+
+    fn with(
+        query: &str,
+        known: &[&'static str],
+        lists: &[&str],
+        unknown: impl Fn(&str) -> Result<(), Problem>,
+    ) -> Result<Self, Problem> {
         let malformed = |detail: String| Err(Problem::new(ProblemKind::Malformed, detail));
         let mut given: Vec<(&'static str, String)> = Vec::new();
         for parameter in parameters(query) {
@@ -137,11 +168,8 @@ impl Query {
                 return malformed("expected NAME=VALUE in the query, in percent-encoded UTF-8".to_owned());
             };
             let Some(name) = known.iter().find(|known| **known == name) else {
-                let name = escaped_name(&name);
-                return malformed(match known {
-                    [] => format!("unknown query parameter {name}: expected none"),
-                    _ => format!("unknown query parameter {name}: expected {}", known.join(", ")),
-                });
+                unknown(&name)?;
+                continue;
             };
             if !lists.contains(name) && given.iter().any(|(given, _)| given == name) {
                 return malformed(format!("query parameter {name} is repeated: expected it once"));
@@ -198,7 +226,7 @@ impl Query {
     ///
     /// # Errors
     /// The value is not one of Kafka's levels.
-    pub(super) fn committed(&self) -> Result<bool, Problem> {
+    pub(in super::super) fn committed(&self) -> Result<bool, Problem> {
         match self.text("isolation") {
             None | Some("read_uncommitted") => Ok(false),
             Some("read_committed") => Ok(true),
@@ -210,7 +238,7 @@ impl Query {
     }
 
     /// All values of a parameter that can be repeated.
-    pub(super) fn list(&self, name: &str) -> impl Iterator<Item = &str> {
+    pub(in super::super) fn list(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0.iter().filter(move |(given, _)| *given == name).map(|(_, value)| value.as_ref())
     }
 
@@ -227,7 +255,7 @@ impl Query {
     }
 
     /// A parameter's text.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
+    pub(in super::super) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_ref())
     }
 }

@@ -1,6 +1,7 @@
 //! A subscription's items as the text of events.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use serde::Serialize;
 use sluicegate_backend::{Chunk, CommandError, DecodeMessages as _, Fault, System};
@@ -14,8 +15,9 @@ use sluicegate_protocol::KafkaMessage;
 use sluicegate_protocol::error_code::{INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED};
 use sluicegate_shared_log::Ends;
 
+use super::super::super::event_stream::Writer;
 use super::super::super::response::FRAME_BYTES;
-use super::id::{self, MAX_PARTITIONS, Positions};
+use super::id::{self, MAX_PARTITIONS, Positions, ago};
 
 /// Writes the events of one stream.
 pub(super) struct Events {
@@ -30,11 +32,11 @@ pub(super) struct Events {
     delivery: Option<(i32, Chunk)>,
     is_table: bool,
     /// When the client of a table had all that was in its logs last, in seconds since 1970.
-    pub(super) current_at: u64,
+    current_at: u64,
     /// Whether a snapshot is not complete: a client that comes back begins anew.
     is_in_snapshot: bool,
     /// Whether the stream has ended.
-    pub(super) is_over: bool,
+    is_over: bool,
 }
 
 impl Events {
@@ -59,13 +61,111 @@ impl Events {
         }
     }
 
-    /// Whether records are left to write.
-    pub(super) fn has_records(&self) -> bool {
+    /// Goes to where the partitions begin. False: the stream has ended.
+    fn begin(&mut self, text: &mut Vec<u8>, topics: Vec<SubscribedTopic>) -> bool {
+        self.positions.topic_id = topics.first().and_then(|topic| topic.topic_id);
+        for (partition, offset) in topics.into_iter().flat_map(|topic| topic.partitions) {
+            if !self.positions.set(partition, offset) {
+                self.fail(text, None, &too_many_partitions());
+                return false;
+            }
+        }
+        self.encode();
+        true
+    }
+
+    fn encode(&mut self) {
+        self.positions.at = self.is_table.then_some(self.current_at);
+        self.base = self.positions.encode();
+    }
+
+    /// Writes that a record is too large for the client, which goes on behind it. Its key is told if that fits.
+    fn put_too_large(&self, text: &mut Vec<u8>, partition: i32, mut message: KafkaMessage, len: usize) {
+        let (begin, error) = (text.len(), too_large(len, self.max_bytes, "max_event_bytes"));
+        let put = |text: &mut Vec<u8>, message: &KafkaMessage| {
+            text.truncate(begin);
+            text.extend_from_slice(b"event: too-large\n");
+            let data = dialect::of(self.system).too_large(partition, message, self.format, &error);
+            put_data(text, |text| text.extend_from_slice(&data));
+            self.end_record(text, partition, message);
+        };
+        put(text, &message);
+        if text.len().saturating_sub(begin) > self.max_bytes {
+            message.key = None;
+            put(text, &message);
+        }
+    }
+
+    /// Writes the id of a record's event, and its end. Some clients take an id before they have the whole event: behind the
+    /// data, it costs them no record if the connection is cut in between.
+    fn end_record(&self, text: &mut Vec<u8>, partition: i32, message: &KafkaMessage) {
+        if !self.is_in_snapshot {
+            // Cannot fail: a `Vec` accepts all writes.
+            let _ = writeln!(text, "id: {}.{partition}.{}", self.base, message.offset.saturating_add(1));
+        }
+        text.push(b'\n');
+    }
+
+    /// The partition for clients. Streams have none, and a negative number stands for all partitions.
+    fn shown(&self, partition: i32) -> Option<i32> {
+        (self.system.has_partitions && partition >= 0).then_some(partition)
+    }
+
+    /// Moves a partition that has a position.
+    fn move_to(&mut self, place: &Place) {
+        let _ = self.positions.set(place.partition, place.offset);
+        self.encode();
+    }
+
+    fn deny(&self, text: &mut Vec<u8>, reason: &str) {
+        let error = CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, reason);
+        let failure = Failure::new(&error, self.system, None);
+        self.put_event(text, "error", |text| put_json(text, &failure));
+    }
+
+    fn fail(&mut self, text: &mut Vec<u8>, partition: Option<i32>, error: &CommandError) {
+        self.is_over = true;
+        let failure = Failure::new(error, self.system, partition);
+        if !error.fault.is_retriable() {
+            // Also within a snapshot: it ends here.
+            (self.is_in_snapshot, self.positions.at) = (false, None);
+            self.base = id::over(&self.positions.encode());
+        }
+        self.put_event(text, "error", |text| put_json(text, &failure));
+    }
+
+    /// Writes where the stream is, if no record does. Clients that do not follow the standard hand blocks without data
+    /// to their programs, so even this event has some.
+    fn put_position(&self, text: &mut Vec<u8>) {
+        self.put_event(text, "position", |text| text.extend_from_slice(b"{}"));
+    }
+
+    fn put_event(&self, text: &mut Vec<u8>, event: &str, data: impl FnOnce(&mut Vec<u8>)) {
+        // Cannot fail: a `Vec` accepts all writes.
+        let _ = writeln!(text, "event: {event}");
+        put_data(text, data);
+        if !self.is_in_snapshot {
+            let _ = writeln!(text, "id: {}", self.base);
+        }
+        text.push(b'\n');
+    }
+}
+
+impl Writer for Events {
+    fn begin(&self) -> Vec<u8> {
+        format!("retry: {}\n", fastrand::u64(RETRY_MS)).into_bytes()
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    fn has_records(&self) -> bool {
         self.delivery.is_some()
     }
 
-    /// Writes an item, or leaves its records to [`Events::put_records`].
-    pub(super) fn put(&mut self, text: &mut Vec<u8>, item: Item) {
+    fn put(&mut self, text: &mut Vec<u8>, item: Item, behind: Duration) {
+        self.current_at = ago(behind);
         match item {
             Item::Subscribed(topics) => {
                 if self.begin(text, topics) {
@@ -124,21 +224,9 @@ impl Events {
         }
     }
 
-    /// Goes to where the partitions begin. False: the stream has ended.
-    fn begin(&mut self, text: &mut Vec<u8>, topics: Vec<SubscribedTopic>) -> bool {
-        self.positions.topic_id = topics.first().and_then(|topic| topic.topic_id);
-        for (partition, offset) in topics.into_iter().flat_map(|topic| topic.partitions) {
-            if !self.positions.set(partition, offset) {
-                self.fail(text, None, &too_many_partitions());
-                return false;
-            }
-        }
-        self.encode();
-        true
-    }
-
-    /// Writes that nothing happens. The client of a table learns when it had all that was in its logs.
-    pub(super) fn put_comment(&mut self, text: &mut Vec<u8>) {
+    /// The client of a table learns when it had all that was in its logs.
+    fn put_quiet(&mut self, text: &mut Vec<u8>, behind: Duration) {
+        self.current_at = ago(behind);
         if self.is_table && !self.is_in_snapshot {
             self.encode();
             self.put_position(text);
@@ -147,13 +235,7 @@ impl Events {
         }
     }
 
-    fn encode(&mut self) {
-        self.positions.at = self.is_table.then_some(self.current_at);
-        self.base = self.positions.encode();
-    }
-
-    /// Writes records of the delivery: as many as a frame has room for, but one at least.
-    pub(super) fn put_records(&mut self, text: &mut Vec<u8>) {
+    fn put_records(&mut self, text: &mut Vec<u8>) {
         while text.len() < FRAME_BYTES
             && let Some((partition, fetched)) = &mut self.delivery
         {
@@ -178,85 +260,13 @@ impl Events {
         }
     }
 
-    /// Writes that a record is too large for the client, which goes on behind it. Its key is told if that fits.
-    fn put_too_large(&self, text: &mut Vec<u8>, partition: i32, mut message: KafkaMessage, len: usize) {
-        let (begin, error) = (text.len(), too_large(len, self.max_bytes, "max_event_bytes"));
-        let put = |text: &mut Vec<u8>, message: &KafkaMessage| {
-            text.truncate(begin);
-            text.extend_from_slice(b"event: too-large\n");
-            let data = dialect::of(self.system).too_large(partition, message, self.format, &error);
-            put_data(text, |text| text.extend_from_slice(&data));
-            self.end_record(text, partition, message);
-        };
-        put(text, &message);
-        if text.len().saturating_sub(begin) > self.max_bytes {
-            message.key = None;
-            put(text, &message);
-        }
-    }
-
-    /// Writes the id of a record's event, and its end. Some clients take an id before they have the whole event: behind the
-    /// data, it costs them no record if the connection is cut in between.
-    fn end_record(&self, text: &mut Vec<u8>, partition: i32, message: &KafkaMessage) {
-        if !self.is_in_snapshot {
-            // Cannot fail: a `Vec` accepts all writes.
-            let _ = writeln!(text, "id: {}.{partition}.{}", self.base, message.offset.saturating_add(1));
-        }
-        text.push(b'\n');
-    }
-
-    /// The partition for clients. Streams have none, and a negative number stands for all partitions.
-    fn shown(&self, partition: i32) -> Option<i32> {
-        (self.system.has_partitions && partition >= 0).then_some(partition)
-    }
-
-    /// Moves a partition that has a position.
-    fn move_to(&mut self, place: &Place) {
-        let _ = self.positions.set(place.partition, place.offset);
-        self.encode();
-    }
-
-    /// Writes the end of a stream whose client's grant has ended. Another one continues at the same place.
-    pub(super) fn end(&mut self, text: &mut Vec<u8>, cause: TermCause) {
+    fn end(&mut self, text: &mut Vec<u8>, cause: TermCause) {
         self.is_over = true;
         match cause {
             TermCause::Identity => self.deny(text, "identity expired"),
             TermCause::Revoked => self.deny(text, "identity revoked"),
             TermCause::Age | TermCause::Operator => text.extend_from_slice(COMMENT),
         }
-    }
-
-    fn deny(&self, text: &mut Vec<u8>, reason: &str) {
-        let error = CommandError::forbidden(TOPIC_AUTHORIZATION_FAILED, reason);
-        let failure = Failure::new(&error, self.system, None);
-        self.put_event(text, "error", |text| put_json(text, &failure));
-    }
-
-    fn fail(&mut self, text: &mut Vec<u8>, partition: Option<i32>, error: &CommandError) {
-        self.is_over = true;
-        let failure = Failure::new(error, self.system, partition);
-        if !error.fault.is_retriable() {
-            // Also within a snapshot: it ends here.
-            (self.is_in_snapshot, self.positions.at) = (false, None);
-            self.base = id::over(&self.positions.encode());
-        }
-        self.put_event(text, "error", |text| put_json(text, &failure));
-    }
-
-    /// Writes where the stream is, if no record does. Clients that do not follow the standard hand blocks without data
-    /// to their programs, so even this event has some.
-    fn put_position(&self, text: &mut Vec<u8>) {
-        self.put_event(text, "position", |text| text.extend_from_slice(b"{}"));
-    }
-
-    fn put_event(&self, text: &mut Vec<u8>, event: &str, data: impl FnOnce(&mut Vec<u8>)) {
-        // Cannot fail: a `Vec` accepts all writes.
-        let _ = writeln!(text, "event: {event}");
-        put_data(text, data);
-        if !self.is_in_snapshot {
-            let _ = writeln!(text, "id: {}", self.base);
-        }
-        text.push(b'\n');
     }
 }
 
@@ -283,6 +293,8 @@ fn too_many_partitions() -> CommandError {
     CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
 }
 
+/// The time before a browser reconnects, in milliseconds. Streams that end together do not come back together.
+const RETRY_MS: std::ops::RangeInclusive<u64> = 1000..=3000;
 /// A comment, which clients ignore. An empty line behind it would end a block without data.
 const COMMENT: &[u8] = b":\n";
 

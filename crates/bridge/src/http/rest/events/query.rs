@@ -1,17 +1,12 @@
 //! The query of a request for events.
 
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
 use sluicegate_backend::System;
-use sluicegate_backend::command::{RecordFilter, Source, Start, SubscribeCommand, TableCommand};
-use sluicegate_delivery::{MAX_FILTERS, MAX_VALUES};
+use sluicegate_backend::command::{Source, Start, SubscribeCommand, TableCommand};
 use sluicegate_dialect as dialect;
-use sluicegate_dialect::http::{FILTER, HttpWords};
 use sluicegate_dialect::json::format::Format;
 
 use super::super::super::problem::{Problem, ProblemKind};
-use super::super::filters::with_json;
+use super::super::filters::{of_records, with_json};
 use super::super::path::Query;
 use super::super::position::position;
 
@@ -71,7 +66,7 @@ impl EventsQuery {
             sources: vec![source],
             committed,
             decode: format.decodes(),
-            filters: with_json(filters(query, words)?, query, system)?,
+            filters: with_json(of_records(query, words)?, query, system)?,
             skips,
             table,
             ..SubscribeCommand::default()
@@ -96,45 +91,6 @@ fn begin(query: &Query, partition: Option<i32>) -> Result<Option<Start>, Problem
     }
 }
 
-/// Values of one header, or of the key or subject, are alternatives. A record must match the key and each header.
-fn filters(query: &Query, words: &HttpWords) -> Result<Vec<RecordFilter>, Problem> {
-    let HttpWords { key: key_name, key_prefix, .. } = *words;
-    let values = words.lists().into_iter().filter(|list| *list != FILTER).flat_map(|list| query.list(list));
-    if values.count() > MAX_VALUES {
-        let expected = format!("expected at most {MAX_VALUES} {key_name}s, prefixes and headers");
-        return Err(invalid(key_name, &expected));
-    }
-    let bytes = |value: &str| Bytes::copy_from_slice(value.as_bytes());
-    let key = RecordFilter {
-        equals: query.list(key_name).map(bytes).collect(),
-        prefixes: query.list(key_prefix).map(bytes).collect(),
-        ..RecordFilter::default()
-    };
-    let mut headers: BTreeMap<&str, Vec<Bytes>> = BTreeMap::new();
-    for header in query.list("header") {
-        let (name, value) = header.split_once('=').unzip();
-        let name = name.unwrap_or(header);
-        if name.is_empty() {
-            return Err(invalid("header", "expected NAME, or NAME=VALUE"));
-        }
-        headers.entry(name).or_default().extend(value.map(bytes));
-    }
-    let of_headers = headers.into_iter().map(|(name, equals)| RecordFilter {
-        header: Some(name.to_owned()),
-        equals,
-        ..RecordFilter::default()
-    });
-    let has_key = !key.equals.is_empty() || !key.prefixes.is_empty();
-    let filters: Vec<_> = has_key.then_some(key).into_iter().chain(of_headers).collect();
-    if filters.len() > MAX_FILTERS {
-        return Err(invalid(
-            "header",
-            &format!("expected at most {MAX_FILTERS} names of headers, or one less with {key_name}s"),
-        ));
-    }
-    Ok(filters)
-}
-
 /// The smallest bound of events: their longest id fits, and what else is not a record's.
 const MIN_EVENT_BYTES: i64 = 8 * 1024;
 
@@ -151,7 +107,8 @@ pub(super) fn at(query: &str, system: System) -> Result<Query, Problem> {
 
 #[cfg(test)]
 mod tests {
-    use sluicegate_backend::command::ValuePart;
+    use bytes::Bytes;
+    use sluicegate_backend::command::{RecordFilter, ValuePart};
 
     use super::super::super::super::tests::check_problem;
     use super::*;

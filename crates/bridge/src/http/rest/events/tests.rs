@@ -23,7 +23,8 @@ use tokio::time::timeout;
 use super::event::Events;
 use super::id::{Id, MAX_PARTITIONS, Positions, ago, over};
 use super::query::EventsQuery;
-use super::{Refused, check_partitions, query, stream};
+use super::{Refused, check_partitions, query};
+use crate::http::event_stream::{self, Writer as _};
 use crate::http::tests::{headers, rest};
 
 /// A client's stream.
@@ -67,7 +68,7 @@ async fn open_of(
     let (sender, frames) = mpsc::channel(1);
     let drain = Drain::default();
     let listed = grant.list(ClientKind::Events);
-    let run = tokio::spawn(stream::run(subscription, events, grant, listed, drain.clone(), sender));
+    let run = tokio::spawn(event_stream::run(subscription, events, grant, listed, drain.clone(), sender));
     Stream { frames, drain, run }
 }
 
@@ -377,7 +378,7 @@ fn written(system: System, max_bytes: usize, messages: Bytes) -> String {
     let mut events = Events::new(system, Format::Json, max_bytes, Positions::new(Some(0)), false);
     let mut text = Vec::new();
     let next = Place { topic: "t".into(), partition: 0, offset: 9 };
-    events.put(&mut text, Item::Delivery { next, messages, end: 9 });
+    events.put(&mut text, Item::Delivery { next, messages, end: 9 }, Duration::ZERO);
     events.put_records(&mut text);
     String::from_utf8(text).unwrap()
 }

@@ -1,0 +1,292 @@
+//! Writes what clients append, and answers those that would create, close or delete a stream: streams are topics, which exist
+//! already.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, StatusCode};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use sluicegate_backend::command::{Header, Producer, Record, SchemaChoice, Write};
+use sluicegate_backend::{CommandError, Fault, Written};
+use sluicegate_delivery::cluster::MAX_RECORDS;
+use sluicegate_delivery::grant::Grant;
+use sluicegate_dialect::http::body::{list, object};
+use sluicegate_dialect::json::{self, present};
+use sluicegate_protocol::http_streams::Elements;
+
+use super::super::Request;
+use super::super::headers::Headers;
+use super::super::problem::{PRODUCER_EXPECTED, Problem, ProblemKind};
+use super::super::produce::written;
+use super::super::producer;
+use super::super::request_permits::RequestPermits;
+use super::super::response::Response;
+use super::content::{Content, Kind};
+use super::position::Position;
+use super::target::Target;
+use super::{NEXT_OFFSET, read};
+
+/// The response to PUT: a stream that is there has been created, with its route's type.
+///
+/// # Cancel safety
+/// A drop abandons the read.
+pub(super) async fn put(
+    request: &Request<'_>,
+    target: &Target,
+    content: &Content,
+    allow: &'static str,
+) -> Result<Response, Problem> {
+    refuse(request.headers, &[CLOSED, TTL, EXPIRES, FORKED_FROM, FORK_OFFSET, FORK_SUB_OFFSET])?;
+    let created = match read::head(request, target, content, StatusCode::OK).await {
+        Err(problem) if problem.is_missing() => {
+            let detail = "the stream does not exist: streams are topics, which are created in the cluster";
+            return Err(Problem::new(ProblemKind::MethodNotAllowed(allow), detail));
+        }
+        created => created?,
+    };
+    let given = request.headers.content_type()?;
+    check_type(content, if given.is_empty() { BYTES } else { &given })?;
+    Ok(created)
+}
+
+/// The response to POST.
+///
+/// # Cancel safety
+/// The records are written all or none.
+pub(super) async fn post(
+    request: &Request<'_>,
+    target: &Target,
+    content: &Content,
+    running: &Arc<RequestPermits>,
+) -> Result<Response, Problem> {
+    let producer = producer::of_appends(request.headers)?;
+    let answered = append(request, target, content, producer.clone(), running).await;
+    match (answered, producer) {
+        // A client that learns of no sequence would repeat without a pause.
+        (Err(problem), Some(producer)) if problem.is_conflict() => {
+            let has_state = problem.has_producer();
+            let response = problem.plain().header(RECEIVED, producer.sequence.to_string());
+            Ok(match has_state {
+                true => response,
+                false => response.header(PRODUCER_EXPECTED, producer.sequence.to_string()),
+            })
+        }
+        (answered, _) => answered,
+    }
+}
+
+async fn append(
+    request: &Request<'_>,
+    target: &Target,
+    content: &Content,
+    producer: Option<Producer>,
+    running: &Arc<RequestPermits>,
+) -> Result<Response, Problem> {
+    let (grant, headers) = (request.grant, request.headers);
+    refuse(headers, &[CLOSED, SEQUENCE])?;
+    headers.check_content_encoding()?;
+    let malformed = |detail: &str| Err(Problem::new(ProblemKind::Malformed, detail));
+    if request.body.is_empty() {
+        return malformed("the body is empty: expected content to append");
+    }
+    let given = headers.content_type()?;
+    if given.is_empty() {
+        return malformed("no Content-Type: expected that of the stream");
+    }
+    if given != content.media_type {
+        // A stream that is not there has no type.
+        read::head(request, target, content, StatusCode::OK).await?;
+        check_type(content, &given)?;
+    }
+    let records = records(request.body, target, content)?;
+    if records.len() > 1 && producer.is_some() {
+        return malformed(
+            "a request with a producer has one message, because Kafka counts messages: send an array of one, \
+             or set the client's maxBatchBytes to 1",
+        );
+    }
+    let topic_id = topic_id(grant, target).await;
+    let write = Write { records, producer: producer.clone(), dry_run: false };
+    let reports = match written(grant, write, false, running).await {
+        Some(reports) => reports.map_err(|error| failed(error, grant, producer.as_ref()))?,
+        None => Vec::new(),
+    };
+    let all = reports.len();
+    let mut stored: Vec<Written> = Vec::with_capacity(all);
+    for report in reports {
+        match report {
+            Ok(written) => stored.push(written),
+            Err(error) if stored.is_empty() => {
+                let problem = failed(error, grant, producer.as_ref());
+                return Err(problem.with_missing_log(grant, &target.topic, Some(target.partition)).await);
+            }
+            Err(error) => {
+                let detail = format!("{} of {all} messages were written: {}", stored.len(), error.message);
+                return Err(Problem::new(ProblemKind::UnknownOutcome, detail));
+            }
+        }
+    }
+    let reports: Vec<_> = stored.iter().copied().map(Ok).collect();
+    let is_repeat = stored.iter().all(|written| written.dedup.is_some_and(|dedup| dedup.is_duplicate));
+    // The client takes 200 for new content, and 204 for what was there; without a producer, 204 is all.
+    let status = if producer.is_some() && !is_repeat { StatusCode::OK } else { StatusCode::NO_CONTENT };
+    let response = producer::add(Response::empty(status), producer.as_ref(), &reports);
+    let last = stored.iter().map(|written| written.offset).max().filter(|offset| *offset >= 0);
+    Ok(match (topic_id, last) {
+        (Some(id), Some(last)) => {
+            response.header(NEXT_OFFSET, Position::new(id, last.saturating_add(1)).text())
+        }
+        _ => response,
+    })
+}
+
+/// The id of the stream's topic, if it is known or can be. Clients that only write cannot ask for it.
+async fn topic_id(grant: &Grant, target: &Target) -> Option<Option<u128>> {
+    match grant.topic_id(target.log()) {
+        Some(id) => Some(Some(id)),
+        None => Some(grant.describe(&target.topic).await.ok()?.topic_id),
+    }
+}
+
+/// The problem of a failed append. Writes that are not allowed are no 403, which producers take for a later epoch.
+fn failed(error: CommandError, grant: &Grant, producer: Option<&Producer>) -> Problem {
+    let (fault, state) = (error.fault, error.producer.as_ref().map(|state| state.sequence));
+    let problem = producer::failed(error, grant.system(), producer);
+    match fault {
+        Fault::Forbidden => problem.of_kind(ProblemKind::MethodNotAllowed("GET, HEAD, PUT, OPTIONS")),
+        // A later epoch that does not begin at 0.
+        Fault::OutOfOrder if state == Some(0) => problem.of_kind(ProblemKind::Malformed),
+        _ => problem,
+    }
+}
+
+/// Refuses headers of what streams cannot do.
+fn refuse(headers: Headers<'_>, refused: &[(HeaderName, &str)]) -> Result<(), Problem> {
+    for (name, why) in refused {
+        let mut given = headers.all(name.as_str());
+        // Section 5.3: values of Stream-Closed other than true are as if it were absent.
+        let counts = |value: &[u8]| *name != CLOSED.0 || value.eq_ignore_ascii_case(b"true");
+        if given.any(counts) {
+            return Err(Problem::new(ProblemKind::Malformed, format!("header {name}: {why}, leave it out")));
+        }
+    }
+    Ok(())
+}
+
+fn check_type(content: &Content, given: &str) -> Result<(), Problem> {
+    if given == content.media_type {
+        return Ok(());
+    }
+    let detail = format!("the stream has the Content-Type {}", content.media_type);
+    Err(Problem::new(ProblemKind::OtherType, detail))
+}
+
+/// The records of a body: elements of an array, or all of it.
+fn records(body: &Bytes, target: &Target, content: &Content) -> Result<Vec<Record>, Problem> {
+    let subject = target.subject.as_ref().map(|subject| Bytes::copy_from_slice(subject.as_bytes()));
+    let at = Record {
+        topic: target.topic.clone(),
+        partition: Some(target.partition),
+        key: subject,
+        ..Record::default()
+    };
+    let Kind::Json(elements) = content.kind else {
+        return Ok(vec![Record { value: Some(body.clone()), ..at }]);
+    };
+    let text = json::parse(body)?.trim_ascii();
+    let whole: &RawValue = serde_json::from_str(text)
+        .map_err(|error| Problem::new(ProblemKind::Malformed, format!("the body is no JSON: {error}")))?;
+    // Section 7.1: one level of an array is flattened.
+    let items = if text.starts_with('[') { list(whole, "the body", MAX_RECORDS)? } else { vec![whole] };
+    if items.is_empty() {
+        return Err(Problem::new(ProblemKind::Malformed, "the body is empty: expected at least one message"));
+    }
+    let record = |(index, item): (usize, &RawValue)| {
+        let json = |value: &RawValue| Bytes::from(json::compacted(value.get()));
+        let at = Record { value_schema: Some(SchemaChoice::Topic), ..at.clone() };
+        let place = format!("message {index}");
+        Ok(match elements {
+            Elements::Values => Record { value: Some(json(item)), ..at },
+            Elements::Envelope => {
+                let Envelope { key, value, headers, .. } = object(item.get(), &place)?;
+                let value = value.filter(|value| value.get() != "null");
+                let header = |Text { key, value }| Header { key, value: value.map(Bytes::from) };
+                let headers = headers.into_iter().flatten().map(header).collect();
+                Record { key: key.map(Bytes::from).or(at.key.clone()), value: value.map(json), headers, ..at }
+            }
+            Elements::State => {
+                let Change { key, value, headers } = object(item.get(), &place)?;
+                let is_removal = headers.operation == Operation::Delete;
+                let value = value.filter(|_| !is_removal);
+                Record { key: Some(Bytes::from(key)), value: value.map(json), ..at }
+            }
+        })
+    };
+    items.into_iter().enumerate().map(record).collect()
+}
+
+/// A record with its parts.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope<'a> {
+    key: Option<String>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    value: Option<&'a RawValue>,
+    headers: Option<Vec<Text>>,
+    // Of records that were read: they can be written as they are.
+    #[serde(rename = "partition")]
+    _partition: Option<IgnoredAny>,
+    #[serde(rename = "offset")]
+    _offset: Option<IgnoredAny>,
+    #[serde(rename = "timestamp")]
+    _timestamp: Option<IgnoredAny>,
+    #[serde(rename = "timestamp_type")]
+    _timestamp_type: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    key: String,
+    value: Option<String>,
+}
+
+/// A change of the State Protocol.
+#[derive(Deserialize)]
+struct Change<'a> {
+    key: String,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+    headers: ChangeHeaders,
+}
+
+#[derive(Deserialize)]
+struct ChangeHeaders {
+    operation: Operation,
+}
+
+#[derive(Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum Operation {
+    Insert,
+    Update,
+    Upsert,
+    Delete,
+}
+
+/// The type of streams that are created without one (section 5.1).
+const BYTES: &str = "application/octet-stream";
+const RECEIVED: HeaderName = HeaderName::from_static("producer-received-seq");
+const CLOSED: (HeaderName, &str) = (HeaderName::from_static("stream-closed"), "topics have no end");
+const TTL: (HeaderName, &str) =
+    (HeaderName::from_static("stream-ttl"), "topics have a retention of their own");
+const EXPIRES: (HeaderName, &str) =
+    (HeaderName::from_static("stream-expires-at"), "topics have a retention of their own");
+const NO_FORKS: &str = "topics have no forks";
+const FORKED_FROM: (HeaderName, &str) = (HeaderName::from_static("stream-forked-from"), NO_FORKS);
+const FORK_OFFSET: (HeaderName, &str) = (HeaderName::from_static("stream-fork-offset"), NO_FORKS);
+const FORK_SUB_OFFSET: (HeaderName, &str) = (HeaderName::from_static("stream-fork-sub-offset"), NO_FORKS);
+const SEQUENCE: (HeaderName, &str) =
+    (HeaderName::from_static("stream-seq"), "Kafka keeps no such sequence: use the headers of a producer");

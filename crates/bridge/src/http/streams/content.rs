@@ -1,0 +1,152 @@
+//! Records as the content of a stream: elements of a JSON array, or bytes one after the other.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Serialize;
+use sluicegate_backend::System;
+use sluicegate_dialect as dialect;
+use sluicegate_dialect::http::media_type::JSON;
+use sluicegate_dialect::json::format::{Format, Formatted, Payload};
+use sluicegate_protocol::http_streams::Elements;
+use sluicegate_protocol::{HttpStreams, KafkaMessage};
+
+/// The content of a stream.
+#[derive(Debug, Clone)]
+pub(super) struct Content {
+    /// In lower case and without parameters.
+    pub(super) media_type: String,
+    pub(super) kind: Kind,
+    /// The type of changes.
+    topic: String,
+}
+
+/// The kind of a content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Values as they are, one after the other.
+    Bytes,
+    /// The same, which events have as text.
+    Text,
+    /// An array of elements.
+    Json(Elements),
+}
+
+impl Content {
+    /// The content of the stream of a topic, on a route with these settings.
+    pub(super) fn new(settings: &HttpStreams, topic: &str) -> Self {
+        let kind = match settings.content_type.as_str() {
+            JSON => Kind::Json(settings.elements()),
+            text if text.starts_with("text/") => Kind::Text,
+            _ => Kind::Bytes,
+        };
+        Self { media_type: settings.content_type.clone(), kind, topic: topic.to_owned() }
+    }
+
+    /// Whether values and keys with a schema are given as JSON.
+    pub(super) fn decodes(&self) -> bool {
+        matches!(self.kind, Kind::Json(_))
+    }
+
+    /// Begins a body.
+    pub(super) fn begin(&self, body: &mut Vec<u8>) {
+        if self.decodes() {
+            body.push(b'[');
+        }
+    }
+
+    /// Ends a body.
+    pub(super) fn end(&self, body: &mut Vec<u8>) {
+        if self.decodes() {
+            body.push(b']');
+        }
+    }
+
+    /// Appends a record to a body that has begun.
+    pub(super) fn put(&self, body: &mut Vec<u8>, system: System, partition: i32, message: &KafkaMessage) {
+        let Kind::Json(elements) = self.kind else {
+            return body.extend_from_slice(message.value.as_deref().unwrap_or_default());
+        };
+        let change = self.change(message);
+        if elements == Elements::State && change.is_none() {
+            return;
+        }
+        if body.len() > 1 {
+            body.push(b',');
+        }
+        // Cannot fail: a `Vec` accepts all writes, and every part of a record is valid JSON.
+        match elements {
+            Elements::Values => {
+                let _ = serde_json::to_writer(body, &value(message));
+            }
+            Elements::Envelope => dialect::of(system).put_message(body, partition, message, Format::Json),
+            Elements::State => {
+                let _ = serde_json::to_writer(body, &change);
+            }
+        }
+    }
+
+    /// A record as a change of the State Protocol, which knows no other name for a new value of a key that may be there. None:
+    /// the record has no key.
+    fn change<'a>(&'a self, message: &'a KafkaMessage) -> Option<Change<'a>> {
+        let key = String::from_utf8_lossy(message.key.as_deref()?);
+        let operation = if message.value.is_some() { "insert" } else { "delete" };
+        let value = value(message).map(|value| match &value {
+            Formatted::Fits(Payload::Json(json)) if !json.get().starts_with('{') => Row::Wrapped { value },
+            _ => Row::Object(value),
+        });
+        let headers = ChangeHeaders { operation, offset: message.offset.to_string() };
+        Some(Change { r#type: &self.topic, key, value, headers })
+    }
+
+    /// Writes the data of an event. Lines of a text are lines of data, whichever characters end them: a client's text cannot
+    /// begin another field (section 5.8).
+    pub(super) fn put_data(&self, text: &mut Vec<u8>, body: &[u8]) {
+        let encoded;
+        let body = match self.kind {
+            Kind::Bytes => {
+                encoded = BASE64.encode(body);
+                encoded.as_bytes()
+            }
+            Kind::Text | Kind::Json(_) => body,
+        };
+        let mut rest = Some(body);
+        while let Some(line) = rest {
+            let end = line.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let (line, behind) = line.split_at_checked(end.unwrap_or(line.len())).unwrap_or((line, &[]));
+            text.extend_from_slice(b"data:");
+            text.extend_from_slice(line);
+            text.push(b'\n');
+            rest = end.map(|_| behind.strip_prefix(b"\r\n").or_else(|| behind.get(1..)).unwrap_or_default());
+        }
+    }
+}
+
+fn value(message: &KafkaMessage) -> Option<Formatted<'_>> {
+    message.value.as_deref().map(|value| Format::Json.value(value))
+}
+
+/// A change of the State Protocol.
+#[derive(Serialize)]
+struct Change<'a> {
+    r#type: &'a str,
+    key: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<Row<'a>>,
+    headers: ChangeHeaders,
+}
+
+/// A value as an object: the protocol's clients end at others.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Row<'a> {
+    Object(Formatted<'a>),
+    Wrapped { value: Formatted<'a> },
+}
+
+#[derive(Serialize)]
+struct ChangeHeaders {
+    operation: &'static str,
+    offset: String,
+}
