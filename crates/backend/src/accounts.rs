@@ -202,6 +202,11 @@ impl Claim {
         }
     }
 
+    /// The highest sequence of the epoch once the batch is written, if this is its account.
+    pub fn last_with(self, account: Option<Known>) -> i32 {
+        account.filter(|known| known.epoch == self.epoch).map_or(self.last, |known| known.last.max(self.last))
+    }
+
     /// Whether an account has all of the batch.
     fn is_in(self, account: Option<Known>) -> bool {
         account.is_some_and(|known| known.epoch == self.epoch && self.last <= known.last)
@@ -388,6 +393,13 @@ mod tests {
             let steps = [true, false].map(|has_all| again.looked_back(has_all, is_missing));
             assert_eq!(steps, [want, EXPIRED], "{first} {is_missing}");
         }
+    }
+
+    #[test]
+    fn duplicate_tells_the_last_sequence_of_its_epoch() {
+        let again = claim(1, 3, 2, Duration::from_secs(1));
+        let told = [None, Some(known(0, 9)), Some(known(1, 2)), Some(known(1, 9))];
+        assert_eq!(told.map(|account| again.last_with(account)), [4, 4, 4, 9]);
     }
 
     /// A record that was written with the oldest timestamp is recognized for as long as it is said to be.

@@ -345,6 +345,8 @@ pub struct Dedup {
     pub window: Duration,
     /// Whether gaps and older epochs are recognized, too.
     pub in_order: bool,
+    /// The highest sequence that the record's producer is known to have written in its epoch, if it has one.
+    pub last: Option<i32>,
 }
 
 impl Dedup {

@@ -53,7 +53,7 @@ pub struct RecordError {
 pub(crate) fn outcome(produced: Produced) -> Result<Written, RecordError> {
     match produced {
         Produced { error: Some(error), .. } => Err(error.into()),
-        Produced { partition, offset, timestamp, error: None, duplicate, duplicate_window_ms } => {
+        Produced { partition, offset, timestamp, error: None, duplicate, duplicate_window_ms, .. } => {
             Ok(Written {
                 partition,
                 offset: known(offset),

@@ -157,6 +157,9 @@ impl Parts {
         let remembered = *kept.known.lock();
         let mut step = claim.begin(remembered);
         for _ in 0..MAX_STEPS {
+            let last = claim.last_with(kept.known.lock().or(remembered));
+            let dedup =
+                |is_duplicate| Dedup { is_duplicate, window: lives.kept(), in_order: true, last: Some(last) };
             match step {
                 Step::Ask => {
                     let told = self.ask(batch, kept, lives).await?;
@@ -167,19 +170,16 @@ impl Parts {
                 }
                 Step::Duplicate => {
                     self.replicated(batch, deadline).await?;
-                    return Ok(batch.found(batch.records.len(), lives));
+                    return Ok(batch.found(batch.records.len(), dedup(true)));
                 }
                 Step::Refuse(refusal) => return Err(refused(refusal, lives).into()),
                 Step::Send { skip, is_repeat, is_new } => {
-                    let (sent, may_be_written) =
-                        self.send(batch, (skip, is_repeat, is_new), lives, deadline).await?;
+                    let sent = self.send(batch, (skip, is_new), dedup(is_repeat), lives, deadline);
+                    let (sent, may_be_written) = sent.await?;
                     *is_open |= may_be_written;
                     match sent {
                         Sent::Written(written, latest) => {
                             let since = batch.now.saturating_sub(latest).try_into().unwrap_or(0);
-                            // A repeat of an older batch tells nothing of later ones.
-                            let of_epoch = kept.known.lock().filter(|known| known.epoch == claim.epoch);
-                            let last = of_epoch.map_or(claim.last, |known| known.last.max(claim.last));
                             let until = lives.until(Duration::from_millis(since));
                             *kept.known.lock() = Some(Known { epoch: claim.epoch, last, until });
                             return Ok(written);
@@ -206,11 +206,12 @@ impl Parts {
     async fn send(
         &self,
         batch: &Batch,
-        (skip, is_repeat, is_new): (usize, bool, bool),
+        (skip, is_new): (usize, bool),
+        dedup: Dedup,
         lives: Lives,
         deadline: Instant,
     ) -> Result<(Sent, bool), Failed> {
-        if !is_repeat {
+        if !dedup.is_duplicate {
             batch.check_times(skip, lives)?;
         }
         let new = &batch.account.new;
@@ -233,8 +234,8 @@ impl Parts {
         let sent = match produced {
             Produced::Written { offset, appended_at } => {
                 let latest = if appended_at >= 0 { appended_at } else { latest };
-                let mut written = batch.found(skip, lives);
-                written.extend(batch.placed(offset, appended_at, skip, is_repeat, lives));
+                let mut written = batch.found(skip, dedup);
+                written.extend(batch.placed(offset, appended_at, skip, dedup));
                 Sent::Written(written, latest)
             }
             Produced::OutOfOrder => Sent::OutOfOrder,

@@ -76,15 +76,15 @@ pub(super) fn refuse(headers: Headers<'_>) -> Result<(), Problem> {
 /// A response with what became of the producer's records, if there was one.
 pub(super) fn add(response: Response, producer: Option<&Producer>, reports: &[DeliveryReport]) -> Response {
     let Some(producer) = producer else { return response };
-    let mut written = reports.iter().flatten();
-    let Some(dedup) = written.clone().next().and_then(|first| first.dedup) else { return response };
-    let more = i32::try_from(reports.len().saturating_sub(1)).unwrap_or(i32::MAX);
+    let recognized = reports.iter().flatten().filter_map(|written| written.dedup);
+    let last = recognized.clone().filter_map(|dedup| dedup.last).max();
+    let (Some(first), Some(last)) = (recognized.clone().next(), last) else { return response };
     let response = response
         .header(EPOCH, producer.epoch.to_string())
-        .header(SEQUENCE, producer.sequence.saturating_add(more).to_string())
-        .header(WINDOW, dedup.window.as_secs().to_string());
-    let response = if dedup.in_order { response } else { response.header(IN_ORDER, "false") };
-    match written.all(|written| written.dedup.is_some_and(|dedup| dedup.is_duplicate)) {
+        .header(SEQUENCE, last.to_string())
+        .header(WINDOW, first.window.as_secs().to_string());
+    let response = if first.in_order { response } else { response.header(IN_ORDER, "false") };
+    match recognized.filter(|dedup| dedup.is_duplicate).count() == reports.len() {
         true => response.header(DUPLICATE, "true"),
         false => response,
     }
@@ -98,7 +98,7 @@ fn invalid(name: &HeaderName, expected: &str) -> Problem {
 pub(super) const TOLD: [HeaderName; 6] = [EPOCH, SEQUENCE, EXPECTED, DUPLICATE, WINDOW, IN_ORDER];
 
 const ID: HeaderName = HeaderName::from_static("producer-id");
-/// Of a request, the sequence of its first record; of a response, that of the last one.
+/// Of a request, the sequence of its first record; of a response, the highest one that is known to be written.
 const SEQUENCE: HeaderName = HeaderName::from_static("producer-seq");
 /// The time since the first record was first sent, in seconds.
 const AGE: HeaderName = HeaderName::from_static("producer-age");
@@ -108,3 +108,35 @@ const DUPLICATE: HeaderName = HeaderName::from_static("producer-duplicate");
 const WINDOW: HeaderName = HeaderName::from_static("producer-window");
 /// `false` where gaps and older epochs are not recognized.
 const IN_ORDER: HeaderName = HeaderName::from_static("producer-in-order");
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use sluicegate_backend::{Dedup, Fault, Written};
+
+    use super::*;
+
+    #[test]
+    fn response_tells_the_highest_sequence_that_is_written() {
+        let producer = Producer::new("p".to_owned(), 0, 3, Some(Duration::ZERO)).unwrap();
+        let written = |is_duplicate, last| {
+            let window = Duration::from_secs(9);
+            let dedup = Dedup { is_duplicate, window, in_order: true, last: Some(last) };
+            Ok(Written { dedup: Some(dedup), ..Written::default() })
+        };
+        let refused = || Err(CommandError::new(Fault::InvalidRecord, 0, "m"));
+        for (reports, last, is_duplicate) in [
+            (vec![written(false, 3), written(false, 4)], Some("4"), false),
+            (vec![written(false, 3), refused()], Some("3"), false),
+            (vec![written(true, 3), refused()], Some("3"), false),
+            (vec![written(true, 7), written(true, 7)], Some("7"), true),
+            (vec![written(true, 4), written(false, 4)], Some("4"), false),
+            (vec![refused()], None, false),
+        ] {
+            let Response { headers, .. } = add(Response::empty(StatusCode::OK), Some(&producer), &reports);
+            let found =
+                |name| headers.iter().find(|header| header.0 == name).map(|(_, value)| value.as_str());
+            assert_eq!((found(SEQUENCE), found(DUPLICATE).is_some()), (last, is_duplicate), "{reports:?}");
+        }
+    }
+}

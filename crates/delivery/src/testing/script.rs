@@ -507,8 +507,8 @@ impl Backend for Script {
                 Some(error) => Err(error),
                 None => {
                     let has_id = record.headers.iter().any(|header| header.key == MESSAGE_ID_HEADER);
-                    let dedup =
-                        Dedup { is_duplicate: false, window: Duration::from_secs(120), in_order: false };
+                    let window = Duration::from_secs(120);
+                    let dedup = Dedup { is_duplicate: false, window, in_order: false, last: None };
                     state.taken.push(record.value.unwrap_or_default());
                     Ok(Written { offset, dedup: has_id.then_some(dedup), ..Written::default() })
                 }

@@ -198,9 +198,17 @@ pub(super) fn answer(sequence: i64, reports: Vec<DeliveryReport>, encoding: Enco
 fn result(report: DeliveryReport) -> WireProduced {
     match report {
         Ok(Written { partition, offset, timestamp, dedup, .. }) => {
-            let Recognized { duplicate, duplicate_window_ms } =
+            let Recognized { duplicate, duplicate_window_ms, last_sequence } =
                 dedup.map(Recognized::from).unwrap_or_default();
-            WireProduced { partition, offset, timestamp, error: None, duplicate, duplicate_window_ms }
+            WireProduced {
+                partition,
+                offset,
+                timestamp,
+                error: None,
+                duplicate,
+                duplicate_window_ms,
+                last_sequence,
+            }
         }
         Err(error) => {
             let error = Some(error_resp(error, SYSTEM, MAX_RECORD_ERROR_BYTES));
@@ -252,12 +260,13 @@ mod tests {
             r#"{"error":{"reason":"DENIED","message":"m","retriable":false}}]}"#,
         );
         assert_eq!(text_of(answer(7, vec![written, denied], Encoding::Json(Format::Json))), want);
-        let dedup = Some(Dedup { is_duplicate: true, window: Duration::from_secs(9), in_order: true });
+        let dedup =
+            Some(Dedup { is_duplicate: true, window: Duration::from_secs(9), in_order: true, last: Some(5) });
         let again = Ok(Written { dedup, offset: -1, ..Written::default() });
         let state = Some(ProducerState { epoch: 3, sequence: 4 });
         let gap = Err(CommandError::new(Fault::OutOfOrder, 45, "m").of_producer(state));
         let want = concat!(
-            r#"{"id":7,"results":[{"partition":0,"offset":-1,"timestamp":0,"duplicate":true,"duplicate_window_ms":9000},"#,
+            r#"{"id":7,"results":[{"partition":0,"offset":-1,"timestamp":0,"duplicate":true,"duplicate_window_ms":9000,"last_sequence":5},"#,
             r#"{"error":{"reason":"OUT_OF_ORDER","message":"m","retriable":false,"code":45,"producer":{"epoch":3,"sequence":4}}}]}"#,
         );
         assert_eq!(text_of(answer(7, vec![again, gap], Encoding::Json(Format::Json))), want);

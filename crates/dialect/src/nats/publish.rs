@@ -133,10 +133,17 @@ pub(super) fn answer(sequence: i64, reports: Vec<DeliveryReport>, encoding: Enco
 fn result(report: DeliveryReport) -> wire::Published {
     match report {
         Ok(Written { offset, dedup, .. }) => {
-            let Recognized { duplicate, duplicate_window_ms } =
+            let Recognized { duplicate, duplicate_window_ms, last_sequence } =
                 dedup.map(Recognized::from).unwrap_or_default();
             let in_order = dedup.is_some_and(|dedup| dedup.in_order);
-            wire::Published { sequence: offset, duplicate, duplicate_window_ms, in_order, error: None }
+            wire::Published {
+                sequence: offset,
+                error: None,
+                duplicate,
+                duplicate_window_ms,
+                in_order,
+                last_sequence,
+            }
         }
         Err(error) => wire::Published {
             error: Some(error_resp(error, SYSTEM, MAX_RECORD_ERROR_BYTES)),

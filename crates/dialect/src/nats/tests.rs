@@ -19,8 +19,10 @@ fn answers_have_the_words_of_nats() {
         format!(r#"{{"id":7,"results":[{{"sequence":5,"timestamp":6}},{{{failed}}}]}}"#)
     );
     let plain = Written { offset: 5, timestamp: 6, ..Written::default() };
-    let dedup = Some(Dedup { is_duplicate: true, window: Duration::from_secs(120), in_order: false });
-    let own = Some(Dedup { is_duplicate: false, window: Dedup::UNLIMITED, in_order: true });
+    let window = Duration::from_secs(120);
+    let dedup = Some(Dedup { is_duplicate: true, window, in_order: false, last: None });
+    let first = Dedup { is_duplicate: false, window: Dedup::UNLIMITED, in_order: true, last: Some(8) };
+    let [own, again] = [first, Dedup { is_duplicate: true, ..first }].map(Some);
     assert_eq!(
         text(publish::answer(
             7,
@@ -28,12 +30,13 @@ fn answers_have_the_words_of_nats() {
                 Ok(plain),
                 Ok(Written { dedup, ..plain }),
                 Ok(Written { dedup: own, ..plain }),
+                Ok(Written { dedup: again, ..plain }),
                 Err(denied())
             ],
             JSON
         )),
         format!(
-            r#"{{"id":7,"results":[{{"sequence":5}},{{"sequence":5,"duplicate":true,"duplicate_window_ms":120000}},{{"sequence":5,"duplicate":false,"duplicate_window_ms":9007199254740991,"in_order":true}},{{{failed}}}]}}"#
+            r#"{{"id":7,"results":[{{"sequence":5}},{{"sequence":5,"duplicate":true,"duplicate_window_ms":120000}},{{"sequence":5,"duplicate":false,"duplicate_window_ms":9007199254740991,"in_order":true}},{{"sequence":5,"duplicate":true,"duplicate_window_ms":9007199254740991,"last_sequence":8,"in_order":true}},{{{failed}}}]}}"#
         )
     );
     let check = |told: Item, want: &str| assert_eq!(item::json(7, &told).unwrap(), want);

@@ -47,11 +47,14 @@ fn of(id: String, epoch: u64, sequence: u64, age: Option<Duration>) -> Result<co
 pub(crate) struct Recognized {
     pub(crate) duplicate: bool,
     pub(crate) duplicate_window_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_sequence: Option<u32>,
 }
 
 impl From<Dedup> for Recognized {
-    fn from(Dedup { is_duplicate, window, .. }: Dedup) -> Self {
+    fn from(Dedup { is_duplicate, window, last, .. }: Dedup) -> Self {
         let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
-        Self { duplicate: is_duplicate, duplicate_window_ms: window }
+        let last = last.filter(|_| is_duplicate).and_then(|last| u32::try_from(last).ok());
+        Self { duplicate: is_duplicate, duplicate_window_ms: window, last_sequence: last }
     }
 }

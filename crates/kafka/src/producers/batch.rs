@@ -80,8 +80,8 @@ impl Batch {
     }
 
     /// The places of the first records, which were there already, at offsets that are not known.
-    pub(super) fn found(&self, count: usize, lives: Lives) -> Vec<Written> {
-        let found = self.placed(-1, -1, 0, true, lives);
+    pub(super) fn found(&self, count: usize, dedup: Dedup) -> Vec<Written> {
+        let found = self.placed(-1, -1, 0, Dedup { is_duplicate: true, ..dedup });
         found.take(count).map(|written| Written { timestamp: -1, ..written }).collect()
     }
 
@@ -91,15 +91,13 @@ impl Batch {
         offset: i64,
         appended_at: i64,
         from: usize,
-        is_duplicate: bool,
-        lives: Lives,
+        dedup: Dedup,
     ) -> impl Iterator<Item = Written> {
-        let dedup = Some(Dedup { is_duplicate, window: lives.kept(), in_order: true });
         (0_i64..).zip(self.records.iter().skip(from)).map(move |(number, record)| Written {
             partition: self.key.partition,
             offset: if offset < 0 { -1 } else { offset.saturating_add(number) },
             timestamp: if appended_at >= 0 { appended_at } else { self.timestamp(record) },
-            dedup,
+            dedup: Some(dedup),
             ..Written::default()
         })
     }

@@ -153,7 +153,8 @@ async fn message_with_a_known_id_is_not_stored_again() {
     let case = Case::start().await;
     case.streams.create("S", json!({ "duplicate_window": 60_000_000_000_u64 })).await.unwrap();
     let report = |offset, is_duplicate| {
-        let dedup = Some(Dedup { is_duplicate, window: Duration::from_secs(60), in_order: false });
+        let dedup =
+            Some(Dedup { is_duplicate, window: Duration::from_secs(60), in_order: false, last: None });
         Ok(Written { offset, timestamp: -1, dedup, ..Written::default() })
     };
     let records = || vec![with_id("x", record("S.a", "1")), with_id("y", record("S.a", "2"))];

@@ -183,6 +183,7 @@ impl Batch {
                     is_duplicate,
                     window: intake.duplicate_window,
                     in_order: false,
+                    last: None,
                 });
                 Ok(Written { offset: sequence, timestamp: -1, dedup, ..Written::default() })
             }

@@ -179,7 +179,7 @@ impl Once {
                     after = after.map(|_| last.at);
                     *self.kept.known.lock() = after.map(|_| last);
                     let is_duplicate = written.dedup.is_some_and(|dedup| dedup.is_duplicate);
-                    self.settle(last.at, is_duplicate, after.is_some());
+                    self.settle(last.at, is_duplicate, after.is_some(), sequence);
                 }
                 Err(error) => {
                     *self.kept.known.lock() = None;
@@ -226,14 +226,15 @@ impl Once {
     /// Reports that the next `count` messages are there. The last one is the subject's last one, if it is known to be.
     fn found(&mut self, count: usize, last: Option<Last>) {
         for _ in 0..count.min(self.count.saturating_sub(self.done)) {
-            let at = last.filter(|last| last.sequence == self.sequence()).map_or(-1, |last| last.at);
-            self.settle(at, true, true);
+            let sequence = self.sequence();
+            let at = last.filter(|last| last.sequence == sequence).map_or(-1, |last| last.at);
+            self.settle(at, true, true, last.map_or(sequence, |last| last.sequence));
         }
     }
 
-    fn settle(&mut self, offset: i64, is_duplicate: bool, in_order: bool) {
+    fn settle(&mut self, offset: i64, is_duplicate: bool, in_order: bool, last: i32) {
         let window = if in_order { self.own_window() } else { self.shared_window() };
-        let dedup = Some(Dedup { is_duplicate, window, in_order });
+        let dedup = Some(Dedup { is_duplicate, window, in_order, last: Some(last) });
         self.batch.settle(self.done, Ok(Written { offset, timestamp: -1, dedup, ..Written::default() }));
         self.done = self.done.saturating_add(1);
     }

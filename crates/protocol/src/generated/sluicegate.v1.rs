@@ -1138,6 +1138,10 @@ pub struct Produced {
     /// With a `producer`: for how long after a write a repeat of it is recognized, in milliseconds.
     #[prost(uint64, tag = "6")]
     pub duplicate_window_ms: u64,
+    /// Of a duplicate: the highest sequence that the producer is known to have written to the partition in this epoch. Bridges that do not
+    /// tell leave it out.
+    #[prost(uint32, optional, tag = "7")]
+    pub last_sequence: ::core::option::Option<u32>,
 }
 /// Answers `CmdNatsFetch`. Messages are in the order of their sequences, and none is skipped. Empty at the end of the stream.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1339,6 +1343,10 @@ pub struct Published {
     /// messages of others, or its stream removes messages that were read, and only repeats are recognized.
     #[prost(bool, tag = "7")]
     pub in_order: bool,
+    /// Of a duplicate with a `producer`: the highest sequence that the producer is known to have written to the subject in this epoch. Bridges
+    /// that do not tell leave it out.
+    #[prost(uint32, optional, tag = "8")]
+    pub last_sequence: ::core::option::Option<u32>,
 }
 /// From the gateway to the bridge, which answers on the gateway's behalf: a gateway can write to the client only while an answer
 /// passes. Always alone in its `PubSubReq`, without a sequence. Refused from a client.

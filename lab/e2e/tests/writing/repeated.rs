@@ -142,6 +142,7 @@ async fn repeats_of_requests_are_written_once() {
         (&rest, "0", "0", "9", 200, [Some("0"), Some("1"), None, Some("true"), Some("64800")]),
         (&one, "0", "2", "0", 200, [Some("0"), Some("2"), None, None, Some("64800")]),
         (&one, "0", "2", "9", 200, [Some("0"), Some("2"), None, Some("true"), Some("64800")]),
+        (&rest, "0", "0", "9", 200, [Some("0"), Some("2"), None, Some("true"), Some("64800")]),
         (&one, "0", "4", "0", 409, [Some("0"), None, Some("3"), None, None]),
         (&rest, "1", "0", "0", 200, [Some("1"), Some("1"), None, None, Some("64800")]),
         (&rest, "0", "3", "0", 403, [Some("1"), None, Some("2"), None, None]),

@@ -36,7 +36,7 @@ async fn once(nats: &Nats, subject: &str, account: Account, count: i32) -> Vec<D
 fn told(reports: Vec<DeliveryReport>, windows: [Duration; 2]) -> Told {
     let at = reports.into_iter().map(|report| {
         let Written { offset, dedup, .. } = report?;
-        let Dedup { is_duplicate, window, in_order } = dedup.unwrap();
+        let Dedup { is_duplicate, window, in_order, .. } = dedup.unwrap();
         assert_eq!(window, windows[usize::from(in_order)]);
         Ok((offset, is_duplicate, in_order))
     });
@@ -108,6 +108,18 @@ async fn repeats_are_stored_once_by_whichever_bridge() {
         case.nats.place(ClientKey::default(), &mut with_id.clone(), &mut errors, Some(1)).await;
         assert_eq!(errors[0].as_ref().unwrap().fault, Fault::Invalid);
     }
+}
+
+#[tokio::test]
+async fn duplicate_tells_the_last_sequence() {
+    let case = Case::of(0).await;
+    let case = &case;
+    let last = async |sequence, age, count| {
+        let reports = once(&case.nats, "S.a", account(1, 0, sequence, age), count).await;
+        reports.into_iter().map(|report| report.unwrap().dedup.unwrap().last.unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(last(0, Duration::ZERO, 3).await, [0, 1, 2]);
+    assert_eq!(last(0, Duration::from_secs(1), 2).await, [2, 2]);
 }
 
 #[tokio::test]
