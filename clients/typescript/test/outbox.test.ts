@@ -436,6 +436,21 @@ test("an outbox that cannot store says so, and works in memory", async (t) => {
   assert.deepEqual(accounts.values, ["a1"]);
 });
 
+test("an outbox goes on after the browser has ended a transaction without an error", async () => {
+  const { accounts } = start();
+  const { getAll } = IDBObjectStore.prototype;
+  let aborts = 2;
+  mock.method(IDBObjectStore.prototype, "getAll", function (this: IDBObjectStore, ...args: Parameters<typeof getAll>) {
+    const found = getAll.apply(this, args);
+    if (aborts-- > 0) this.transaction.abort();
+    return found;
+  });
+  const { gate, outbox } = page();
+  await (await put(outbox, "a1"))[0]!.written;
+  gate.close();
+  assert.deepEqual(accounts.values, ["a1"]);
+});
+
 test("cleared records are not sent", async () => {
   const { server, accounts } = start();
   server.refuses = true;

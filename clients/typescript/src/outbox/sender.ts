@@ -357,7 +357,7 @@ export class Sender {
     this.#signal.throwIfAborted();
     if (error === OFFLINE) return;
     this.#failed(partition, error);
-    await pause(this.#signal, Math.max((error as GateError).retryAfter ?? 0, jitter(failures)));
+    await pause(this.#signal, Math.max((error as GateError | null)?.retryAfter ?? 0, jitter(failures)));
   }
 
   #failed(partition: number, error: unknown): void {
