@@ -295,6 +295,25 @@ test("a record that no attempt has written is as new to the next page", async ()
   second.gate.close();
 });
 
+test("a record does not get the sequence of one that another page may have written", async () => {
+  const { accounts } = start();
+  const first = page();
+  await (await put(first.outbox, "a0"))[0]!.written;
+  accounts.loses = () => {
+    accounts.loses = () => undefined;
+    accounts.refuses = (value) => (value === "1" ? Reason.DENIED : undefined);
+    return "before";
+  };
+  await put(first.outbox, "a1");
+  await until("it is refused", () => first.outbox.state.refused);
+  first.gate.close();
+  const second = page();
+  await (await put(second.outbox, "a2"))[0]!.written;
+  assert.deepEqual(accounts.sent, ["0: 0", "2: 2", "0: 2"]);
+  assert.deepEqual([...accounts.known.values()], [{ epoch: 1, next: 1 }]);
+  second.gate.close();
+});
+
 test("refused records are kept aside until they are tried again, or discarded", async () => {
   const { accounts } = start();
   const { gate, outbox } = page({ maxRecords: 3 });

@@ -44,7 +44,8 @@ export class Sender {
   readonly #running = new Map<number, Promise<void>>();
   /** Records that an earlier command may have written. */
   readonly #tried = new WeakSet<Item>();
-  /** When a command was left without an answer last, by partition. */
+  readonly #began = clock();
+  /** When a command was left without an answer last, by partition; before this page, when it began. */
   readonly #open = new Map<number, number>();
   /** By partition; −1: of placing. */
   readonly #errors = new Map<number, unknown>();
@@ -110,10 +111,7 @@ export class Sender {
       item.partition ??= item.record.partition;
       const { partition } = item;
       if (partition === undefined) continue;
-      if (item.sequence !== undefined) {
-        this.#tried.add(item);
-        this.#open.set(partition, clock());
-      }
+      if (item.sequence !== undefined) this.#tried.add(item);
       const queue = this.#queues.get(partition) ?? [];
       this.#queues.set(partition, queue);
       queue.push(item);
@@ -227,12 +225,9 @@ export class Sender {
     if (OF_ACCOUNT.has(reason) && reason !== "fenced" && producer) {
       // None is written. An earlier command can still arrive for a while, and then takes its sequences. The next epoch ends
       // all of this one.
-      const open = this.#open.get(partition) ?? 0;
-      const restart =
-        open || reason === "expired"
-          ? { ...again, epoch: (again.epoch ?? 0) + 1, next: 0 }
-          : { ...again, next: producer.sequence };
-      if (clock() - open >= times.settled) await this.#settle([], queue, restart);
+      const open = this.#open.get(partition) ?? this.#began;
+      if (!isTried || clock() - open >= times.settled)
+        await this.#settle([], queue, { ...again, epoch: (again.epoch ?? 0) + 1, next: 0 });
     } else if (OF_ACCOUNT.has(reason)) {
       const unknown = queue.filter((item) => item.sequence !== undefined && this.#tried.has(item));
       await this.#settle(
@@ -317,7 +312,6 @@ export class Sender {
       if (restart) ledger.accounts[restart.partition] = { id: restart.id, epoch: restart.epoch, next: restart.next };
       return { put, remove };
     });
-    if (restart) this.#open.delete(restart.partition);
     for (const item of others) {
       item.sequence = item.sent = undefined;
       this.#tried.delete(item);
