@@ -425,6 +425,32 @@ test("records that may have been written are not too old", async () => {
   assert.deepEqual(accounts.values, ["a1"]);
 });
 
+test("a clock that is set forward does not end the wait for an attempt that can still arrive", async (t) => {
+  const { accounts } = start();
+  const settled = times.settled;
+  times.settled = 200;
+  t.after(() => {
+    times.settled = settled;
+  });
+  const { gate, outbox } = page();
+  await (await put(outbox, "a1"))[0]!.written;
+  let lost = 0;
+  accounts.loses = () => {
+    lost = performance.now();
+    accounts.loses = () => undefined;
+    accounts.known.clear();
+    return "before";
+  };
+  const [two] = await put(outbox, "a2");
+  await until("it has failed", () => outbox.state.error);
+  const { now } = Date;
+  mock.method(Date, "now", () => now() + 3_600_000);
+  await two!.written;
+  assert(performance.now() - lost >= 200);
+  gate.close();
+  assert.deepEqual(accounts.values, ["a1", "a2"]);
+});
+
 test("records are not too old if the clock was set back before they were put", async () => {
   const { accounts } = start();
   const { gate, outbox } = page();

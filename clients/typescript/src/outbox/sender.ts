@@ -44,7 +44,7 @@ export class Sender {
   readonly #running = new Map<number, Promise<void>>();
   /** Records that an earlier command may have written. */
   readonly #tried = new WeakSet<Item>();
-  readonly #began = clock();
+  readonly #began = performance.now();
   /** When a command was left without an answer last, by partition; before this page, when it began. */
   readonly #open = new Map<number, number>();
   /** By partition; −1: of placing. */
@@ -205,7 +205,7 @@ export class Sender {
       if (!isError(result) || !result.unknownOutcome) continue;
       isTried = true;
       this.#tried.add(item);
-      this.#open.set(partition, clock());
+      this.#open.set(partition, performance.now());
     }
     await this.#settle(own, queue, isCopied ? anew : undefined);
     if (written.some(([, result]) => !("duplicateWindowMs" in result && result.duplicateWindowMs))) return this.#stop();
@@ -226,7 +226,7 @@ export class Sender {
       // None is written. An earlier command can still arrive for a while, and then takes its sequences. The next epoch ends
       // all of this one.
       const open = this.#open.get(partition) ?? this.#began;
-      if (!isTried || clock() - open >= times.settled)
+      if (!isTried || performance.now() - open >= times.settled)
         await this.#settle([], queue, { ...again, epoch: (again.epoch ?? 0) + 1, next: 0 });
     } else if (OF_ACCOUNT.has(reason)) {
       const unknown = queue.filter((item) => item.sequence !== undefined && this.#tried.has(item));
