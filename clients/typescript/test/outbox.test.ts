@@ -358,6 +358,23 @@ test("tabs put into one outbox, of which one sends until it is closed", async ()
   other.gate.close();
 });
 
+test("a page whose lock was stolen sends nothing more", async () => {
+  const { accounts } = start();
+  const [one, other] = [page(), page()];
+  await (await put(one.outbox, "a1"))[0]!.written;
+  let isStolen = false;
+  accounts.loses = () => (isStolen ? undefined : "before");
+  await put(one.outbox, "a2");
+  const { held = [] } = await navigator.locks.query();
+  for (const { name } of held) await navigator.locks.request(name!, { steal: true }, () => {});
+  isStolen = true;
+  for (let number = 3; number < 9; number++) await put(number % 2 ? one.outbox : other.outbox, `a${number}`);
+  await until("none waits", isEmpty(other.outbox));
+  await setTimeout(50);
+  assert.deepEqual(accounts.values, ["a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8"]);
+  for (const { gate } of [one, other]) gate.close();
+});
+
 test("records of a user are not sent with the login of another", async () => {
   const { accounts } = start();
   let user = "ann";

@@ -265,7 +265,11 @@ export class Outbox extends EventTarget {
     this.#channel.onmessage = ({ data }) => this.#hear(data);
     navigator.locks
       .request(this.#channel.name, { signal: this.#signal }, () => this.#send(store))
-      .catch((error) => this.#failed(error));
+      .catch((error) => {
+        // Stolen by another script, it can be another page's now.
+        this.#sender?.stop(error);
+        this.#failed(error);
+      });
     void store
       .change([], () => undefined)
       .then(

@@ -93,6 +93,12 @@ export class Sender {
     this.#resume();
   }
 
+  /** Ends sending. */
+  stop(error: unknown): void {
+    this.#watcher.failed(error);
+    this.#end.abort(error);
+  }
+
   /** Reads records that are new, and gives them to their partitions. */
   async #take(): Promise<void> {
     this.#isDue = false;
@@ -134,7 +140,7 @@ export class Sender {
       else settled.push([item, result]);
     }
     await this.#settle(settled, []);
-    if (settled.some(([, result]) => !isError(result))) this.#stop();
+    if (settled.some(([, result]) => !isError(result))) this.stop(TOO_OLD);
     return true;
   }
 
@@ -208,7 +214,8 @@ export class Sender {
       this.#open.set(partition, performance.now());
     }
     await this.#settle(own, queue, isCopied ? anew : undefined);
-    if (written.some(([, result]) => !("duplicateWindowMs" in result && result.duplicateWindowMs))) return this.#stop();
+    if (written.some(([, result]) => !("duplicateWindowMs" in result && result.duplicateWindowMs)))
+      return this.stop(TOO_OLD);
     if (isCopied) throw new GateError("another copy of the outbox writes to the partition", "fenced");
     const refused = outcomes.filter(([, result]) => isError(result) && isFinal(result));
     if (refused.length) {
@@ -361,12 +368,6 @@ export class Sender {
     const [first] = this.#errors.values();
     this.#watcher.failed(first);
   }
-
-  #stop(): void {
-    const error = new GateError("the bridge is too old for outboxes: nothing more is sent", "protocol");
-    this.#watcher.failed(error);
-    this.#end.abort(error);
-  }
 }
 
 /** Where a partition's records are numbered from. */
@@ -414,6 +415,7 @@ const MOST = 100;
 /** Bytes. */
 const MOST_BYTES = 512 * 1024;
 const LAST_SEQUENCE = 2 ** 31 - 2 - 2 * MOST;
+const TOO_OLD = new GateError("the bridge is too old for outboxes: nothing more is sent", "protocol");
 const OFFLINE = new GateError("not connected yet", "disconnected");
 /** Milliseconds. */
 const CLOCKS_DIFFER = 60_000;
