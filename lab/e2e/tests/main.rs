@@ -10,7 +10,8 @@
 //! 4. [`browser`]: the client and the live page in Chromium
 //! 5. [`groups`]: members of consumer groups, beside librdkafka's
 //! 6. [`serializers`]: values with schemas, judged by Confluent's own
-//! 7. [`product`]: the demo, the documents, the files for Kubernetes and Docker
+//! 7. [`streams`]: the suite and the clients of Durable Streams
+//! 8. [`product`]: the demo, the documents, the files for Kubernetes and Docker
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
@@ -29,5 +30,6 @@ mod schemas;
 mod secured;
 mod serializers;
 mod sessions;
+mod streams;
 mod tables;
 mod writing;

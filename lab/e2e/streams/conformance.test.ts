@@ -1,0 +1,31 @@
+// The conformance suite of Durable Streams, but for the cases of `left-out.json`.
+
+import { readFileSync } from "node:fs";
+
+import { runConformanceTests } from "@durable-streams/server-conformance-tests";
+import { beforeEach, type TestContext } from "vitest";
+
+import { serve } from "./proxy.ts";
+
+interface LeftOut {
+  readonly reason: string;
+  readonly cases: readonly string[];
+}
+
+const groups: LeftOut[] = JSON.parse(readFileSync(new URL("left-out.json", import.meta.url), "utf8"));
+const reasons = new Map(groups.flatMap(({ reason, cases }) => cases.map((name) => [name, reason])));
+
+function nameOf({ task }: TestContext): string {
+  const names = [task.name];
+  for (let { suite } = task; suite?.name; suite = suite.suite) names.unshift(suite.name);
+  return names.join(" > ");
+}
+
+beforeEach((context) => {
+  const reason = reasons.get(nameOf(context));
+  if (reason !== undefined) context.skip(reason);
+});
+
+const baseUrl = await serve(JSON.parse(process.env.STREAMS ?? "{}"));
+// The bridge ends a long poll after 20 s.
+runConformanceTests({ baseUrl, longPollTimeoutMs: 25_000, subscriptions: true });

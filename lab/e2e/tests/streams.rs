@@ -1,0 +1,3 @@
+//! Partitions as Durable Streams, judged by the protocol's own suite and clients: real Envoy, real bridge, real Kafka.
+
+mod conformance;

@@ -1,0 +1,84 @@
+//! The protocol's conformance suite, in Node. `lab/e2e/streams/left-out.json` has the cases that Kafka cannot serve.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sluicegate_stack::folder::Folder;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::process::Process;
+use sluicegate_stack::tools;
+use sluicegate_stack::way::Way;
+
+use crate::pool::Config;
+
+/// A route for each content type of the suite.
+const ROUTES: [(&str, &str); 5] = [
+    ("/text", "text/plain"),
+    ("/bytes", "application/octet-stream"),
+    ("/json", "application/json"),
+    ("/png", "image/png"),
+    ("/protobuf", "application/x-protobuf"),
+];
+/// The suite creates about 430 streams: some of its cases are random.
+const PARTITIONS: i32 = 600;
+
+#[tokio::test]
+async fn conformance_suite_passes() {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = kafka.topic("conformance", PARTITIONS, &[]).await.unwrap();
+    let routes = ROUTES.map(|(path, content_type)| {
+        json!({"path": path, "type": "streams", "write": true, "content_type": content_type, "origins": ["*"]})
+    });
+    let stack = Config::new(Way::Tunnel).await.writing(&["default"]).routes(routes).own().await;
+    let routes: Value = ROUTES.iter().map(|&(path, content_type)| (content_type, path)).collect();
+    let streams =
+        json!({"gateway": stack.gateway(), "topic": topic, "partitions": PARTITIONS, "routes": routes});
+
+    let folder = Folder::new("conformance").unwrap();
+    let report = folder.path().join("report.json");
+    let mut vitest = Command::new(tools::node().unwrap());
+    vitest.arg("../../../node_modules/vitest/vitest.mjs").args(["run", "--reporter=json"]);
+    vitest.arg("--outputFile").arg(&report).current_dir(tools::workspace().join("lab/e2e/streams"));
+    vitest.env("STREAMS", streams.to_string()).env("TMPDIR", folder.path());
+    let mut process = Process::spawn("vitest", vitest, &folder.path().join("vitest.log")).unwrap();
+    process.wait(WITHIN).await.unwrap();
+
+    let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    let cases: Vec<&Value> =
+        list(&report["testResults"]).flat_map(|file| list(&file["assertionResults"])).collect();
+    let with = |status| -> BTreeSet<String> {
+        cases.iter().filter(|case| case["status"] == status).map(|case| name(case)).collect()
+    };
+    let failed = cases.iter().filter(|case| case["status"] == "failed");
+    let failed: Vec<_> = failed.map(|case| (name(case), &case["failureMessages"])).collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    // A newer suite can have other cases, or other names for them.
+    assert_eq!(with("skipped"), left_out());
+    assert_eq!(with("passed").len(), 194);
+}
+
+/// The names of the cases in the table, each of which has a reason.
+fn left_out() -> BTreeSet<String> {
+    let table = tools::workspace().join("lab/e2e/streams/left-out.json");
+    let groups: Value = serde_json::from_slice(&fs::read(table).unwrap()).unwrap();
+    let names = |group: &Value| -> Vec<String> {
+        assert!(group["reason"].as_str().unwrap().ends_with('.'), "{group}");
+        list(&group["cases"]).map(|name| name.as_str().unwrap().to_owned()).collect()
+    };
+    list(&groups).flat_map(names).collect()
+}
+
+/// The full name of a case.
+fn name(case: &Value) -> String {
+    let titles = list(&case["ancestorTitles"]).chain([&case["title"]]);
+    titles.map(|title| title.as_str().unwrap()).collect::<Vec<_>>().join(" > ")
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().unwrap().iter()
+}
+
+const WITHIN: Duration = Duration::from_secs(180);
