@@ -1,7 +1,7 @@
 // Outboxes in IndexedDB or in memory: records in the order in which they were put, and a ledger, changed together.
 
 import type { GateError } from "../errors.ts";
-import { unless } from "../pause.ts";
+import { clock, unless } from "../pause.ts";
 import type { NewRecord } from "../record.ts";
 import { committed, openDatabase } from "../table/database.ts";
 
@@ -145,7 +145,7 @@ export class DatabaseStore implements Store {
 
 function empty(): Ledger {
   // Beyond those of an outbox that the user has removed with the site's data, while a page has it open.
-  const next = Date.now() * 1000;
+  const next = clock() * 1000;
   return { next, version: next, waiting: 0, refused: 0, bytes: 0, accounts: {} };
 }
 
