@@ -235,7 +235,11 @@ fn streams(reader: &mut Reader, grant: &Grant) -> HttpStreams {
             "must be false on a route with rights of people: caches would give one's records to others",
         );
     }
-    HttpStreams { content_type, elements: elements.into(), public }
+    let pack = reader.flag("pack");
+    if pack && (content_type != JSON || elements != Elements::Values) {
+        reader.mistake("pack", "needs the content_type \"application/json\" and the elements \"values\"");
+    }
+    HttpStreams { content_type, elements: elements.into(), public, pack }
 }
 
 fn jsonkey(reader: &mut Reader) -> Option<String> {

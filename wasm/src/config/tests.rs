@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 use sluicegate_protocol::http_route::Resource;
-use sluicegate_protocol::{HttpCors, HttpProduce, HttpRest, HttpRoute};
+use sluicegate_protocol::http_streams::Elements;
+use sluicegate_protocol::{HttpCors, HttpProduce, HttpRest, HttpRoute, HttpStreams};
 
 use super::*;
 
@@ -223,6 +224,41 @@ fn every_setting_of_a_rest_route_is_read() {
     assert_eq!(http(route), (Resource::Rest(HttpRest {}), Some(cors)));
 }
 
+#[test]
+fn every_setting_of_a_streams_route_is_read() {
+    let streams = |content_type: &str, elements: Elements, public, pack| {
+        let elements = elements.into();
+        Resource::Streams(HttpStreams { content_type: content_type.to_owned(), elements, public, pack })
+    };
+    let json = "application/json";
+    for (settings, want) in [
+        (r#""type":"streams""#, streams(json, Elements::Values, false, false)),
+        (r#""type":"streams","elements":"state","public":true"#, streams(json, Elements::State, true, false)),
+        (r#""type":"streams","elements":"envelope""#, streams(json, Elements::Envelope, false, false)),
+        (r#""type":"streams","pack":true"#, streams(json, Elements::Values, false, true)),
+        (
+            r#""type":"streams","content_type":"Text/Plain""#,
+            streams("text/plain", Elements::Values, false, false),
+        ),
+    ] {
+        assert_eq!(http(only(settings)), (want, None));
+    }
+    mistakes(
+        r#"{"routes":[{"path":"/a","type":"streams","content_type":"text/plain; charset=utf-8","elements":"values"},
+                      {"path":"/b","type":"streams","elements":"records"},
+                      {"path":"/c","type":"streams","public":true,"topics":["a.${sub}"],
+                       "identity":{"from":"token","name":"a"}},
+                      {"path":"/d","type":"streams","elements":"state","pack":true}]}"#,
+        &[
+            "routes[0].content_type: must be a media type without parameters, such as \"application/json\"",
+            "routes[0].elements: needs the content_type \"application/json\"",
+            "routes[1].elements: must be \"values\", \"envelope\" or \"state\"",
+            "routes[2].public: must be false on a route with rights of people: caches would give one's records to others",
+            "routes[3].pack: needs the content_type \"application/json\" and the elements \"values\"",
+        ],
+    );
+}
+
 /// The path has this route, or none.
 #[track_caller]
 fn check_route(config: &Config, path: &[u8], want: Option<&str>) {
@@ -309,7 +345,7 @@ fn mistakes_in_http_routes_are_reported_with_their_keys() {
                       {"path":"/","type":"rest"},{"path":"/","type":"rest"},
                       {"path":"/f","type":"produce","topic":"..","partition":2147483648,"overrides":[1]}]}"#,
         &[
-            "routes[0].type: must be \"pubsub\", \"produce\" or \"rest\"",
+            "routes[0].type: must be \"pubsub\", \"produce\", \"rest\" or \"streams\"",
             "routes[1].topic: is missing, and overrides does not list \"topic\"",
             "routes[1].write: unknown key",
             "routes[2].overrides: must be an array of \"topic\", \"partition\" and \"key\"",

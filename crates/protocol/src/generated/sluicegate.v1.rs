@@ -1735,6 +1735,9 @@ pub struct HttpStreams {
     /// Whether shared caches can keep records, because everybody reads the same ones.
     #[prost(bool, tag = "3")]
     pub public: bool,
+    /// Whether several messages that a producer sends with one request are one record, which is the array of them.
+    #[prost(bool, tag = "4")]
+    pub pack: bool,
 }
 /// Nested message and enum types in `HttpStreams`.
 pub mod http_streams {

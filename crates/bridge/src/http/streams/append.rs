@@ -23,7 +23,7 @@ use super::super::produce::written;
 use super::super::producer;
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
-use super::content::{Content, Kind};
+use super::content::{Content, Kind, PACKED};
 use super::position::Position;
 use super::target::Target;
 use super::{NEXT_OFFSET, read};
@@ -100,12 +100,16 @@ async fn append(
         read::head(request, target, content, StatusCode::OK).await?;
         check_type(content, &given)?;
     }
-    let records = records(request.body, target, content)?;
+    let mut records = records(request.body, target, content)?;
     if records.len() > 1 && producer.is_some() {
-        return malformed(
-            "a request with a producer has one message, because Kafka counts messages: send an array of one, \
-             or set the client's maxBatchBytes to 1",
-        );
+        // A producer counts its requests, and Kafka counts records.
+        if !content.packs {
+            return malformed(
+                "several messages in a request with a producer: expected one, or a route with `pack`, which makes \
+                 one record of them",
+            );
+        }
+        records = vec![packed(records)];
     }
     let topic_id = topic_id(grant, target).await;
     let write = Write { records, producer: producer.clone(), dry_run: false };
@@ -225,6 +229,16 @@ fn records(body: &Bytes, target: &Target, content: &Content) -> Result<Vec<Recor
         })
     };
     items.into_iter().enumerate().map(record).collect()
+}
+
+/// One record with the array of all values.
+fn packed(records: Vec<Record>) -> Record {
+    let count = Some(Bytes::from(records.len().to_string()));
+    let values: Vec<Bytes> = records.iter().filter_map(|record| record.value.clone()).collect();
+    let value = [b"[", &values.join(&b","[..])[..], b"]"].concat();
+    let first = records.into_iter().next().unwrap_or_default();
+    let headers = vec![Header { key: PACKED.to_owned(), value: count }];
+    Record { value: Some(value.into()), headers, ..first }
 }
 
 /// A record with its parts.

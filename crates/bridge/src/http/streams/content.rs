@@ -18,6 +18,8 @@ pub(super) struct Content {
     /// In lower case and without parameters.
     pub(super) media_type: String,
     pub(super) kind: Kind,
+    /// Whether messages of a producer's request are one record.
+    pub(super) packs: bool,
     /// The type of changes.
     topic: String,
 }
@@ -41,7 +43,8 @@ impl Content {
             text if text.starts_with("text/") => Kind::Text,
             _ => Kind::Bytes,
         };
-        Self { media_type: settings.content_type.clone(), kind, topic: topic.to_owned() }
+        let (media_type, packs) = (settings.content_type.clone(), settings.pack);
+        Self { media_type, kind, packs, topic: topic.to_owned() }
     }
 
     /// Whether values and keys with a schema are given as JSON.
@@ -77,9 +80,12 @@ impl Content {
         }
         // Cannot fail: a `Vec` accepts all writes, and every part of a record is valid JSON.
         match elements {
-            Elements::Values => {
-                let _ = serde_json::to_writer(body, &value(message));
-            }
+            Elements::Values => match packed(message) {
+                Some(elements) => body.extend_from_slice(elements),
+                None => {
+                    let _ = serde_json::to_writer(body, &value(message));
+                }
+            },
             Elements::Envelope => dialect::of(system).put_message(body, partition, message, Format::Json),
             Elements::State => {
                 let _ = serde_json::to_writer(body, &change);
@@ -123,9 +129,21 @@ impl Content {
     }
 }
 
+/// The elements of an array that is one record.
+fn packed(message: &KafkaMessage) -> Option<&[u8]> {
+    message.headers.iter().find(|header| header.key == PACKED)?;
+    let Formatted::Fits(Payload::Json(array)) = value(message)? else { return None };
+    Some(array.get().strip_prefix('[')?.strip_suffix(']')?.trim_ascii())
+        .filter(|elements| !elements.is_empty())
+        .map(str::as_bytes)
+}
+
 fn value(message: &KafkaMessage) -> Option<Formatted<'_>> {
     message.value.as_deref().map(|value| Format::Json.value(value))
 }
+
+/// The header of a record that is an array of messages; its value is their number.
+pub(super) const PACKED: &str = "stream-messages";
 
 /// A change of the State Protocol.
 #[derive(Serialize)]
