@@ -1,3 +1,4 @@
 //! Partitions as Durable Streams, judged by the protocol's own suite and clients: real Envoy, real bridge, real Kafka.
 
+mod clients;
 mod conformance;
