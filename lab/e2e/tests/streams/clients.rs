@@ -1,12 +1,16 @@
-//! The official clients: for TypeScript in Node, and for TanStack DB in Chromium.
+//! The official clients: for TypeScript in Node, for TanStack DB in Chromium, and for Python.
 
+use std::fs;
+use std::ops::Range;
 use std::time::Duration;
 
 use serde_json::json;
 use sluicegate_stack::browser;
 use sluicegate_stack::kafka::{Kafka, Record, Write};
+use sluicegate_stack::process::Process;
 use sluicegate_stack::stack::Stack;
-use sluicegate_stack::waiting::becomes;
+use sluicegate_stack::tools;
+use sluicegate_stack::waiting::{becomes, until};
 use sluicegate_stack::way::Way;
 
 use crate::pool::Config;
@@ -45,12 +49,54 @@ async fn official_client_has_every_record_once() {
     let topic = &kafka.topic("numbers", 1, &[]).await.unwrap();
     run("../streams/client.ts", topic, async |words| {
         let ["write", from, to] = *words else { panic!("unknown request {words:?}") };
-        let records: Vec<Record> = (from.parse().unwrap()..to.parse::<u32>().unwrap())
-            .map(|number| Record::of(number.to_string()))
-            .collect();
-        kafka.produce(topic, 0, &records, Write::default()).await.unwrap();
+        write(kafka, topic, from.parse().unwrap()..to.parse().unwrap()).await;
     })
     .await;
+}
+
+#[tokio::test]
+#[ignore = "`./dev` does not install the client for Python"]
+async fn official_client_for_python_has_every_record_once() {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("numbers", 1, &[]).await.unwrap();
+    let mut stack = stack().await;
+    let url = format!("http://{}/json/{topic}/0", stack.gateway());
+    let readers = ["auto", "sse"].map(|mode| {
+        let mut python = tools::python("lab/e2e/streams/follow.py").unwrap();
+        python.args([&url, mode]);
+        Process::spawn("Python", python, &stack.folder().path().join(format!("python-{mode}.log"))).unwrap()
+    });
+    let all_have = async |count: u32| {
+        let want: Vec<u32> = (0..count).collect();
+        until("every number", WITHIN, async || {
+            let late = readers.iter().find(|reader| numbers(reader).len() < want.len());
+            late.map_or(Ok(()), |reader| Err(reader.log_tail()))
+        })
+        .await;
+        for reader in &readers {
+            assert_eq!(numbers(reader), want, "{}", reader.log_tail());
+        }
+    };
+    write(kafka, topic, 0..100).await;
+    all_have(100).await;
+    stack.bridge.process.kill();
+    write(kafka, topic, 100..200).await;
+    stack.bridge.up().await.unwrap();
+    all_have(200).await;
+    write(kafka, topic, 200..300).await;
+    all_have(300).await;
+}
+
+/// Writes a record for each number.
+async fn write(kafka: &Kafka, topic: &str, numbers: Range<u32>) {
+    let records: Vec<Record> = numbers.map(|number| Record::of(number.to_string())).collect();
+    kafka.produce(topic, 0, &records, Write::default()).await.unwrap();
+}
+
+/// The numbers that a program has printed, besides what it says of errors.
+fn numbers(reader: &Process) -> Vec<u32> {
+    let log = fs::read_to_string(reader.log()).unwrap();
+    log.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
 #[tokio::test]
