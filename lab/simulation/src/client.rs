@@ -73,7 +73,9 @@ impl Caller {
                 let (stream, received) = world.of_a_bridge(&self.random, bridge)?;
                 (Box::new(Session::new(stream, world.is_nats())), received)
             }
-            Some(last) => (Box::new(Http::open(self.dial(world)?, last.clone()).await?), None),
+            Some(last) => {
+                (Box::new(Http::open(self.dial(world)?, last.clone(), world.registry.is_none()).await?), None)
+            }
         };
         Some(Client { connection, identity: self.identity.clone(), received })
     }

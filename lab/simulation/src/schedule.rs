@@ -246,7 +246,8 @@ impl Schedule {
                 let is_removal = !is_nats && key.is_some() && self.random.u8(..6) == 0;
                 let value = || match &self.world.registry {
                     Some(registry) => registry.value(value),
-                    None => value.into(),
+                    // No JSON, in which spaces would be left out.
+                    None => value.replace(' ', ".").into(),
                 };
                 (key, (!is_removal).then(value))
             })

@@ -1,4 +1,4 @@
-//! Plain HTTP to Kafka on one connection: reads that are polled, writes, and a stream of events.
+//! Plain HTTP to Kafka on one connection: reads that are polled, some of them as Durable Streams, writes, and a stream of events.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -20,14 +20,15 @@ use prost::Message;
 use serde_json::{Value, json};
 use sluicegate_bridge::testing::event_positions;
 use sluicegate_protocol::http_route::Resource;
+use sluicegate_protocol::http_streams::Elements;
 use sluicegate_protocol::kafka_subscription_event::skipped::Cause;
 use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, OpenTransaction, Retrying, Skipped};
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdKafkaProduce, CmdKafkaSubscribe, ErrorResp, HttpProduce, HttpRest, HttpRoute, KafkaDeliveryResp,
-    KafkaFetchResp, KafkaListOffsetResp, KafkaMessage, KafkaProduceResp, KafkaSubscribedResp, PartitionNext,
-    Produced, Reason, SubscribedTopic, metadata,
+    CmdKafkaFetch, CmdKafkaProduce, CmdKafkaSubscribe, ErrorResp, HttpProduce, HttpRest, HttpRoute,
+    HttpStreams, KafkaDeliveryResp, KafkaFetchResp, KafkaListOffsetResp, KafkaMessage, KafkaProduceResp,
+    KafkaSubscribedResp, PartitionNext, Produced, Reason, SubscribedTopic, metadata,
 };
 use tokio::io::DuplexStream;
 use tokio::task::JoinSet;
@@ -43,16 +44,18 @@ pub(super) struct Http {
     answers: JoinSet<Option<(i64, Resp)>>,
     events: Option<(i64, Events)>,
     last_event: LastEvent,
+    /// Whether reads without bounds are of Durable Streams, which give values with a schema as JSON.
+    streams: bool,
 }
 
 type Requests = Arc<tokio::sync::Mutex<SendRequest<Full<Bytes>>>>;
 
 impl Http {
-    pub(super) async fn open(stream: DuplexStream, last_event: LastEvent) -> Option<Self> {
+    pub(super) async fn open(stream: DuplexStream, last_event: LastEvent, streams: bool) -> Option<Self> {
         let (requests, connection) = handshake(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
         let requests = Arc::new(tokio::sync::Mutex::new(requests));
-        Some(Self { requests, answers: JoinSet::new(), events: None, last_event })
+        Some(Self { requests, answers: JoinSet::new(), events: None, last_event, streams })
     }
 }
 
@@ -66,6 +69,11 @@ impl Connection for Http {
                     let last = self.last_event.lock().clone();
                     let events = Events::open(&requests, &subscribe, last).await;
                     self.events = Some((sequence, events.ok_or(io::ErrorKind::ConnectionReset)?));
+                }
+                Req::CmdKafkaFetch(fetch) if self.streams && !has_bounds(&fetch) => {
+                    let known = Arc::clone(&self.last_event);
+                    let answer = async move { Some((sequence, follow(&requests, &fetch, &known).await?)) };
+                    self.answers.spawn(answer);
                 }
                 req => drop(self.answers.spawn(async move { Some((sequence, ask(&requests, &req).await?)) })),
             }
@@ -128,6 +136,76 @@ async fn ask(requests: &Requests, req: &Req) -> Option<Resp> {
             Resp::KafkaProduceResp(KafkaProduceResp { results })
         }
     })
+}
+
+fn has_bounds(fetch: &CmdKafkaFetch) -> bool {
+    fetch.max_bytes > 0 || fetch.max_records > 0 || fetch.min_bytes > 0
+}
+
+/// The answer to a fetch as a read of a stream. `known` is the topic's part of the stream's offsets, which the client keeps: the
+/// bridge tells it when there is another topic.
+async fn follow(requests: &Requests, fetch: &CmdKafkaFetch, known: &LastEvent) -> Option<Resp> {
+    let stream = format!("/{}/{}", fetch.topic, fetch.partition);
+    let streams = HttpStreams {
+        content_type: "application/json".to_owned(),
+        elements: Elements::Envelope.into(),
+        ..HttpStreams::default()
+    };
+    let ask = async |method: &str, query: String| {
+        let route = Resource::Streams(streams.clone());
+        let answer = send(requests, request(method, route, format!("{stream}{query}"), Bytes::new())).await?;
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.ok()?.to_bytes();
+        let next =
+            head.headers.get("stream-next-offset").and_then(|next| next.to_str().ok()).map(str::to_owned);
+        Some((head.status.as_u16(), next, body))
+    };
+    let topic = known.lock().clone();
+    let topic = match topic {
+        Some(topic) => topic,
+        None => match ask("HEAD", String::new()).await? {
+            (200, next, _) => {
+                let topic = next?.rsplit_once('_')?.0.to_owned();
+                *known.lock() = Some(topic.clone());
+                topic
+            }
+            // The answer to HEAD does not tell why.
+            (..) => return Some(Resp::ErrorResp(ErrorResp { retriable: true, ..ErrorResp::default() })),
+        },
+    };
+    let (offset, wait) = (fetch.offset, fetch.max_wait_ms.unwrap_or(500));
+    let isolation = isolation(fetch.isolation);
+    let query = format!("?offset={topic}_{offset:020}&live=long-poll&timeout={wait}{isolation}");
+    let (status, next, body) = ask("GET", query).await?;
+    let messages = match status {
+        200 => serde_json::from_slice::<Vec<Value>>(&body).ok()?.iter().map(record_of_stream).collect(),
+        204 => Vec::new(),
+        _ => {
+            let mut error = problem(status, &serde_json::from_slice(&body).ok()?);
+            if error.reason() == Reason::Recreated {
+                *known.lock() = None;
+                error.retriable = true;
+            }
+            return Some(Resp::ErrorResp(error));
+        }
+    };
+    let next_offset = next?.rsplit_once('_')?.1.parse().ok()?;
+    Some(Resp::KafkaFetchResp(KafkaFetchResp { messages, next_offset, ..KafkaFetchResp::default() }))
+}
+
+/// A record whose key is a text, and whose value is no JSON.
+fn record_of_stream(record: &Value) -> KafkaMessage {
+    let base64 =
+        |value: &Value| STANDARD.decode(value["base64"].as_str().unwrap_or_default()).unwrap_or_default();
+    let bytes = |value: &Value| match value {
+        Value::Null => None,
+        Value::String(text) => Some(Bytes::from(text.clone())),
+        Value::Object(_) => Some(Bytes::from(base64(value))),
+        json => Some(Bytes::from(json.to_string())),
+    };
+    let (key, value) = (bytes(&record["key"]), bytes(&record["value"]));
+    let (offset, timestamp) = (number(&record["offset"]), number(&record["timestamp"]));
+    KafkaMessage { offset, timestamp, key, value, ..KafkaMessage::default() }
 }
 
 /// A request that writes one record, which is its body, or a list of them.

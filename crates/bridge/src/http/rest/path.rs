@@ -197,7 +197,11 @@ impl Query {
     ///
     /// # Errors
     /// The value is not a whole number within `range`.
-    pub(super) fn number(&self, name: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, Problem> {
+    pub(in super::super) fn number(
+        &self,
+        name: &str,
+        range: RangeInclusive<i64>,
+    ) -> Result<Option<i64>, Problem> {
         let Some((_, value)) = self.0.iter().find(|(given, _)| *given == name) else { return Ok(None) };
         whole_number(value).filter(|number| range.contains(number)).map(Some).ok_or_else(|| {
             let (least, most) = range.into_inner();

@@ -128,7 +128,7 @@ pub(super) fn other_topic(grant: &Grant, target: &Target) -> Problem {
     let (word, topic) = (grant.system().topic, escape_for_message(&target.topic));
     let detail =
         format!("the offset is of another {word}, or of a {word} {topic} that was deleted: begin at -1");
-    Problem::new(ProblemKind::Gone, detail)
+    Problem::failed(CommandError::new(Fault::Recreated, 0, detail), grant.system()).of_kind(ProblemKind::Gone)
 }
 
 /// The problem of an offset that the log does not have: its records were deleted, or never there.
@@ -193,7 +193,7 @@ impl Read<'_> {
             self.put(&mut page, fetched);
         }
         if waits && page.is_up_to_date && page.is_empty() {
-            let fetched = self.fetch(offset, page.next, LONG_POLL).await?;
+            let fetched = self.fetch(offset, page.next, self.query.wait).await?;
             let end = if self.query.committed { fetched.ends.stable } else { fetched.ends.end };
             self.put(&mut page, fetched);
             page.is_up_to_date = page.next >= end && !page.is_full;
@@ -260,5 +260,3 @@ impl Read<'_> {
 const CHUNK: i64 = 8192;
 /// The time after which a read of many records that the client does not see returns what it has found.
 const READ_TIME: Duration = Duration::from_secs(5);
-/// The wait for records: below the 30 s after which gateways end silent requests.
-const LONG_POLL: Duration = Duration::from_secs(20);

@@ -1,5 +1,7 @@
 //! Parses the path of a stream, and the query of a read.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use sluicegate_backend::command::RecordFilter;
 use sluicegate_backend::number::whole_number;
@@ -69,6 +71,8 @@ pub(super) struct ReadQuery {
     pub(super) begin: Begin,
     pub(super) live: Option<Live>,
     pub(super) cursor: Option<u64>,
+    /// The wait of a long poll.
+    pub(super) wait: Duration,
     /// Whether records of open and aborted transactions are left out.
     pub(super) committed: bool,
     pub(super) filters: Vec<RecordFilter>,
@@ -99,7 +103,8 @@ impl ReadQuery {
     /// A parameter is invalid.
     pub(super) fn parse(query: &str, target: &Target, system: System) -> Result<Self, Problem> {
         let words = dialect::of(system).words();
-        let known = [OFFSET, LIVE, CURSOR, words.key, words.key_prefix, "header", FILTER, "isolation"];
+        let known =
+            [OFFSET, LIVE, CURSOR, "timeout", words.key, words.key_prefix, "header", FILTER, "isolation"];
         let query = Query::with_unknown(query, &known, &words.lists())?;
         let live = match query.text(LIVE) {
             None => None,
@@ -123,7 +128,9 @@ impl ReadQuery {
             equals: vec![Bytes::copy_from_slice(subject.as_bytes())],
             ..RecordFilter::default()
         }));
-        Ok(Self { begin, live, cursor, committed: query.committed()?, filters })
+        let wait = query.number("timeout", 0..=LONG_POLL_MS)?.unwrap_or(LONG_POLL_MS);
+        let wait = Duration::from_millis(wait.unsigned_abs());
+        Ok(Self { begin, live, cursor, wait, committed: query.committed()?, filters })
     }
 }
 
@@ -133,6 +140,8 @@ fn invalid(name: &str, expected: &str) -> Problem {
 
 /// The first segment of paths that are no streams (section 6).
 const RESERVED: &str = "__ds";
+/// The longest wait for records: below the 30 s after which gateways end silent requests.
+const LONG_POLL_MS: i64 = 20_000;
 const OFFSET: &str = "offset";
 const LIVE: &str = "live";
 const CURSOR: &str = "cursor";

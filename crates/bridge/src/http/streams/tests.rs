@@ -120,14 +120,7 @@ async fn offset_that_the_log_does_not_have_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn invalid_requests_are_refused() {
     let logs = logs(1);
-    for query in [
-        "offset=",
-        "offset=-1&offset=-1",
-        "offset=0,1",
-        "offset=5",
-        "offset=..%2f",
-        "offset=a%00",
-    ] {
+    for query in ["offset=", "offset=-1&offset=-1", "offset=0,1", "offset=5", "offset=..%2f", "offset=a%00"] {
         check(get(&logs, &format!("/t/0?{query}")).await, 400, "offset");
     }
     for query in ["live=long-poll", "live=sse", "offset=-1&live=x", "offset=-1&isolation=x"] {
