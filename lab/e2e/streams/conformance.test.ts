@@ -27,5 +27,4 @@ beforeEach((context) => {
 });
 
 const baseUrl = await serve(JSON.parse(process.env.STREAMS ?? "{}"));
-// The bridge ends a long poll after 20 s.
-runConformanceTests({ baseUrl, longPollTimeoutMs: 25_000, subscriptions: true });
+runConformanceTests({ baseUrl, longPollTimeoutMs: 4_000, subscriptions: true });

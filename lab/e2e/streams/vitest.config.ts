@@ -4,9 +4,9 @@ export default defineConfig({
   cacheDir: process.env.TMPDIR,
   test: {
     include: ["conformance.test.ts"],
-    // Long polls that get nothing take 20 s each, while the other cases run.
+    // Some cases wait: for long polls, and for events that do not come.
     sequence: { concurrent: true },
     maxConcurrency: 4,
-    testTimeout: 40_000,
+    testTimeout: 30_000,
   },
 });
