@@ -8,7 +8,10 @@ import { DurableStream, IdempotentProducer, type LiveMode, type StreamResponse }
 import { args, ask, end, until } from "../browser/script.ts";
 
 const [gateway = "", topic = ""] = args;
-const handle = new DurableStream({ url: `http://${gateway}/json/${topic}/0`, contentType: "application/json" });
+const handleOf = (path: string) =>
+  new DurableStream({ url: `http://${gateway}/${path}`, contentType: "application/json" });
+const handle = handleOf(`json/${topic}/0`);
+const packed = handleOf(`packed/${topic}/1`);
 
 const numbers = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => from + index);
 
@@ -54,13 +57,11 @@ class Reader {
   }
 }
 
-/** Appends these numbers, a request each, and returns the errors. */
-async function produce(from: number, to: number): Promise<Error[]> {
+/** Appends these numbers, up to so many bytes in a request, and returns the errors. */
+async function produce(handle: DurableStream, from: number, to: number, maxBatchBytes: number): Promise<Error[]> {
   const errors: Error[] = [];
-  const producer = new IdempotentProducer(handle, `of ${topic}`, {
-    maxBatchBytes: 1,
-    onError: (error) => errors.push(error),
-  });
+  const onError = (error: Error) => errors.push(error);
+  const producer = new IdempotentProducer(handle, `of ${topic}`, { maxBatchBytes, onError });
   for (const number of numbers(from, to)) producer.append(JSON.stringify(number));
   await producer.flush();
   await producer.detach();
@@ -82,9 +83,13 @@ await ask("write 100 200");
 await ask("start bridge");
 for (const reader of readers) await reader.has(200);
 
-assert.deepEqual(await produce(200, 300), []);
+assert.deepEqual(await produce(handle, 200, 300, 1), []);
 // A program that has lost its count of what was written.
-assert.deepEqual(await produce(200, 300), []);
+assert.deepEqual(await produce(handle, 200, 300, 1), []);
+// The route packs the messages of a request.
+assert.deepEqual(await produce(packed, 0, 300, 100), []);
+assert.deepEqual(await produce(packed, 0, 300, 100), []);
+assert.deepEqual(await (await packed.stream<number>({ live: false })).json(), numbers(0, 300));
 for (const reader of readers) await reader.has(300);
 const resumed = await handle.stream<number>({ live: false, offset: caughtUp.offset });
 assert.deepEqual(await resumed.json(), numbers(100, 300));

@@ -18,6 +18,7 @@ use crate::pool::Config;
 async fn stack() -> Stack {
     let routes = [
         json!({"path": "/json", "type": "streams", "write": true}),
+        json!({"path": "/packed", "type": "streams", "write": true, "pack": true}),
         json!({"path": "/state", "type": "streams", "write": true, "elements": "state", "origins": ["*"]}),
     ];
     Config::new(Way::Tunnel).await.writing(&["default"]).routes(routes).own().await
@@ -46,7 +47,7 @@ async fn run(script: &str, topic: &str, write: impl AsyncFn(&[&str])) {
 #[tokio::test]
 async fn official_client_has_every_record_once() {
     let kafka = Kafka::shared().await.unwrap();
-    let topic = &kafka.topic("numbers", 1, &[]).await.unwrap();
+    let topic = &kafka.topic("numbers", 2, &[]).await.unwrap();
     run("../streams/client.ts", topic, async |words| {
         let ["write", from, to] = *words else { panic!("unknown request {words:?}") };
         write(kafka, topic, from.parse().unwrap()..to.parse().unwrap()).await;
