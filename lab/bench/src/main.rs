@@ -28,6 +28,7 @@ mod reading;
 mod report;
 mod rows;
 mod schemas;
+mod streams;
 mod tables;
 mod turns;
 mod waiting;
@@ -130,6 +131,7 @@ enum Only {
     Opening,
     Rows,
     Schemas,
+    Streams,
     Tables,
     Waiting,
     Commands,
@@ -191,6 +193,7 @@ async fn measure_once(plan: &Plan, figures: &mut Figures) -> Result<(), Failure>
                 Only::Opening => opening::run(plan, figures).await?,
                 Only::Rows => rows::run(plan, figures).await?,
                 Only::Schemas => schemas::run(plan, figures).await?,
+                Only::Streams => streams::run(plan, figures).await?,
                 Only::Tables => tables::run(plan, figures).await?,
                 Only::Waiting => waiting::run(plan, figures).await?,
                 Only::Commands => commands::run(plan, figures).await?,

@@ -9,13 +9,21 @@ use sluicegate_protocol::HttpProduce;
 use super::accept::Accept;
 use super::headers::Headers;
 use super::produce;
+use super::rest::decoders;
 use super::rest::decoders::batch;
-pub(crate) use super::rest::decoders::{id, positions, target};
+pub(crate) use super::rest::decoders::{id, positions};
+use super::streams::decoders as streams;
 
 /// Decodes the headers of a request.
 pub(crate) fn headers(headers: &HeaderMap, system: System) {
     let accept = Accept::of(Headers(headers));
     let _ = (accept.metadata(system), accept.records(system), accept.events());
+}
+
+/// Decodes a target of GET, on routes of both kinds.
+pub(crate) fn target(target: &str, system: System) {
+    decoders::target(target, system);
+    streams::target(target, system);
 }
 
 /// Decodes a request that writes: in each format, and as one record whose key is in the body.
@@ -24,6 +32,7 @@ pub(crate) fn write(headers: &HeaderMap, body: &Bytes, system: System) {
         batch(body, system, format, None);
         batch(body, system, format, Some(0));
     }
+    streams::append(body, system);
     let jsonkey = |path: &str| HttpProduce {
         jsonkey: Some(path.to_owned()),
         header_prefix: "k-".to_owned(),

@@ -452,7 +452,7 @@ mod tests {
     use super::*;
     use crate::tests::check_causes;
 
-    const ALL: [ProblemKind; 33] = [
+    const ALL: [ProblemKind; 35] = [
         ProblemKind::Malformed,
         ProblemKind::Unauthenticated("Bearer"),
         ProblemKind::Forbidden,
@@ -461,6 +461,8 @@ mod tests {
         ProblemKind::NoTopic,
         ProblemKind::NoPartition,
         ProblemKind::NoKey,
+        ProblemKind::Gone,
+        ProblemKind::OtherType,
         ProblemKind::MethodNotAllowed("GET"),
         ProblemKind::NotAcceptable,
         ProblemKind::TooSlow,

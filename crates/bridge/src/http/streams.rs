@@ -11,6 +11,8 @@
 
 mod append;
 mod content;
+#[cfg(feature = "testing")]
+pub(super) mod decoders;
 mod live;
 mod position;
 mod read;

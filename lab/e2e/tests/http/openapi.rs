@@ -102,6 +102,7 @@ async fn every_documented_answer_is_seen() {
         events: vec![(format!("{at}/events"), "BQAA.over")],
     };
     requests.extend(of_clusters(topic));
+    requests.extend(of_streams(gateway, topic, large).await);
     requests.extend(consumers::requests(topic, large));
     for resources in [kafka, nats] {
         for (path, _) in &resources.events {
@@ -126,6 +127,55 @@ fn with_gap(request: Request) -> Request {
 
 async fn stream_of(gateway: SocketAddr, route: &str, path: &str) -> Streamed {
     stream(gateway, Request::get(format!("{route}{path}"))).await
+}
+
+/// Requests for streams, whose paths begin with `of` behind their route.
+async fn of_streams(gateway: SocketAddr, topic: &str, large: &str) -> Vec<(u16, Request)> {
+    let at = |route: &str, query: &str| format!("/durable{route}/of/{topic}/0{query}");
+    let read = ask(gateway, Request::get(at("", ""))).await;
+    let etag = read.header("etag").unwrap();
+    let known = ask(gateway, Request::get(at("", "")).with("if-none-match", etag)).await;
+    assert_eq!(known.status, 304);
+    let gone = format!("?offset={}_{:020}", "A".repeat(22), 0);
+    let get = |query: &str| Request::get(at("", query));
+    let post = |route: &str, body: &str| {
+        Request::post(at(route, ""), body.to_owned()).with("content-type", "application/json")
+    };
+    let producer = |sequence: &str| {
+        let request = post("", "1").with("producer-id", "documented").with("producer-epoch", "0");
+        request.with("producer-seq", sequence)
+    };
+    let put = |topic: &str, content_type: &str| {
+        let path = at("", "").replace("documented", topic);
+        Request::new("PUT", path).with("content-type", content_type)
+    };
+    vec![
+        (200, get("?offset=-1")),
+        (204, get("?offset=now&live=long-poll&timeout=0")),
+        (400, get("?offset=x")),
+        (403, Request::get(at("-web", "")).with("origin", "https://else.example")),
+        (404, Request::get(at("", "").replace("documented", "no-such"))),
+        (410, get(&gone)),
+        (502, Request::get(at("-nowhere", ""))),
+        (200, put("documented", "application/json")),
+        (400, put("documented", "application/json").with("stream-ttl", "1")),
+        (405, put("no-such", "application/json")),
+        (409, put("documented", "text/plain")),
+        (204, post("", "[1, 2]")),
+        (200, producer("0")),
+        (204, producer("0")),
+        (409, producer("5")),
+        (400, post("", "{")),
+        (
+            404,
+            Request::post(at("", "").replace("documented", "no-such"), "1")
+                .with("content-type", "application/json"),
+        ),
+        (405, post("-web", "1")),
+        (413, post("", &format!("{large:?}"))),
+        (415, post("", "1").with("content-encoding", "gzip")),
+        (502, post("-nowhere", "1")),
+    ]
 }
 
 /// Requests for brokers, and for version 3.
@@ -312,7 +362,11 @@ fn check(operation: Option<String>, response: &Response) {
     let key = format!("{operation}{}", response.status);
     let answer = API.parts.get(&key).unwrap_or_else(|| panic!("{key} is not documented: {response:?}"));
     let caching = response.header("cache-control").unwrap_or_default();
-    assert!(caching.starts_with("no-store"), "{key}: {response:?}");
+    // Clients of streams ask whether their copy still holds.
+    let is_of_stream = operation.contains("/streams/{topic}") && response.status < 400;
+    let wanted =
+        ["no-store", if is_of_stream { "private, no-cache" } else { "no-store" }, "no-cache, no-store"];
+    assert!(wanted.iter().any(|wanted| caching.starts_with(wanted)), "{key}: {response:?}");
     for header in &answer.required_headers {
         assert!(response.headers.contains_key(header), "{key} lacks {header}: {response:?}");
     }
@@ -359,6 +413,7 @@ fn operation(request: &Request) -> Option<String> {
             "/kafka/v3/clusters/{cluster}/topics/{topic}/records".to_owned()
         }
         ["v3", "clusters", _] => "/kafka/v3/clusters/{cluster}".to_owned(),
+        ["of", _, _] => "/streams/{topic}/{partition}".to_owned(),
         ["brokers"] | ["v3", "clusters"] => ["/kafka", &parts.join("/")].join("/"),
         ["streams", _, "table", ..] => "/nats/streams/{stream}/table/{subject}".to_owned(),
         ["streams", _, rest @ ..] => ["/nats/streams/{stream}", &rest.concat()].join("/"),

@@ -188,7 +188,7 @@ fn check_type(content: &Content, given: &str) -> Result<(), Problem> {
 }
 
 /// The records of a body: elements of an array, or all of it.
-fn records(body: &Bytes, target: &Target, content: &Content) -> Result<Vec<Record>, Problem> {
+pub(super) fn records(body: &Bytes, target: &Target, content: &Content) -> Result<Vec<Record>, Problem> {
     let subject = target.subject.as_ref().map(|subject| Bytes::copy_from_slice(subject.as_bytes()));
     let at = Record {
         topic: target.topic.clone(),
