@@ -38,7 +38,7 @@ struct All<K, V> {
 /// A producer in one log.
 #[derive(Debug)]
 pub struct Kept<V> {
-    /// Its account as it is remembered.
+    /// Its account as far as it is acknowledged, as it is remembered.
     pub known: Mutex<Option<V>>,
     /// The order of its commands.
     pub sequencer: Mutex<WriteSequencer>,
@@ -106,6 +106,15 @@ pub enum Told {
     Missing,
     /// The cluster's user has no right to know, or the broker is too old to tell.
     Untold,
+}
+
+/// A leader's refusal of a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Refused {
+    /// Whether it was sent as a repeat.
+    pub is_repeat: bool,
+    /// Whether the leader has a later epoch. Otherwise the batch does not follow the account.
+    pub is_fenced: bool,
 }
 
 /// The next step.
@@ -245,6 +254,20 @@ impl Claim {
                 let skip = usize::try_from(next.saturating_sub(self.first)).unwrap_or_default();
                 Step::Send { skip, is_repeat: false, is_new: false }
             }
+        }
+    }
+
+    /// The step after the partition's leader has refused the batch, with what it tells since. Another leader can have lost
+    /// what made it a repeat.
+    pub fn refused(self, told: Told, remembered: Option<Known>, kept: Duration, refused: Refused) -> Step {
+        match (told, refused.is_fenced) {
+            (Told::Untold, true) => Step::Refuse(Refusal::Fenced(None)),
+            (Told::Untold, false) => Step::Refuse(Refusal::OutOfOrder(None)),
+            _ => match self.told(told, remembered, kept) {
+                // An older batch than the last five.
+                Step::Send { is_repeat: true, .. } if refused.is_repeat => Step::Duplicate,
+                step => step,
+            },
         }
     }
 
@@ -392,6 +415,28 @@ mod tests {
             let again = claim(0, first, 1, again);
             let steps = [true, false].map(|has_all| again.looked_back(has_all, is_missing));
             assert_eq!(steps, [want, EXPIRED], "{first} {is_missing}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refused_repeat_is_a_duplicate_only_if_the_leader_still_has_it() {
+        let again = claim(1, 3, 2, Duration::from_secs(1));
+        let skip = Step::Send { skip: 1, is_repeat: false, is_new: false };
+        for (told, is_repeat, want) in [
+            (Told::Known(known(1, 4)), true, Step::Duplicate),
+            (Told::Known(known(1, 4)), false, REPEAT),
+            // A leader without the last record, or without any.
+            (Told::Known(known(1, 3)), true, skip),
+            (Told::Missing, true, LOOK_BACK),
+        ] {
+            for is_fenced in [true, false] {
+                let step = again.refused(told, None, KEPT, Refused { is_repeat, is_fenced });
+                assert_eq!(step, want, "{told:?} {is_repeat}");
+            }
+        }
+        for (is_fenced, want) in [(true, Refusal::Fenced(None)), (false, Refusal::OutOfOrder(None))] {
+            let step = again.refused(Told::Untold, None, KEPT, Refused { is_repeat: true, is_fenced });
+            assert_eq!(step, Step::Refuse(want));
         }
     }
 

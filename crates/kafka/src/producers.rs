@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use sluicegate_backend::accounts::{
-    Accounts, Claim, DEFAULT_LIFE, Kept, Known, Lives, Refusal, Step, Told, contended,
+    Accounts, Claim, DEFAULT_LIFE, Kept, Known, Lives, Refusal, Refused, Step, Told, contended,
 };
 use sluicegate_backend::command::Record;
 use sluicegate_backend::number::millis;
@@ -155,21 +155,25 @@ impl Parts {
         let lives = self.lives().await?;
         let claim = Claim::of(&batch.account, batch.records.len())?;
         let remembered = *kept.known.lock();
+        let mut told = None;
         let mut step = claim.begin(remembered);
         for _ in 0..MAX_STEPS {
-            let last = claim.last_with(kept.known.lock().or(remembered));
+            let last = claim.last_with(told.map(|(known, _)| known).or(remembered));
             let dedup =
                 |is_duplicate| Dedup { is_duplicate, window: lives.kept(), in_order: true, last: Some(last) };
             match step {
                 Step::Ask => {
-                    let told = self.ask(batch, kept, lives).await?;
-                    step = claim.told(told, remembered, lives.kept());
+                    let answer = self.ask(batch, kept, &mut told, lives).await?;
+                    step = claim.told(answer, remembered, lives.kept());
                 }
                 Step::LookBack { is_missing } => {
                     step = claim.looked_back(self.has_all_since_first_try(batch).await?, is_missing);
                 }
                 Step::Duplicate => {
-                    self.replicated(batch, deadline).await?;
+                    // Otherwise it was acknowledged, as it is remembered.
+                    if let Some((_, leader_epoch)) = told {
+                        self.replicated(batch, leader_epoch, deadline).await?;
+                    }
                     return Ok(batch.found(batch.records.len(), dedup(true)));
                 }
                 Step::Refuse(refusal) => return Err(refused(refusal, lives).into()),
@@ -181,18 +185,14 @@ impl Parts {
                         Sent::Written(written, latest) => {
                             let since = batch.now.saturating_sub(latest).try_into().unwrap_or(0);
                             let until = lives.until(Duration::from_millis(since));
-                            *kept.known.lock() = Some(Known { epoch: claim.epoch, last, until });
+                            let mut known = kept.known.lock();
+                            *known = Some(Known { epoch: claim.epoch, last: claim.last_with(*known), until });
                             return Ok(written);
                         }
-                        // An older batch than the last five.
-                        Sent::OutOfOrder | Sent::Fenced if is_repeat => step = Step::Duplicate,
                         sent => {
-                            let told = self.ask(batch, kept, lives).await?;
-                            step = match (told, sent) {
-                                (Told::Untold, Sent::Fenced) => Step::Refuse(Refusal::Fenced(None)),
-                                (Told::Untold, _) => Step::Refuse(Refusal::OutOfOrder(None)),
-                                (told, _) => claim.told(told, remembered, lives.kept()),
-                            };
+                            let refused = Refused { is_repeat, is_fenced: matches!(sent, Sent::Fenced) };
+                            let answer = self.ask(batch, kept, &mut told, lives).await?;
+                            step = claim.refused(answer, remembered, lives.kept(), refused);
                         }
                     }
                 }
@@ -266,19 +266,22 @@ impl Parts {
         Ok(start == 0 || start < if since >= 0 { since } else { end })
     }
 
-    /// Waits until all replicas in sync have what the leader has: it counts records that they do not have yet.
-    async fn replicated(&self, batch: &Batch, deadline: Instant) -> Result<(), CommandError> {
+    /// Waits until all replicas in sync have what the leader of this epoch has: it counts records that they do not have yet.
+    async fn replicated(
+        &self,
+        batch: &Batch,
+        leader_epoch: i32,
+        deadline: Instant,
+    ) -> Result<(), CommandError> {
         let (log, source) = (batch.log(), batch.source);
-        let epoch = || self.reader.version(log).and_then(|version| version.leader_epoch);
-        let begun = epoch();
-        let end = self.reader.end_of_epoch(source, log, begun.unwrap_or_default()).await;
+        let end = self.reader.end_of_epoch(source, log, leader_epoch).await;
         let end = end.map_err(|error| self.failed_before(&error))?;
         while let Some(end) = end {
             let committed = pin!(self.reader.list_offsets(source, &[(log, LOG_END)], false)).next().await;
             let Some((_, committed)) = committed else { break };
             if committed.map_err(|error| self.failed_before(&error))?.offset >= end {
                 // Another leader may not have it.
-                if epoch() == begun {
+                if self.reader.version(log).and_then(|version| version.leader_epoch) == Some(leader_epoch) {
                     return Ok(());
                 }
                 break;
@@ -293,29 +296,36 @@ impl Parts {
         ))
     }
 
-    /// What the partition tells of the account, which is remembered.
-    async fn ask(&self, batch: &Batch, kept: &Kept<Known>, lives: Lives) -> Result<Told, CommandError> {
-        let told = self.told(batch, lives).await?;
-        *kept.known.lock() = if let Told::Known(known) = told { Some(known) } else { None };
-        Ok(told)
-    }
-
-    async fn told(&self, batch: &Batch, lives: Lives) -> Result<Told, CommandError> {
-        match self.reader.known_producer(batch.source, batch.log(), batch.key.id).await {
-            Ok(None) => Ok(Told::Missing),
-            Ok(Some(KnownProducer { epoch, last_sequence, last_timestamp })) => {
+    /// Asks the partition for the account. `told`: the account, and the epoch of the leader that tells it.
+    async fn ask(
+        &self,
+        batch: &Batch,
+        kept: &Kept<Known>,
+        told: &mut Option<(Known, i32)>,
+        lives: Lives,
+    ) -> Result<Told, CommandError> {
+        *told = None;
+        let answer = match self.reader.known_producer(batch.source, batch.log(), batch.key.id).await {
+            Ok(None) => Told::Missing,
+            Ok(Some((KnownProducer { epoch, last_sequence, last_timestamp }, leader_epoch))) => {
                 let since = millis(SystemTime::now()).saturating_sub(last_timestamp);
                 let until = lives.until(Duration::from_millis(since.try_into().unwrap_or(0)));
-                Ok(Told::Known(Known { epoch, last: last_sequence, until }))
+                let known = Known { epoch, last: last_sequence, until };
+                *told = Some((known, leader_epoch));
+                return Ok(Told::Known(known));
             }
             // Brokers before Kafka 2.8 do not know the question. The answer can be too long, too.
             Err(ReadError::Unanswered {
                 cause: ConnectionError::Protocol { .. } | ConnectionError::TooLong { .. },
                 ..
-            }) => Ok(Told::Untold),
-            Err(error) if error.is_unavailable() || error.retriable() => Err(self.failed_before(&error)),
-            Err(_) => Ok(Told::Untold),
-        }
+            }) => Told::Untold,
+            Err(error) if error.is_unavailable() || error.retriable() => {
+                return Err(self.failed_before(&error));
+            }
+            Err(_) => Told::Untold,
+        };
+        *kept.known.lock() = None;
+        Ok(answer)
     }
 
     /// The times of accounts. They are asked for once in [`LIVES_AGE`]; those that are known are taken meanwhile.

@@ -62,8 +62,8 @@ pub(super) struct ProducerRequests {
     rest_until: Mutex<Option<Instant>>,
 }
 
-/// The producers of a partition with high ids.
-type Producers = Arc<HashMap<i64, KnownProducer>>;
+/// The producers of a partition with high ids, and the epoch of the leader that tells; −1 if unknown.
+type Producers = Arc<(HashMap<i64, KnownProducer>, i32)>;
 
 impl Reader {
     /// Writes a batch of an idempotent producer to a partition, if its topic still has this id. Tries again until the
@@ -131,8 +131,8 @@ impl Reader {
         }
     }
 
-    /// The producer with this id, of those from [`FROM_ID`] on, as the leader of a partition knows it now; `None`: it does
-    /// not. The leader tells of all producers, so that calls share a request, which is sent after each of them began.
+    /// The producer with this id, of those from [`FROM_ID`] on, as the leader of a partition knows it now, and the leader's
+    /// epoch; `None`: it does not know it. The leader tells of all producers, so that calls share a request, which is sent after each of them began.
     ///
     /// # Errors
     /// [`ReadError`], within `socket.timeout.ms`: also if the cluster's user has no right to know, or the leader cannot
@@ -145,7 +145,7 @@ impl Reader {
         source: ClientKey,
         log: Log<'_>,
         id: i64,
-    ) -> Result<Option<KnownProducer>, ReadError> {
+    ) -> Result<Option<(KnownProducer, i32)>, ReadError> {
         let target = TopicPartition::parse(log)?;
         let Inner { brokers, producers, .. } = &*self.inner;
         let (Log { topic, partition }, holder) = (log, self.holder(source));
@@ -153,7 +153,8 @@ impl Reader {
             let request = DescribeProducersRequest { topic, partition, from_id: FROM_ID };
             let _place = recipient.broker.producers_place(holder).await;
             let answer = recipient.send(&request).await?;
-            Ok(answer.error.map_or_else(|| Reply::Success(Producers::new(answer.producers)), Reply::Error))
+            let known = (answer.producers, recipient.call.leader_epoch);
+            Ok(answer.error.map_or_else(|| Reply::Success(Producers::new(known)), Reply::Error))
         };
         let request = || async {
             let rest = *producers.rest_until.lock();
@@ -170,7 +171,10 @@ impl Reader {
         let told: Result<Producers, ReadError> = timeout(brokers.config().request_timeout, told)
             .await
             .unwrap_or_else(|_| Err(brokers.unreachable(BrokerFailures::default())));
-        told.map(|producers| producers.get(&id).copied())
+        told.map(|told| {
+            let (producers, epoch) = &*told;
+            producers.get(&id).map(|producer| (*producer, *epoch))
+        })
     }
 }
 
