@@ -221,19 +221,20 @@ impl Claim {
         account.is_some_and(|known| known.epoch == self.epoch && self.last <= known.last)
     }
 
-    /// The step after an answer about the account, with what was remembered of it. `kept` is the time for which a repeat
-    /// is recognized.
-    pub fn told(self, told: Told, remembered: Option<Known>, kept: Duration) -> Step {
+    /// The step after an answer about the account, with what was remembered of it.
+    pub fn told(self, told: Told, remembered: Option<Known>, lives: Lives) -> Step {
         let send = |is_new| Step::Send { skip: 0, is_repeat: false, is_new };
-        let is_young = self.age < kept;
+        let is_young = self.age < lives.kept();
+        // Otherwise an earlier try can have begun an account that has expired.
+        let may_look_back = is_young && lives.is_told;
         let known = match told {
             Told::Known(known) => known,
             Told::Missing | Told::Untold if self.is_in(remembered) => return Step::Duplicate,
             // Its records were never sent before.
             Told::Missing if self.first != 0 && self.age.is_zero() => return self.not_written(),
             Told::Missing | Told::Untold if self.age.is_zero() => return send(true),
-            Told::Missing if is_young => return Step::LookBack { is_missing: true },
-            Told::Untold if is_young => return Step::LookBack { is_missing: false },
+            Told::Missing if may_look_back => return Step::LookBack { is_missing: true },
+            Told::Untold if may_look_back => return Step::LookBack { is_missing: false },
             Told::Missing | Told::Untold => return Step::Refuse(Refusal::Expired(None)),
         };
         let next = known.last.saturating_add(1);
@@ -259,11 +260,11 @@ impl Claim {
 
     /// The step after the partition's leader has refused the batch, with what it tells since. Another leader can have lost
     /// what made it a repeat.
-    pub fn refused(self, told: Told, remembered: Option<Known>, kept: Duration, refused: Refused) -> Step {
+    pub fn refused(self, told: Told, remembered: Option<Known>, lives: Lives, refused: Refused) -> Step {
         match (told, refused.is_fenced) {
             (Told::Untold, true) => Step::Refuse(Refusal::Fenced(None)),
             (Told::Untold, false) => Step::Refuse(Refusal::OutOfOrder(None)),
-            _ => match self.told(told, remembered, kept) {
+            _ => match self.told(told, remembered, lives) {
                 // An older batch than the last five.
                 Step::Send { is_repeat: true, .. } if refused.is_repeat => Step::Duplicate,
                 step => step,
@@ -291,12 +292,24 @@ impl Claim {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lives {
     life: Duration,
+    /// Whether the cluster has told the time.
+    is_told: bool,
 }
 
 impl Lives {
     /// Partitions forget producers this long after their last record (`producer.id.expiration.ms`).
     pub fn of(life: Duration) -> Self {
-        Self { life }
+        Self { life, is_told: true }
+    }
+
+    /// The times by Kafka's default, in a cluster that does not tell its own.
+    pub fn assumed() -> Self {
+        Self { life: DEFAULT_LIFE, is_told: false }
+    }
+
+    /// Whether the cluster has told the time after which its partitions forget a producer.
+    pub fn is_told(self) -> bool {
+        self.is_told
     }
 
     /// The time after a record's first try for which a repeat is recognized: less than the life by what its timestamp may
@@ -322,7 +335,7 @@ impl Lives {
 }
 
 /// Kafka's default.
-pub const DEFAULT_LIFE: Duration = Duration::from_hours(24);
+const DEFAULT_LIFE: Duration = Duration::from_hours(24);
 /// Accounts that are remembered: 16 MiB. Beyond that, all are forgotten that are not in use, and asked for once more.
 const MAX_KEPT: usize = 1 << 16;
 const CONTENDED: &str = "others write as this producer at the same time, nothing was written";
@@ -333,6 +346,7 @@ mod tests {
 
     const KEPT: Duration = Duration::from_hours(18);
     const OLD: Duration = KEPT;
+    const LIVES: Lives = Lives { life: DEFAULT_LIFE, is_told: true };
 
     fn claim(epoch: i16, first: i32, count: i32, age: Duration) -> Claim {
         Claim { epoch, first, last: first + count - 1, age }
@@ -404,17 +418,33 @@ mod tests {
             (claim(0, 1, 1, again), Told::Untold, Step::LookBack { is_missing: false }),
             (claim(0, 1, 1, OLD), Told::Untold, EXPIRED),
         ] {
-            assert_eq!(claim.told(told, None, KEPT), want, "{claim:?} {told:?}");
+            assert_eq!(claim.told(told, None, LIVES), want, "{claim:?} {told:?}");
         }
         // Acknowledged records are there, even if the partition has forgotten by whom they were.
         for told in [Told::Missing, Told::Untold] {
-            assert_eq!(claim(0, 0, 5, again).told(told, Some(known(0, 4)), KEPT), Step::Duplicate);
-            assert_eq!(claim(0, 0, 6, OLD).told(told, Some(known(0, 4)), KEPT), EXPIRED);
+            assert_eq!(claim(0, 0, 5, again).told(told, Some(known(0, 4)), LIVES), Step::Duplicate);
+            assert_eq!(claim(0, 0, 6, OLD).told(told, Some(known(0, 4)), LIVES), EXPIRED);
         }
         for (first, is_missing, want) in [(0, true, NEW), (1, true, NOT_WRITTEN), (1, false, NEW)] {
             let again = claim(0, first, 1, again);
             let steps = [true, false].map(|has_all| again.looked_back(has_all, is_missing));
             assert_eq!(steps, [want, EXPIRED], "{first} {is_missing}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn repeat_of_an_unknown_producer_is_refused_if_its_life_is_unknown() {
+        let again = Duration::from_millis(1);
+        for (claim, told, want) in [
+            (claim(0, 0, 1, Duration::ZERO), Told::Missing, NEW),
+            (claim(0, 0, 1, again), Told::Missing, EXPIRED),
+            (claim(0, 3, 1, again), Told::Missing, EXPIRED),
+            (claim(0, 0, 1, again), Told::Untold, EXPIRED),
+            (claim(0, 0, 1, again), Told::Known(known(0, 0)), REPEAT),
+            (claim(0, 1, 1, again), Told::Known(known(0, 0)), SEND),
+            (claim(1, 0, 1, again), Told::Known(known(0, 0)), SEND),
+        ] {
+            assert_eq!(claim.told(told, None, Lives::assumed()), want, "{claim:?} {told:?}");
         }
     }
 
@@ -430,12 +460,12 @@ mod tests {
             (Told::Missing, true, LOOK_BACK),
         ] {
             for is_fenced in [true, false] {
-                let step = again.refused(told, None, KEPT, Refused { is_repeat, is_fenced });
+                let step = again.refused(told, None, LIVES, Refused { is_repeat, is_fenced });
                 assert_eq!(step, want, "{told:?} {is_repeat}");
             }
         }
         for (is_fenced, want) in [(true, Refusal::Fenced(None)), (false, Refusal::OutOfOrder(None))] {
-            let step = again.refused(Told::Untold, None, KEPT, Refused { is_repeat: true, is_fenced });
+            let step = again.refused(Told::Untold, None, LIVES, Refused { is_repeat: true, is_fenced });
             assert_eq!(step, Step::Refuse(want));
         }
     }
@@ -450,6 +480,7 @@ mod tests {
     /// A record that was written with the oldest timestamp is recognized for as long as it is said to be.
     #[test]
     fn accounts_outlive_what_clients_are_told() {
+        assert_eq!(LIVES.kept(), KEPT);
         for life in [DEFAULT_LIFE, Duration::from_secs(1), Duration::MAX] {
             let lives = Lives::of(life);
             assert!(lives.oldest().saturating_add(lives.kept()) < life, "{life:?}");

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use sluicegate_backend::accounts::{
-    Accounts, Claim, DEFAULT_LIFE, Kept, Known, Lives, Refusal, Refused, Step, Told, contended,
+    Accounts, Claim, Kept, Known, Lives, Refusal, Refused, Step, Told, contended,
 };
 use sluicegate_backend::command::Record;
 use sluicegate_backend::number::millis;
@@ -164,7 +164,7 @@ impl Parts {
             match step {
                 Step::Ask => {
                     let answer = self.ask(batch, kept, &mut told, lives).await?;
-                    step = claim.told(answer, remembered, lives.kept());
+                    step = claim.told(answer, remembered, lives);
                 }
                 Step::LookBack { is_missing } => {
                     step = claim.looked_back(self.has_all_since_first_try(batch).await?, is_missing);
@@ -192,7 +192,7 @@ impl Parts {
                         sent => {
                             let refused = Refused { is_repeat, is_fenced: matches!(sent, Sent::Fenced) };
                             let answer = self.ask(batch, kept, &mut told, lives).await?;
-                            step = claim.refused(answer, remembered, lives.kept(), refused);
+                            step = claim.refused(answer, remembered, lives, refused);
                         }
                     }
                 }
@@ -341,7 +341,7 @@ impl Parts {
             lives.map(|(_, lives)| lives)
         };
         match (lives(&self.reader).await, known) {
-            (Ok((lives, _)), _) => {
+            (Ok(lives), _) => {
                 *self.lives.lock() = Some((Instant::now(), lives));
                 Ok(lives)
             }
@@ -400,19 +400,18 @@ impl Failed {
     }
 }
 
-/// The times of accounts in a cluster, and whether it has told them: its user may have no right to know.
-async fn lives(reader: &Reader) -> Result<(Lives, bool), ReadError> {
-    let life = match reader.producer_life().await {
-        Err(error) if error.is_unavailable() || error.retriable() => return Err(error),
-        told => told.ok().flatten(),
-    };
-    Ok((Lives::of(life.unwrap_or(DEFAULT_LIFE)), life.is_some()))
+/// The times of accounts in a cluster. Its user may have no right to know.
+async fn lives(reader: &Reader) -> Result<Lives, ReadError> {
+    match reader.producer_life().await {
+        Err(error) if error.is_unavailable() || error.retriable() => Err(error),
+        told => Ok(told.ok().flatten().map_or_else(Lives::assumed, Lives::of)),
+    }
 }
 
 /// The time for which repeats are recognized, in words.
 pub(super) async fn recognition(reader: &Reader) -> Result<String, ReadError> {
-    let (lives, is_told) = lives(reader).await?;
-    let by = if is_told { "by" } else { "if it has its default," };
+    let lives = lives(reader).await?;
+    let by = if lives.is_told() { "by" } else { "if it has its default," };
     let kept = hours(lives.kept());
     Ok(format!("repeats of a producer's writes are recognized for {kept}, {by} producer.id.expiration.ms"))
 }

@@ -199,7 +199,7 @@ impl Once {
         let claim = Claim { first: self.sequence(), ..self.claim };
         let known = |Last { epoch, sequence, .. }| Known { epoch, last: sequence, until: Instant::now() };
         let told = last.map_or(Told::Missing, |last| Told::Known(known(last)));
-        match claim.told(told, None, self.own_window()) {
+        match claim.told(told, None, self.own_lives()) {
             // A message that the stream keeps for longer would be there.
             Step::LookBack { is_missing } => claim.looked_back(true, is_missing),
             step => step,
@@ -246,8 +246,11 @@ impl Once {
 
     /// The time after its first try for which a repeat is recognized by the subject's last message.
     fn own_window(&self) -> Duration {
-        let life = self.intake.last_kept.unwrap_or_default();
-        Lives::of(life).kept().min(Dedup::UNLIMITED)
+        self.own_lives().kept().min(Dedup::UNLIMITED)
+    }
+
+    fn own_lives(&self) -> Lives {
+        Lives::of(self.intake.last_kept.unwrap_or_default())
     }
 
     /// The same by its message id.
