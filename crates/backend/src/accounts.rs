@@ -84,6 +84,8 @@ pub struct Claim {
     pub last: i32,
     /// The time since the first record was first sent.
     pub age: Duration,
+    /// As in [`Account`].
+    pub is_placed: bool,
 }
 
 /// A producer's account in a partition.
@@ -190,14 +192,14 @@ impl Claim {
     /// # Errors
     /// The epoch has no room for them.
     pub fn of(account: &Account, records: usize) -> Result<Self, CommandError> {
-        let Account { epoch, sequence: first, age, .. } = *account;
+        let Account { epoch, sequence: first, age, is_placed, .. } = *account;
         let more = i32::try_from(records.saturating_sub(1)).ok();
         let last = more.and_then(|more| first.checked_add(more)).filter(|last| *last < i32::MAX);
         let last = last.ok_or_else(|| {
             let message = format!("sequence {first} of {records} records: begin the next epoch");
             CommandError::new(Fault::Invalid, INVALID_REQUEST, message)
         })?;
-        Ok(Self { epoch, first, last, age })
+        Ok(Self { epoch, first, last, age, is_placed })
     }
 
     /// The first step, with what is remembered of the account.
@@ -225,8 +227,8 @@ impl Claim {
     pub fn told(self, told: Told, remembered: Option<Known>, lives: Lives) -> Step {
         let send = |is_new| Step::Send { skip: 0, is_repeat: false, is_new };
         let is_young = self.age < lives.kept();
-        // Otherwise an earlier try can have begun an account that has expired.
-        let may_look_back = is_young && lives.is_told;
+        // Otherwise an earlier try can have begun an account that has expired, or is in another partition.
+        let may_look_back = is_young && lives.is_told && !self.is_placed;
         let known = match told {
             Told::Known(known) => known,
             Told::Missing | Told::Untold if self.is_in(remembered) => return Step::Duplicate,
@@ -349,7 +351,7 @@ mod tests {
     const LIVES: Lives = Lives { life: DEFAULT_LIFE, is_told: true };
 
     fn claim(epoch: i16, first: i32, count: i32, age: Duration) -> Claim {
-        Claim { epoch, first, last: first + count - 1, age }
+        Claim { epoch, first, last: first + count - 1, age, is_placed: false }
     }
 
     fn known(epoch: i16, last: i32) -> Known {
@@ -445,6 +447,19 @@ mod tests {
             (claim(1, 0, 1, again), Told::Known(known(0, 0)), SEND),
         ] {
             assert_eq!(claim.told(told, None, Lives::assumed()), want, "{claim:?} {told:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn repeat_of_an_unknown_producer_is_refused_if_the_bridge_chooses_its_partition() {
+        for (first, age, want) in [
+            (0, Duration::ZERO, NEW),
+            (1, Duration::ZERO, NOT_WRITTEN),
+            (0, Duration::from_millis(1), EXPIRED),
+            (1, Duration::from_millis(1), EXPIRED),
+        ] {
+            let placed = Claim { is_placed: true, ..claim(0, first, 1, age) };
+            assert_eq!(placed.told(Told::Missing, None, LIVES), want, "{first} {age:?}");
         }
     }
 

@@ -304,6 +304,8 @@ pub struct Account {
     pub sequence: i32,
     /// As in [`Producer`](command::Producer).
     pub age: Duration,
+    /// Whether the bridge chooses the partition. It can have chosen another one for an earlier try.
+    pub is_placed: bool,
     /// The producers that logs do not know yet, as its client may bring some.
     pub new: ClientRate,
 }

@@ -339,7 +339,7 @@ impl Grant {
                 return Err(refused);
             }
         };
-        let account = producer.map(|producer| self.account(&producer));
+        let account = producer.map(|producer| self.account(&producer, &records));
         let write = cluster::Write { records, account, dry_run };
         let produced = self.cluster.produce(self.client, write, topics, ticket, queued).await;
         let reports = produced.iter().flatten().flat_map(|report| report.as_ref().err());

@@ -4,15 +4,15 @@ use std::net::Ipv6Addr;
 
 use ring::digest::{SHA256, digest};
 use sluicegate_backend::Account;
-use sluicegate_backend::command::Producer;
+use sluicegate_backend::command::{Producer, Record};
 use sluicegate_fair_share::ClientKey;
 
 use super::Grant;
 
 impl Grant {
-    /// A producer of this client. The same person has the same one over every route. Without an identity, whoever knows
+    /// A producer of this client, with records of a command. The same person has the same one over every route. Without an identity, whoever knows
     /// its name has it.
-    pub(super) fn account(&self, producer: &Producer) -> Account {
+    pub(super) fn account(&self, producer: &Producer, records: &[Record]) -> Account {
         let holding = self.holding();
         // Without a subject, it is nobody in particular.
         let person = holding.as_ref().and_then(|holding| {
@@ -27,11 +27,13 @@ impl Grant {
         let source = person.map_or(self.client, |[high, _]| {
             ClientKey::from(std::net::IpAddr::V6(Ipv6Addr::from(u128::from(high) << 64)))
         });
+        let is_named = |record: &Record| record.partition.is_some_and(|number| number >= 0);
         Account {
             id: number(id),
             epoch: producer.epoch,
             sequence: producer.sequence,
             age: producer.age,
+            is_placed: self.system().has_partitions && !records.iter().all(is_named),
             new: self.cluster.new_producers(source),
         }
     }
@@ -63,6 +65,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use sluicegate_backend::System;
     use sluicegate_rights::Rights;
 
     use super::super::{Holding, Person};
@@ -76,6 +79,21 @@ mod tests {
             assert!(number >= 1 << 62, "{number}");
         }
         assert_ne!(hash(&["ab", "c"]), hash(&["a", "bc"]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn partition_that_a_record_leaves_open_is_chosen() {
+        let producer = Producer { id: "p".to_owned(), epoch: 0, sequence: 0, age: Duration::ZERO };
+        let of = |system: System, partition| {
+            let (cluster, _script) = Script::cluster_of(system, 1);
+            let grant = Grant::all(&cluster);
+            grant.account(&producer, &[Record { partition, ..Record::default() }]).is_placed
+        };
+        assert_eq!(
+            [None, Some(-1), Some(0)].map(|partition| of(System::Kafka, partition)),
+            [true, true, false]
+        );
+        assert!(!of(System::Nats, None));
     }
 
     #[tokio::test(start_paused = true)]
@@ -94,7 +112,7 @@ mod tests {
                 expires: None,
             });
             let producer = Producer { id: "p".to_owned(), epoch: 0, sequence: 0, age: Duration::ZERO };
-            grant.held(holding, None).account(&producer).id
+            grant.held(holding, None).account(&producer, &[]).id
         };
         let alice = id(Some(("i", Some("alice"))), "one");
         assert_eq!(alice, id(Some(("i", Some("alice"))), "two"));
