@@ -64,7 +64,7 @@ impl Producers {
             reader,
             incidents,
             metrics,
-            patience,
+            patience: patience.min(MAX_PATIENCE),
             accounts: Accounts::default(),
             lives: Mutex::default(),
         };
@@ -459,6 +459,8 @@ const MAX_STEPS: usize = 8;
 const CLOCKS: Duration = Duration::from_mins(1);
 /// The time between two looks at the replicas.
 const LOOK: Duration = Duration::from_millis(50);
+/// The longest time for which a batch is tried. Clients begin another epoch some seconds later.
+const MAX_PATIENCE: Duration = Duration::from_secs(30);
 const STILL_OPEN: &str = "a try of the command is still under way; a repeat with its sequence tells";
 /// The time for which the life of accounts is not asked for again.
 const LIVES_AGE: Duration = Duration::from_mins(10);
