@@ -219,9 +219,9 @@ impl Parts {
             let retry_after = until.saturating_duration_since(Instant::now());
             CommandError { retry_after, ..CommandError::new(Fault::QuotaExceeded, 0, TOO_MANY) }
         })?;
-        let (encoded, latest) = batch.encode(skip);
         let Key { topic, topic_id, .. } = &batch.key;
-        let produced = self.reader.produce(batch.source, batch.log(), *topic_id, &encoded, deadline).await;
+        let encode = || batch.encode(skip);
+        let produced = self.reader.produce(batch.source, batch.log(), *topic_id, encode, deadline).await;
         let (produced, is_open) = match produced {
             Ok(produced) => produced,
             Err(failed) => {
@@ -233,7 +233,7 @@ impl Parts {
         };
         let sent = match produced {
             Produced::Written { offset, appended_at } => {
-                let latest = if appended_at >= 0 { appended_at } else { latest };
+                let latest = if appended_at >= 0 { appended_at } else { batch.latest(skip) };
                 let mut written = batch.found(skip, dedup);
                 written.extend(batch.placed(offset, appended_at, skip, dedup));
                 Sent::Written(written, latest)

@@ -42,11 +42,16 @@ impl Batch {
         record.timestamp.filter(|timestamp| *timestamp >= 0).unwrap_or(self.now)
     }
 
+    /// The latest timestamp of the records behind the first ones.
+    pub(super) fn latest(&self, skip: usize) -> i64 {
+        let timestamps = self.records.iter().skip(skip).map(|record| self.timestamp(record));
+        timestamps.max().unwrap_or(self.now)
+    }
+
     /// Checks that the partition keeps the account for as long as clients are told, and no longer: it counts from the latest
     /// timestamp.
     pub(super) fn check_times(&self, skip: usize, lives: Lives) -> Result<(), CommandError> {
-        let latest = self.records.iter().skip(skip).map(|record| self.timestamp(record)).max();
-        let since = self.now.saturating_sub(latest.unwrap_or(self.now));
+        let since = self.now.saturating_sub(self.latest(skip));
         let oldest = lives.oldest().saturating_add(self.account.age);
         let (back, ahead) = (millis_of(oldest), millis_of(AHEAD));
         if (ahead.saturating_neg()..=back).contains(&since) {
@@ -59,8 +64,8 @@ impl Batch {
         Err(CommandError::new(Fault::Invalid, INVALID_TIMESTAMP, message))
     }
 
-    /// The batch of the records behind the first ones, and the latest of their timestamps.
-    pub(super) fn encode(&self, skip: usize) -> (Bytes, i64) {
+    /// The batch of the records behind the first ones.
+    pub(super) fn encode(&self, skip: usize) -> Bytes {
         let Account { id, epoch, sequence, .. } = self.account;
         let skipped = i32::try_from(skip).unwrap_or(i32::MAX);
         let producer = BatchProducer { id, epoch, sequence: sequence.saturating_add(skipped) };
@@ -75,8 +80,7 @@ impl Batch {
                 headers: record.headers.iter().map(|header| (&*header.key, header.value.as_deref())),
             })
             .collect();
-        let latest = records.iter().map(|record| record.timestamp).max().unwrap_or(self.now);
-        (encode_batch(producer, &records).into(), latest)
+        encode_batch(producer, &records).into()
     }
 
     /// The places of the first records, which were there already, at offsets that are not known.

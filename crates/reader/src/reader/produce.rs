@@ -66,8 +66,8 @@ pub(super) struct ProducerRequests {
 type Producers = Arc<(HashMap<i64, KnownProducer>, i32)>;
 
 impl Reader {
-    /// Writes a batch of an idempotent producer to a partition, if its topic still has this id. Tries again until the
-    /// deadline. Gives as well whether a try before the last one may have written it.
+    /// Writes a batch of an idempotent producer to a partition, if its topic still has this id. Each try encodes it, once the
+    /// broker has a place for it: those that wait are not in memory twice. Tries again until the deadline. Gives as well whether a try before the last one may have written it.
     ///
     /// # Errors
     /// [`NotProduced`]: also if a record is refused.
@@ -79,28 +79,28 @@ impl Reader {
         source: ClientKey,
         log: Log<'_>,
         topic_id: Option<u128>,
-        batch: &Bytes,
+        encode: impl Fn() -> Bytes,
         deadline: Instant,
     ) -> Result<(Produced, bool), NotProduced> {
         let not_sent = |error| NotProduced { error, invalid: Vec::new(), may_be_written: false };
         let target = TopicPartition::parse(log).map_err(not_sent)?;
         let brokers = &self.inner.brokers;
         let (may_be_written, invalid) = (&AtomicBool::new(false), &Mutex::new(Vec::new()));
-        let holder = self.holder(source);
+        let (holder, encode) = (self.holder(source), &encode);
         let send = |recipient: Recipient| async move {
             if let (Some(known), Some(found)) = (topic_id, recipient.call.topic_id)
                 && known != found
             {
                 return Ok(Reply::Success(Produced::Recreated));
             }
+            let _place = recipient.broker.write_place(holder).await;
             let request = ProduceRequest {
                 topic: target.topic(),
                 topic_id: recipient.call.topic_id,
                 partition: target.partition(),
                 timeout: brokers.config().response_timeout(),
-                batch,
+                batch: &encode(),
             };
-            let _place = recipient.broker.write_place(holder).await;
             let was_unknown = may_be_written.swap(true, Ordering::Relaxed);
             let answer = recipient.send(&request).await?;
             let ProduceAnswer { error, offset, appended_at, .. } = answer;
