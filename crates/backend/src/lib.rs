@@ -308,6 +308,8 @@ pub struct Account {
     pub is_placed: bool,
     /// The producers that logs do not know yet, as its client may bring some.
     pub new: ClientRate,
+    /// Requests for which clients take turns: a question about a producer makes a broker list all of a log.
+    pub questions: ClientRate,
 }
 
 /// Records that were enqueued.

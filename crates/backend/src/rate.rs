@@ -71,6 +71,14 @@ impl ClientRate {
         }
     }
 
+    /// As [`Rate::take`].
+    ///
+    /// # Cancel safety
+    /// A drop takes nothing.
+    pub async fn take(&self, amount: usize) {
+        self.rate.take(self.holder, amount).await;
+    }
+
     /// Gives back what was not needed, if its period lasts.
     pub fn give_back(&self, Taken(began): Taken) {
         let mut period = self.rate.now();

@@ -305,6 +305,7 @@ impl Parts {
         lives: Lives,
     ) -> Result<Told, CommandError> {
         *told = None;
+        batch.account.questions.take(QUESTION).await;
         let answer = match self.reader.known_producer(batch.source, batch.log(), batch.key.id).await {
             Ok(None) => Told::Missing,
             Ok(Some((KnownProducer { epoch, last_sequence, last_timestamp }, leader_epoch))) => {
@@ -314,11 +315,13 @@ impl Parts {
                 *told = Some((known, leader_epoch));
                 return Ok(Told::Known(known));
             }
-            // Brokers before Kafka 2.8 do not know the question. The answer can be too long, too.
-            Err(ReadError::Unanswered {
-                cause: ConnectionError::Protocol { .. } | ConnectionError::TooLong { .. },
-                ..
-            }) => Told::Untold,
+            // Brokers before Kafka 2.8 do not know the question.
+            Err(ReadError::Unanswered { cause: ConnectionError::Protocol { .. }, .. }) => Told::Untold,
+            Err(error @ ReadError::Unanswered { cause: ConnectionError::TooLong { .. }, .. }) => {
+                // Logged, as gaps and forgotten producers are not recognized meanwhile.
+                self.incidents.public(&error);
+                Told::Untold
+            }
             Err(error) if error.is_unavailable() || error.retriable() => {
                 return Err(self.failed_before(&error));
             }
@@ -455,6 +458,8 @@ fn gauge(count: usize) -> i64 {
 
 /// Questions and batches for one command.
 const MAX_STEPS: usize = 8;
+/// A question about a producer, in requests of a session: the partition tells all that it knows.
+const QUESTION: usize = 100;
 /// The distance of clocks that is allowed for, in a look back.
 const CLOCKS: Duration = Duration::from_mins(1);
 /// The time between two looks at the replicas.

@@ -18,11 +18,12 @@ use parking_lot::Mutex;
 use sluicegate_fair_share::{Holder, Ledger, Place, Places};
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinError;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use traffic::{Pool, Traffic, is_stalled};
 
 use crate::address::Address;
 use crate::api::Api;
+use crate::backoff::in_future;
 use crate::config::Config;
 use crate::connection::{Answered, Connection, Slot};
 use crate::dial::dial;
@@ -54,6 +55,8 @@ pub(crate) struct Broker {
     search_places: Arc<Places>,
     write_places: Arc<Places>,
     producers_places: Arc<Places>,
+    /// Until when it is not asked about producers.
+    producers_rest: Mutex<Option<Instant>>,
     join_places: Arc<Places>,
 }
 
@@ -73,6 +76,7 @@ impl Broker {
             search_places: Places::new(SEARCHES),
             write_places: Places::with_shares(Ledger::of_one_cluster(WRITES)),
             producers_places: Places::new(1),
+            producers_rest: Mutex::default(),
             join_places: Places::new(JOINS),
             address,
             config,
@@ -181,9 +185,17 @@ impl Broker {
         self.write_places.acquire(holder).await
     }
 
-    /// The place for a question about producers: the broker tells all of a partition.
+    /// The place for a question about producers, once the broker has had its rest: it tells all of a partition.
     pub(crate) async fn producers_place(&self, holder: Holder) -> Place {
-        self.producers_places.acquire(holder).await
+        let place = self.producers_places.acquire(holder).await;
+        let rest = *self.producers_rest.lock();
+        sleep_until(rest.unwrap_or_else(Instant::now)).await;
+        place
+    }
+
+    /// Gives the broker a rest from questions about producers, as long as it took for the last one: the more it knows.
+    pub(crate) fn rest_from_producers(&self, took: Duration) {
+        *self.producers_rest.lock() = Some(in_future(took.min(MAX_REST)));
     }
 
     /// Sends a request that searches batches, on a dedicated connection: it can take seconds, and the broker answers
@@ -475,6 +487,9 @@ const WRITE_CONNECTIONS: (usize, usize) = (8, 8);
 
 /// Writes at a time, each of one client's command; further ones wait for their clients' turns.
 const WRITES: usize = 256;
+
+/// The longest rest between two questions about producers.
+const MAX_REST: Duration = Duration::from_millis(500);
 
 /// Members that join groups at a time, each with a connection of its own. A group waits for all its members: if some of
 /// them waited here for others to have joined, none would.

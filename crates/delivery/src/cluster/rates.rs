@@ -60,6 +60,11 @@ impl Cluster {
         ClientRate { rate: Arc::clone(&self.rates.producers), holder: self.holder(source) }
     }
 
+    /// The requests of sessions, as `source` takes part of them.
+    pub(crate) fn requests(&self, source: ClientKey) -> ClientRate {
+        ClientRate { rate: Arc::clone(&self.rates.requests), holder: self.holder(source) }
+    }
+
     /// A client of this cluster as shared limits count it. The cluster is known by its address, which is no other's
     /// while it lives.
     pub(crate) fn holder(&self, source: ClientKey) -> Holder {

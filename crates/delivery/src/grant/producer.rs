@@ -35,6 +35,7 @@ impl Grant {
             age: producer.age,
             is_placed: self.system().has_partitions && !records.iter().all(is_named),
             new: self.cluster.new_producers(source),
+            questions: self.cluster.requests(self.client),
         }
     }
 }

@@ -82,3 +82,16 @@ async fn unused_broker_counts_as_failed_for_a_while() {
     advance(KNOWN_FAILURE + broker.config.backoff_max).await;
     assert!(broker.has_failed() && !broker.has_recently_failed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn broker_has_a_rest_of_its_own_from_questions_about_producers() {
+    let [asked, other] = [broker(), broker()];
+    for (took, rest) in [(Duration::from_millis(200), 200), (Duration::from_secs(9), 500)] {
+        let begun = Instant::now();
+        asked.rest_from_producers(took);
+        drop(other.producers_place(Holder::default()).await);
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        drop(asked.producers_place(Holder::default()).await);
+        assert_eq!(begun.elapsed().as_millis(), rest);
+    }
+}

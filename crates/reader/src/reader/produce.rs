@@ -10,7 +10,7 @@ use kafka_protocol::error::ResponseError;
 use parking_lot::Mutex;
 use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::{Log, SingleFlight};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{DESCRIPTION_AGE, Inner, Reader};
 use crate::api::{
@@ -54,16 +54,11 @@ pub struct NotProduced {
     pub may_be_written: bool,
 }
 
-/// Questions about producers.
-#[derive(Default)]
-pub(super) struct ProducerRequests {
-    /// By topic and partition.
-    requests: SingleFlight<(String, i32), Result<Producers, ReadError>>,
-    rest_until: Mutex<Option<Instant>>,
-}
+/// Questions about the producers of a topic's partition.
+pub(super) type ProducerRequests = SingleFlight<(String, i32), Result<Producers, ReadError>>;
 
 /// The producers of a partition with high ids, and the epoch of the leader that tells; −1 if unknown.
-type Producers = Arc<(HashMap<i64, KnownProducer>, i32)>;
+pub(super) type Producers = Arc<(HashMap<i64, KnownProducer>, i32)>;
 
 impl Reader {
     /// Writes a batch of an idempotent producer to a partition, if its topic still has this id. Each try encodes it, once the
@@ -152,22 +147,19 @@ impl Reader {
         let send = |recipient: Recipient| async move {
             let request = DescribeProducersRequest { topic, partition, from_id: FROM_ID };
             let _place = recipient.broker.producers_place(holder).await;
-            let answer = recipient.send(&request).await?;
+            let sent = Instant::now();
+            let answer = recipient.send(&request).await;
+            recipient.broker.rest_from_producers(sent.elapsed());
+            let answer = answer?;
             let known = (answer.producers, recipient.call.leader_epoch);
             Ok(answer.error.map_or_else(|| Reply::Success(Producers::new(known)), Reply::Error))
         };
         let request = || async {
-            let rest = *producers.rest_until.lock();
-            sleep_until(rest.unwrap_or_else(Instant::now)).await;
             // From when it is sent: others can share the request.
-            let (sent, deadline) = (Instant::now(), in_future(brokers.config().request_timeout));
-            let answer =
-                leader_call(brokers, source, Attempt::at_leader(target, deadline, jitter), send).await;
-            // The more producers a leader knows, the longer it is not asked again.
-            *producers.rest_until.lock() = Some(in_future(sent.elapsed().min(MAX_REST)));
-            answer
+            let deadline = in_future(brokers.config().request_timeout);
+            leader_call(brokers, source, Attempt::at_leader(target, deadline, jitter), send).await
         };
-        let told = producers.requests.run((topic.to_owned(), partition), |_| false, || None, request);
+        let told = producers.run((topic.to_owned(), partition), |_| false, || None, request);
         let told: Result<Producers, ReadError> = timeout(brokers.config().request_timeout, told)
             .await
             .unwrap_or_else(|_| Err(brokers.unreachable(BrokerFailures::default())));
@@ -238,6 +230,3 @@ fn may_follow_writing(ErrorCode(error): ErrorCode) -> bool {
 
 /// The first id that brokers never give out.
 pub const FROM_ID: i64 = 1 << 62;
-
-/// The longest rest between two questions about producers.
-const MAX_REST: Duration = Duration::from_millis(500);

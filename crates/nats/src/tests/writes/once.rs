@@ -18,7 +18,7 @@ enum Told {
 fn account(id: i64, epoch: i16, sequence: i32, age: Duration) -> Account {
     // Producers cost a server nothing.
     let none = ClientRate { rate: Arc::new(Rate::new(Ledger::of_one_cluster(0))), holder: Holder::default() };
-    Account { id: 1 << 62 | id, epoch, sequence, age, is_placed: false, new: none }
+    Account { id: 1 << 62 | id, epoch, sequence, age, is_placed: false, questions: none.clone(), new: none }
 }
 
 /// Writes numbers from the account's sequence on.
