@@ -164,7 +164,7 @@ keys! {
         "[25 KiB each](../how-to/size.md#consumers-in-groups), 100 B a partition";
     NEW_PRODUCERS: Number = "limits.new_producers", number(10_000, 1..=1_000_000),
         "Producers that are new to a log, in an hour; further ones get 429 or an error",
-        "250 B each in the broker, for a day";
+        "250 B each in the broker, for a day: 60 MB for each bridge by default";
     IDENTITY_FROM_GATEWAY: Other = "identity.from_gateway", other("boolean", "`false`"),
         "Whether authenticated gateways tell who clients are",
         "";
