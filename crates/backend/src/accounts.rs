@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_the_partition_tells_decides() {
+    async fn step_follows_from_the_partitions_answer() {
         let out_of_order =
             |epoch, sequence| Step::Refuse(Refusal::OutOfOrder(Some(ProducerState { epoch, sequence })));
         let fenced = |epoch, sequence| Step::Refuse(Refusal::Fenced(Some(ProducerState { epoch, sequence })));

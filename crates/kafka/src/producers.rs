@@ -112,7 +112,7 @@ impl Producers {
     /// Ends writing once what is queued is written, or at `by`.
     pub(super) async fn close(&self, by: Instant) {
         self.tasks.close();
-        // What is left is tried until the process ends.
+        // The rest is tried until the process ends.
         let _ = tokio::time::timeout_at(by, self.tasks.wait()).await;
     }
 }

@@ -34,10 +34,10 @@ use crate::slow_logs::{SlowLogs, Stalls};
 /// A broker and the connections to it, opened on demand.
 ///
 /// A broker answers the requests of one connection in order, so a fetch that waits for records delays all later ones,
-/// and so does a large answer. Fetches and writes therefore have other connections than lookups, which are all other requests. Of
-/// all kinds, requests that are answered at once share a few connections; each long poll has a dedicated one, as has
-/// each search for records, each fetch of a log that is slow to read, and each retry of a request without a response in
-/// time. So has each member of a group while it joins.
+/// and so does a large answer. Fetches and writes therefore have other connections than lookups, which are all other
+/// requests. Of all kinds, requests that are answered at once share a few connections; each long poll has a dedicated
+/// one, as has each search for records, each fetch of a log that is slow to read, and each retry of a request without a
+/// response in time. So has each member of a group while it joins.
 pub(crate) struct Broker {
     address: Address,
     config: Arc<Config>,

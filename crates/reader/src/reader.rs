@@ -42,8 +42,8 @@ use crate::skip_cache::SkipCache;
 use crate::tail::{Tails, Waiting, place};
 use crate::topic_partition::TopicPartition;
 
-/// Reads from one cluster, and writes of idempotent producers. Clones share connections and metadata; dropping the last one closes them, once requests that
-/// are under way have ended.
+/// Reads from one cluster, and writes of idempotent producers. Clones share connections and metadata; dropping the last
+/// one closes them, once requests that are under way have ended.
 ///
 /// Calls share work: one opens a connection or requests metadata, and others wait for it. A call must therefore be
 /// polled or dropped, as any future that a task awaits.

@@ -502,7 +502,6 @@ async fn clean(world: Arc<World>, mut random: fastrand::Rng) {
     }
 }
 
-/// Whether the cluster of a seed is one of NATS.
 /// Clients that repeat their writes, in every fourth seed: one, or two that are the same producer. In some of them, accounts
 /// of producers are short.
 fn repeaters(seed: u64, world: &World, topics: &[String]) -> Vec<Arc<Repeater>> {
@@ -519,6 +518,7 @@ fn repeaters(seed: u64, world: &World, topics: &[String]) -> Vec<Arc<Repeater>> 
     (0..random.usize(1..3)).map(|number| Repeater::new(number, role(), &mut random)).collect()
 }
 
+/// Whether the cluster of a seed is one of NATS.
 fn is_nats(seed: u64) -> bool {
     seed % 4 == 3
 }

@@ -694,7 +694,7 @@ pub struct ErrorResp {
 pub struct ProducerState {
     #[prost(uint32, tag = "1")]
     pub epoch: u32,
-    /// That of the next record.
+    /// The sequence of the next record.
     #[prost(uint32, tag = "2")]
     pub sequence: u32,
 }

@@ -72,7 +72,7 @@ async fn repeats_are_written_once_by_whichever_bridge() {
             assert_eq!(told(&results), want, "{times} {socket} {epoch} {sequence} {count}: {results:?}");
         }
         let [one, _] = &mut sockets;
-        // What was begun elsewhere, or too long ago.
+        // Producers that began elsewhere, or too long ago.
         for (sequence, age, state) in [(7, 0, Some((0, 0))), (7, TOO_OLD, None), (0, TOO_OLD, None)] {
             let unknown = Producer { id: "unknown".to_owned(), ..producer(0, sequence, age) };
             let results = write(one, vec![record(topic, "x")], unknown).await;
