@@ -240,6 +240,8 @@ impl Parts {
             }
             Produced::OutOfOrder => Sent::OutOfOrder,
             Produced::Fenced => Sent::Fenced,
+            // The topic that was deleted can have got the batch before.
+            Produced::Recreated if is_open => return Err(unknown_outcome(STILL_OPEN).into()),
             Produced::Recreated => {
                 let message =
                     format!("topic {topic} was deleted and created again meanwhile, nothing was written");

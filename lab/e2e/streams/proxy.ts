@@ -1,5 +1,5 @@
 // A proxy with the streams that the suite creates, because the bridge creates no topics: PUT of a new name takes the next
-// partition of one topic, on the route of its content type, and DELETE forgets the name. Other requests go to the gateway
+// partition, on the route of its content type, and DELETE forgets the name. Other requests go to the gateway
 // as they are, but for a shorter wait of long polls.
 
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, request, type ServerResponse } from "node:http";
@@ -10,7 +10,8 @@ import { buffer } from "node:stream/consumers";
 export interface Streams {
   /** Host and port. */
   readonly gateway: string;
-  readonly topic: string;
+  readonly topics: readonly string[];
+  /** Of each topic. */
   readonly partitions: number;
   /** Paths of routes, by their content type. */
   readonly routes: Record<string, string>;
@@ -76,11 +77,12 @@ class Creator {
     reply(outgoing, { ...created, status: 201, headers: { ...created.headers, location, "stream-next-offset": next } });
   }
 
-  #path(contentType: string, partition: number): string {
-    const { topic, partitions, routes } = this.#streams;
+  #path(contentType: string, number: number): string {
+    const { topics, partitions, routes } = this.#streams;
     const route = routes[contentType.split(";")[0]!.trim().toLowerCase()];
-    if (route === undefined || partition >= partitions) throw new Error(`no partition ${partition} of ${contentType}`);
-    return `${route}/${topic}/${partition}`;
+    const topic = topics[Math.floor(number / partitions)];
+    if (route === undefined || topic === undefined) throw new Error(`no stream ${number} of ${contentType}`);
+    return `${route}/${topic}/${number % partitions}`;
   }
 
   #forward(path: string, incoming: IncomingMessage, outgoing: ServerResponse): void {
