@@ -1,6 +1,6 @@
 // A proxy with the streams that the suite creates, because the bridge creates no topics: PUT of a new name takes the next
-// partition, on the route of its content type, and DELETE forgets the name. Other requests go to the gateway
-// as they are, but for a shorter wait of long polls.
+// partition, on the route of its content type, and DELETE forgets the name. Other requests go to the gateway as they are,
+// but for a shorter wait of long polls.
 
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, request, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
