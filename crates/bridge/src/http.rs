@@ -177,7 +177,8 @@ async fn check_page(route: &HttpRoute, methods: &[Method], parts: &Parts) -> Pag
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("origin"));
         return Page::Answered(response);
     }
-    let headers = cors::headers(cors, methods, parts).await;
+    let shared = matches!(&route.resource, Some(Resource::Streams(streams)) if streams.public);
+    let headers = cors::headers(cors, methods, parts, shared).await;
     if cors::is_preflight(parts) {
         let mut response = Response::empty(StatusCode::NO_CONTENT).into_http(&parts.method, None);
         response.headers_mut().extend(headers);

@@ -1,7 +1,8 @@
 //! The clients of checks and soak: they subscribe in each format, and note what they are told.
 //!
 //! 1. [`wish`]: what a client subscribes to, of a [`source`]
-//! 2. [`session`], [`json`], [`events`]: a subscription over a session in protobuf or JSON, or over server-sent events
+//! 2. [`session`], [`json`], [`events`], [`streams`]: a subscription over a session in protobuf or JSON, over server-sent
+//!    events, or over those of Durable Streams
 //! 3. [`position`]: what it was told, in any format; a [`table`], if it keeps one
 
 #![expect(
@@ -16,6 +17,7 @@ mod json;
 pub(crate) mod position;
 pub(crate) mod session;
 pub(crate) mod source;
+mod streams;
 pub(crate) mod table;
 pub(crate) mod wish;
 
@@ -33,6 +35,7 @@ use self::events::Events;
 use self::json::Json;
 use self::position::{Position, Told};
 use self::session::Session;
+use self::streams::Streams;
 use self::table::Record;
 use self::wish::Wish;
 
@@ -41,6 +44,7 @@ pub(crate) enum Client {
     Session(Session),
     Json(Json),
     Events(Events),
+    Streams(Streams),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,8 @@ pub(crate) enum Format {
     Json,
     /// Or a session, if no stream of events is about what the client wants.
     Events,
+    /// Or a session, if no stream has what the client wants, or records can be discarded before it has them.
+    Streams,
 }
 
 impl Client {
@@ -65,7 +71,10 @@ impl Client {
             Format::Events if events::resource(wish).is_some() => {
                 Events::open(gateway, wish, position).await.map(Self::Events)
             }
-            Format::Session | Format::Events => {
+            Format::Streams if streams::resource(wish).is_some() && !position.may_miss => {
+                Streams::open(gateway, wish, position).await.map(Self::Streams)
+            }
+            Format::Session | Format::Events | Format::Streams => {
                 Session::open(gateway, wish, position).await.map(Self::Session)
             }
         }
@@ -78,6 +87,7 @@ impl Client {
             Self::Session(session) => session.told().await,
             Self::Json(json) => json.told().await,
             Self::Events(events) => events.told().await,
+            Self::Streams(streams) => streams.told().await,
         }
     }
 
@@ -86,7 +96,7 @@ impl Client {
         match self {
             Self::Session(session) => session.socket.close_code,
             Self::Json(json) => json.socket.close_code,
-            Self::Events(_) => None,
+            Self::Events(_) | Self::Streams(_) => None,
         }
     }
 }

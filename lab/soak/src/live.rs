@@ -46,7 +46,7 @@ use self::system::Cluster;
 use self::tables::{TableLogs, Tables};
 use self::writers::Writers;
 use crate::clients::table::Logs;
-use crate::clients::wish::{RED, RED_REST, RED_SESSIONS, REST, SESSIONS, TENANT};
+use crate::clients::wish::{RED, RED_REST, RED_SESSIONS, REST, SESSIONS, STREAMS, TENANT};
 
 /// Subject and duration of a check.
 pub struct Setup<'a> {
@@ -170,12 +170,15 @@ fn stack_setup(way: Way, cluster: &Cluster<'_>) -> stack::Setup {
     let paths = [
         json!({"path": SESSIONS, "tables": all, "write": true}),
         json!({"path": REST, "type": "rest", "tables": all}),
+        json!({"path": STREAMS, "type": "streams", "elements": "envelope"}),
         json!({"path": RED_SESSIONS, "tables": all, "read": red}),
         json!({"path": RED_REST, "type": "rest", "tables": all, "read": red}),
     ]
     .map(|route| route.to_string());
-    let envoy_edits =
-        vec![instead("", &paths.each_ref().map(String::as_str)), routes(&[REST, RED_SESSIONS, RED_REST])];
+    let envoy_edits = vec![
+        instead("", &paths.each_ref().map(String::as_str)),
+        routes(&[REST, STREAMS, RED_SESSIONS, RED_REST]),
+    ];
     let bridges = if matches!((cluster, way), (Cluster::Kafka(..), Way::Tunnel)) { 2 } else { 1 };
     stack::Setup { bridge, bridges, envoy_edits, ..stack::Setup::new(way, "") }
 }

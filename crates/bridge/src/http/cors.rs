@@ -10,7 +10,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::problem::{Problem, ProblemKind};
-use super::producer;
+use super::{producer, streams};
 
 /// Checks a request by its headers.
 ///
@@ -39,8 +39,14 @@ pub(super) fn is_preflight(parts: &request::Parts) -> bool {
         && parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The headers for the response to a request that passed [`check`], on a route with these methods.
-pub(super) async fn headers(cors: &HttpCors, methods: &[Method], parts: &request::Parts) -> HeaderMap {
+/// The headers for the response to a request that passed [`check`], on a route with these methods. If answers are `shared`, pages
+/// of any origin get from caches what others have asked for without one.
+pub(super) async fn headers(
+    cors: &HttpCors,
+    methods: &[Method],
+    parts: &request::Parts,
+    shared: bool,
+) -> HeaderMap {
     let is_any = is_any(cors);
     let origins = match is_any {
         true => AllowOrigin::any(),
@@ -59,7 +65,9 @@ pub(super) async fn headers(cors: &HttpCors, methods: &[Method], parts: &request
     let mut page = Request::new(());
     // The layer treats every OPTIONS as a preflight.
     *page.method_mut() = if is_preflight(parts) { Method::OPTIONS } else { Method::GET };
-    let Some(origin) = parts.headers.get(header::ORIGIN) else {
+    let any = HeaderValue::from_static("*");
+    let origin = parts.headers.get(header::ORIGIN).or((shared && is_any).then_some(&any));
+    let Some(origin) = origin else {
         return vary.iter().map(|name| (header::VARY, name.clone().into())).collect();
     };
     page.headers_mut().insert(header::ORIGIN, origin.clone());
@@ -81,7 +89,8 @@ fn is_any(cors: &HttpCors) -> bool {
 fn exposed() -> Vec<HeaderName> {
     let own = [header::RETRY_AFTER, header::ALLOW, HeaderName::from_static("preference-applied")];
     let positions = dialect::ALL.iter().flat_map(|dialect| dialect.words().positions);
-    own.into_iter().chain(positions.map(|position| position.header.clone())).chain(producer::TOLD).collect()
+    let positions = positions.map(|position| position.header.clone());
+    own.into_iter().chain(positions).chain(producer::TOLD).chain(streams::TOLD).collect()
 }
 
 /// The headers that a page wants to send. None if the list is invalid.

@@ -93,6 +93,11 @@ pub(super) const UP_TO_DATE: HeaderName = HeaderName::from_static("stream-up-to-
 pub(super) const CURSOR: HeaderName = HeaderName::from_static("stream-cursor");
 /// The encoding of events with bytes.
 pub(super) const DATA_ENCODING: HeaderName = HeaderName::from_static("stream-sse-data-encoding");
+/// The sequence of a producer's request that does not follow the one before.
+pub(super) const RECEIVED: HeaderName = HeaderName::from_static("producer-received-seq");
+/// The headers of responses.
+pub(super) const TOLD: [HeaderName; 6] =
+    [NEXT_OFFSET, UP_TO_DATE, CURSOR, DATA_ENCODING, RECEIVED, header::ETAG];
 
 #[cfg(test)]
 mod tests;

@@ -93,6 +93,7 @@ pub(crate) const RED: &str = "red";
 
 pub(crate) const SESSIONS: &str = "/pubsub";
 pub(crate) const REST: &str = "/kafka";
+pub(crate) const STREAMS: &str = "/streams";
 /// These have rows.
 pub(crate) const RED_SESSIONS: &str = "/red";
 pub(crate) const RED_REST: &str = "/red-kafka";

@@ -109,8 +109,9 @@ fn setup(bootstrap: String) -> Setup {
     let settings = "[write]\nclusters = [\"default\"]\n".to_owned();
     let bridge = BridgeConfig::Cluster { bootstrap, settings };
     let pubsub = r#"{"path": "/pubsub", "write": true}"#;
-    let envoy_edits =
-        vec![instead("", &[pubsub, r#"{"path": "/kafka", "type": "rest"}"#]), routes(&["/kafka"])];
+    let rest = r#"{"path": "/kafka", "type": "rest"}"#;
+    let streams = r#"{"path": "/streams", "type": "streams", "elements": "envelope"}"#;
+    let envoy_edits = vec![instead("", &[pubsub, rest, streams]), routes(&["/kafka", "/streams"])];
     Setup { bridge, bridges: 2, envoy_edits, ..Setup::new(Way::Tunnel, "") }
 }
 

@@ -202,7 +202,7 @@ impl Report {
     }
 }
 
-const FORMATS: [Format; 4] = [Format::Json, Format::Events, Format::Session, Format::Session];
+const FORMATS: [Format; 4] = [Format::Json, Format::Events, Format::Session, Format::Streams];
 /// The time for an upgrade.
 const WITHIN: Duration = Duration::from_secs(10);
 /// Bytes that a client with credit can take at a time.

@@ -12,7 +12,7 @@ use sluicegate_backend::command::{Header, Producer, Record, SchemaChoice, Write}
 use sluicegate_backend::{CommandError, Fault, Written};
 use sluicegate_delivery::cluster::MAX_RECORDS;
 use sluicegate_delivery::grant::Grant;
-use sluicegate_dialect::http::body::{list, object};
+use sluicegate_dialect::http::body::list;
 use sluicegate_dialect::json::{self, present};
 use sluicegate_protocol::http_streams::Elements;
 
@@ -26,7 +26,7 @@ use super::super::response::Response;
 use super::content::{Content, Kind, PACKED};
 use super::position::Position;
 use super::target::Target;
-use super::{NEXT_OFFSET, read};
+use super::{NEXT_OFFSET, RECEIVED, read};
 
 /// The response to PUT: a stream that is there has been created, with its route's type.
 ///
@@ -210,18 +210,22 @@ pub(super) fn records(body: &Bytes, target: &Target, content: &Content) -> Resul
     let record = |(index, item): (usize, &RawValue)| {
         let json = |value: &RawValue| Bytes::from(json::compacted(value.get()));
         let at = Record { value_schema: Some(SchemaChoice::Topic), ..at.clone() };
-        let place = format!("message {index}");
+        let fits = |expected: &str| {
+            Problem::new(ProblemKind::Malformed, format!("message {index}: expected {expected}"))
+        };
         Ok(match elements {
             Elements::Values => Record { value: Some(json(item)), ..at },
             Elements::Envelope => {
-                let Envelope { key, value, headers, .. } = object(item.get(), &place)?;
+                let Envelope { key, value, headers, .. } =
+                    serde_json::from_str(item.get()).map_err(|_| fits(ENVELOPE))?;
                 let value = value.filter(|value| value.get() != "null");
                 let header = |Text { key, value }| Header { key, value: value.map(Bytes::from) };
                 let headers = headers.into_iter().flatten().map(header).collect();
                 Record { key: key.map(Bytes::from).or(at.key.clone()), value: value.map(json), headers, ..at }
             }
             Elements::State => {
-                let Change { key, value, headers } = object(item.get(), &place)?;
+                let Change { key, value, headers } =
+                    serde_json::from_str(item.get()).map_err(|_| fits(CHANGE))?;
                 let is_removal = headers.operation == Operation::Delete;
                 let value = value.filter(|_| !is_removal);
                 Record { key: Some(Bytes::from(key)), value: value.map(json), ..at }
@@ -290,9 +294,11 @@ enum Operation {
     Delete,
 }
 
+const ENVELOPE: &str =
+    "an object with `value`, and perhaps with a text as `key`, and `headers` whose keys and values are texts";
+const CHANGE: &str = "a change, with a text as `key`, perhaps `value`, and an `operation` in `headers`: insert, update, upsert or delete";
 /// The type of streams that are created without one (section 5.1).
 const BYTES: &str = "application/octet-stream";
-const RECEIVED: HeaderName = HeaderName::from_static("producer-received-seq");
 const CLOSED: (HeaderName, &str) = (HeaderName::from_static("stream-closed"), "topics have no end");
 const TTL: (HeaderName, &str) =
     (HeaderName::from_static("stream-ttl"), "topics have a retention of their own");

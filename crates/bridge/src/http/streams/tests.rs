@@ -148,6 +148,17 @@ async fn invalid_requests_are_refused() {
     ] {
         check(ask(&logs, method, "/t/0", lines, body).await, status, want);
     }
+    let mut route = route(JSON, "/t/0");
+    for (elements, body, want) in [
+        (Elements::State, r#"{"headers":{"control":"snapshot-end"}}"#, "message 0: expected a change"),
+        (Elements::State, r#"[{"key":1,"headers":{"operation":"insert"}}]"#, "message 0: expected a change"),
+        (Elements::Envelope, r#"[{"value":1},{"value":1,"keys":"a"}]"#, "message 1: expected an object"),
+    ] {
+        let Some(Resource::Streams(streams)) = &mut route.resource else { unreachable!() };
+        streams.elements = elements.into();
+        let grant = Grant::all(&logs.cluster());
+        check(crate::http::ask(&grant, &route, Method::POST, &headers(&[*json]), body).await, 400, want);
+    }
     let producer = [("producer-id", "a"), ("producer-epoch", "0"), ("producer-seq", "7")];
     let lines = [&producer[..], &[("content-type", "text/plain")]].concat();
     let conflict = ask(&logs, Method::POST, "/t/0", &lines, "x").await;
