@@ -3,10 +3,11 @@
 //! 1. here: checks the page's origin ([`cors`]), reads the body and passes the request to its resource
 //! 2. [`produce`]: a body becomes one record, with a key that [`jsonkey`] can find in it
 //! 3. [`rest`]: the resources of the cluster's system, in the media type that [`accept`] chooses
-//! 4. [`streams`]: the same records in the Durable Streams protocol; [`event_stream`] sends events of both
-//! 4. [`problem`]: every failure, as a problem document
-//! 5. [`record_id`]: the id of a request's only record
-//! 6. [`response`]: the response, sent as fast as the client reads
+//! 4. [`cloudevents`]: records of both as CloudEvents, if the route has them
+//! 5. [`streams`]: the same records in the Durable Streams protocol; [`event_stream`] sends events of both
+//! 6. [`problem`]: every failure, as a problem document
+//! 7. [`record_id`]: the id of a request's only record
+//! 8. [`response`]: the response, sent as fast as the client reads
 //!
 //! Paths, words, media types and documents are those of the system's
 //! [`HttpDialect`](sluicegate_dialect::http::HttpDialect).
@@ -14,6 +15,7 @@
 mod accept;
 mod base_url;
 mod body;
+mod cloudevents;
 mod cors;
 #[cfg(feature = "testing")]
 pub(crate) mod decoders;
@@ -39,8 +41,8 @@ use hyper::body::Incoming;
 use sluicegate_backend::System;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect::http::media_type::JSON;
+use sluicegate_protocol::HttpRoute;
 use sluicegate_protocol::http_route::Resource;
-use sluicegate_protocol::{HttpRest, HttpRoute};
 use sluicegate_telemetry::traces;
 use tokio::time::Instant;
 
@@ -71,6 +73,8 @@ struct Request<'a> {
     authority: Option<&'a str>,
     /// The largest body, in bytes.
     max_body_bytes: usize,
+    /// Whether the route takes and gives CloudEvents.
+    cloudevents: bool,
 }
 
 /// The response to a request.
@@ -134,7 +138,7 @@ async fn answer_page(
 fn route(route: &HttpRoute, system: System) -> &'static str {
     match &route.resource {
         Some(Resource::Produce(_)) => PRODUCE_ROUTE,
-        Some(Resource::Rest(HttpRest {})) => rest::route(&route.path, system),
+        Some(Resource::Rest(_)) => rest::route(&route.path, system),
         Some(Resource::Streams(_)) => streams::ROUTE,
         None => rest::NO_ROUTE,
     }
@@ -267,11 +271,20 @@ fn request<'a>(admitted: &'a AdmittedRequest<'_>, parts: &'a Parts, body: &'a By
         body,
         authority: parts.uri.authority().map(Authority::as_str),
         max_body_bytes: admitted.max_body_bytes,
+        cloudevents: has_cloudevents(admitted.route),
     }
 }
 
 fn is_rest(route: &HttpRoute) -> bool {
-    matches!(&route.resource, Some(Resource::Rest(HttpRest {})))
+    matches!(&route.resource, Some(Resource::Rest(_)))
+}
+
+fn has_cloudevents(route: &HttpRoute) -> bool {
+    match &route.resource {
+        Some(Resource::Produce(produce)) => produce.cloudevents,
+        Some(Resource::Rest(rest)) => rest.cloudevents,
+        Some(Resource::Streams(_)) | None => false,
+    }
 }
 
 async fn dispatch(
@@ -281,7 +294,7 @@ async fn dispatch(
 ) -> Result<Response, Problem> {
     match &route.resource {
         Some(Resource::Produce(produce)) => Box::pin(produce::answer(request, produce, running)).await,
-        Some(Resource::Rest(HttpRest {})) => Box::pin(rest::answer(request, &route.path, running)).await,
+        Some(Resource::Rest(_)) => Box::pin(rest::answer(request, &route.path, running)).await,
         Some(Resource::Streams(streams)) => {
             Box::pin(streams::answer(request, streams, &route.path, running)).await
         }
@@ -319,6 +332,7 @@ pub(crate) async fn ask(
         body: &body,
         authority: None,
         max_body_bytes: 1 << 20,
+        cloudevents: has_cloudevents(route),
     };
     let (running, before) = (running.expect("a permit"), commands(grant));
     let answered = dispatch(&request, route, &running).await;

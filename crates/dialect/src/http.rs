@@ -132,6 +132,8 @@ pub struct HttpWords {
     pub record_id: Option<RecordId>,
     /// The member of a body with its records.
     pub records: &'static str,
+    /// CloudEvents in records.
+    pub cloudevents: CloudEvents,
     /// The member of an error with the system's code.
     pub code: &'static str,
     /// The headers of a read. The first says where to continue.
@@ -203,6 +205,18 @@ impl StreamedParts {
     pub fn have_schema(&self) -> bool {
         [&self.key, &self.value].into_iter().flatten().any(|part| part.size.is_none())
     }
+}
+
+/// CloudEvents in records, as the binding to the system has them.
+pub struct CloudEvents {
+    /// The prefix of the headers with attributes.
+    pub prefix: &'static str,
+    /// The header with the type of an event's data.
+    pub data_type: &'static str,
+    /// The header that tells that the value is a whole event.
+    pub content_type: &'static str,
+    /// Whether attributes in headers are percent-encoded.
+    pub is_encoded: bool,
 }
 
 /// The parameter with a filter in JSON.

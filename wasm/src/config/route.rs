@@ -104,7 +104,8 @@ impl Route {
                 if path.ends_with('/') {
                     path.pop();
                 }
-                (Grant::rest(reader), http(reader, Resource::Rest(HttpRest {})))
+                let cloudevents = reader.flag("cloudevents");
+                (Grant::rest(reader), http(reader, Resource::Rest(HttpRest { cloudevents })))
             }
             Some("streams") => {
                 if path.ends_with('/') {
@@ -203,6 +204,7 @@ fn produce(reader: &mut Reader) -> (HttpProduce, Option<String>) {
         partition_override,
         key_override,
         record_header_prefix: record_header_prefix.to_ascii_lowercase(),
+        cloudevents: reader.flag("cloudevents"),
     };
     (produce, topic)
 }

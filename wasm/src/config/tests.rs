@@ -179,7 +179,7 @@ fn every_setting_of_a_produce_route_is_read() {
     let route = only(
         r#""type":"produce","topic":"orders","partition":3,"key":"k","jsonkey":"a.b","headerprefix":"X-Kafka-",
            "overrides":["key","topic"],"recordheaderprefix":"X-Record-","origins":["https://a.example:443"],
-           "credentials":true"#,
+           "credentials":true,"cloudevents":true"#,
     );
     assert_eq!(route.path, "/p/");
     let want = HttpProduce {
@@ -192,6 +192,7 @@ fn every_setting_of_a_produce_route_is_read() {
         partition_override: false,
         key_override: true,
         record_header_prefix: "x-record-".into(),
+        cloudevents: true,
     };
     let cors = HttpCors { origins: vec!["https://a.example".into()], credentials: true };
     assert_eq!(http(route), (Resource::Produce(want), Some(cors)));
@@ -218,10 +219,10 @@ fn produce_route_needs_a_topic_or_its_override() {
 fn every_setting_of_a_rest_route_is_read() {
     let route = only(r#""type":"rest""#);
     assert_eq!(route.path, "/p");
-    assert_eq!(http(route), (Resource::Rest(HttpRest {}), None));
+    assert_eq!(http(route), (Resource::Rest(HttpRest { cloudevents: false }), None));
     let cors = HttpCors { origins: vec!["*".into()], credentials: false };
-    let route = only(r#""type":"rest","origins":["*"]"#);
-    assert_eq!(http(route), (Resource::Rest(HttpRest {}), Some(cors)));
+    let route = only(r#""type":"rest","origins":["*"],"cloudevents":true"#);
+    assert_eq!(http(route), (Resource::Rest(HttpRest { cloudevents: true }), Some(cors)));
 }
 
 #[test]

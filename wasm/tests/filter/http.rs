@@ -98,7 +98,7 @@ fn rest_paths_reach_the_bridge_as_they_were_judged() {
         ] {
             let forwarded = gateway.request(request("GET", path)).forwarded();
             let want = HttpRoute {
-                resource: Some(Resource::Rest(HttpRest {})),
+                resource: Some(Resource::Rest(HttpRest::default())),
                 path: want.into(),
                 cors: Some(HttpCors::default()),
             };

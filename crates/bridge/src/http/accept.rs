@@ -6,6 +6,7 @@ use sluicegate_dialect::http::media_type::{
     EVENT_STREAM, EXACT, Format, JSON, Name, Offer, PROBLEM, second_version,
 };
 
+use super::cloudevents;
 use super::headers::Headers;
 use super::problem::{Problem, ProblemKind};
 
@@ -13,6 +14,15 @@ use super::problem::{Problem, ProblemKind};
 #[derive(Debug)]
 pub(super) struct Accept {
     ranges: Vec<Range>,
+}
+
+/// The elements of a document with records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Elements {
+    /// Records, whose keys and values have this format.
+    Records(Format),
+    /// The CloudEvents in records.
+    CloudEvents,
 }
 
 #[derive(Debug)]
@@ -48,6 +58,17 @@ impl Accept {
     /// The client accepts none of the formats.
     pub(super) fn records(&self, system: System) -> Result<Format, Problem> {
         self.best(dialect::of(system).words().media_types.records)
+    }
+
+    /// The same, or CloudEvents, on a route that gives them to clients that prefer them.
+    ///
+    /// # Errors
+    /// The client accepts none of them.
+    pub(super) fn elements(&self, system: System, cloudevents: bool) -> Result<Elements, Problem> {
+        let records = dialect::of(system).words().media_types.records.iter();
+        let records = records.map(|(names, format)| (*names, Elements::Records(*format)));
+        let events = cloudevents.then_some((cloudevents::NAMES, Elements::CloudEvents));
+        self.best(&records.chain(events).collect::<Vec<_>>())
     }
 
     /// Checks that the client accepts plain JSON.

@@ -9,7 +9,7 @@ use http::{HeaderName, Method, StatusCode};
 use sluicegate_backend::command::{Header, Record, SchemaChoice, Write};
 use sluicegate_backend::number::whole_number;
 use sluicegate_backend::{CommandError, DeliveryReport, Fault, System};
-use sluicegate_delivery::cluster::{MAX_HEADERS, WriteTicket};
+use sluicegate_delivery::cluster::{MAX_COMMAND_HEADERS, MAX_HEADERS, WriteTicket};
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect::http::media_type::JSON;
 use sluicegate_dialect::{self as dialect, json};
@@ -18,6 +18,7 @@ use sluicegate_protocol::{HttpProduce, metadata};
 use tokio::sync::oneshot;
 
 use super::Request;
+use super::cloudevents::{self, Events};
 use super::headers::Headers;
 use super::jsonkey;
 use super::problem::{Problem, ProblemKind};
@@ -25,6 +26,7 @@ use super::producer;
 use super::record_id;
 use super::request_permits::RequestPermits;
 use super::response::Response;
+use super::rest;
 
 /// The response to a request on the route.
 ///
@@ -51,17 +53,29 @@ async fn post(
     running: &Arc<RequestPermits>,
 ) -> Result<Response, Problem> {
     let system = request.grant.system();
-    let record = record(request.headers, request.body, route, system)?;
-    let topic = &record.topic.clone();
-    request.grant.check_write(topic).map_err(|error| Problem::failed(error, system))?;
-    let (grant, partition) = (request.grant, record.partition);
+    let grant = request.grant;
+    let (records, is_batch) = match events(request, route)? {
+        Some(Events::One(record)) => (vec![record], false),
+        Some(Events::Batch(records)) => (records, true),
+        None => (vec![record(request.headers, request.body, route, system)?], false),
+    };
+    let Some(Record { topic, partition, .. }) = records.first() else {
+        return Ok(rest::no_results(JSON, system));
+    };
+    let (topic, partition) = (&topic.clone(), *partition);
+    grant.check_write(topic).map_err(|error| Problem::failed(error, system))?;
     let producer = producer::of_request(request.headers)?;
-    let write = Write { records: vec![record], producer: producer.clone(), dry_run: false };
+    let write = Write { records, producer: producer.clone(), dry_run: false };
     let Some(reports) = written(grant, write, request.headers.prefer_async(), running).await else {
         let document = BTreeMap::from([(system.topic, topic)]);
         let response = Response::json(StatusCode::ACCEPTED, JSON, &document);
         return Ok(response.header(HeaderName::from_static("preference-applied"), "respond-async"));
     };
+    if is_batch {
+        let reports = reports.map_err(|error| producer::failed(error, system, producer.as_ref()))?;
+        return rest::answer_each(grant, (topic, partition), reports, (producer.as_ref(), [None; 2]), JSON)
+            .await;
+    }
     match reports.and_then(|mut reports| reports.pop().unwrap_or_else(|| Err(no_report()))) {
         Ok(written) => {
             let document = dialect::of(system).acknowledged(topic, written);
@@ -119,6 +133,45 @@ pub(super) fn no_report() -> CommandError {
     CommandError::new(Fault::UnknownOutcome { retriable: false }, 0, message)
 }
 
+/// The records of a request's CloudEvents. None: it has none, or the route does not take them.
+fn events(request: &Request<'_>, route: &HttpProduce) -> Result<Option<Events>, Problem> {
+    if !route.cloudevents {
+        return Ok(None);
+    }
+    let Request { headers, body, .. } = *request;
+    events_of(headers, body, route, request.grant.system())
+}
+
+/// The same of a route that takes them.
+pub(super) fn events_of(
+    headers: Headers<'_>,
+    body: &Bytes,
+    route: &HttpProduce,
+    system: System,
+) -> Result<Option<Events>, Problem> {
+    headers.check_content_encoding()?;
+    Ok(match cloudevents::of_request(headers, body, system)? {
+        None => None,
+        Some(Events::One(event)) => {
+            let has_key = route.jsonkey.is_some() && event.value.is_some() && headers.content_type()? == JSON;
+            let document = has_key.then(|| json::parse(body).map(json::compacted)).transpose()?;
+            let placement = Placement::of(headers, document.as_deref().map(str::as_bytes), route, system)?;
+            Some(Events::One(placement.place(event, route, system)?))
+        }
+        Some(Events::Batch(events)) => {
+            record_id::check_count(headers, events.len(), system)?;
+            let placement = Placement::of(headers, None, route, system)?;
+            if placement.cost().saturating_mul(events.len()) > MAX_ADDED_BYTES {
+                let detail =
+                    format!("too many headers for a batch of {}: send smaller batches", events.len());
+                return Err(Problem::new(ProblemKind::TooLarge, detail));
+            }
+            let records = events.into_iter().map(|event| placement.place(event, route, system));
+            Some(Events::Batch(records.collect::<Result<_, _>>()?))
+        }
+    })
+}
+
 /// Builds the record of a request.
 pub(super) fn record(
     headers: Headers<'_>,
@@ -127,16 +180,6 @@ pub(super) fn record(
     system: System,
 ) -> Result<Record, Problem> {
     headers.check_content_encoding()?;
-    let overrides = Overrides::of(headers, route)?;
-    let topic = match overrides.topic {
-        Some(topic) => topic,
-        None if !route.topic.is_empty() => &route.topic,
-        None => {
-            let expected = format!("no {}: expected the header {}topic", system.topic, route.header_prefix);
-            return Err(Problem::new(ProblemKind::Malformed, expected));
-        }
-    };
-    let mut record_headers = record_headers(headers, route)?;
     let (value, document) = match &headers.content_type()?[..] {
         JSON => {
             let compacted = Bytes::from(json::compacted(json::parse(body)?));
@@ -144,23 +187,76 @@ pub(super) fn record(
         }
         _ => (body.clone(), None),
     };
+    let placement = Placement::of(headers, document.as_deref(), route, system)?;
     let value_schema = document.is_some().then_some(SchemaChoice::Topic);
-    let key = match (overrides.key, &route.jsonkey, document) {
-        (Some(key), ..) => Some(Bytes::copy_from_slice(key)),
-        (None, Some(path), Some(document)) => key_in(&document, path, system)?,
-        (None, ..) => route.key.clone().map(Bytes::from),
-    };
-    check_place(overrides.partition, key.as_deref(), route, system)?;
-    record_headers.extend(record_id::of_request(headers, system)?);
-    Ok(Record {
-        topic: topic.to_owned(),
-        partition: overrides.partition.or(route.partition),
-        key,
-        value: Some(value),
-        headers: record_headers,
-        value_schema,
-        ..Record::default()
-    })
+    let content = Record { value: Some(value), value_schema, ..Record::default() };
+    placement.place(content, route, system)
+}
+
+/// What a request's headers and its route say of a record.
+struct Placement<'a> {
+    topic: &'a str,
+    /// The request's own partition.
+    partition: Option<i32>,
+    key: Option<Bytes>,
+    /// Those before the record's own ones.
+    headers: Vec<Header>,
+    id: Option<Header>,
+}
+
+impl<'a> Placement<'a> {
+    /// The `document` is that in which `jsonkey` looks for the key.
+    fn of(
+        headers: Headers<'a>,
+        document: Option<&[u8]>,
+        route: &'a HttpProduce,
+        system: System,
+    ) -> Result<Self, Problem> {
+        let overrides = Overrides::of(headers, route)?;
+        let topic = match overrides.topic {
+            Some(topic) => topic,
+            None if !route.topic.is_empty() => &route.topic,
+            None => {
+                let expected =
+                    format!("no {}: expected the header {}topic", system.topic, route.header_prefix);
+                return Err(Problem::new(ProblemKind::Malformed, expected));
+            }
+        };
+        let record_headers = record_headers(headers, route)?;
+        let key = match (overrides.key, &route.jsonkey, document) {
+            (Some(key), ..) => Some(Bytes::copy_from_slice(key)),
+            (None, Some(path), Some(document)) => key_in(document, path, system)?,
+            (None, ..) => route.key.clone().map(Bytes::from),
+        };
+        let id = record_id::of_request(headers, system)?;
+        Ok(Self { topic, partition: overrides.partition, key, headers: record_headers, id })
+    }
+
+    /// The record at its place. Its own key is for requests without another one.
+    fn place(&self, content: Record, route: &HttpProduce, system: System) -> Result<Record, Problem> {
+        let key = self.key.clone().or(content.key);
+        check_place(self.partition, key.as_deref(), route, system)?;
+        let mut headers = self.headers.clone();
+        headers.extend(content.headers);
+        headers.extend(self.id.clone());
+        Ok(Record {
+            topic: self.topic.to_owned(),
+            partition: self.partition.or(route.partition),
+            key,
+            headers,
+            ..content
+        })
+    }
+
+    /// The bytes that it adds to a record, at most.
+    fn cost(&self) -> usize {
+        let header = |header: &Header| {
+            let bytes = header.key.len().saturating_add(header.value.as_ref().map_or(0, Bytes::len));
+            bytes.saturating_add(HEADER_COST)
+        };
+        let own = self.topic.len().saturating_add(self.key.as_ref().map_or(0, Bytes::len));
+        self.headers.iter().chain(&self.id).map(header).fold(own, usize::saturating_add)
+    }
 }
 
 /// Checks that a record has what the system needs: a key, or no partition, neither its `own` nor the route's.
@@ -279,6 +375,11 @@ fn key_in(document: &[u8], path: &str, system: System) -> Result<Option<Bytes>, 
 }
 
 const ALLOW: &str = "POST, OPTIONS";
+/// The bytes that the headers of a request add to the events of its batch, over all of them, at most.
+const MAX_ADDED_BYTES: usize = 1 << 20;
+/// The memory of a header besides its bytes. With it, a batch has no more headers than a command can have.
+const HEADER_COST: usize = 112;
+const _: () = assert!(MAX_ADDED_BYTES / HEADER_COST < MAX_COMMAND_HEADERS);
 /// The prefix of headers that Envoy adds for its upstreams.
 const ENVOY_PREFIX: &str = "x-envoy-";
 

@@ -26,6 +26,20 @@ pub(super) fn of_request(headers: Headers<'_>, system: System) -> Result<Option<
     }
 }
 
+/// Refuses an id for several records.
+///
+/// # Errors
+/// See [`of_request`]; also if there are several records.
+pub(super) fn check_count(headers: Headers<'_>, count: usize, system: System) -> Result<(), Problem> {
+    match (of_request(headers, system)?, &dialect::of(system).words().record_id) {
+        (Some(_), Some(id)) if count != 1 => {
+            let detail = format!("header {}: expected it with one {}, got {count}", id.header, id.record);
+            Err(Problem::new(ProblemKind::Malformed, detail))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{check_problem, headers};

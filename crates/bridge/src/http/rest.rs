@@ -33,6 +33,7 @@ use sluicegate_dialect::http::consumers::find;
 use sluicegate_dialect::http::resource::{Get, Post};
 use sluicegate_telemetry::metrics::Kind;
 
+pub(super) use self::produce::{answer_each, no_results};
 use super::Request;
 use super::accept::Accept;
 use super::problem::{Problem, ProblemKind};
@@ -165,12 +166,12 @@ async fn read(
         }
         Get::DescribeLog => topics::describe_log(grant, log, accept.metadata(system)?).await,
         Get::TopicRecords => {
-            let format = accept.records(system)?;
-            topic_records::get(grant, topic, &query()?, format, running).await
+            let elements = accept.elements(system, request.cloudevents)?;
+            topic_records::get(grant, topic, &query()?, elements, running).await
         }
         Get::Records => {
-            let format = accept.records(system)?;
-            records::get(grant, log, &query()?, format, running).await
+            let elements = accept.elements(system, request.cloudevents)?;
+            records::get(grant, log, &query()?, elements, running).await
         }
         Get::Offsets => {
             let content_type = accept.metadata(system)?;

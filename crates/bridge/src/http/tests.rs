@@ -3,11 +3,17 @@
 use http::HeaderName;
 use http_body_util::BodyExt;
 
+use sluicegate_protocol::HttpRest;
+
 use super::*;
 
 /// A route to the resource of a cluster at this path.
 pub(crate) fn rest(path: &str) -> HttpRoute {
-    HttpRoute { path: path.into(), resource: Some(Resource::Rest(HttpRest {})), ..HttpRoute::default() }
+    HttpRoute {
+        path: path.into(),
+        resource: Some(Resource::Rest(HttpRest::default())),
+        ..HttpRoute::default()
+    }
 }
 
 /// The header lines of a request.

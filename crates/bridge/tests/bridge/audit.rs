@@ -49,7 +49,7 @@ async fn page_that_asks_whether_it_may_is_not_refused() {
     let (bridge, path, _directory) = audited("").await;
     let gateway = Gateway::connect(&bridge).await;
     let cors = HttpCors { origins: vec!["https://app.example".into()], credentials: true };
-    let resource = Some(Resource::Rest(HttpRest {}));
+    let resource = Some(Resource::Rest(HttpRest::default()));
     let route = HttpRoute { resource, cors: Some(cors), path: "/topics".into() };
     let policy = r#"{"identity":{"from_gateway":true}}"#;
     let headers = [SECRET, (ACCESS, policy), (ORIGIN.as_str(), "https://app.example")];

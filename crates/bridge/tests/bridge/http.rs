@@ -29,7 +29,7 @@ pub(crate) fn routed(method: &str, route: &HttpRoute) -> Request<Bytes> {
 }
 
 pub(crate) fn rest(method: &str, path: &str) -> Request<Bytes> {
-    let resource = Some(Resource::Rest(HttpRest {}));
+    let resource = Some(Resource::Rest(HttpRest::default()));
     routed(method, &HttpRoute { resource, path: path.into(), ..HttpRoute::default() })
 }
 
@@ -160,7 +160,7 @@ const APP: (&str, &str) = ("origin", "https://app.example");
 
 fn of_page(method: &str, headers: &[(&str, &str)]) -> Request<Bytes> {
     let cors = HttpCors { origins: vec!["https://app.example".into()], credentials: true };
-    let resource = Some(Resource::Rest(HttpRest {}));
+    let resource = Some(Resource::Rest(HttpRest::default()));
     let route = HttpRoute { resource, cors: Some(cors), path: "/nothing".into() };
     with(routed(method, &route), headers)
 }

@@ -104,7 +104,7 @@ async fn route_of_another_version_is_refused() {
     let twice = with(rest("GET", "/topics"), &[SECRET, (ROUTE, "")]);
     check_plain(&bridge, &twice, 502, "repeated header sluicegate-http: expected it once").await;
     // A field that this version does not have, and a route with only such a field.
-    let route = HttpRoute { resource: Some(Resource::Rest(HttpRest {})), ..HttpRoute::default() };
+    let route = HttpRoute { resource: Some(Resource::Rest(HttpRest::default())), ..HttpRoute::default() };
     let newer = STANDARD_NO_PAD.encode([&route.encode_to_vec()[..], &[0x78, 0x01]].concat());
     let newest = STANDARD_NO_PAD.encode([0x7A, 0x00]);
     for route in ["", "not base64", "/w", &newer, &newest] {

@@ -105,6 +105,10 @@ pub const ANY_FORMAT: u8 = 2;
 
 /// Plain JSON.
 pub const JSON: &str = "application/json";
+/// A CloudEvent (its JSON format, 1.0.2, section 3).
+pub const CLOUDEVENT: &str = "application/cloudevents+json";
+/// An array of CloudEvents (section 4.2).
+pub const CLOUDEVENTS: &str = "application/cloudevents-batch+json";
 /// Server-sent events (the HTML standard, section 9.2).
 pub const EVENT_STREAM: &str = "text/event-stream";
 /// A problem document (RFC 9457).

@@ -18,7 +18,9 @@ use crate::http::body::BodyError;
 use crate::http::consumers;
 use crate::http::media_type::{ANY_FORMAT, EXACT, Format, JSON, MediaTypes, PLAIN};
 use crate::http::resource::{Get, Post, Resource, Resources, Unserved};
-use crate::http::{Batch, Clusters, FILTER, HttpDialect, HttpWords, LAST_EVENT_ID, Position, known};
+use crate::http::{
+    Batch, CloudEvents, Clusters, FILTER, HttpDialect, HttpWords, LAST_EVENT_ID, Position, known,
+};
 use crate::json::format;
 use crate::session::filter::Filter;
 use crate::session::members::object;
@@ -75,6 +77,13 @@ static WORDS: HttpWords = HttpWords {
     needs_key: false,
     record_id: None,
     records: "records",
+    // The binding to Kafka, 1.0.2, section 3.2.
+    cloudevents: CloudEvents {
+        prefix: "ce_",
+        data_type: "content-type",
+        content_type: "content-type",
+        is_encoded: false,
+    },
     code: "kafka_code",
     positions: &POSITIONS,
     unknown_outcome: "a retry can write it twice",

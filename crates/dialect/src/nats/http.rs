@@ -20,7 +20,9 @@ use crate::http::body::BodyError;
 use crate::http::failure::Failure;
 use crate::http::media_type::{EXACT, Format, JSON, MediaTypes};
 use crate::http::resource::{Get, Post, Resource, Resources};
-use crate::http::{Batch, FILTER, HttpDialect, HttpWords, LAST_EVENT_ID, Position, RecordId, json, known};
+use crate::http::{
+    Batch, CloudEvents, FILTER, HttpDialect, HttpWords, LAST_EVENT_ID, Position, RecordId, json, known,
+};
 use crate::json::format::{self, Payload};
 use crate::session::filter::Filter;
 use crate::session::members::object;
@@ -61,6 +63,13 @@ static WORDS: HttpWords = HttpWords {
         record_header: MESSAGE_ID_HEADER,
     }),
     records: "messages",
+    // The binding to NATS, 1.0.2, sections 3 and 3.1.
+    cloudevents: CloudEvents {
+        prefix: "ce-",
+        data_type: "ce-datacontenttype",
+        content_type: "Content-Type",
+        is_encoded: true,
+    },
     code: "nats_code",
     positions: &POSITIONS,
     unknown_outcome: "without a message id, a retry can write it twice",

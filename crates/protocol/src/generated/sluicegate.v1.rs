@@ -1719,10 +1719,17 @@ pub struct HttpProduce {
     /// Request headers with this prefix become headers of the record. Lower case. Empty: none do.
     #[prost(string, tag = "9")]
     pub record_header_prefix: ::prost::alloc::string::String,
+    /// Whether requests with CloudEvents become records with CloudEvents.
+    #[prost(bool, tag = "10")]
+    pub cloudevents: bool,
 }
 /// The resources of the REST proxies' API.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct HttpRest {}
+pub struct HttpRest {
+    /// Whether records are also written and read as CloudEvents.
+    #[prost(bool, tag = "1")]
+    pub cloudevents: bool,
+}
 /// Partitions, or streams of NATS, as streams of the Durable Streams protocol.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HttpStreams {

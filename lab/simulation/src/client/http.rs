@@ -220,7 +220,7 @@ fn post(produce: &CmdKafkaProduce) -> Option<Request<Full<Bytes>>> {
         json!({"partition": record.partition, "value": value})
     });
     let body = json!({"records": records.collect::<Vec<_>>()}).to_string();
-    let rest = Resource::Rest(HttpRest {});
+    let rest = Resource::Rest(HttpRest::default());
     let mut request = request("POST", rest, format!("/topics/{topic}"), body.into());
     request.headers_mut().insert(CONTENT_TYPE, "application/vnd.kafka.binary.v2+json".parse().ok()?);
     Some(request)
@@ -435,7 +435,7 @@ async fn send(requests: &Requests, request: Request<Full<Bytes>>) -> Option<Resp
 }
 
 fn get(path: String) -> Request<Full<Bytes>> {
-    request("GET", Resource::Rest(HttpRest {}), path, Bytes::new())
+    request("GET", Resource::Rest(HttpRest::default()), path, Bytes::new())
 }
 
 /// A request as a gateway sends it.

@@ -229,6 +229,102 @@ fn invalid_requests_are_refused() {
     assert!(of(&invalid, &[], "").is_ok());
 }
 
+const EVENT: [(&str, &[u8]); 5] = [
+    ("ce-specversion", b"1.0"),
+    ("ce-id", b"1"),
+    ("ce-source", b"/s"),
+    ("ce-type", b"t"),
+    ("ce-partitionkey", b"event's"),
+];
+const STRUCTURED: (&str, &[u8]) = ("content-type", b"application/cloudevents+json");
+const BATCH: (&str, &[u8]) = ("content-type", b"application/cloudevents-batch+json");
+const EVENT_JSON: &str =
+    r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","partitionkey":"event's"}"#;
+
+fn event(route: &HttpProduce, lines: Lines<'_>, body: &str) -> Result<Option<Events>, Problem> {
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    events_of(Headers(&headers(lines)), &body, route, System::Kafka)
+}
+
+/// "Every implementation MUST, by default, map the user provided record key to the Kafka record key."
+#[test]
+fn key_of_an_event_is_that_of_the_route_or_its_own() {
+    let bare = HttpProduce { key: None, ..route() };
+    let found = HttpProduce { jsonkey: Some("id".into()), ..bare.clone() };
+    let (key, json): (_, (&str, &[u8])) = (("x-kafka-key", &b"header's"[..]), JSON);
+    for (route, more, body, want) in [
+        (&bare, &[][..], "", "event's"),
+        (&route(), &[], "", "route's"),
+        (&bare, &[key], "", "header's"),
+        (&found, &[json], r#"{"id":7}"#, "7"),
+        (&found, &[json], r#"{"id":null}"#, "event's"),
+        // Without data there is nothing to find.
+        (&found, &[json], "", "event's"),
+        (&found, &[], r#"{"id":7}"#, "event's"),
+        (&found, &[STRUCTURED], EVENT_JSON, "event's"),
+    ] {
+        let lines: Vec<_> = EVENT.iter().chain(more).copied().collect();
+        let Ok(Some(Events::One(record))) = event(route, &lines, body) else { panic!("{lines:?}") };
+        assert_eq!((record.key.as_deref(), record.value_schema), (Some(want.as_bytes()), None), "{lines:?}");
+    }
+    let lines: Vec<_> = EVENT.into_iter().chain([json]).collect();
+    check_problem(event(&found, &lines, "{").unwrap_err(), 400, "not valid JSON");
+    assert_eq!(event(&bare, &[key, json], "{"), Ok(None), "no event");
+}
+
+#[test]
+fn event_has_the_headers_of_the_request_too() {
+    let lines: Vec<_> = EVENT.into_iter().chain([("x-kafka-header-a", &b"1"[..])]).collect();
+    let Ok(Some(Events::One(record))) = event(&route(), &lines, "x") else { panic!("no event") };
+    assert_eq!((record.topic.as_str(), record.partition, record.value), ("route", Some(7), Some("x".into())));
+    let names: Vec<_> = record.headers.iter().map(|header| header.key.as_str()).collect();
+    assert_eq!(names, ["a", "ce_id", "ce_partitionkey", "ce_source", "ce_specversion", "ce_type"]);
+}
+
+/// Each event gets the headers of the request.
+#[test]
+fn headers_and_events_of_a_batch_are_bounded_together() {
+    let value = vec![b'x'; 10_000];
+    let batch = |count: usize| {
+        let body = format!("[{}]", vec![EVENT_JSON; count].join(","));
+        event(&route(), &[BATCH, ("x-kafka-header-a", &value)], &body)
+    };
+    assert!(matches!(batch(100), Ok(Some(Events::Batch(records))) if records.len() == 100));
+    check_problem(batch(110).unwrap_err(), 413, "too many headers for a batch of 110");
+}
+
+#[tokio::test(start_paused = true)]
+async fn batch_is_answered_for_each_event() {
+    let ask = async |system, cloudevents, body: &str, more: Lines<'_>| {
+        let (cluster, script) = Script::cluster_of(system, 1);
+        // A scripted topic's name is the time of its look-up in milliseconds.
+        let route = HttpProduce { topic: "10".into(), partition: None, cloudevents, ..route() };
+        let resource = Some(sluicegate_protocol::http_route::Resource::Produce(route));
+        let route = sluicegate_protocol::HttpRoute { resource, ..Default::default() };
+        let lines: Vec<_> = [BATCH].iter().chain(more).copied().collect();
+        let (grant, lines) = (Grant::all(&cluster), headers(&lines));
+        let response = crate::http::ask(&grant, &route, Method::POST, &lines, body).await;
+        let (status, text) = super::super::tests::told(response);
+        (status, text, script.taken())
+    };
+    let two = format!("[{EVENT_JSON},{EVENT_JSON}]");
+    let (status, text, taken) = ask(System::Kafka, true, &two, &[]).await;
+    let offset = |offset| format!(r#"{{"partition":0,"offset":{offset},"error_code":null,"error":null}}"#);
+    let results =
+        |offsets: &str| format!(r#"{{"offsets":[{offsets}],"key_schema_id":null,"value_schema_id":null}}"#);
+    assert_eq!((status, text), (200, results(&format!("{},{}", offset(0), offset(1)))));
+    assert_eq!(taken, [EVENT_JSON; 2]);
+    let (status, text, taken) = ask(System::Kafka, true, "[]", &[]).await;
+    assert_eq!((status, text, taken.len()), (200, results(""), 0));
+    let (status, text, _) = ask(System::Kafka, true, &two, &ASYNC).await;
+    assert_eq!((status, text.as_str()), (202, r#"{"topic":"10"}"#));
+    let (status, text, taken) = ask(System::Nats, true, &two, &[("idempotency-key", b"k")]).await;
+    assert!(status == 400 && text.contains("expected it with one message, got 2"), "{text}");
+    assert!(taken.is_empty());
+    let (_, _, taken) = ask(System::Kafka, false, &two, &[]).await;
+    assert_eq!(taken, [two], "the route has no CloudEvents");
+}
+
 /// A cluster, and the requests to it.
 struct Writer {
     cluster: Arc<Cluster>,
@@ -265,6 +361,7 @@ impl Writer {
             body: &body,
             authority: None,
             max_body_bytes: 0,
+            cloudevents: false,
         };
         let (waiting, token) = (Permits::new(Ledger::new(1)), self.open.token());
         let running =

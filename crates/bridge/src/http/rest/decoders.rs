@@ -5,6 +5,7 @@ use sluicegate_delivery::cluster::MAX_RECORDS;
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::media_type::Format;
 
+use super::super::accept::Elements;
 use super::batch;
 use super::events::decoders as events;
 use super::path::Target;
@@ -20,7 +21,7 @@ pub(crate) fn target(target: &str, system: System) {
     let Ok(target) = Target::parse(path, system) else { return };
     let Ok(query) = target.query(query, system) else { return };
     events::query(&query, system, target.partition);
-    let _ = bounds(&query, system, Format::Json);
+    let _ = bounds(&query, system, Elements::Records(Format::Json));
     let _ = (position(&query, dialect::of(system).words().offset), topic_records::begin(&query));
     if let Some(offsets) = query.time("offsets") {
         let _ = topic_records::places("t", &offsets);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::StatusCode;
-use sluicegate_backend::command::{Record, SchemaChoice, Write};
+use sluicegate_backend::command::{Producer, Record, SchemaChoice, Write};
 use sluicegate_backend::{CommandError, DeliveryReport, Fault, System, Written};
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect as dialect;
@@ -13,6 +13,7 @@ use sluicegate_dialect::http::{HttpWords, RecordId};
 use sluicegate_protocol::error_code::INVALID_RECORD;
 
 use super::super::Request;
+use super::super::cloudevents::{self, Events};
 use super::super::headers::Headers;
 use super::super::problem::{Problem, ProblemKind, SchemaFault};
 use super::super::produce::written;
@@ -44,17 +45,23 @@ pub(super) async fn post(
     let producer = producer::of_request(request.headers)?;
     let failed = |error| producer::failed(error, system, producer.as_ref());
     request.headers.check_content_encoding()?;
-    let given = request.headers.content_type()?;
-    let dialect = dialect::of(system);
-    let types = &dialect.words().media_types;
-    let format = types.format_of(&given).ok_or_else(|| {
-        let types: Vec<&str> = types.bodies.iter().map(|(name, _)| *name).collect();
-        let detail = format!("expected Content-Type to be one of {}", types.join(", "));
-        Problem::new(ProblemKind::UnsupportedMediaType, detail)
-    })?;
-    let mut records = batch::parse(request.body, system, format, topic, partition)?;
+    let events = match request.cloudevents {
+        true => cloudevents::of_request(request.headers, request.body, system)?,
+        false => None,
+    };
+    let (mut records, has_schemas) = match events {
+        Some(Events::One(event)) => (placed(vec![event], topic, partition, system)?, false),
+        Some(Events::Batch(events)) => (placed(events, topic, partition, system)?, false),
+        None => {
+            let format = format(request.headers, system)?;
+            let records = batch::parse(request.body, system, format, topic, partition)?;
+            (records, matches!(format, Format::Schema(_)))
+        }
+    };
+    if records.is_empty() {
+        return Ok(no_results(content_type, system));
+    }
     identify(&mut records, request.headers, system)?;
-    let has_schemas = matches!(format, Format::Schema(_));
     if has_schemas {
         check_schemas(&records, grant)?;
     }
@@ -67,20 +74,71 @@ pub(super) async fn post(
         return Ok(Response::empty(StatusCode::NO_CONTENT));
     };
     let reports = reports.map_err(failed)?;
+    if let (true, Some(error)) = (has_schemas, common_error(&reports))
+        && let Some(kind) = of_schemas(error)
+    {
+        return Err(failed(error.clone()).of_kind(kind));
+    }
+    answer_each(grant, (topic, partition), reports, (producer.as_ref(), named), content_type).await
+}
+
+/// The response with the result of each record. `named` are the schemas of keys and values that the request named.
+///
+/// # Errors
+/// All records failed with the same kind of error.
+pub(in super::super) async fn answer_each(
+    grant: &Grant,
+    (topic, partition): (&str, Option<i32>),
+    reports: Vec<DeliveryReport>,
+    (producer, named): (Option<&Producer>, [Option<u32>; 2]),
+    content_type: &'static str,
+) -> Result<Response, Problem> {
+    let system = grant.system();
     if let Some(error) = common_error(&reports) {
-        if let (true, Some(kind)) = (has_schemas, of_schemas(error)) {
-            return Err(failed(error.clone()).of_kind(kind));
-        }
-        return Err(failed(error.clone()).with_missing_log(grant, topic, partition).await);
+        let problem = producer::failed(error.clone(), system, producer);
+        return Err(problem.with_missing_log(grant, topic, partition).await);
     }
     grant.log_reports(&reports);
     let found = |id: fn(&Written) -> Option<u32>| reports.iter().flatten().find_map(id);
     let [key, value] = named;
     let schema_ids =
         [key.or_else(|| found(|one| one.key_schema_id)), value.or_else(|| found(|one| one.value_schema_id))];
-    let answer = Response::empty(StatusCode::OK);
-    let answer = producer::add(answer, producer.as_ref(), &reports);
-    Ok(answer.with_content(content_type, dialect.results(reports, schema_ids).into()))
+    let answer = producer::add(Response::empty(StatusCode::OK), producer, &reports);
+    Ok(answer.with_content(content_type, dialect::of(system).results(reports, schema_ids).into()))
+}
+
+/// The response to a batch without events.
+pub(in super::super) fn no_results(content_type: &'static str, system: System) -> Response {
+    let document = dialect::of(system).results(Vec::new(), [None; 2]);
+    Response::with_body(StatusCode::OK, content_type, document.into())
+}
+
+/// The format of a body.
+fn format(headers: Headers<'_>, system: System) -> Result<Format, Problem> {
+    let types = &dialect::of(system).words().media_types;
+    types.format_of(&headers.content_type()?).ok_or_else(|| {
+        let types: Vec<&str> = types.bodies.iter().map(|(name, _)| *name).collect();
+        let detail = format!("expected Content-Type to be one of {}", types.join(", "));
+        Problem::new(ProblemKind::UnsupportedMediaType, detail)
+    })
+}
+
+/// Adds the topic and the partition to the records of events.
+fn placed(
+    mut events: Vec<Record>,
+    topic: &str,
+    partition: Option<i32>,
+    system: System,
+) -> Result<Vec<Record>, Problem> {
+    let words = dialect::of(system).words();
+    if words.needs_key && events.iter().any(|event| event.key.is_none()) {
+        let detail = format!("no {}: expected the extension partitionkey to provide one", words.key);
+        return Err(Problem::new(ProblemKind::Malformed, detail));
+    }
+    for event in &mut events {
+        (event.topic, event.partition) = (topic.to_owned(), partition);
+    }
+    Ok(events)
 }
 
 /// Checks that values and keys that need a schema have one: their topic's, where the route chooses that.

@@ -8,9 +8,12 @@ use sluicegate_backend::{DecodeMessages as _, LOG_START, Log, System, WAITING_BY
 use sluicegate_delivery::cluster::escape_for_message;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect as dialect;
-use sluicegate_dialect::http::media_type::Format;
+use sluicegate_dialect::http::media_type::{CLOUDEVENTS, Format};
+use sluicegate_protocol::KafkaMessage;
 use sluicegate_telemetry::metrics::RouteMetrics;
 
+use super::super::accept::Elements;
+use super::super::cloudevents;
 use super::super::problem::{Problem, ProblemKind};
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
@@ -27,10 +30,10 @@ pub(super) async fn get(
     grant: &Grant,
     log: Log<'_>,
     query: &Query,
-    format: Format,
+    elements: Elements,
     mut running: &RequestPermits,
 ) -> Result<Response, Problem> {
-    let (start, bounds) = parse_fetch(query, grant.system(), format)?;
+    let (start, bounds) = parse_fetch(query, grant.system(), elements)?;
     let filters = with_json(Vec::new(), query, grant.system())?;
     let offset = match resolve(start, grant, log, bounds.committed).await {
         Ok(offset) => offset,
@@ -43,8 +46,8 @@ pub(super) async fn get(
     let mut part = Part { partition: log.partition, fetched };
     let limits = (grant.max_bytes(bounds), bounds.max_records);
     let parts = std::slice::from_mut(&mut part);
-    let body = document(grant.system(), |_| log.topic, parts, format, limits, grant.route());
-    let response = Response::with_body(StatusCode::OK, content_type(format, grant.system()), body.into());
+    let body = document(grant.system(), |_| log.topic, parts, elements, limits, grant.route());
+    let response = Response::with_body(StatusCode::OK, elements.content_type(grant.system()), body.into());
     Ok(with_offsets(response, &part, grant.system()))
 }
 
@@ -79,14 +82,14 @@ pub(super) async fn get_key(
 }
 
 /// Where a query begins, and its bounds.
-fn parse_fetch(query: &Query, system: System, format: Format) -> Result<(Start, ReadBounds), Problem> {
+fn parse_fetch(query: &Query, system: System, elements: Elements) -> Result<(Start, ReadBounds), Problem> {
     let place = dialect::of(system).words().offset;
     let start = position(query, place)?.unwrap_or(Start::Timestamp(LOG_START));
-    Ok((start, bounds(query, system, format)?))
+    Ok((start, bounds(query, system, elements)?))
 }
 
 /// The bounds of a query.
-pub(super) fn bounds(query: &Query, system: System, format: Format) -> Result<ReadBounds, Problem> {
+pub(super) fn bounds(query: &Query, system: System, elements: Elements) -> Result<ReadBounds, Problem> {
     let size = |number: Option<i64>| number.and_then(|number| usize::try_from(number).ok());
     let timeout = query.number("timeout", 0..=MAX_TIMEOUT_MS)?;
     let max_records = query.number(dialect::of(system).words().max_records, 1..=i64::MAX)?;
@@ -97,9 +100,38 @@ pub(super) fn bounds(query: &Query, system: System, format: Format) -> Result<Re
         max_records: size(max_records).unwrap_or_default(),
         fill: true,
         committed: query.committed()?,
-        decode: format.of_values().decodes(),
+        decode: elements.decodes(),
         reads_on: false,
     })
+}
+
+impl Elements {
+    /// Whether values with a schema are given as JSON. The data of a CloudEvent has its own type.
+    fn decodes(self) -> bool {
+        match self {
+            Self::Records(format) => format.of_values().decodes(),
+            Self::CloudEvents => false,
+        }
+    }
+
+    /// The media type of a document.
+    pub(super) fn content_type(self, system: System) -> &'static str {
+        match self {
+            Self::Records(format) => content_type(format, system),
+            Self::CloudEvents => CLOUDEVENTS,
+        }
+    }
+
+    /// Appends a record. False: it is left out.
+    fn put(self, body: &mut Vec<u8>, system: System, log: Log<'_>, message: &KafkaMessage) -> bool {
+        match self {
+            Self::Records(format) => {
+                dialect::of(system).put_record(body, log.topic, log.partition, message, format);
+                true
+            }
+            Self::CloudEvents => cloudevents::put(body, message, system),
+        }
+    }
 }
 
 /// The media type of records.
@@ -107,18 +139,17 @@ pub(super) fn content_type(format: Format, system: System) -> &'static str {
     dialect::of(system).words().media_types.of(format)
 }
 
-/// Encodes messages as JSON, one of each partition in turn. Stops at `max_bytes`, but after one record at least, and at
-/// `max_records`, if that is not 0. Bytes that do not fit the format are an object with base64.
-/// `topic_of` gives the topic of each part.
+/// Encodes messages as JSON, one of each partition in turn, without those that are no such elements. Stops at
+/// `max_bytes`, but after one record at least, and at `max_records`, if that is not 0. Bytes that do not fit the format
+/// are an object with base64. `topic_of` gives the topic of each part.
 pub(super) fn document<'a>(
     system: System,
     topic_of: impl Fn(usize) -> &'a str,
     parts: &mut [Part],
-    format: Format,
+    elements: Elements,
     (max_bytes, max_records): (usize, usize),
     metrics: &RouteMetrics,
 ) -> Vec<u8> {
-    let dialect = dialect::of(system);
     let mut body = b"[".to_vec();
     let (mut count, mut bytes) = (0_usize, 0_usize);
     'full: while parts.iter().any(|part| !part.fetched.messages.is_empty()) {
@@ -131,7 +162,12 @@ pub(super) fn document<'a>(
             if count > 0 {
                 body.push(b',');
             }
-            dialect.put_record(&mut body, topic_of(index), part.partition, &message, format);
+            let log = Log { topic: topic_of(index), partition: part.partition };
+            if !elements.put(&mut body, system, log, &message) {
+                body.truncate(before);
+                part.fetched.advance_to(rest);
+                continue;
+            }
             let is_full = body.len() >= max_bytes || count == max_records && count > 0;
             if count > 0 && is_full {
                 body.truncate(before);

@@ -6,9 +6,9 @@ use sluicegate_backend::number::whole_number;
 use sluicegate_backend::{LOG_END, LOG_START, Log};
 use sluicegate_delivery::cluster::MAX_PARTITIONS;
 use sluicegate_delivery::grant::Grant;
-use sluicegate_dialect::http::media_type::Format;
 use sluicegate_dialect::position::{EXPECTED, now, parse};
 
+use super::super::accept::Elements;
 use super::super::problem::{Problem, ProblemKind};
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
@@ -26,11 +26,11 @@ pub(super) async fn get(
     grant: &Grant,
     topic: &str,
     query: &Query,
-    format: Format,
+    elements: Elements,
     mut running: &RequestPermits,
 ) -> Result<Response, Problem> {
     let (system, began) = (grant.system(), now());
-    let bounds = records::bounds(query, system, format)?;
+    let bounds = records::bounds(query, system, elements)?;
     let filters = with_json(Vec::new(), query, system)?;
     let begins = match (query.time("offsets"), query.text("offset")) {
         (Some(offsets), None) => {
@@ -69,9 +69,9 @@ pub(super) async fn get(
     let first = fastrand::usize(..parts.len().max(1));
     parts.rotate_left(first);
     let limits = (grant.max_bytes(bounds), bounds.max_records);
-    let body = records::document(system, |_| topic, &mut parts, format, limits, grant.route());
+    let body = records::document(system, |_| topic, &mut parts, elements, limits, grant.route());
     parts.rotate_right(first);
-    let response = Response::with_body(StatusCode::OK, records::content_type(format, system), body.into());
+    let response = Response::with_body(StatusCode::OK, elements.content_type(system), body.into());
     Ok(with_lists(response, &parts, &unread, system))
 }
 

@@ -13,7 +13,7 @@ use sluicegate_dialect::http::consumers::Settings;
 use sluicegate_dialect::http::media_type::{ANY_FORMAT, EXACT, JSON, Name, PLAIN};
 
 use super::super::super::Request;
-use super::super::super::accept::Accept;
+use super::super::super::accept::{Accept, Elements};
 use super::super::super::problem::{ConsumerFault, Problem, ProblemKind};
 use super::super::super::request_permits::RequestPermits;
 use super::super::super::response::Response;
@@ -52,7 +52,7 @@ pub(super) async fn get(
         .unzip();
     let limits = (grant.max_bytes(bounds), bounds.max_records);
     let topic_of = |index: usize| logs.get(index).map(|(topic, _)| &**topic).unwrap_or_default();
-    let body = document(system, topic_of, &mut parts, format, limits, grant.route());
+    let body = document(system, topic_of, &mut parts, Elements::Records(format), limits, grant.route());
     for (log, part) in logs.iter().zip(&parts) {
         receipt.end_at(log, part.fetched.next_offset);
     }

@@ -6,6 +6,8 @@ use ::http::{Method, header};
 use sluicegate_backend::{Fault, Written};
 use sluicegate_delivery::grant::Grant;
 use sluicegate_delivery::testing::script::Script;
+use sluicegate_protocol::HttpRest;
+use sluicegate_protocol::http_route::Resource;
 use sluicegate_rights::{Rights, Topics};
 
 use super::super::super::tests::{headers, rest, told};
@@ -209,4 +211,62 @@ fn request_fails_if_all_its_records_fail_alike() {
     assert!(common_error(&[full(), WRITTEN]).is_none());
     assert!(common_error(&[WRITTEN, full()]).is_none());
     assert!(common_error(&[]).is_none());
+}
+
+const BINARY: [(&str, &str); 4] =
+    [("ce-specversion", "1.0"), ("ce-id", "1"), ("ce-source", "/s"), ("ce-type", "t")];
+const BATCH: &str = "application/cloudevents-batch+json";
+
+/// Writes CloudEvents to a topic or a stream.
+async fn events(system: System, lines: &[(&str, &str)], body: &str) -> (u16, String, Vec<Bytes>) {
+    let (cluster, script) = Script::cluster_of(system, 1);
+    let target = if system == System::Nats { "/streams/0" } else { "/topics/0/partitions/0" };
+    let mut route = rest(target);
+    route.resource = Some(Resource::Rest(HttpRest { cloudevents: true }));
+    let response = crate::http::ask(&Grant::all(&cluster), &route, Method::POST, &headers(lines), body).await;
+    let (status, text) = told(response);
+    (status, text, script.taken())
+}
+
+#[tokio::test]
+async fn events_are_written_in_each_mode() {
+    let event = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","partitionkey":"a.b"}"#;
+    let batch = format!("[{event},{event}]");
+    let subject = [&BINARY[..], &[("ce-partitionkey", "a.b")]].concat();
+    for (lines, body, want) in [
+        (&subject[..], "x", vec!["x"]),
+        (&[("content-type", "application/cloudevents+json")], event, vec![event]),
+        (&[("content-type", BATCH)], &batch, vec![event; 2]),
+        (&[("content-type", BATCH)], "[]", vec![]),
+        // As without the route's switch.
+        (&[("content-type", JSON)], r#"{"records":[{"value":1}]}"#, vec!["1"]),
+    ] {
+        for system in [System::Kafka, System::Nats] {
+            let body = if system == System::Nats {
+                body.replace(r#"{"records":[{"value":1}]}"#, ONE)
+            } else {
+                body.to_owned()
+            };
+            let (status, text, taken) = events(system, lines, &body).await;
+            assert_eq!(
+                (status, taken),
+                (200, want.iter().map(|text| Bytes::from(text.to_string())).collect()),
+                "{text}"
+            );
+        }
+    }
+    let (status, text, _) = events(System::Nats, &BINARY, "x").await;
+    assert!(status == 400 && text.contains("no subject: expected the extension partitionkey"), "{text}");
+    let (status, text, _) = events(System::Kafka, &BINARY[1..], "x").await;
+    assert!(status == 400 && text.contains("invalid CloudEvent: headers ce-…: no specversion"), "{text}");
+    let without = [&BINARY[..], &[("content-type", "text/plain")]].concat();
+    let (response, script) = ask_without(&without).await;
+    assert!(response == 415 && script.taken().is_empty(), "the route has no CloudEvents");
+}
+
+async fn ask_without(lines: &[(&str, &str)]) -> (u16, Arc<Script>) {
+    let (cluster, script) = Script::cluster(1);
+    let route = rest("/topics/0");
+    let response = crate::http::ask(&Grant::all(&cluster), &route, Method::POST, &headers(lines), "x").await;
+    (response.status.as_u16(), script)
 }

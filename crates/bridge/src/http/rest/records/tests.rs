@@ -24,7 +24,14 @@ fn message(offset: i64, key: Option<&str>, value: Option<&str>) -> KafkaMessage 
 /// A document with the messages of one partition.
 fn body(system: System, messages: &[KafkaMessage], format: Format, max_bytes: usize) -> String {
     let metrics = RouteMetrics::default();
-    let body = document(system, |_| TOPIC, &mut [part(3, messages)], format, (max_bytes, 0), &metrics);
+    let body = document(
+        system,
+        |_| TOPIC,
+        &mut [part(3, messages)],
+        Elements::Records(format),
+        (max_bytes, 0),
+        &metrics,
+    );
     String::from_utf8(body).unwrap()
 }
 
@@ -95,12 +102,44 @@ fn places(format: Format, max_bytes: usize, max_records: usize) -> (Vec<(i64, i6
     };
     let mut parts = [part(0, 0..8), part(1, 5..6), part(2, 0..0), part(3, 7..10)];
     let metrics = RouteMetrics::default();
-    let body = document(System::Kafka, |_| TOPIC, &mut parts, format, (max_bytes, max_records), &metrics);
+    let body = document(
+        System::Kafka,
+        |_| TOPIC,
+        &mut parts,
+        Elements::Records(format),
+        (max_bytes, max_records),
+        &metrics,
+    );
     let records: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
     let number = |record: &serde_json::Value, name: &str| record[name].as_i64().unwrap();
     let places = records.iter().map(|record| (number(record, "partition"), number(record, "offset")));
     let response = with_lists(Response::empty(StatusCode::OK), &parts, &[], System::Kafka);
     (places.collect(), response.headers[0].1.clone())
+}
+
+/// A page that ends before an event ends before the others that precede it.
+#[test]
+fn records_without_events_are_left_out() {
+    let event = |offset: i64| {
+        let attributes = [("ce_specversion", "1.0"), ("ce_id", "1"), ("ce_source", "/"), ("ce_type", "t")];
+        let header =
+            |(key, value): (&str, &'static str)| Header { key: key.into(), value: Some(value.into()) };
+        KafkaMessage { headers: attributes.map(header).to_vec(), ..message(offset, None, None) }
+    };
+    let other = |offset| message(offset, None, Some("1"));
+    let read = |max_bytes, max_records| {
+        let mut parts = [part(0, &[other(0), event(1), other(2), event(3), other(4)]), part(1, &[other(9)])];
+        let (elements, metrics) = (Elements::CloudEvents, RouteMetrics::default());
+        let limits = (max_bytes, max_records);
+        let body = document(System::Kafka, |_| TOPIC, &mut parts, elements, limits, &metrics);
+        let next = with_lists(Response::empty(StatusCode::OK), &parts, &[], System::Kafka).headers;
+        (String::from_utf8(body).unwrap(), next[0].1.clone())
+    };
+    let one = r#"{"id":"1","source":"/","specversion":"1.0","type":"t"}"#;
+    assert_eq!(read(usize::MAX, 0), (format!("[{one},{one}]"), "0:99,1:99".to_owned()));
+    for limits in [(1, 0), (usize::MAX, 1)] {
+        assert_eq!(read(limits.0, limits.1), (format!("[{one}]"), "0:3,1:99".to_owned()));
+    }
 }
 
 #[test]
@@ -141,7 +180,7 @@ fn parsed(query: &str, system: System) -> Result<(Start, ReadBounds), Problem> {
         System::Kafka => "/topics/t/partitions/0/records",
         System::Nats => "/streams/s/messages",
     };
-    parse_fetch(&Query::at(path, query, system)?, system, Format::Json)
+    parse_fetch(&Query::at(path, query, system)?, system, Elements::Records(Format::Json))
 }
 
 #[test]

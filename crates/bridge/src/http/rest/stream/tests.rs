@@ -179,6 +179,7 @@ impl Client {
             body: &empty,
             authority: None,
             max_body_bytes: 100,
+            cloudevents: false,
         };
         let target = Target::parse(TARGET, grant.system()).unwrap();
         let response = post(&request, target, parts, &running.unwrap()).await.unwrap();
