@@ -8,6 +8,7 @@
 pub(crate) mod answers;
 pub(crate) mod openapi;
 
+mod cloudevents;
 mod drain;
 pub(crate) mod events;
 mod examples;

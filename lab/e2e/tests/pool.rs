@@ -16,7 +16,9 @@ use sluicegate_stack::way::Way;
 use sluicegate_stack::{apisix, envoy, nginx};
 use tokio::sync::{self, MutexGuard, OnceCell};
 
-pub(crate) use self::standard::{ANY, HOME, NATS_REST, NATS_SESSION, RED_REST, REST, routed, standard};
+pub(crate) use self::standard::{
+    ANY, EVENTS, HOME, NATS_EVENTS, NATS_REST, NATS_SESSION, RED_REST, REST, REST_EVENTS, routed, standard,
+};
 
 /// The configuration of gateway and bridge.
 #[derive(Clone, Debug)]

@@ -41,6 +41,10 @@ fn plain(home: &str) -> Vec<Value> {
     vec![
         json!({"path": ANY, "type": "produce", "headerprefix": "x-kafka-", "overrides": all,
                "recordheaderprefix": "x-kafka-header-"}),
+        json!({"path": EVENTS, "type": "produce", "headerprefix": "x-kafka-", "overrides": all,
+               "cloudevents": true}),
+        json!({"path": REST_EVENTS, "type": "rest", "write": true, "cloudevents": true}),
+        json!({"path": NATS_EVENTS, "type": "rest", "write": true, "cluster": "nats", "cloudevents": true}),
         json!({"path": "/unwritten", "type": "produce", "topic": home, "cluster": UNWRITTEN}),
         json!({"path": "/nowhere", "type": "produce", "topic": home, "cluster": "nowhere"}),
         json!({"path": "/readonly/", "type": "rest"}),
@@ -67,6 +71,12 @@ const UNWRITTEN: &str = "unwritten";
 /// The `produce` route on which request headers say everything: `x-kafka-topic` and so on, record headers under
 /// `x-kafka-header-`.
 pub(crate) const ANY: &str = "/any";
+/// The `produce` route that takes CloudEvents.
+pub(crate) const EVENTS: &str = "/cloudevents";
+/// The route of the REST proxies' interface that takes and gives them.
+pub(crate) const REST_EVENTS: &str = "/kafka-cloudevents";
+/// The same of NATS.
+pub(crate) const NATS_EVENTS: &str = "/nats-cloudevents";
 /// The route of the REST proxies' interface that can write.
 pub(crate) const REST: &str = "/kafka";
 /// The same of NATS.
