@@ -66,7 +66,7 @@ impl Streams {
         match kind {
             "event: data" => self.records.extend(data.as_array().unwrap().iter().map(json_record)),
             "event: control" => {
-                let id = data["streamNextOffset"].as_str().unwrap().to_owned();
+                let id = data.get("streamNextOffset").and_then(Value::as_str).unwrap().to_owned();
                 let next = id.rsplit_once('_').and_then(|(_, offset)| offset.parse().ok());
                 let records = std::mem::take(&mut self.records);
                 let told = Box::new(Told::Records { partition: self.partition, records, next });
