@@ -231,8 +231,14 @@ impl Parts {
                 return Err(self.failed(batch, skip, failed));
             }
         };
+        let mut is_repeat = dedup.is_duplicate;
         let sent = match produced {
             Produced::Written { offset, appended_at } => {
+                // Without a right to the account. Of records that keep their times, only those that were there have another.
+                if !is_repeat && appended_at >= 0 && !batch.account.age.is_zero() {
+                    is_repeat = self.reader.keeps_times(batch.source, topic).await.unwrap_or(false);
+                }
+                let dedup = Dedup { is_duplicate: is_repeat, ..dedup };
                 let latest = if appended_at >= 0 { appended_at } else { batch.latest(skip) };
                 let mut written = batch.found(skip, dedup);
                 written.extend(batch.placed(offset, appended_at, skip, dedup));
@@ -248,7 +254,8 @@ impl Parts {
                 return Err(CommandError::new(Fault::Transient, 0, message).with_retry().into());
             }
         };
-        if let (Some(taken), Sent::OutOfOrder | Sent::Fenced) = (taken, &sent) {
+        let is_begun = matches!(sent, Sent::Written(..)) && !is_repeat;
+        if let (Some(taken), false) = (taken, is_begun) {
             new.give_back(taken);
         }
         Ok((sent, is_open))

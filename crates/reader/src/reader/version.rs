@@ -58,18 +58,37 @@ impl Reader {
     /// # Cancel safety
     /// Dropping the call has no effect.
     pub async fn tombstone_life(&self, source: ClientKey, topic: &str) -> Result<Duration, ReadError> {
+        let told = self.topic_property(source, topic, "delete.retention.ms").await?;
+        // A broker that does not tell promises nothing.
+        Ok(Duration::from_millis(told.and_then(|value| value.parse().ok()).unwrap_or(0)))
+    }
+
+    /// Whether records of a topic keep their own times (`message.timestamp.type`), as a leader tells it now.
+    ///
+    /// # Errors
+    /// As [`Reader::tombstone_life`].
+    ///
+    /// # Cancel safety
+    /// Dropping the call has no effect.
+    pub async fn keeps_times(&self, source: ClientKey, topic: &str) -> Result<bool, ReadError> {
+        let told = self.topic_property(source, topic, "message.timestamp.type").await?;
+        Ok(told.as_deref() == Some("CreateTime"))
+    }
+
+    async fn topic_property(
+        &self,
+        source: ClientKey,
+        topic: &str,
+        name: &'static str,
+    ) -> Result<Option<String>, ReadError> {
         let brokers = &self.inner.brokers;
         let partition = brokers.led_partition(topic).unwrap_or_default();
         let target = TopicPartition::parse(Log { topic, partition })?;
         let send = |recipient: Recipient| async move {
-            let request = ConfigRequest {
-                resource: Resource::Topic(target.topic()),
-                name: Some("delete.retention.ms"),
-            };
+            let request = ConfigRequest { resource: Resource::Topic(target.topic()), name: Some(name) };
             let ConfigAnswer { error, properties } = recipient.send(&request).await?;
-            // A broker that does not tell promises nothing.
-            let millis = properties.first().and_then(|(_, value)| value.parse().ok()).unwrap_or(0);
-            Ok(error.map_or(Reply::Success(Duration::from_millis(millis)), Reply::Error))
+            let value = properties.into_iter().next().map(|(_, value)| value);
+            Ok(error.map_or(Reply::Success(value), Reply::Error))
         };
         let deadline = in_future(brokers.config().request_timeout);
         leader_call(brokers, source, Attempt::at_leader(target, deadline, jitter), send).await

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use sluicegate_protocol::{ErrorResp, ProduceRecord};
+use sluicegate_protocol::pub_sub_req::Req;
+use sluicegate_protocol::{CmdKafkaProduce, ErrorResp, ProduceRecord, Producer};
 use sluicegate_stack::folder::Folder;
 use sluicegate_stack::kafka::secured::{READER, Secured, WRITABLE, WRITER, listener};
 use sluicegate_stack::secrets::secret;
+use sluicegate_stack::socket::results;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::tokens::{Claims, TokenResponse};
 
@@ -50,6 +52,30 @@ async fn secured_clusters_are_written_to() {
     let stack = with(&sections, &allowing(&sections)).await;
     for (offset, section) in (0..).zip(&sections) {
         assert_eq!(write(&stack, section.name, topic).await, Ok(offset), "{}", section.name);
+    }
+}
+
+#[tokio::test]
+async fn repeat_is_told_without_the_right_to_read() {
+    let kafka = Secured::shared().await.unwrap();
+    let sections = [at(kafka, "writer", listener::SASL, "sasl_plaintext").user("PLAIN", WRITER)];
+    let stacks = [with(&sections, &allowing(&sections)).await, with(&sections, &allowing(&sections)).await];
+    for (times, is_told) in [("CreateTime", true), ("LogAppendTime", false)] {
+        let topic = &kafka.kafka.topic(WRITABLE, 1, &[("message.timestamp.type", times)]).await.unwrap();
+        for (stack, age, duplicate) in [(0, 0, false), (1, 5, is_told)] {
+            let record = ProduceRecord {
+                topic: topic.clone(),
+                partition: Some(0),
+                value: Some("value".into()),
+                ..ProduceRecord::default()
+            };
+            let producer = Producer { id: "p".to_owned(), epoch: 0, sequence: 0, age_ms: Some(age) };
+            let command = CmdKafkaProduce { records: vec![record], producer: Some(producer), dry_run: false };
+            let answer = open(&stacks[stack], "writer").await.ask(Req::CmdKafkaProduce(command)).await;
+            let produced = results(answer).unwrap().remove(0);
+            assert_eq!((produced.error, produced.offset), (None, 0), "{times}");
+            assert_eq!(produced.duplicate, duplicate, "{times} {stack}");
+        }
     }
 }
 

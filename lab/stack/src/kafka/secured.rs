@@ -146,7 +146,7 @@ fn scram() -> Vec<String> {
     arguments
 }
 
-/// Grants [`READER`] its rights, by password, token and certificate, and [`WRITER`] its own, by password.
+/// Grants [`READER`] its rights, by password, token and certificate, and [`WRITER`] its own, by password: also to know settings.
 async fn allow_reader_and_writer(kafka: &Kafka) -> Result<(), Error> {
     let principals = [format!("User:{READER}"), format!("User:CN={READER}")];
     let [by_name, by_certificate] = principals.each_ref().map(|user| ["--allow-principal", user]);
@@ -154,8 +154,10 @@ async fn allow_reader_and_writer(kafka: &Kafka) -> Result<(), Error> {
     let writer = format!("User:{WRITER}");
     let reads = [&right[..], &by_name, &by_certificate].concat();
     let pattern = ["--add", "--topic", WRITABLE, "--resource-pattern-type", "prefixed"];
-    let writes = [&pattern[..], &["--operation", "Write", "--allow-principal", &writer]].concat();
-    for rights in [reads, writes] {
+    let allowed = ["--operation", "DescribeConfigs", "--allow-principal", &writer];
+    let writes = [&pattern[..], &["--operation", "Write"], &allowed].concat();
+    let knows_settings = [&["--add", "--cluster"][..], &allowed].concat();
+    for rights in [reads, writes, knows_settings] {
         kafka.run("org.apache.kafka.tools.AclCommand", &rights).await?;
     }
     Ok(())
