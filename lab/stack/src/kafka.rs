@@ -153,13 +153,23 @@ impl Kafka {
         Ok(())
     }
 
-    /// Runs one of Kafka's tools, by its class, on this cluster.
-    async fn run(&self, class: &'static str, args: &[&str]) -> Result<(), Error> {
+    /// The number of idempotent producers that the leader of a partition knows.
+    pub async fn producers(&self, topic: &str, partition: i32) -> Result<usize, Error> {
+        let partition = partition.to_string();
+        let args = ["describe-producers", "--topic", topic, "--partition", &partition];
+        let told = self.run("org.apache.kafka.tools.TransactionsCommand", &args).await?;
+        // A line for each, below their heading.
+        Ok(told.lines().count().saturating_sub(1))
+    }
+
+    /// Runs one of Kafka's tools, by its class, on this cluster. Gives its output.
+    async fn run(&self, class: &'static str, args: &[&str]) -> Result<String, Error> {
         let mut command = Command::from(java(class, &[])?);
         command.args(["--bootstrap-server", &self.bootstrap()]).args(args).kill_on_drop(true);
         let output = command.output().await.map_err(Error::failed(format!("start {class}")))?;
         let tail = String::from_utf8_lossy(&output.stderr).into_owned();
         let failed = || Error::Ended { part: class, status: output.status, tail };
-        if output.status.success() { Ok(()) } else { Err(failed()) }
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() { Ok(told) } else { Err(failed()) }
     }
 }
