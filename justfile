@@ -286,6 +286,10 @@ chart-install:
 envoy-gateway: _demo-programs
     @target/tools/venv/bin/python -B lab/e2e/kubernetes/envoy_gateway.py
 
+# a thousand readers of a stream behind Varnish
+cache: wasm _demo-programs _servers
+    cargo test --workspace {{ dev }} --test e2e -- --ignored cache_answers
+
 # test the alert rules of deploy/prometheus in promtool
 alerts:
     promtool check rules deploy/prometheus/alerts.yaml

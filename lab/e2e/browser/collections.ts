@@ -36,7 +36,11 @@ async function shows(page: Page, rows: Record<string, string>): Promise<void> {
   await until(() => `${JSON.stringify(shown)} instead of ${JSON.stringify(rows)}`, isShown);
 }
 
-const opened = [await open(`http://${gateway}`, "long-poll"), await open(`http://${gateway}`, "sse")];
+// A page of the gateway's origin, and one of another.
+const opened = [
+  await open(`http://${gateway}`, "long-poll"),
+  await open(`http://${gateway.replace("127.0.0.1", "localhost")}`, "sse"),
+];
 const [page] = opened as [Page, Page];
 for (const page of opened) {
   assert.deepEqual(await page.evaluate(() => collections.rows()), { a: "paid", c: "open" });

@@ -27,7 +27,7 @@ const KEPT: u64 = 20_000;
 const LIVE: u64 = 200;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Debian's varnish, which `./dev` does not install"]
+#[ignore = "needs Varnish: ./dev cache"]
 #[expect(clippy::print_stdout, reason = "a measurement, for `--nocapture`")]
 async fn cache_answers_nearly_all_of_a_thousand_readers() {
     allow_many_files().unwrap();
@@ -71,6 +71,23 @@ async fn cache_answers_nearly_all_of_a_thousand_readers() {
     let answered = stack.bridge.count("sluicegate_http_responses_total", "route=\"stream\"").await.unwrap();
     println!("the bridge answered {answered} of {asked} requests");
     assert!(answered * 50.0 <= asked as f64, "{answered} of {asked}");
+}
+
+#[tokio::test]
+#[ignore = "needs Debian's varnish, which `./dev` does not install"]
+async fn pages_of_other_origins_can_read_what_the_cache_has_kept() {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("cached", 1, &[]).await.unwrap();
+    write(kafka, topic, 0, 10).await;
+    for origins in [json!(["*"]), json!(["https://app.example"])] {
+        let route = json!({"path": "/public", "type": "streams", "public": true, "origins": origins});
+        let stack = Config::new(Way::Tunnel).await.routes([route]).own().await;
+        let varnish = Varnish::start(stack.gateway()).await;
+        let get = || Request::get(format!("/public/{topic}/0?offset=-1"));
+        ask(varnish.port.address(), get()).await;
+        let answer = ask(varnish.port.address(), get().with("origin", "https://app.example")).await;
+        assert!(answer.header("access-control-allow-origin").is_some(), "{answer:?}");
+    }
 }
 
 /// A reader of consecutive numbers from an offset on.

@@ -56,7 +56,6 @@ async fn official_client_has_every_record_once() {
 }
 
 #[tokio::test]
-#[ignore = "`./dev` does not install the client for Python"]
 async fn official_client_for_python_has_every_record_once() {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("numbers", 1, &[]).await.unwrap();
