@@ -142,7 +142,7 @@ alone *args: wasm _demo-programs _servers
 
 # read, write and subscribe end to end on an older Kafka, 4.2 or 3.9, in one profile
 older-kafka version: wasm _demo-programs _servers
-    SLUICEGATE_KAFKA_VERSION={{ quote(version) }} SLUICEGATE_KAFKA_LIB={{ quote(justfile_directory() / "target/tools/kafka-" + version + "/lib") }} cargo test --workspace {{ dev }} --test e2e -- reading:: groups:: writing::records:: live::delivery::tunnel:: tables::snapshots:: --skip relay:: --skip nginx:: --skip direct::
+    SLUICEGATE_KAFKA_VERSION={{ quote(version) }} SLUICEGATE_KAFKA_LIB={{ quote(justfile_directory() / "target/tools/kafka-" + version + "/lib") }} cargo test --workspace {{ dev }} --test e2e -- reading:: groups:: writing::records:: writing::repeated:: live::delivery::tunnel:: live::checker::every_subscriber_gets_every_record_once tables::snapshots:: --skip relay:: --skip nginx:: --skip direct::
 
 # values of Confluent's serializers, with their schemas in Apicurio's registry
 apicurio: _servers

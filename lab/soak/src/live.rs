@@ -4,7 +4,7 @@
 //!
 //! 1. [`Setup`]: a cluster of three nodes of a messaging [`System`], and a stack in front of it
 //! 2. `writers`: write numbered records to all partitions, and the keys of `tables`; to most partitions of a topic
-//!    `once`, through two bridges
+//!    `once`, through two bridges, and by `raw` commands
 //! 3. `chaos`: kills and restarts
 //! 4. `subscriber`: what a client does, over one of the `clients`
 //! 5. `oracles`: compare what each has received with the logs; [`check`] starts all of them
@@ -19,6 +19,7 @@
 mod chaos;
 mod once;
 mod oracles;
+mod raw;
 pub mod rolling;
 mod subscriber;
 mod system;
@@ -26,6 +27,7 @@ mod tables;
 pub mod writers;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -41,6 +43,7 @@ use tokio::time::timeout;
 pub use self::system::{PROPERTIES, System};
 
 use self::once::Numbered;
+use self::raw::Raw;
 use self::subscriber::{Report, Subscriber};
 use self::system::Cluster;
 use self::tables::{TableLogs, Tables};
@@ -115,12 +118,28 @@ pub async fn check(setup: Setup<'_>) -> Summary {
         running.spawn(subscriber.run(logs.clone()));
     }
     let value = |partition, number| format!("{partition}:{number}{}", "v".repeat(VALUE));
-    let plain = if let Cluster::Kafka(..) = &cluster { PLAIN } else { PARTITIONS };
+    let plain = match &cluster {
+        Cluster::Kafka(..) => PLAIN,
+        // Purged subjects forget their producers.
+        Cluster::Nats(_) if discards => PARTITIONS,
+        Cluster::Nats(_) => PARTITIONS - 2,
+    };
     let mut writers = Writers::numbered(cluster.sink(&cluster.source()).await, 0..plain, value);
     for partition in plain..PARTITIONS {
-        let (url, topic) = (stack.url(), cluster.source().name().into());
-        let (numbered, random) = (Numbered { url, topic, partition, value }, Random::new(random.next()));
-        writers.start(|stopped| numbered.write(stopped, random));
+        let (url, gateway, random) = (stack.url(), stack.gateway(), Random::new(random.next()));
+        let name: Arc<str> = cluster.source().name().into();
+        let way = match (&cluster, partition % 4) {
+            (Cluster::Nats(_), _) => raw::Way::Nats,
+            (_, 0) if !discards => raw::Way::Http,
+            (_, 1) if !discards => raw::Way::Json,
+            _ => {
+                let numbered = Numbered { url, topic: name, partition, value };
+                writers.start(|stopped| numbered.write(stopped, random));
+                continue;
+            }
+        };
+        let raw = Raw { gateway, way, name, partition, value };
+        writers.start(|stopped| raw.write(stopped, random));
     }
     let table_writers = tables.write(&cluster, &mut random).await;
     let kills = chaos::run(&mut cluster, &mut tables, &mut stack, (duration, discards), &mut random).await;
@@ -132,7 +151,7 @@ pub async fn check(setup: Setup<'_>) -> Summary {
     let TableLogs { logs: table_logs, aborted, summary: tables } = tables.logs(&cluster, table_written).await;
     tell_logs.send_replace(Some(bounds(&logs)));
     tell_tables.send_replace(Some(bounds(&table_logs)));
-    once::each_is_there_once(&written.numbered, value, &logs);
+    once::each_is_there_once(&written.numbered, value, cluster.source().first(), &logs);
     let records = logs.values().map(Vec::len).sum();
     let duplicates = written.duplicates;
     let mut summary = Summary { records, kills, tables, duplicates, ..Summary::default() };
@@ -169,7 +188,7 @@ fn stack_setup(way: Way, cluster: &Cluster<'_>) -> stack::Setup {
     let (all, red) = (json!(["*"]), json!([{"topic": "*", "only": {"header": TENANT, "is": RED}}]));
     let paths = [
         json!({"path": SESSIONS, "tables": all, "write": true}),
-        json!({"path": REST, "type": "rest", "tables": all}),
+        json!({"path": REST, "type": "rest", "tables": all, "write": true}),
         json!({"path": STREAMS, "type": "streams", "elements": "envelope"}),
         json!({"path": RED_SESSIONS, "tables": all, "read": red}),
         json!({"path": RED_REST, "type": "rest", "tables": all, "read": red}),
@@ -209,7 +228,7 @@ impl Summary {
 /// Partitions of the topic that all subscribers share; some read a part of them.
 const PARTITIONS: i32 = 12;
 
-/// Of a topic's, those that are written by librdkafka, also while no bridge is there.
+/// Of a topic's, those that are written by librdkafka, also while no bridge is there. Others have a producer.
 const PLAIN: i32 = 4;
 
 /// Bytes. What a stuck client leaves must be more than its connection has room for.

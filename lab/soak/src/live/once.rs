@@ -94,12 +94,14 @@ impl Numbered {
 pub(super) fn each_is_there_once(
     numbered: &BTreeMap<i32, u64>,
     value: fn(i32, u64) -> String,
+    first_offset: i64,
     logs: &BTreeMap<i32, Vec<KafkaMessage>>,
 ) {
+    let number = |message: &KafkaMessage| u64::try_from(message.offset - first_offset).unwrap();
     for (partition, count) in numbered {
         let log = logs.get(partition).map(Vec::as_slice).unwrap_or_default();
         for message in log {
-            let want = value(*partition, u64::try_from(message.offset).unwrap());
+            let want = value(*partition, number(message));
             let got = message.value.as_deref().unwrap_or_default();
             assert!(
                 got == want.as_bytes(),
@@ -108,14 +110,14 @@ pub(super) fn each_is_there_once(
                 message.offset
             );
         }
-        let end = log.last().map_or(*count, |last| u64::try_from(last.offset).unwrap() + 1);
+        let end = log.last().map_or(*count, |last| number(last) + 1);
         assert!(end == *count, "partition {partition}: {end} records instead of {count}");
     }
 }
 
 /// One write in so many ends with its program, and so does one after its answer.
-const LIVES: usize = 12;
-const PAUSE: Duration = Duration::from_millis(150);
+pub(super) const LIVES: usize = 12;
+pub(super) const PAUSE: Duration = Duration::from_millis(150);
 /// Records of one write after an outage.
-const MOST: u64 = 100;
-const KEYS: u64 = 4;
+pub(super) const MOST: u64 = 100;
+pub(super) const KEYS: u64 = 4;
