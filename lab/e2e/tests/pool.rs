@@ -209,7 +209,7 @@ fn in_apisix(route: &Value, keys: &str) -> apisix::Route {
     let mut conf: Map<String, Value> = serde_json::from_str(&format!("{{{keys}}}")).unwrap();
     conf.extend(route.as_object().unwrap().clone());
     let path = conf["path"].as_str().unwrap().to_owned();
-    if conf.get("type").is_some_and(|kind| kind == "rest") {
+    if conf.get("type").is_some_and(|kind| kind == "rest" || kind == "streams") {
         return apisix::Route::below(&path, conf);
     }
     conf.remove("path");

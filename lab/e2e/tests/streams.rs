@@ -3,3 +3,4 @@
 mod caching;
 mod clients;
 mod conformance;
+mod ways;

@@ -55,6 +55,7 @@ fn plain(home: &str) -> Vec<Value> {
                "read": [{"topic": "*", "only": {"header": "tenant", "is": "red"}}]}),
         json!({"path": "/web", "type": "rest", "write": true, "origins": ORIGINS}),
         json!({"path": "/durable/of", "type": "streams", "write": true}),
+        json!({"path": "/durable-nats/of", "type": "streams", "write": true, "cluster": "nats"}),
         json!({"path": "/durable-web/of", "type": "streams", "origins": ORIGINS}),
         json!({"path": "/durable-nowhere/of", "type": "streams", "write": true, "cluster": "nowhere"}),
         json!({"path": NATS_REST, "type": "rest", "write": true, "cluster": "nats", "tables": ["*"]}),

@@ -148,10 +148,11 @@ async fn append(
 
 /// The id of the stream's topic, if it is known or can be. Clients that only write cannot ask for it.
 async fn topic_id(grant: &Grant, target: &Target) -> Option<Option<u128>> {
-    match grant.topic_id(target.log()) {
-        Some(id) => Some(Some(id)),
-        None => Some(grant.describe(&target.topic).await.ok()?.topic_id),
+    let log = target.log();
+    if grant.topic_id(log).is_none() {
+        grant.ends(log, false).await.ok()?;
     }
+    Some(grant.topic_id(log))
 }
 
 /// The problem of a failed append. Writes that are not allowed are no 403, which producers take for a later epoch.
