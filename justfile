@@ -286,9 +286,9 @@ chart-install:
 envoy-gateway: _demo-programs
     @target/tools/venv/bin/python -B lab/e2e/kubernetes/envoy_gateway.py
 
-# a thousand readers of a stream behind Varnish
-cache: wasm _demo-programs _servers
-    cargo test --workspace {{ dev }} --test e2e -- --ignored cache_answers
+# the conformance suite of Durable Streams on NATS, and a thousand readers of a stream behind Varnish
+streams: wasm _demo-programs _servers
+    cargo test --workspace {{ dev }} --test e2e -- --ignored streams::
 
 # test the alert rules of deploy/prometheus in promtool
 alerts:

@@ -13,6 +13,8 @@ export interface Streams {
   readonly topics: readonly string[];
   /** Of each topic. */
   readonly partitions: number;
+  /** Whether topics are streams of NATS, and partitions their subjects. */
+  readonly subjects?: boolean;
   /** Paths of routes, by their content type. */
   readonly routes: Record<string, string>;
 }
@@ -78,11 +80,12 @@ class Creator {
   }
 
   #path(contentType: string, number: number): string {
-    const { topics, partitions, routes } = this.#streams;
+    const { topics, partitions, routes, subjects = false } = this.#streams;
     const route = routes[contentType.split(";")[0]!.trim().toLowerCase()];
-    const topic = topics[Math.floor(number / partitions)];
+    // What one case writes moves the offsets of its stream: those beside it have others.
+    const topic = topics[subjects ? number % topics.length : Math.floor(number / partitions)];
     if (route === undefined || topic === undefined) throw new Error(`no stream ${number} of ${contentType}`);
-    return `${route}/${topic}/${number % partitions}`;
+    return `${route}/${topic}/${subjects ? `${topic}.${number}` : number % partitions}`;
   }
 
   #forward(path: string, incoming: IncomingMessage, outgoing: ServerResponse): void {

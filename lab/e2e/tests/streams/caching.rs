@@ -27,7 +27,7 @@ const KEPT: u64 = 20_000;
 const LIVE: u64 = 200;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs Varnish: ./dev cache"]
+#[ignore = "needs Varnish: ./dev streams"]
 #[expect(clippy::print_stdout, reason = "a measurement, for `--nocapture`")]
 async fn cache_answers_nearly_all_of_a_thousand_readers() {
     allow_many_files().unwrap();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sluicegate_stack::folder::Folder;
 use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::nats::{Nats, Streams};
 use sluicegate_stack::process::Process;
 use sluicegate_stack::tools;
 use sluicegate_stack::way::Way;
@@ -24,6 +25,8 @@ const ROUTES: [(&str, &str); 5] = [
 ];
 /// The suite creates about 450 streams: some of its cases are random.
 const TOPICS: usize = 6;
+/// So that cases that run at a time have streams of their own.
+const STREAMS: usize = 100;
 /// A busy Kafka takes seconds for so many.
 const PARTITIONS: i32 = 100;
 
@@ -34,13 +37,30 @@ async fn conformance_suite_passes() {
     for _ in 0..TOPICS {
         topics.push(kafka.topic("conformance", PARTITIONS, &[]).await.unwrap());
     }
+    passes("default", json!({"topics": topics, "partitions": PARTITIONS})).await;
+}
+
+/// Streams are subjects, whose offsets are those of the whole stream.
+#[tokio::test]
+#[ignore = "takes half a minute: ./dev streams"]
+async fn conformance_suite_passes_on_nats() {
+    let names: Vec<String> = (0..STREAMS).map(|number| format!("conformance-{number}")).collect();
+    for name in &names {
+        Streams::shared().await.unwrap().create(name, json!({})).await.unwrap();
+    }
+    passes("nats", json!({"topics": names, "partitions": 0, "subjects": true})).await;
+}
+
+/// Runs the suite on a cluster.
+async fn passes(cluster: &str, mut streams: Value) {
     let routes = ROUTES.map(|(path, content_type)| {
-        json!({"path": path, "type": "streams", "write": true, "content_type": content_type, "origins": ["*"]})
+        json!({"path": path, "type": "streams", "write": true, "content_type": content_type, "origins": ["*"],
+               "cluster": cluster})
     });
-    let stack = Config::new(Way::Tunnel).await.writing(&["default"]).routes(routes).own().await;
-    let routes: Value = ROUTES.iter().map(|&(path, content_type)| (content_type, path)).collect();
-    let streams =
-        json!({"gateway": stack.gateway(), "topics": topics, "partitions": PARTITIONS, "routes": routes});
+    let config = Config::new(Way::Tunnel).await.with_nats(Nats::shared().await.unwrap());
+    let stack = config.writing(&["default", "nats"]).routes(routes).own().await;
+    streams["gateway"] = stack.gateway().to_string().into();
+    streams["routes"] = ROUTES.iter().map(|&(path, content_type)| (content_type, path)).collect();
 
     let folder = Folder::new("conformance").unwrap();
     let report = folder.path().join("report.json");
