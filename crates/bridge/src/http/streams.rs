@@ -20,7 +20,7 @@ mod target;
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, header};
 use sluicegate_protocol::HttpStreams;
 
 use self::content::Content;
@@ -54,7 +54,7 @@ pub(super) async fn answer(
                 _ => read::get(request, &target, &content, settings.public, query, running).await,
             }
         }
-        Method::HEAD => read::head(request, &target, &content, StatusCode::OK).await,
+        Method::HEAD => read::head(request, &target, &content).await,
         Method::PUT => append::put(request, &target, &content, allow).await,
         Method::POST if grant.writes() => append::post(request, &target, &content, running).await,
         _ => {

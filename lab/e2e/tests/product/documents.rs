@@ -142,7 +142,7 @@ mod follow;
 fn skipped_blocks_give_a_reason() {
     for Block { page, language, skipped, text } in blocks() {
         let known =
-            ["sh", "js", "ts", "html", "json", "toml", "yaml", "python", "rust", "promql", "text", ""]
+            ["sh", "js", "ts", "html", "json", "toml", "yaml", "python", "rust", "promql", "text", "vcl", ""]
                 .contains(&language.as_str());
         assert!(known, "{page}: ```{language}");
         if let Some(reason) = skipped {

@@ -1,7 +1,8 @@
 //! Requests of web pages on a route with origins.
 
 use ::http::StatusCode;
-use sluicegate_protocol::HttpRoute;
+use sluicegate_protocol::http_route::Resource;
+use sluicegate_protocol::{HttpRoute, HttpStreams};
 
 use super::super::{Page, check_page};
 use super::*;
@@ -39,7 +40,8 @@ async fn judge(cors: HttpCors, method: &str, lines: &[(&str, &str)]) -> (Option<
 const EXPOSES: &str = "access-control-expose-headers: retry-after,allow,preference-applied,sluicegate-next-offset,\
                        sluicegate-log-start-offset,sluicegate-last-stable-offset,sluicegate-high-watermark,\
                        sluicegate-next-sequence,sluicegate-first-sequence,sluicegate-end,producer-epoch,producer-seq,\
-                       producer-expected-seq,producer-duplicate,producer-window,producer-in-order\n";
+                       producer-expected-seq,producer-duplicate,producer-window,producer-in-order,stream-next-offset,\
+                       stream-up-to-date,stream-cursor,stream-sse-data-encoding,producer-received-seq,etag\n";
 
 /// The lines of a preflight for POST with these headers.
 fn preflight(names: &str) -> [(&str, &str); 3] {
@@ -61,6 +63,21 @@ async fn any_origin_is_allowed_without_credentials() {
         let (status, headers) = judge(cors(&["*"], credentials), "GET", &[("origin", APP)]).await;
         assert_eq!((status, headers), (None, format!("access-control-allow-origin: *\n{EXPOSES}")));
     }
+}
+
+/// A cache gives pages what others have asked for without an origin.
+#[tokio::test]
+async fn shared_answers_are_for_any_origin() {
+    let shared = |public| async move {
+        let streams = HttpStreams { public, ..HttpStreams::default() };
+        let resource = Some(Resource::Streams(streams));
+        let route = HttpRoute { cors: Some(cors(&["*"], false)), resource, ..HttpRoute::default() };
+        match check_page(&route, &[Method::GET], &parts("GET", &[])).await {
+            Page::Passes(headers) => headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN),
+            Page::Answered(_) => false,
+        }
+    };
+    assert!(shared(true).await && !shared(false).await);
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ pub(super) async fn put(
     allow: &'static str,
 ) -> Result<Response, Problem> {
     refuse(request.headers, &[CLOSED, TTL, EXPIRES, FORKED_FROM, FORK_OFFSET, FORK_SUB_OFFSET])?;
-    let created = match read::head(request, target, content, StatusCode::OK).await {
+    let created = match read::head(request, target, content).await {
         Err(problem) if problem.is_missing() => {
             let detail = "the stream does not exist: streams are topics, which are created in the cluster";
             return Err(Problem::new(ProblemKind::MethodNotAllowed(allow), detail));
@@ -97,7 +97,7 @@ async fn append(
     }
     if given != content.media_type {
         // A stream that is not there has no type.
-        read::head(request, target, content, StatusCode::OK).await?;
+        read::head(request, target, content).await?;
         check_type(content, &given)?;
     }
     let mut records = records(request.body, target, content)?;

@@ -37,7 +37,7 @@ pub(super) async fn get(
         Begin::Start => (start(grant, target, query.committed).await?, false),
         Begin::Now => (ends(grant, target, query.committed).await?.1, true),
     };
-    let mut read = Read { grant, target, content, query: &query, running, aligns: public };
+    let read = Read { grant, target, content, query: &query, running, aligns: public };
     let waits = query.live == Some(Live::LongPoll);
     let page = match is_now && !waits {
         true => Page::end(content, offset),
@@ -87,11 +87,10 @@ pub(super) async fn head(
     request: &Request<'_>,
     target: &Target,
     content: &Content,
-    status: StatusCode,
 ) -> Result<Response, Problem> {
     let (_, end) = ends(request.grant, target, false).await?;
     let next = Position::new(request.grant.topic_id(target.log()), end).text();
-    Ok(Response::with_body(status, &content.media_type, Default::default()).header(NEXT_OFFSET, next))
+    Ok(Response::with_body(StatusCode::OK, &content.media_type, Default::default()).header(NEXT_OFFSET, next))
 }
 
 /// The first offset of a stream, and the one after its last record.
@@ -181,19 +180,27 @@ impl Page {
 
 impl Read<'_> {
     /// Reads until the page is full or the stream ends; then, if it `waits` and there is nothing, until there is something.
-    async fn page(&mut self, offset: i64, asks: bool, waits: bool) -> Result<Page, Problem> {
+    async fn page(&self, offset: i64, asks: bool, waits: bool) -> Result<Page, Problem> {
         let began = Instant::now();
         let mut page = Page::new(self.content, offset);
         // The end of a client that begins there is known already.
         page.is_up_to_date = !asks;
         while !page.is_full && !page.is_up_to_date && began.elapsed() < READ_TIME {
-            let fetched = self.fetch(offset, page.next, Duration::ZERO).await?;
+            let fetched = match self.fetch(offset, &page, Duration::ZERO).await {
+                Err(problem) if page.is_empty() => return Err(problem),
+                // The next request learns why there is no more.
+                Err(_) => break,
+                Ok(fetched) => fetched,
+            };
             // Answers with records can have ends from before the request, those without have been to the end.
             page.is_up_to_date = fetched.count == 0 && fetched.next_offset <= page.next;
             self.put(&mut page, fetched);
+            if !self.aligns && page.body.len() >= self.bound() / 2 {
+                break;
+            }
         }
         if waits && page.is_up_to_date && page.is_empty() {
-            let fetched = self.fetch(offset, page.next, self.query.wait).await?;
+            let fetched = self.fetch(offset, &page, self.query.wait).await?;
             let end = if self.query.committed { fetched.ends.stable } else { fetched.ends.end };
             self.put(&mut page, fetched);
             page.is_up_to_date = page.next >= end && !page.is_full;
@@ -202,9 +209,11 @@ impl Read<'_> {
         Ok(page)
     }
 
-    async fn fetch(&mut self, begin: i64, offset: i64, wait: Duration) -> Result<Chunk, Problem> {
+    /// Reads what the page has room for.
+    async fn fetch(&self, begin: i64, page: &Page, wait: Duration) -> Result<Chunk, Problem> {
         let Self { grant, target, content, query, .. } = *self;
         let bounds = ReadBounds {
+            max_bytes: Some(self.bound().saturating_sub(page.body.len()).max(1)),
             wait: Some(wait),
             fill: wait.is_zero(),
             committed: query.committed,
@@ -212,7 +221,7 @@ impl Read<'_> {
             ..ReadBounds::default()
         };
         let mut running = self.running;
-        match grant.fetch(target.log(), offset, bounds, query.filters.clone(), &mut running).await {
+        match grant.fetch(target.log(), page.next, bounds, query.filters.clone(), &mut running).await {
             Ok(fetched) => Ok(fetched),
             Err(CommandError { fault: Fault::OffsetOutOfRange, ends: Some(ends), .. }) => {
                 check_topic(grant, target, &query.begin)?;
@@ -222,10 +231,15 @@ impl Read<'_> {
         }
     }
 
+    /// The largest page, in bytes.
+    fn bound(&self) -> usize {
+        self.grant.max_bytes(ReadBounds::default())
+    }
+
     /// Adds records to a page, as many as it has room for.
     fn put(&self, page: &mut Page, mut fetched: Chunk) {
         let Self { grant, target, content, .. } = *self;
-        let bound = grant.max_bytes(ReadBounds::default());
+        let bound = self.bound();
         let last = match self.aligns {
             true => page.next.saturating_sub(page.next.rem_euclid(CHUNK)).saturating_add(CHUNK),
             false => i64::MAX,
