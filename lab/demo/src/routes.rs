@@ -33,6 +33,7 @@ pub(crate) struct Shown {
 pub(crate) enum Kind {
     Pubsub,
     Rest,
+    Streams,
     Produce,
 }
 
@@ -90,11 +91,8 @@ impl Shown {
     fn of(route: &Route) -> Self {
         let kind = match &route.kind {
             config::Kind::Pubsub { .. } => Kind::Pubsub,
-            config::Kind::Http(http)
-                if matches!(http.resource, Some(Resource::Rest(_) | Resource::Streams(_))) =>
-            {
-                Kind::Rest
-            }
+            config::Kind::Http(http) if matches!(http.resource, Some(Resource::Rest(_))) => Kind::Rest,
+            config::Kind::Http(http) if matches!(http.resource, Some(Resource::Streams(_))) => Kind::Streams,
             config::Kind::Http(_) => Kind::Produce,
         };
         Self { kind, path: route.path.clone(), needs_identity: route.source().is_some() }
@@ -104,7 +102,7 @@ impl Shown {
     pub(crate) fn name(&self) -> &'static str {
         match self.kind {
             Kind::Pubsub => "pub/sub endpoint",
-            Kind::Rest | Kind::Produce => "plain HTTP",
+            Kind::Rest | Kind::Streams | Kind::Produce => "plain HTTP",
         }
     }
 

@@ -235,6 +235,12 @@ fn members(event: &str) -> Result<Attributes<'_>, String> {
     }
     let mut attributes = Attributes::new();
     for (name, value) in members {
+        if name == "data_base64" {
+            let text: Option<String> = serde_json::from_str(value.get()).ok();
+            if text.and_then(|text| json::base64(&text)).is_none() {
+                return Err("data_base64: expected a string in base64".to_owned());
+            }
+        }
         if matches!(name.as_str(), "data" | "data_base64") {
             continue;
         }

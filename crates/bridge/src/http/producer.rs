@@ -21,16 +21,18 @@ pub(super) fn of_request(headers: Headers<'_>) -> Result<Option<Producer>, Probl
 
 fn of_headers(headers: Headers<'_>, age_by_default: Option<&str>) -> Result<Option<Producer>, Problem> {
     let [id, epoch, sequence, age] = [ID, EPOCH, SEQUENCE, AGE].map(|name| headers.text(name.as_str()));
-    let (id, epoch, sequence, age) = (id?, epoch?, sequence?, age?.or(age_by_default));
+    let (id, epoch, sequence, age) = (id?, epoch?, sequence?, age?);
     let (Some(id), Some(epoch), Some(sequence)) = (id, epoch, sequence) else {
         let given = [id, epoch, sequence, age].iter().any(Option::is_some);
-        let detail =
-            format!("expected all of the headers {ID}, {EPOCH}, {SEQUENCE} and {AGE}, or none of them");
+        let last =
+            if age_by_default.is_none() { format!("{SEQUENCE} and {AGE}") } else { SEQUENCE.to_string() };
+        let detail = format!("expected all of the headers {ID}, {EPOCH}, {last}, or none of them");
         return if given { Err(Problem::new(ProblemKind::Malformed, detail)) } else { Ok(None) };
     };
     // Others than numbers are too large.
     let number = |text: &str| whole_number(text).and_then(|number| u64::try_from(number).ok());
-    let seconds = age.map(|text| number(text).map(Duration::from_secs).ok_or("whole seconds"));
+    let seconds =
+        age.or(age_by_default).map(|text| number(text).map(Duration::from_secs).ok_or("whole seconds"));
     let age = seconds.transpose().map_err(|expected| invalid(&AGE, expected))?;
     let [epoch, sequence] = [epoch, sequence].map(|text| number(text).unwrap_or(u64::MAX));
     let producer = Producer::new(id.to_owned(), epoch, sequence, age);
@@ -51,7 +53,7 @@ fn of_headers(headers: Headers<'_>, age_by_default: Option<&str>) -> Result<Opti
 /// # Errors
 /// Some of the headers are missing or invalid.
 pub(super) fn of_appends(headers: Headers<'_>) -> Result<Option<Producer>, Problem> {
-    of_headers(headers, headers.text(ID.as_str())?.is_some().then_some("0"))
+    of_headers(headers, Some("0"))
 }
 
 /// The problem of a failed write. One that may have been written can be repeated if it has a producer.

@@ -97,7 +97,9 @@ impl Response {
         response.headers_mut().entry(header::CACHE_CONTROL).or_insert(NO_STORE);
         // RFC 9110, section 8.6: "A server MUST NOT send a Content-Length header field in any response with a status
         // code of [...] 204".
-        let has_length = ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
+        // Nor in a response to HEAD, another one than to GET.
+        let is_unknown = method == Method::HEAD && length == Some(0);
+        let has_length = !is_unknown && ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status);
         if let Some(length) = length.filter(|_| has_length) {
             response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
         }

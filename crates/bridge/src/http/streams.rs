@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method, header};
 use sluicegate_protocol::HttpStreams;
+use sluicegate_protocol::http_streams::Elements;
 
 use self::content::Content;
 use self::target::{Live, ReadQuery, Target};
@@ -44,7 +45,14 @@ pub(super) async fn answer(
     let grant = request.grant;
     let target = Target::parse(path, grant.system())?;
     let content = Content::new(settings, &target.topic);
-    let allow = if grant.writes() { "GET, HEAD, PUT, POST, OPTIONS" } else { "GET, HEAD, PUT, OPTIONS" };
+    if settings.elements() == Elements::State && !grant.system().has_partitions {
+        let detail =
+            "`elements` of the route: \"state\" needs a cluster of Kafka, whose records can be removals";
+        return Err(Problem::new(ProblemKind::Misconfigured, detail));
+    }
+    // A message of NATS has a subject.
+    let writes = grant.writes() && (grant.system().has_partitions || target.subject.is_some());
+    let allow = if writes { "GET, HEAD, PUT, POST, OPTIONS" } else { "GET, HEAD, PUT, OPTIONS" };
     match *request.method {
         Method::OPTIONS => Ok(Response::options(allow)),
         Method::GET => {
@@ -54,9 +62,12 @@ pub(super) async fn answer(
                 _ => read::get(request, &target, &content, settings.public, query, running).await,
             }
         }
-        Method::HEAD => read::head(request, &target, &content).await,
+        Method::HEAD => {
+            let committed = ReadQuery::parse(query, &target, grant.system())?.committed;
+            read::head(request, &target, &content, committed).await
+        }
         Method::PUT => append::put(request, &target, &content, allow).await,
-        Method::POST if grant.writes() => append::post(request, &target, &content, running).await,
+        Method::POST if writes => append::post(request, &target, &content, running).await,
         _ => {
             let detail = format!("method not allowed for a stream: expected {allow}");
             Err(Problem::new(ProblemKind::MethodNotAllowed(allow), detail))

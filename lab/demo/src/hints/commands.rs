@@ -42,11 +42,13 @@ pub(super) fn of_routes(
     system: System,
 ) -> Vec<Command> {
     let logs = if system == System::Kafka { "topics" } else { "streams" };
+    let partition = if system == System::Kafka { "/0" } else { "" };
     let command = |route: &Shown| {
         let url = route.url(gateway);
         match route.kind {
             Kind::Pubsub => ("a round trip", format!("{cli} -u {url} ping -c 3")),
             Kind::Rest => ("what can be read", format!("curl {url}/{logs}")),
+            Kind::Streams => ("the end of a stream", format!("curl -I {url}/demo{partition}")),
             Kind::Produce => ("write a record", format!("curl -d '{{\"gate\": \"mine\"}}' {url}")),
         }
     };

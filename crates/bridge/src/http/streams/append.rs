@@ -9,11 +9,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use sluicegate_backend::command::{Header, Producer, Record, SchemaChoice, Write};
-use sluicegate_backend::{CommandError, Fault, Written};
+use sluicegate_backend::{CommandError, Fault};
 use sluicegate_delivery::cluster::MAX_RECORDS;
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect::http::body::list;
-use sluicegate_dialect::json::{self, present};
+use sluicegate_dialect::json::format::Payload;
+use sluicegate_dialect::json::{self, or_null, present};
 use sluicegate_protocol::http_streams::Elements;
 
 use super::super::Request;
@@ -23,7 +24,7 @@ use super::super::produce::written;
 use super::super::producer;
 use super::super::request_permits::RequestPermits;
 use super::super::response::Response;
-use super::content::{Content, Kind, PACKED};
+use super::content::{Content, Kind, PACKED, TXID};
 use super::position::Position;
 use super::target::Target;
 use super::{NEXT_OFFSET, RECEIVED, read};
@@ -39,7 +40,7 @@ pub(super) async fn put(
     allow: &'static str,
 ) -> Result<Response, Problem> {
     refuse(request.headers, &[CLOSED, TTL, EXPIRES, FORKED_FROM, FORK_OFFSET, FORK_SUB_OFFSET])?;
-    let created = match read::head(request, target, content).await {
+    let created = match read::head(request, target, content, false).await {
         Err(problem) if problem.is_missing() => {
             let detail = "the stream does not exist: streams are topics, which are created in the cluster";
             return Err(Problem::new(ProblemKind::MethodNotAllowed(allow), detail));
@@ -97,7 +98,7 @@ async fn append(
     }
     if given != content.media_type {
         // A stream that is not there has no type.
-        read::head(request, target, content).await?;
+        read::head(request, target, content, false).await?;
         check_type(content, &given)?;
     }
     let mut records = records(request.body, target, content)?;
@@ -118,19 +119,22 @@ async fn append(
         None => Vec::new(),
     };
     let all = reports.len();
-    let mut stored: Vec<Written> = Vec::with_capacity(all);
+    let (mut stored, mut errors) = (Vec::with_capacity(all), Vec::new());
     for report in reports {
         match report {
             Ok(written) => stored.push(written),
-            Err(error) if stored.is_empty() => {
-                let problem = failed(error, grant, producer.as_ref());
-                return Err(problem.with_missing_log(grant, &target.topic, Some(target.partition)).await);
-            }
-            Err(error) => {
-                let detail = format!("{} of {all} messages were written: {}", stored.len(), error.message);
-                return Err(Problem::new(ProblemKind::UnknownOutcome, detail));
-            }
+            Err(error) => errors.push(error),
         }
+    }
+    // A message that is at fault itself says more than those beside it.
+    let cause = errors.iter().find(|error| !error.fault.is_retriable()).or(errors.first()).cloned();
+    if let Some(error) = cause {
+        let message = error.message.clone();
+        let problem = failed(error, grant, producer.as_ref());
+        return Err(match stored.len() {
+            0 => problem.with_missing_log(grant, &target.topic, Some(target.partition)).await,
+            count => problem.with_detail(format!("{count} of {all} messages were written: {message}")),
+        });
     }
     let reports: Vec<_> = stored.iter().copied().map(Ok).collect();
     let is_repeat = stored.iter().all(|written| written.dedup.is_some_and(|dedup| dedup.is_duplicate));
@@ -157,10 +161,15 @@ async fn topic_id(grant: &Grant, target: &Target) -> Option<Option<u128>> {
 
 /// The problem of a failed append. Writes that are not allowed are no 403, which producers take for a later epoch.
 fn failed(error: CommandError, grant: &Grant, producer: Option<&Producer>) -> Problem {
-    let (fault, state) = (error.fault, error.producer.as_ref().map(|state| state.sequence));
+    let (fault, lacks_right) = (error.fault, error.lacks.is_some());
+    let state = error.producer.as_ref().map(|state| state.sequence);
     let problem = producer::failed(error, grant.system(), producer);
     match fault {
-        Fault::Forbidden => problem.of_kind(ProblemKind::MethodNotAllowed("GET, HEAD, PUT, OPTIONS")),
+        Fault::Forbidden if lacks_right => {
+            problem.of_kind(ProblemKind::MethodNotAllowed("GET, HEAD, PUT, OPTIONS"))
+        }
+        // Such as a header of the client's rows, which is set here.
+        Fault::Forbidden => problem.of_kind(ProblemKind::Malformed),
         // A later epoch that does not begin at 0.
         Fault::OutOfOrder if state == Some(0) => problem.of_kind(ProblemKind::Malformed),
         _ => problem,
@@ -200,6 +209,7 @@ pub(super) fn records(body: &Bytes, target: &Target, content: &Content) -> Resul
     let Kind::Json(elements) = content.kind else {
         return Ok(vec![Record { value: Some(body.clone()), ..at }]);
     };
+    let at = Record { value_schema: Some(SchemaChoice::Topic), ..at };
     let text = json::parse(body)?.trim_ascii();
     let whole: &RawValue = serde_json::from_str(text)
         .map_err(|error| Problem::new(ProblemKind::Malformed, format!("the body is no JSON: {error}")))?;
@@ -209,27 +219,41 @@ pub(super) fn records(body: &Bytes, target: &Target, content: &Content) -> Resul
         return Err(Problem::new(ProblemKind::Malformed, "the body is empty: expected at least one message"));
     }
     let record = |(index, item): (usize, &RawValue)| {
-        let json = |value: &RawValue| Bytes::from(json::compacted(value.get()));
-        let at = Record { value_schema: Some(SchemaChoice::Topic), ..at.clone() };
         let fits = |expected: &str| {
             Problem::new(ProblemKind::Malformed, format!("message {index}: expected {expected}"))
         };
+        let json = |value: &RawValue| {
+            let json = json::compacted(value.get());
+            match Payload::json(json.as_bytes()) {
+                Some(_) => Ok(Bytes::from(json)),
+                None => Err(fits(PORTABLE)),
+            }
+        };
+        let own_key = |key: Option<String>| match (&at.key, key) {
+            (Some(subject), Some(key)) if *subject != key.as_bytes() => Err(fits(SUBJECT)),
+            (subject, key) => Ok(key.map(Bytes::from).or(subject.clone())),
+        };
         Ok(match elements {
-            Elements::Values => Record { value: Some(json(item)), ..at },
+            Elements::Values => Record { value: Some(json(item)?), ..at.clone() },
             Elements::Envelope => {
                 let Envelope { key, value, headers, .. } =
                     serde_json::from_str(item.get()).map_err(|_| fits(ENVELOPE))?;
-                let value = value.filter(|value| value.get() != "null");
+                let value = or_null(value).map_err(|_| fits(ENVELOPE))?.map(json).transpose()?;
                 let header = |Text { key, value }| Header { key, value: value.map(Bytes::from) };
                 let headers = headers.into_iter().flatten().map(header).collect();
-                Record { key: key.map(Bytes::from).or(at.key.clone()), value: value.map(json), headers, ..at }
+                Record { key: own_key(key)?, value, headers, ..at.clone() }
             }
             Elements::State => {
                 let Change { key, value, headers } =
                     serde_json::from_str(item.get()).map_err(|_| fits(CHANGE))?;
-                let is_removal = headers.operation == Operation::Delete;
-                let value = value.filter(|_| !is_removal);
-                Record { key: Some(Bytes::from(key)), value: value.map(json), ..at }
+                let value = value.filter(|value| value.get() != "null");
+                let value = match headers.operation {
+                    Operation::Delete => None,
+                    _ => Some(json(value.ok_or_else(|| fits(CHANGE))?)?),
+                };
+                let txid = headers.txid.map(|txid| Header { key: TXID.to_owned(), value: Some(txid.into()) });
+                let headers = txid.into_iter().collect();
+                Record { key: own_key(Some(key))?, value, headers, ..at.clone() }
             }
         })
     };
@@ -250,14 +274,16 @@ fn packed(records: Vec<Record>) -> Record {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Envelope<'a> {
+    /// On NATS, both have its words.
+    #[serde(alias = "subject")]
     key: Option<String>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(alias = "data", borrow, default, deserialize_with = "present")]
     value: Option<&'a RawValue>,
     headers: Option<Vec<Text>>,
-    // Of records that were read: they can be written as they are.
+    // Of records that were read.
     #[serde(rename = "partition")]
     _partition: Option<IgnoredAny>,
-    #[serde(rename = "offset")]
+    #[serde(rename = "offset", alias = "sequence")]
     _offset: Option<IgnoredAny>,
     #[serde(rename = "timestamp")]
     _timestamp: Option<IgnoredAny>,
@@ -284,6 +310,7 @@ struct Change<'a> {
 #[derive(Deserialize)]
 struct ChangeHeaders {
     operation: Operation,
+    txid: Option<String>,
 }
 
 #[derive(Deserialize, PartialEq)]
@@ -296,8 +323,10 @@ enum Operation {
 }
 
 const ENVELOPE: &str =
-    "an object with `value`, and perhaps with a text as `key`, and `headers` whose keys and values are texts";
-const CHANGE: &str = "a change, with a text as `key`, perhaps `value`, and an `operation` in `headers`: insert, update, upsert or delete";
+    "an object with `value`, and perhaps a text as `key`, and `headers` whose keys and values are texts";
+const PORTABLE: &str = "JSON that strict parsers read: numbers that fit 64 bits or a double, whole Unicode, and 59 levels at most";
+const SUBJECT: &str = "no other subject than that of the path";
+const CHANGE: &str = "a change, with a text as `key`, and an `operation` in `headers`: insert, update or upsert with an own `value`, or delete";
 /// The type of streams that are created without one (section 5.1).
 const BYTES: &str = "application/octet-stream";
 const CLOSED: (HeaderName, &str) = (HeaderName::from_static("stream-closed"), "topics have no end");
@@ -310,4 +339,4 @@ const FORKED_FROM: (HeaderName, &str) = (HeaderName::from_static("stream-forked-
 const FORK_OFFSET: (HeaderName, &str) = (HeaderName::from_static("stream-fork-offset"), NO_FORKS);
 const FORK_SUB_OFFSET: (HeaderName, &str) = (HeaderName::from_static("stream-fork-sub-offset"), NO_FORKS);
 const SEQUENCE: (HeaderName, &str) =
-    (HeaderName::from_static("stream-seq"), "Kafka keeps no such sequence: use the headers of a producer");
+    (HeaderName::from_static("stream-seq"), "no such sequence is kept: use the headers of a producer");

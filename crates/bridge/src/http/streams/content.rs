@@ -1,7 +1,5 @@
 //! Records as the content of a stream: elements of a JSON array, or bytes one after the other.
 
-use std::borrow::Cow;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
@@ -94,15 +92,17 @@ impl Content {
     }
 
     /// A record as a change of the State Protocol, which knows no other name for a new value of a key that may be there. None:
-    /// the record has no key.
+    /// the record has no key that is a text.
     fn change<'a>(&'a self, message: &'a KafkaMessage) -> Option<Change<'a>> {
-        let key = String::from_utf8_lossy(message.key.as_deref()?);
+        let key = str::from_utf8(message.key.as_deref()?).ok()?;
         let operation = if message.value.is_some() { "insert" } else { "delete" };
         let value = value(message).map(|value| match &value {
             Formatted::Fits(Payload::Json(json)) if !json.get().starts_with('{') => Row::Wrapped { value },
             _ => Row::Object(value),
         });
-        let headers = ChangeHeaders { operation, offset: message.offset.to_string() };
+        let txid = message.headers.iter().find(|header| header.key == TXID);
+        let txid = txid.and_then(|header| str::from_utf8(header.value.as_deref()?).ok());
+        let headers = ChangeHeaders { operation, txid, offset: message.offset.to_string() };
         Some(Change { r#type: &self.topic, key, value, headers })
     }
 
@@ -122,6 +122,10 @@ impl Content {
             let end = line.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
             let (line, behind) = line.split_at_checked(end.unwrap_or(line.len())).unwrap_or((line, &[]));
             text.extend_from_slice(b"data:");
+            // The HTML standard, section 9.2.6: one space behind the colon is no part of the line.
+            if line.first() == Some(&b' ') {
+                text.push(b' ');
+            }
             text.extend_from_slice(line);
             text.push(b'\n');
             rest = end.map(|_| behind.strip_prefix(b"\r\n").or_else(|| behind.get(1..)).unwrap_or_default());
@@ -142,6 +146,8 @@ fn value(message: &KafkaMessage) -> Option<Formatted<'_>> {
     message.value.as_deref().map(|value| Format::Json.value(value))
 }
 
+/// The header of a record with the transaction of its change.
+pub(super) const TXID: &str = "txid";
 /// The header of a record that is an array of messages; its value is their number.
 pub(super) const PACKED: &str = "stream-messages";
 
@@ -149,10 +155,10 @@ pub(super) const PACKED: &str = "stream-messages";
 #[derive(Serialize)]
 struct Change<'a> {
     r#type: &'a str,
-    key: Cow<'a, str>,
+    key: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<Row<'a>>,
-    headers: ChangeHeaders,
+    headers: ChangeHeaders<'a>,
 }
 
 /// A value as an object: the protocol's clients end at others.
@@ -164,7 +170,9 @@ enum Row<'a> {
 }
 
 #[derive(Serialize)]
-struct ChangeHeaders {
+struct ChangeHeaders<'a> {
     operation: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    txid: Option<&'a str>,
     offset: String,
 }

@@ -34,11 +34,16 @@ pub(super) async fn get(
     let grant = request.grant;
     let (start, end) = read::ends(grant, target, query.committed).await?;
     let topic_id = read::check_topic(grant, target, &query.begin)?;
+    // Committed records end before those of an open transaction, behind which a client can be.
+    let last = match query.begin {
+        Begin::At(_) if query.committed => read::ends(grant, target, false).await?.1,
+        _ => end,
+    };
     let offset = match query.begin {
         Begin::Start => start,
         Begin::Now => end,
-        Begin::At(Position { offset, .. }) if (start..=end).contains(&offset) => offset,
-        Begin::At(Position { offset, .. }) => return Err(read::beyond(grant, target, offset, (start, end))),
+        Begin::At(Position { offset, .. }) if (start..=last).contains(&offset) => offset,
+        Begin::At(Position { offset, .. }) => return Err(read::beyond(grant, target, offset, (start, last))),
     };
     let source = Source {
         topic: target.topic.clone(),
@@ -108,7 +113,13 @@ impl Records {
             return;
         }
         self.told = Some((self.offset, is_end));
-        text.append(&mut self.held);
+        // Not appended to, as it would keep the memory of its largest content.
+        let held = std::mem::take(&mut self.held);
+        if text.is_empty() {
+            *text = held
+        } else {
+            text.extend_from_slice(&held)
+        }
         self.cursor = self.cursor.max(cursor(None));
         let control = Control {
             stream_next_offset: Position::new(self.topic_id, self.offset).text(),

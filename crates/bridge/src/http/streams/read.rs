@@ -87,8 +87,9 @@ pub(super) async fn head(
     request: &Request<'_>,
     target: &Target,
     content: &Content,
+    committed: bool,
 ) -> Result<Response, Problem> {
-    let (_, end) = ends(request.grant, target, false).await?;
+    let (_, end) = ends(request.grant, target, committed).await?;
     let next = Position::new(request.grant.topic_id(target.log()), end).text();
     Ok(Response::with_body(StatusCode::OK, &content.media_type, Default::default()).header(NEXT_OFFSET, next))
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sluicegate_backend::command::RecordFilter;
-use sluicegate_backend::number::whole_number;
 use sluicegate_backend::{Log, System};
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::FILTER;
@@ -122,7 +121,9 @@ impl ReadQuery {
             }
         };
         // A cursor that is no number is of nobody's: its client gets one.
-        let cursor = query.text(CURSOR).and_then(whole_number).and_then(|cursor| u64::try_from(cursor).ok());
+        let cursor = query.text(CURSOR);
+        let cursor = cursor.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let cursor = cursor.and_then(|text| text.parse().ok());
         let mut filters = with_json(of_records(&query, words)?, &query, system)?;
         filters.extend(target.subject.as_ref().map(|subject| RecordFilter {
             equals: vec![Bytes::copy_from_slice(subject.as_bytes())],

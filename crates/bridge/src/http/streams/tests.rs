@@ -152,7 +152,10 @@ async fn invalid_requests_are_refused() {
     for (elements, body, want) in [
         (Elements::State, r#"{"headers":{"control":"snapshot-end"}}"#, "message 0: expected a change"),
         (Elements::State, r#"[{"key":1,"headers":{"operation":"insert"}}]"#, "message 0: expected a change"),
+        (Elements::State, r#"{"key":"k","headers":{"operation":"insert"}}"#, "message 0: expected a change"),
         (Elements::Envelope, r#"[{"value":1},{"value":1,"keys":"a"}]"#, "message 1: expected an object"),
+        (Elements::Envelope, "{}", "message 0: expected an object"),
+        (Elements::Values, "[1,1e999]", "message 1: expected JSON that strict parsers read"),
     ] {
         let Some(Resource::Streams(streams)) = &mut route.resource else { unreachable!() };
         streams.elements = elements.into();
@@ -212,8 +215,16 @@ async fn each_event_with_data_is_followed_by_one_that_says_where_to_go_on() {
     };
     let text = events(&logs, "text/plain", "offset=-1").await;
     assert_eq!(parts(&text), ["a||event: control|data: x|b", "1 true"], "{text}");
+    let logs = {
+        let logs = Logs::default();
+        logs.set_values(|_| "  two\n spaces");
+        logs.append(0, 1);
+        logs
+    };
+    let text = events(&logs, "text/plain", "offset=-1").await;
+    assert!(text.starts_with("event: data\ndata:   two\ndata:  spaces\n\n"), "{text}");
     let bytes = parts(&events(&logs, "image/png", "offset=-1").await);
-    assert_eq!(bytes[0], "YQ0KDQpldmVudDogY29udHJvbApkYXRhOiB4DWI=");
+    assert_eq!(bytes[0], "ICB0d28KIHNwYWNlcw==");
 }
 
 fn record(key: Option<&'static str>, value: Option<&'static [u8]>) -> KafkaMessage {
