@@ -9,6 +9,7 @@ use sluicegate_delivery::testing::logs::Logs;
 use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::http_streams::Elements;
 use sluicegate_protocol::{HttpRoute, KafkaMessage};
+use sluicegate_rights::{Pattern, Rights, Row};
 
 use super::super::tests::{headers, told};
 use super::position::Position;
@@ -292,4 +293,24 @@ fn packed_messages_are_elements_again() {
     }
     content.end(&mut body);
     assert_eq!(String::from_utf8(body).unwrap(), "[1, [2],[ ],7,[3]]");
+}
+
+/// A copy of one person's rows must not be taken for those of another.
+#[tokio::test(start_paused = true)]
+async fn people_see_their_rows_and_have_tags_of_their_own() {
+    let logs = logs(3);
+    logs.set_keys(|offset| if offset == 1 { "b:" } else { "a:" });
+    let ask = async |prefix: &str, etag: &str| {
+        let rows = [(Pattern::Name("t".into()), Some(Row::KeyPrefix(prefix.into())))].into_iter().collect();
+        let grant = Grant::of(&logs.cluster(), Rights { read: Some(rows), write: None, ..Rights::default() });
+        let lines = headers(&[("if-none-match", etag)]);
+        crate::http::ask(&grant, &route(JSON, "/t/0"), Method::GET, &lines, "").await
+    };
+    let [a, b] = [ask("a:", "").await, ask("b:", "").await];
+    assert_eq!([&a.body[..], &b.body], [&b"[1,{\"a\":3}]"[..], b"[[2]]"]);
+    assert_eq!(header(&a, "stream-next-offset"), header(&b, "stream-next-offset"));
+    let [etag_a, etag_b] = [&a, &b].map(|response| header(response, "etag").unwrap());
+    assert_ne!(etag_a, etag_b);
+    assert_eq!(ask("a:", etag_a).await.status.as_u16(), 304);
+    assert_eq!(ask("b:", etag_a).await.status.as_u16(), 200);
 }
