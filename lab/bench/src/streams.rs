@@ -24,7 +24,7 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     allow_many_files()?;
     let kafka = quick_kafka().await?;
     let bridge = format!(
-        "[limits]\nmax_sessions = 100000\n[clusters.default]\nbootstrap.servers = {:?}\n",
+        "[limits]\nmax_sessions = 100000\nmax_calls = 10000\n[clusters.default]\nbootstrap.servers = {:?}\n",
         kafka.bootstrap()
     );
     let routes = [
@@ -34,7 +34,7 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     ]
     .map(|route| route.to_string());
     let routes = routes.each_ref().map(String::as_str);
-    let value = |number| Record::of(format!("{{\"number\":{number:08},\"text\":{:?}}}", "x".repeat(72)));
+    let value = |number| Record::of(format!("{{\"number\":\"{number:08}\",\"text\":{:?}}}", "x".repeat(72)));
     let topic = kafka.topic("streams", 1, &[]).await?;
     fill(&kafka, &topic, WALKED, value).await?;
     let of_rest = format!("/kafka/topics/{topic}/partitions/0");
@@ -119,5 +119,5 @@ async fn follow(stack: &Stack, path: &str, last: &[u8]) -> Result<(), Failure> {
 }
 
 const CLIENTS: usize = 1000;
-const RECORDS: usize = 5000;
+const RECORDS: usize = 1000;
 const WALKED: usize = 1_000_000;
