@@ -82,7 +82,7 @@ class Creator {
   #path(contentType: string, number: number): string {
     const { topics, partitions, routes, subjects = false } = this.#streams;
     const route = routes[contentType.split(";")[0]!.trim().toLowerCase()];
-    // What one case writes moves the offsets of its stream: those beside it have others.
+    // Writes of one case move the offsets of its stream: cases beside it have others.
     const topic = topics[subjects ? number % topics.length : Math.floor(number / partitions)];
     if (route === undefined || topic === undefined) throw new Error(`no stream ${number} of ${contentType}`);
     return `${route}/${topic}/${subjects ? `${topic}.${number}` : number % partitions}`;

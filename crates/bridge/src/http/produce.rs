@@ -193,13 +193,13 @@ pub(super) fn record(
     placement.place(content, route, system)
 }
 
-/// What a request's headers and its route say of a record.
+/// The parts of a record that a request's headers and its route give.
 struct Placement<'a> {
     topic: &'a str,
     /// The request's own partition.
     partition: Option<i32>,
     key: Option<Bytes>,
-    /// Those before the record's own ones.
+    /// The headers before the record's own ones.
     headers: Vec<Header>,
     id: Option<Header>,
 }

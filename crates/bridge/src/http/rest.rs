@@ -9,7 +9,7 @@ mod clusters;
 mod consumers;
 #[cfg(feature = "testing")]
 pub(super) mod decoders;
-pub(super) mod events;
+mod events;
 pub(super) mod filters;
 mod offsets;
 pub(super) mod path;

@@ -78,8 +78,8 @@ pub(super) async fn answer(
 /// The methods that pages can use.
 pub(super) const METHODS: [Method; 4] = [Method::GET, Method::HEAD, Method::PUT, Method::POST];
 
-/// Adds the headers of every answer, errors too: caches know that answers are a client's own unless they are public, a browser takes content of clients for nothing else, and pages that isolate
-/// themselves can load it (section 12.7).
+/// Adds the headers of every answer, errors too: caches know that answers are a client's own unless they are public, a
+/// browser takes content of clients for nothing else, and pages that isolate themselves can load it (section 12.7).
 pub(super) fn protect(response: &mut http::Response<Body>) {
     let headers = response.headers_mut();
     let is_public =

@@ -282,7 +282,7 @@ mod tests {
             for method in
                 ["get", "post", "delete"].into_iter().filter(|method| line == format!("    {method}:"))
             {
-                // Those of Durable Streams are no system's.
+                // Paths of Durable Streams are no system's.
                 if !path.starts_with("/streams/") {
                     documented.insert(format!("{method} {path}"));
                 }

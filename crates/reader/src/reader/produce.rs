@@ -62,7 +62,8 @@ pub(super) type Producers = Arc<(HashMap<i64, KnownProducer>, i32)>;
 
 impl Reader {
     /// Writes a batch of an idempotent producer to a partition, if its topic still has this id. Each try encodes it, once the
-    /// broker has a place for it: those that wait are not in memory twice. Tries again until the deadline. Gives as well whether a try before the last one may have written it.
+    /// broker has a place for it: those that wait are not in memory twice. Tries again until the deadline. Gives as well
+    /// whether a try before the last one may have written it.
     ///
     /// # Errors
     /// [`NotProduced`]: also if a record is refused.
@@ -127,7 +128,8 @@ impl Reader {
     }
 
     /// The producer with this id, of those from [`FROM_ID`] on, as the leader of a partition knows it now, and the leader's
-    /// epoch; `None`: it does not know it. The leader tells of all producers, so that calls share a request, which is sent after each of them began.
+    /// epoch; `None`: it does not know it. The leader tells of all producers, so that calls share a request, which is sent
+    /// after each of them began.
     ///
     /// # Errors
     /// [`ReadError`], within `socket.timeout.ms`: also if the cluster's user has no right to know, or the leader cannot

@@ -88,7 +88,7 @@ async fn hostile_producers_touch_nobody_else_and_stay_within_the_limit() {
     }
     // More than a half, beside one person.
     assert!(begun > LIMIT / 2 && begun < LIMIT, "{begun}");
-    // Those that go on or repeat count no more, and others can begin.
+    // Producers that go on or repeat count no more, and others can begin.
     eve.writes(("new 0", 0, 1)).await;
     eve.repeats(("new 0", 0, 0), 1).await;
     bob.writes(("p", 0, 4)).await;

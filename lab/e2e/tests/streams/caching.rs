@@ -20,7 +20,7 @@ use tokio::time::sleep;
 
 use crate::pool::Config;
 
-/// Those that wait at the end from the beginning on, and those that catch up first.
+/// Readers that wait at the end from the beginning on, and those that catch up first.
 const HALF: usize = 500;
 /// Two full pages, and a part of one.
 const KEPT: u64 = 20_000;

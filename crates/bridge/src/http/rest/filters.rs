@@ -10,8 +10,8 @@ use sluicegate_dialect as dialect;
 use sluicegate_dialect::http::{FILTER, HttpWords};
 use sluicegate_dialect::session::check_values;
 
-use super::super::problem::{Problem, ProblemKind};
-use super::path::Query;
+use super::super::problem::Problem;
+use super::path::{self, Query};
 
 /// The filters in JSON, each in a parameter of its own, after those that others make.
 ///
@@ -22,9 +22,7 @@ pub(in super::super) fn with_json(
     query: &Query,
     system: System,
 ) -> Result<Vec<RecordFilter>, Problem> {
-    let invalid = |expected: String| {
-        Problem::new(ProblemKind::Malformed, format!("query parameter {FILTER}: {expected}"))
-    };
+    let invalid = |expected: String| path::invalid(FILTER, &expected);
     for json in query.list(FILTER) {
         filters.push(dialect::of(system).filter(json).map_err(invalid)?);
     }
@@ -35,8 +33,8 @@ pub(in super::super) fn with_json(
     Ok(filters)
 }
 
-/// The filters of plain parameters. Values of one header, or of the key or subject, are alternatives. A record must match the key and
-/// each header.
+/// The filters of plain parameters. Values of one header, or of the key or subject, are alternatives. A record must match the
+/// key and each header.
 ///
 /// # Errors
 /// One is invalid, or there are too many.
@@ -45,7 +43,7 @@ pub(in super::super) fn of_records(query: &Query, words: &HttpWords) -> Result<V
     let values = words.lists().into_iter().filter(|list| *list != FILTER).flat_map(|list| query.list(list));
     if values.count() > MAX_VALUES {
         let expected = format!("expected at most {MAX_VALUES} {key_name}s, prefixes and headers");
-        return Err(invalid(key_name, &expected));
+        return Err(path::invalid(key_name, &expected));
     }
     let bytes = |value: &str| Bytes::copy_from_slice(value.as_bytes());
     let key = RecordFilter {
@@ -58,7 +56,7 @@ pub(in super::super) fn of_records(query: &Query, words: &HttpWords) -> Result<V
         let (name, value) = header.split_once('=').unzip();
         let name = name.unwrap_or(header);
         if name.is_empty() {
-            return Err(invalid("header", "expected NAME, or NAME=VALUE"));
+            return Err(path::invalid("header", "expected NAME, or NAME=VALUE"));
         }
         headers.entry(name).or_default().extend(value.map(bytes));
     }
@@ -70,14 +68,10 @@ pub(in super::super) fn of_records(query: &Query, words: &HttpWords) -> Result<V
     let has_key = !key.equals.is_empty() || !key.prefixes.is_empty();
     let filters: Vec<_> = has_key.then_some(key).into_iter().chain(of_headers).collect();
     if filters.len() > MAX_FILTERS {
-        return Err(invalid(
+        return Err(path::invalid(
             "header",
             &format!("expected at most {MAX_FILTERS} names of headers, or one less with {key_name}s"),
         ));
     }
     Ok(filters)
-}
-
-fn invalid(name: &str, expected: &str) -> Problem {
-    Problem::new(ProblemKind::Malformed, format!("query parameter {name}: {expected}"))
 }

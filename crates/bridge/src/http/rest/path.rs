@@ -264,6 +264,11 @@ impl Query {
     }
 }
 
+/// The problem of a parameter of a query.
+pub(in super::super) fn invalid(name: &str, expected: &str) -> Problem {
+    Problem::new(ProblemKind::Malformed, format!("query parameter {name}: {expected}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::tests::{check_problem, told};

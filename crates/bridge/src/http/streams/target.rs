@@ -10,7 +10,7 @@ use sluicegate_dialect::http::FILTER;
 
 use super::super::problem::{Problem, ProblemKind};
 use super::super::rest::filters::{of_records, with_json};
-use super::super::rest::path::{Query, log_name, partition_number};
+use super::super::rest::path::{Query, invalid, log_name, partition_number};
 use super::position::Position;
 
 /// A stream: a partition, a stream of NATS, or one subject of it.
@@ -133,10 +133,6 @@ impl ReadQuery {
         let wait = Duration::from_millis(wait.unsigned_abs());
         Ok(Self { begin, live, cursor, wait, committed: query.committed()?, filters })
     }
-}
-
-fn invalid(name: &str, expected: &str) -> Problem {
-    Problem::new(ProblemKind::Malformed, format!("query parameter {name}: {expected}"))
 }
 
 /// The first segment of paths that are no streams (section 6).

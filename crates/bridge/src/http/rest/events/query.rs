@@ -5,9 +5,9 @@ use sluicegate_backend::command::{Source, Start, SubscribeCommand, TableCommand}
 use sluicegate_dialect as dialect;
 use sluicegate_dialect::json::format::Format;
 
-use super::super::super::problem::{Problem, ProblemKind};
+use super::super::super::problem::Problem;
 use super::super::filters::{of_records, with_json};
-use super::super::path::Query;
+use super::super::path::{Query, invalid};
 use super::super::position::position;
 
 /// A client's request.
@@ -93,10 +93,6 @@ fn begin(query: &Query, partition: Option<i32>) -> Result<Option<Start>, Problem
 
 /// The smallest bound of events: their longest id fits, and what else is not a record's.
 const MIN_EVENT_BYTES: i64 = 8 * 1024;
-
-fn invalid(name: &str, expected: &str) -> Problem {
-    Problem::new(ProblemKind::Malformed, format!("query parameter {name}: {expected}"))
-}
 
 /// The query of a request for events.
 #[cfg(test)]
