@@ -146,6 +146,8 @@ pub struct Write {
     pub records: Vec<Record>,
     /// By whom a repeat is recognized. None: it is not, and each record has a result of its own.
     pub producer: Option<Producer>,
+    /// Whether the [`STREAM_SEQ`] of the records must ascend, which systems without partitions can compare.
+    pub ascends: bool,
     /// Whether records are only checked and given their partitions.
     pub dry_run: bool,
 }
@@ -155,6 +157,10 @@ impl From<Vec<Record>> for Write {
         Self { records, ..Self::default() }
     }
 }
+
+/// The header of an opaque sequence of its clients' own, which ascends in the order of bytes, as in the Durable Streams
+/// protocol.
+pub const STREAM_SEQ: &str = "Stream-Seq";
 
 /// A writer, as a client names it, and the place of a command among its records in one log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -243,6 +249,11 @@ impl Record {
             .map(|Header { key, value }| key.len().saturating_add(value.as_ref().map_or(0, Bytes::len)));
         let parts = [&self.key, &self.value].map(|part| part.as_ref().map_or(0, Bytes::len));
         parts.into_iter().chain(headers).fold(0, usize::saturating_add)
+    }
+
+    /// The value of its first header with this name.
+    pub fn header(&self, name: &str) -> Option<Bytes> {
+        self.headers.iter().find(|header| header.key == name)?.value.clone()
     }
 
     /// The ids of the schemas of its key and its value, where the choice is an id.

@@ -174,6 +174,12 @@ pub trait Backend: Send + Sync {
         ready(Ok(ClusterMembers::default())).boxed()
     }
 
+    /// The properties of a topic as far as they are known without a request.
+    fn known_properties(&self, topic: &str) -> Option<Properties> {
+        let _ = topic;
+        None
+    }
+
     /// The properties of a topic as they are configured, or by default. They can be some seconds old.
     fn properties<'a>(&'a self, source: ClientKey, topic: &'a str) -> CommandFuture<'a, Properties> {
         let _ = (source, topic);
@@ -260,6 +266,25 @@ pub trait Backend: Send + Sync {
     ) -> CommandFuture<'a, Enqueued<'a>> {
         let _ = (source, records, account, due);
         ready(Err(CommandError::new(Fault::Invalid, INVALID_REQUEST, NO_PRODUCERS))).boxed()
+    }
+
+    /// The same for records each of which has a [`STREAM_SEQ`](command::STREAM_SEQ): they are written if it is greater than that
+    /// of their subject's last one, or if there is none, and then one after the other.
+    ///
+    /// # Errors
+    /// As [`Backend::enqueue`]. Their reports have [`Fault::OutOfOrder`] if the sequence does not ascend.
+    ///
+    /// # Cancel safety
+    /// The records are queued all or none.
+    fn enqueue_after<'a>(
+        &'a self,
+        source: ClientKey,
+        records: Vec<Record>,
+        account: Option<Account>,
+        due: &'a CancellationToken,
+    ) -> CommandFuture<'a, Enqueued<'a>> {
+        let _ = (source, records, account, due);
+        ready(Err(CommandError::new(Fault::Invalid, INVALID_REQUEST, NO_SEQUENCE))).boxed()
     }
 
     /// Whether records are queued or in flight.
@@ -358,6 +383,7 @@ impl Dedup {
     pub const UNLIMITED: Duration = Duration::from_millis((1 << 53) - 1);
 }
 
+const NO_SEQUENCE: &str = "this cluster compares no sequence of its clients: leave it out";
 const NO_PRODUCERS: &str = "this cluster does not recognize repeats by their producer: leave it out";
 const NO_SCHEMAS: &str = "the record has a schema, and its cluster no schema registry: expected `schemas` in the bridge's \
                           configuration of the cluster";

@@ -321,7 +321,7 @@ impl Grant {
         mut ticket: WriteTicket,
         queued: impl FnOnce(),
     ) -> Result<Vec<DeliveryReport>, CommandError> {
-        let Write { mut records, producer, dry_run } = write.into();
+        let Write { mut records, producer, ascends, dry_run } = write.into();
         self.activity.commanded();
         self.schemas.apply(&mut records);
         let held = self.standing.held();
@@ -340,7 +340,7 @@ impl Grant {
             }
         };
         let account = producer.map(|producer| self.account(&producer, &records));
-        let write = cluster::Write { records, account, dry_run };
+        let write = cluster::Write { records, account, ascends, dry_run };
         let produced = self.cluster.produce(self.client, write, topics, ticket, queued).await;
         let reports = produced.iter().flatten().flat_map(|report| report.as_ref().err());
         self.count_any_denied(Kind::Produce, reports.chain(produced.as_ref().err()));

@@ -291,6 +291,10 @@ impl Backend for Kafka {
         members.boxed()
     }
 
+    fn known_properties(&self, topic: &str) -> Option<Properties> {
+        self.reader.known_properties(topic)
+    }
+
     fn properties<'a>(&'a self, source: ClientKey, topic: &'a str) -> CommandFuture<'a, Properties> {
         let properties = self.reader.properties(source, topic);
         properties.map(|properties| properties.map_err(|error| self.failed(&error))).boxed()

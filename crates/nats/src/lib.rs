@@ -64,7 +64,7 @@ use self::error::{Incidents, ReadError};
 use self::read::Reader;
 use self::stream_name::StreamName;
 pub use self::wire::{AsyncNats, Dialer, Events, Wire};
-use self::writer::Writer;
+use self::writer::{Own, Writer};
 
 /// A NATS cluster.
 pub struct Nats {
@@ -115,6 +115,22 @@ impl Nats {
         } else if offline.len() < MAX_OFFLINE {
             offline.insert(stream.to_owned());
         }
+    }
+
+    /// Writes messages of a producer, or whose sequence ascends.
+    async fn enqueue_in_order<'a>(
+        &'a self,
+        source: ClientKey,
+        records: Vec<Record>,
+        account: Option<Account>,
+        ascends: bool,
+        due: &'a CancellationToken,
+    ) -> Result<Enqueued<'a>, CommandError> {
+        let Some(writer) = &self.writer else { return Err(read_only()) };
+        let span = traces::produce(System::Nats, records.len());
+        let enqueued = writer.enqueue_once(source, &records, account.as_ref(), ascends).await?;
+        let (queued, reports) = (enqueued.queued, writer.wait(enqueued, due));
+        Ok(Enqueued { queued, reports: traces::reported(span, reports).boxed() })
     }
 
     fn failed(&self, log: Log<'_>, error: ReadError) -> CommandError {
@@ -303,7 +319,8 @@ impl Backend for Nats {
     ) -> BoxFuture<'a, ()> {
         async move {
             if let Some(writer) = &self.writer {
-                writer.check(records, errors, producer.is_some()).await;
+                let own = if producer.is_some() { Own::Producer } else { Own::None };
+                writer.check(records, errors, own).await;
             }
             records.iter_mut().for_each(|record| record.partition = Some(0));
         }
@@ -317,14 +334,17 @@ impl Backend for Nats {
         account: Account,
         due: &'a CancellationToken,
     ) -> CommandFuture<'a, Enqueued<'a>> {
-        async move {
-            let Some(writer) = &self.writer else { return Err(read_only()) };
-            let span = traces::produce(System::Nats, records.len());
-            let enqueued = writer.enqueue_once(source, &records, &account).await?;
-            let (queued, reports) = (enqueued.queued, writer.wait(enqueued, due));
-            Ok(Enqueued { queued, reports: traces::reported(span, reports).boxed() })
-        }
-        .boxed()
+        self.enqueue_in_order(source, records, Some(account), false, due).boxed()
+    }
+
+    fn enqueue_after<'a>(
+        &'a self,
+        source: ClientKey,
+        records: Vec<Record>,
+        account: Option<Account>,
+        due: &'a CancellationToken,
+    ) -> CommandFuture<'a, Enqueued<'a>> {
+        self.enqueue_in_order(source, records, account, true, due).boxed()
     }
 
     fn has_queued_records(&self) -> bool {

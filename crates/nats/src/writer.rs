@@ -36,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::batch::{Batch, Context, Queued};
+pub(super) use self::message::Own;
 use self::message::{Message, Target};
 use self::once::{Key, Last};
 use self::ready::{Ready, log};
@@ -134,7 +135,7 @@ impl Writer {
         for (index, (record, error)) in records.iter().zip(errors).enumerate() {
             let accepted = match (error, &ready) {
                 (Some(error), _) => Err(error),
-                (None, Some(ready)) if !full => self.accept(source, index, record, ready, false),
+                (None, Some(ready)) if !full => self.accept(source, index, record, ready, Own::None),
                 (None, _) => Err(CommandError::queue_full()),
             };
             ids.push(accepted.as_ref().is_ok_and(|queued| queued.has_id));
@@ -161,15 +162,15 @@ impl Writer {
         index: usize,
         record: &Record,
         ready: &Ready<'_>,
-        has_producer: bool,
+        own: Own,
     ) -> Result<Queued, CommandError> {
-        let (message, Stream { id, info, .. }) = self.message(record, ready, has_producer)?;
+        let (message, Stream { id, info, .. }) = self.message(record, ready, own)?;
         let permit = self.permit(source, size(record, OVERHEAD))?;
         Ok(Queued {
             index,
             stream: Arc::clone(&id.name),
             intake: Arc::clone(&info.intake),
-            has_id: message.has_id || has_producer,
+            has_id: message.has_id || own == Own::Producer,
             is_elsewhere: false,
             bytes: message.subject.len().saturating_add(message.payload.len()),
             message: Some(message),
@@ -183,7 +184,7 @@ impl Writer {
         &self,
         record: &'a Record,
         ready: &'a Ready<'a>,
-        has_producer: bool,
+        own: Own,
     ) -> Result<(Message, &'a Stream), CommandError> {
         let Ready { session, streams, mapped } = ready;
         let missing = || CommandError::new(Fault::NotFound, 0, System::Nats.missing_topic(&record.topic));
@@ -196,21 +197,16 @@ impl Writer {
             mapped: subject.and_then(|subject| mapped.get(subject)).map(String::as_str),
             inbox: &self.api.connection.config().inbox,
             max_payload: session.max_payload(),
-            has_producer,
+            own,
         };
         Ok((Message::new(record, target)?, stream))
     }
 
     /// Gives records that cannot be written an error.
-    pub(super) async fn check(
-        &self,
-        records: &[Record],
-        errors: &mut [Option<CommandError>],
-        has_producer: bool,
-    ) {
+    pub(super) async fn check(&self, records: &[Record], errors: &mut [Option<CommandError>], own: Own) {
         let ready = self.ready(records, errors).await;
         for (record, error) in records.iter().zip(errors).filter(|(_, error)| error.is_none()) {
-            let message = ready.as_ref().map(|ready| self.message(record, ready, has_producer));
+            let message = ready.as_ref().map(|ready| self.message(record, ready, own));
             *error = message.map_or_else(|error| Some(error.clone()), Result::err);
         }
     }

@@ -65,7 +65,7 @@ async fn post(
     let (topic, partition) = (&topic.clone(), *partition);
     grant.check_write(topic).map_err(|error| Problem::failed(error, system))?;
     let producer = producer::of_request(request.headers)?;
-    let write = Write { records, producer: producer.clone(), dry_run: false };
+    let write = Write { records, producer: producer.clone(), ..Write::default() };
     let Some(reports) = written(grant, write, request.headers.prefer_async(), running).await else {
         let document = BTreeMap::from([(system.topic, topic)]);
         let response = Response::json(StatusCode::ACCEPTED, JSON, &document);

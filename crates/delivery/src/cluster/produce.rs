@@ -22,6 +22,7 @@ pub(crate) struct Write {
     pub(crate) records: Vec<Record>,
     /// None: each record has a result of its own, and a repeat writes it once more.
     pub(crate) account: Option<Account>,
+    pub(crate) ascends: bool,
     pub(crate) dry_run: bool,
 }
 
@@ -70,12 +71,13 @@ impl Cluster {
     async fn write(
         &self,
         source: ClientKey,
-        Write { mut records, account, dry_run }: Write,
+        Write { mut records, account, ascends, dry_run }: Write,
         topics: &Topics,
         mut ticket: WriteTicket,
         queued: impl FnOnce(),
     ) -> Result<Vec<DeliveryReport>, CommandError> {
         let writes = self.parts.load().writes.clone();
+        let is_whole = account.is_some() || ascends;
         let Writes { max_records, due } = writes.ok_or_else(|| self.read_only(first_topic(&records)))?;
         // Commands are checked concurrently, and only enqueued in order. A refused command also waits for its
         // turn, so that the next command cannot overtake the one before.
@@ -84,11 +86,11 @@ impl Cluster {
                 Some(error) => Err(error),
                 None => {
                     let mut errors = self.check(source, &mut records, topics).await;
-                    if account.is_some() || dry_run {
+                    if is_whole || dry_run {
                         let producer = account.as_ref().map(|account| account.id);
                         self.backend().place(source, &mut records, &mut errors, producer).await;
                     }
-                    if account.is_some() { whole::check(self.system, &records, errors) } else { Ok(errors) }
+                    if is_whole { whole::check(self.system, &records, errors) } else { Ok(errors) }
                 }
             };
             ticket.wait().await;
@@ -105,12 +107,13 @@ impl Cluster {
         if dry_run {
             return Ok(whole::placed(&records, errors));
         }
-        if account.is_some() && errors.iter().any(Option::is_some) {
+        if is_whole && errors.iter().any(Option::is_some) {
             return Ok(whole::refused(errors));
         }
         let count = records.len();
         let schema_ids: Vec<_> = records.iter().map(Record::schema_ids).collect();
         let enqueued = match account {
+            account if ascends => parts.backend.enqueue_after(source, records, account, &due),
             Some(account) => parts.backend.enqueue_once(source, records, account, &due),
             None => parts.backend.enqueue(source, records, errors, &due),
         };
@@ -290,7 +293,7 @@ mod tests {
         let mut sequencer = WriteSequencer::default();
         let first = sequencer.issue();
         let all = Topics::default();
-        let slow = Write { records: vec![slow], account: None, dry_run: false };
+        let slow = Write { records: vec![slow], account: None, ascends: false, dry_run: false };
         let produced = cluster.produce(ClientKey::default(), slow, &all, sequencer.issue(), || {});
         let end = async {
             tokio::task::yield_now().await;

@@ -436,9 +436,9 @@ impl Backend for Script {
         ready(Ok(ClusterMembers { id: Some("own-id".to_owned()), brokers: vec![1, 2] })).boxed()
     }
 
-    fn properties<'a>(&'a self, _: ClientKey, _: &'a str) -> CommandFuture<'a, Properties> {
+    fn known_properties(&self, _: &str) -> Option<Properties> {
         let properties = [("retention.ms", "1"), ("cleanup.policy", "delete")];
-        ready(Ok(properties.map(|(name, value)| (name.to_owned(), value.to_owned())).into())).boxed()
+        Some(properties.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
     }
 
     fn known_partitions(&self, topic: &str) -> usize {

@@ -30,7 +30,7 @@ pub(super) fn of_protobuf(command: CmdKafkaProduce) -> Result<Command, String> {
     let CmdKafkaProduce { records, producer, dry_run } = command;
     let producer = producer.map(producer::of_protobuf).transpose()?;
     let records = records.into_iter().map(record).collect();
-    Ok(Command::Produce(Write { records, producer, dry_run }))
+    Ok(Command::Produce(Write { records, producer, dry_run, ..Write::default() }))
 }
 
 fn record(
@@ -102,7 +102,7 @@ impl Produce<'_> {
         let records = records.0.into_iter().enumerate().map(record).collect::<Result<_, _>>()?;
         let producer =
             producer.map(|Object(producer)| producer.decode().map_err(Error::custom)).transpose()?;
-        Ok(Write { records, producer, dry_run })
+        Ok(Write { records, producer, dry_run, ..Write::default() })
     }
 }
 

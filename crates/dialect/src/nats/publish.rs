@@ -27,7 +27,7 @@ pub(super) fn of_protobuf(command: CmdNatsPublish) -> Result<Command, String> {
     let CmdNatsPublish { messages, producer, dry_run } = command;
     let producer = producer.map(producer::of_protobuf).transpose()?;
     let records = messages.into_iter().map(record).collect();
-    Ok(Command::Produce(Write { records, producer, dry_run }))
+    Ok(Command::Produce(Write { records, producer, dry_run, ..Write::default() }))
 }
 
 fn record(PublishMessage { stream, subject, data, headers, message_id }: PublishMessage) -> Record {
@@ -98,7 +98,7 @@ impl Publish<'_> {
         let records = messages.0.into_iter().enumerate().map(record).collect::<Result<_, _>>()?;
         let producer =
             producer.map(|Object(producer)| producer.decode().map_err(Error::custom)).transpose()?;
-        Ok(Write { records, producer, dry_run })
+        Ok(Write { records, producer, dry_run, ..Write::default() })
     }
 }
 

@@ -233,7 +233,7 @@ mod tests {
         };
         let producer = command::Producer::new("p".to_owned(), 1, 2, Some(Duration::ZERO)).unwrap();
         let command =
-            Command::Produce(Write { records: vec![record], producer: Some(producer), dry_run: false });
+            Command::Produce(Write { records: vec![record], producer: Some(producer), ..Write::default() });
         let want = Request::Command { sequence: 2, command, encoding: Encoding::Protobuf };
         let producer = wire::Producer { id: "p".to_owned(), epoch: 1, sequence: 2, age_ms: Some(0) };
         let publish =

@@ -33,8 +33,17 @@ pub(super) struct Target<'a> {
     pub(super) inbox: &'a str,
     /// The largest message that the server accepts, headers included, in bytes.
     pub(super) max_payload: usize,
-    /// Whether it gets the headers of a producer's message.
-    pub(super) has_producer: bool,
+    pub(super) own: Own,
+}
+
+/// The headers that a message gets of the bridge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Own {
+    None,
+    /// The condition that another message is the subject's last one.
+    Condition,
+    /// The same, a message id and the producer.
+    Producer,
 }
 
 /// Headers as they are sent, and their size there.
@@ -67,17 +76,16 @@ impl Message {
             return Err(CommandError::new(Fault::InvalidRecord, 0, problem));
         }
         let payload = record.value.clone().unwrap_or_default();
-        let own = if target.has_producer {
-            producer_header_bytes(target.stream, mapped.unwrap_or(&subject))
-        } else {
-            0
+        let own = match target.own {
+            Own::None => 0,
+            Own::Condition | Own::Producer => own_header_bytes(target.stream, mapped.unwrap_or(&subject)),
         };
         let size = bytes.saturating_add(own).saturating_add(payload.len());
         let too_large = |limit: &str, max: usize| {
             let problem = format!("message of {size} bytes with its headers exceeds {limit} ({max})");
             Err(CommandError::new(Fault::TooLarge, 0, problem))
         };
-        if has_id && target.has_producer {
+        if has_id && target.own == Own::Producer {
             return Err(invalid("message id beside a producer: expected one of both"));
         }
         match max_size {
@@ -179,15 +187,15 @@ const HEADERS: usize = 12;
 /// The bytes of a header besides its name and its value: `: `, and a line break.
 const LINE: usize = 4;
 
-/// The bytes of all headers of a producer's message, at most.
-fn producer_header_bytes(stream: &str, subject: &str) -> usize {
-    PRODUCER_HEADERS.saturating_add(stream.len()).saturating_add(subject.len())
+/// The bytes of all headers of the bridge, at most.
+fn own_header_bytes(stream: &str, subject: &str) -> usize {
+    OWN_HEADERS.saturating_add(stream.len()).saturating_add(subject.len())
 }
 
 /// Names the producer of a message, its epoch, and the message's sequence.
 pub(super) const PRODUCER: &str = "Sluicegate-Producer";
 /// Names, numbers and line breaks.
-const PRODUCER_HEADERS: usize = 192;
+const OWN_HEADERS: usize = 192;
 
 #[cfg(test)]
 mod tests;

@@ -75,6 +75,11 @@ impl Reader {
         brokers.members(source, DESCRIPTION_AGE, in_future(brokers.config().request_timeout)).await
     }
 
+    /// The same as [`Reader::properties`] if they are cached.
+    pub fn known_properties(&self, topic: &str) -> Option<Properties> {
+        self.inner.properties.kept.lock().get(topic)
+    }
+
     /// The properties of a topic without sensitive ones, as the leader of one of its partitions tells them, cached for
     /// 10 s. Waiting calls share a request.
     ///
@@ -100,7 +105,7 @@ impl Reader {
             cache.kept.lock().put(topic, &properties, sent);
             Ok(properties)
         };
-        let known = || cache.kept.lock().get(topic).map(Ok);
+        let known = || self.known_properties(topic).map(Ok);
         let answer = cache.requests.run(topic.to_owned(), |_| false, known, request);
         timeout(brokers.config().request_timeout, answer)
             .await

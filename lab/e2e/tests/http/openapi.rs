@@ -149,6 +149,10 @@ async fn of_streams(gateway: SocketAddr, topic: &str, large: &str) -> Vec<(u16, 
         let path = at("", "").replace("documented", topic);
         Request::new("PUT", path).with("content-type", content_type)
     };
+    let unlistened = |method| {
+        let path = "/durable-nats/of/documented-stream/elsewhere";
+        Request::new(method, path).with("content-type", "application/json")
+    };
     vec![
         (200, get("?offset=-1")),
         (204, get("?offset=now&live=long-poll&timeout=0")),
@@ -161,6 +165,7 @@ async fn of_streams(gateway: SocketAddr, topic: &str, large: &str) -> Vec<(u16, 
         (400, put("documented", "application/json").with("stream-ttl", "1")),
         (405, put("no-such", "application/json")),
         (409, put("documented", "text/plain")),
+        (422, unlistened("PUT")),
         (204, post("", "[1, 2]")),
         (200, producer("0")),
         (204, producer("0")),
@@ -174,6 +179,7 @@ async fn of_streams(gateway: SocketAddr, topic: &str, large: &str) -> Vec<(u16, 
         (405, post("-web", "1")),
         (413, post("", &format!("{large:?}"))),
         (415, post("", "1").with("content-encoding", "gzip")),
+        (422, unlistened("POST").body("1")),
         (502, post("-nowhere", "1")),
     ]
 }

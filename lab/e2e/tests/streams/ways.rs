@@ -28,7 +28,13 @@ async fn stream_is_appended_to_and_followed(way: Way) {
     let messages = format!("/durable-nats/of/{name}");
     follow(&stack, &format!("{messages}/{name}.a")).await;
     let other = Request::post(format!("{messages}/{name}.b"), "7").with("content-type", JSON);
-    assert_eq!(ask(stack.gateway(), other).await.status, 204);
+    let other = other.with("stream-seq", "a");
+    assert_eq!(ask(stack.gateway(), other.clone()).await.status, 204);
+    let again = ask(stack.gateway(), other).await;
+    assert_eq!(again.status, 409, "{again:?}");
+    let nobodys = Request::new("PUT", format!("{messages}/elsewhere")).with("content-type", JSON);
+    let nobodys = ask(stack.gateway(), nobodys).await;
+    assert_eq!(nobodys.status, 422, "{nobodys:?}");
     let read = async |path: &str| ask(stack.gateway(), Request::get(path)).await.json();
     assert_eq!(read(&messages).await, json!([1, [2], 3, 7]));
     assert_eq!(read(&format!("{messages}/{name}.a")).await, json!([1, [2], 3]));

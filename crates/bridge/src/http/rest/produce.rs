@@ -69,7 +69,7 @@ pub(super) async fn post(
     let named = records.first().map(Record::schema_ids).unwrap_or_default();
     // If all records fail for a missing partition, the error names the first record's.
     let partition = partition.or_else(|| records.first()?.partition);
-    let write = Write { records, producer: producer.clone(), dry_run: false };
+    let write = Write { records, producer: producer.clone(), ..Write::default() };
     let Some(reports) = written(grant, write, is_async, running).await else {
         return Ok(Response::empty(StatusCode::NO_CONTENT));
     };

@@ -8,9 +8,9 @@ use http::{HeaderName, StatusCode};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use sluicegate_backend::command::{Header, Producer, Record, SchemaChoice, Write};
-use sluicegate_backend::{CommandError, Fault};
-use sluicegate_delivery::cluster::MAX_RECORDS;
+use sluicegate_backend::command::{Header, Producer, Record, STREAM_SEQ, SchemaChoice, Write};
+use sluicegate_backend::{CommandError, Fault, System};
+use sluicegate_delivery::cluster::{MAX_RECORDS, WriteTicket};
 use sluicegate_delivery::grant::Grant;
 use sluicegate_dialect::http::body::list;
 use sluicegate_dialect::json::format::Payload;
@@ -49,7 +49,34 @@ pub(super) async fn put(
     };
     let given = request.headers.content_type()?;
     check_type(content, if given.is_empty() { BYTES } else { &given })?;
+    if target.subject.is_some() && request.grant.can_write(&target.topic).is_ok() {
+        check_subject(request.grant, target).await?;
+    }
     Ok(created)
+}
+
+/// Checks that a stream of NATS would take a message to the subject.
+///
+/// # Errors
+/// It would not.
+async fn check_subject(grant: &Grant, target: &Target) -> Result<(), Problem> {
+    let write = Write { records: vec![empty(target)], dry_run: true, ..Write::default() };
+    match grant.produce(write, WriteTicket::default(), || {}).await.map(|mut reports| reports.pop()) {
+        Ok(Some(Err(error))) if error.fault == Fault::InvalidRecord => Err(failed(error, grant, None)),
+        Err(error) => Err(failed(error, grant, None)),
+        // An empty message says nothing of others.
+        Ok(_) => Ok(()),
+    }
+}
+
+/// A record of a stream without content.
+fn empty(target: &Target) -> Record {
+    Record {
+        topic: target.topic.clone(),
+        partition: Some(target.partition),
+        key: target.subject.as_ref().map(|subject| Bytes::copy_from_slice(subject.as_bytes())),
+        ..Record::default()
+    }
 }
 
 /// The response to POST.
@@ -86,7 +113,8 @@ async fn append(
     running: &Arc<RequestPermits>,
 ) -> Result<Response, Problem> {
     let (grant, headers) = (request.grant, request.headers);
-    refuse(headers, &[CLOSED, SEQUENCE])?;
+    refuse(headers, &[CLOSED])?;
+    let sequence = sequence(headers, grant.system())?;
     headers.check_content_encoding()?;
     let malformed = |detail: &str| Err(Problem::new(ProblemKind::Malformed, detail));
     if request.body.is_empty() {
@@ -112,8 +140,15 @@ async fn append(
         }
         records = vec![packed(records)];
     }
+    let ascends = sequence.is_some();
+    if let Some(sequence) = sequence {
+        for record in &mut records {
+            record.headers.retain(|header| !header.key.eq_ignore_ascii_case(STREAM_SEQ));
+            record.headers.push(Header { key: STREAM_SEQ.to_owned(), value: Some(sequence.clone()) });
+        }
+    }
     let topic_id = topic_id(grant, target).await;
-    let write = Write { records, producer: producer.clone(), dry_run: false };
+    let write = Write { records, producer: producer.clone(), ascends, dry_run: false };
     let reports = match written(grant, write, false, running).await {
         Some(reports) => reports.map_err(|error| failed(error, grant, producer.as_ref()))?,
         None => Vec::new(),
@@ -148,6 +183,20 @@ async fn append(
         }
         _ => response,
     })
+}
+
+/// The sequence that the writers of a stream agree on, and that must be greater than the last one (section 5.2).
+fn sequence(headers: Headers<'_>, system: System) -> Result<Option<Bytes>, Problem> {
+    let Some(sequence) = headers.text(STREAM_SEQ)? else { return Ok(None) };
+    let malformed =
+        |why: String| Err(Problem::new(ProblemKind::Malformed, format!("header {STREAM_SEQ}: {why}")));
+    if system.has_partitions {
+        return malformed("Kafka compares no such sequence: use the headers of a producer".to_owned());
+    }
+    if sequence.is_empty() || sequence.len() > MAX_SEQUENCE {
+        return malformed(format!("expected 1 to {MAX_SEQUENCE} bytes"));
+    }
+    Ok(Some(Bytes::copy_from_slice(sequence.as_bytes())))
 }
 
 /// The id of the stream's topic, if it is known or can be. Clients that only write cannot ask for it.
@@ -199,13 +248,7 @@ fn check_type(content: &Content, given: &str) -> Result<(), Problem> {
 
 /// The records of a body: elements of an array, or all of it.
 pub(super) fn records(body: &Bytes, target: &Target, content: &Content) -> Result<Vec<Record>, Problem> {
-    let subject = target.subject.as_ref().map(|subject| Bytes::copy_from_slice(subject.as_bytes()));
-    let at = Record {
-        topic: target.topic.clone(),
-        partition: Some(target.partition),
-        key: subject,
-        ..Record::default()
-    };
+    let at = empty(target);
     let Kind::Json(elements) = content.kind else {
         return Ok(vec![Record { value: Some(body.clone()), ..at }]);
     };
@@ -338,5 +381,5 @@ const NO_FORKS: &str = "topics have no forks";
 const FORKED_FROM: (HeaderName, &str) = (HeaderName::from_static("stream-forked-from"), NO_FORKS);
 const FORK_OFFSET: (HeaderName, &str) = (HeaderName::from_static("stream-fork-offset"), NO_FORKS);
 const FORK_SUB_OFFSET: (HeaderName, &str) = (HeaderName::from_static("stream-fork-sub-offset"), NO_FORKS);
-const SEQUENCE: (HeaderName, &str) =
-    (HeaderName::from_static("stream-seq"), "no such sequence is kept: use the headers of a producer");
+/// In bytes: the last one is a part of each message, and of errors.
+const MAX_SEQUENCE: usize = 255;

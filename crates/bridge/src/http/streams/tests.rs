@@ -138,7 +138,7 @@ async fn invalid_requests_are_refused() {
         (Method::POST, &[*json], "{ invalid", 400, "not valid JSON"),
         (Method::POST, &[], "1", 400, "no Content-Type"),
         (Method::POST, &[("content-type", "text/plain")], "1", 409, "application/json"),
-        (Method::POST, &[*json, ("stream-seq", "1")], "1", 400, "stream-seq"),
+        (Method::POST, &[*json, ("stream-seq", "1")], "1", 400, "Kafka compares no such sequence"),
         (Method::POST, &[*json, ("stream-closed", "true")], "1", 400, "stream-closed"),
         (Method::POST, &[*json, ("producer-id", "a")], "1", 400, "expected all of"),
         (Method::PUT, &[*json, ("stream-ttl", "60")], "", 400, "stream-ttl"),

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use sluicegate_backend::command::STREAM_SEQ;
 use sluicegate_backend::rate::{ClientRate, Rate};
 use sluicegate_fair_share::{Holder, Ledger};
 
@@ -190,5 +191,81 @@ async fn message_whose_answer_was_lost_is_stored_once() {
     }
     assert!(within(writing).await.unwrap() > 0, "no write was in flight when the server ended");
     let want: Vec<_> = (0..COMMANDS * 10).map(|number| format!("0/{number}")).collect();
+    assert_eq!(data_of(&case.stored("S").await), want);
+}
+
+/// Writes messages with a sequence that ascends.
+async fn ascending(
+    nats: &Nats,
+    subject: &str,
+    sequence: &str,
+    account: Option<Account>,
+    count: usize,
+) -> Vec<DeliveryReport> {
+    let due = CancellationToken::new();
+    let header =
+        Header { key: STREAM_SEQ.to_owned(), value: Some(Bytes::copy_from_slice(sequence.as_bytes())) };
+    let record = Record { headers: vec![header], ..record(subject, sequence.to_owned()) };
+    match within(nats.enqueue_after(ClientKey::default(), vec![record; count], account, &due)).await {
+        Ok(enqueued) => within(enqueued.reports).await,
+        Err(error) => vec![Err(error)],
+    }
+}
+
+#[tokio::test]
+async fn sequences_of_clients_ascend() {
+    let case = Case::of(0).await;
+    let (other, _shared) = nats(&case.server, |_| {});
+    let producer = |sequence| Some(account(1, 0, sequence, Duration::ZERO));
+    // The subject's last message is the producer's, or another one's.
+    for (bridge, subject, sequence, account, count, want) in [
+        (&*case.nats, "S.a", "a", None, 1, Ok((1, false))),
+        (&other, "S.a", "a", None, 1, Err("expected one after a")),
+        (&other, "S.a", "B", None, 1, Err("expected one after a")),
+        (&other, "S.a", "b", None, 3, Ok((4, false))),
+        (&case.nats, "S.a", "b", None, 1, Err("expected one after b")),
+        (&case.nats, "S.b", "9", producer(0), 1, Ok((5, false))),
+        (&other, "S.b", "9", producer(0), 1, Ok((5, true))),
+        (&other, "S.b", "8", producer(1), 1, Err("expected one after 9")),
+        (&other, "S.b", "90", producer(1), 1, Ok((6, false))),
+        (&other, "S.b", "91", None, 1, Ok((7, false))),
+        (&case.nats, "S.b", "91", producer(2), 1, Err("expected one after 91")),
+        (&case.nats, "S.b", "92", producer(2), 1, Ok((8, false))),
+    ] {
+        let reports = ascending(bridge, subject, sequence, account, count).await;
+        assert_eq!(reports.len(), count);
+        match (reports.last().unwrap(), want) {
+            (Ok(Written { offset, dedup, .. }), Ok(want)) => {
+                assert_eq!((*offset, dedup.is_some_and(|dedup| dedup.is_duplicate)), want, "{sequence}");
+            }
+            (Err(error), Err(want)) => {
+                assert_eq!(error.fault, Fault::OutOfOrder);
+                assert!(error.message.contains(want), "{error:?}");
+            }
+            (report, _) => panic!("{subject} {sequence}: {report:?}"),
+        }
+    }
+    case.write("S", [1]).await;
+    let report = ascending(&other, "S.a", "c", None, 1).await.remove(0);
+    assert!(report.unwrap_err().message.contains("the last message of the subject has none"));
+    case.streams.create("QUEUE", json!({ "retention": "workqueue" })).await.unwrap();
+    let due = CancellationToken::new();
+    let queued = Record { topic: "QUEUE".into(), ..record("QUEUE.a", "1") };
+    let enqueued = other.enqueue_after(ClientKey::default(), vec![queued], None, &due).await.unwrap();
+    assert_eq!(within(enqueued.reports).await.remove(0).unwrap_err().fault, Fault::Rejected);
+}
+
+#[tokio::test]
+async fn writers_that_race_with_a_sequence_store_it_once() {
+    let case = Case::of(0).await;
+    let (other, _shared) = nats(&case.server, |_| {});
+    for sequence in 10..60 {
+        let text = sequence.to_string();
+        let write = |nats| ascending(nats, "S.a", &text, None, 1);
+        let (one, another) = tokio::join!(write(&case.nats), write(&other));
+        let lost: Vec<_> = one.iter().chain(&another).filter_map(|report| report.as_ref().err()).collect();
+        assert!(lost.len() == 1 && lost[0].fault == Fault::OutOfOrder, "{one:?} {another:?}");
+    }
+    let want: Vec<_> = (10..60).map(|sequence: i32| sequence.to_string()).collect();
     assert_eq!(data_of(&case.stored("S").await), want);
 }

@@ -21,7 +21,7 @@ fn with(headers: &[(&str, &[u8])]) -> Record {
 fn message(record: &Record, intake: &Intake) -> Result<Message, CommandError> {
     Message::new(
         record,
-        Target { stream: "S", intake, mapped: None, inbox: "_INBOX", max_payload: 1000, has_producer: false },
+        Target { stream: "S", intake, mapped: None, inbox: "_INBOX", max_payload: 1000, own: Own::None },
     )
 }
 

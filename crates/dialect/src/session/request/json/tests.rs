@@ -464,7 +464,8 @@ fn commands_have_the_words_of_nats() {
     let empty = Record { value: Some(Bytes::new()), headers: Vec::new(), ..record.clone() };
     let text = r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a.b","data":{"n": 1},"headers":[{"key":"h","value":"v"}],"message_id":"id"},{"stream":"s","subject":"a.b","data":null,"headers":[{"key":"Nats-Expected-Last-Sequence","value":"6"}],"sequence":7,"timestamp":5}],"producer":{"id":"p","epoch":1,"sequence":2,"age_ms":3},"dry_run":true}}"#;
     let producer = Producer::new("p".to_owned(), 1, 2, Some(Duration::from_millis(3))).unwrap();
-    let write = Write { records: vec![record, empty], producer: Some(producer), dry_run: true };
+    let write =
+        Write { records: vec![record, empty], producer: Some(producer), dry_run: true, ..Write::default() };
     runs_on(System::Nats, text, Format::Json, Command::Produce(write));
 }
 
