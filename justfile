@@ -5,8 +5,8 @@ set positional-arguments
 # The demo and the tests find each other's programs there.
 export CARGO_TARGET_DIR := justfile_directory() / "target"
 
-# Tests wait more than they compute: for timeouts, for brokers and gateways to start.
-export RUST_TEST_THREADS := env("RUST_TEST_THREADS", shell("echo $((2 * $(nproc)))"))
+# Tests wait more than they compute: for timeouts, for brokers and gateways to start, for a cluster that another one breaks.
+export RUST_TEST_THREADS := env("RUST_TEST_THREADS", shell("echo $((3 * $(nproc)))"))
 
 # One build for demo, tests and simulation: with the librdkafka that `./dev` has fetched, which programs and tests find from their own
 # folders, and with Tokio's flag to repeat what it draws by chance. Recipes for what ships set their own flags.

@@ -319,7 +319,7 @@ impl Backend for Nats {
     ) -> BoxFuture<'a, ()> {
         async move {
             if let Some(writer) = &self.writer {
-                let own = if producer.is_some() { Own::Producer } else { Own::None };
+                let own = Own { producer: producer.is_some(), ..Own::default() };
                 writer.check(records, errors, own).await;
             }
             records.iter_mut().for_each(|record| record.partition = Some(0));

@@ -56,7 +56,7 @@ pub(super) struct Writer {
     metrics: WriteMetrics,
     incidents: Arc<Incidents>,
     state: Mutex<State>,
-    producers: Accounts<Key, Last>,
+    producers: Arc<Accounts<Key, Last>>,
     /// One for each command whose messages are not all acknowledged.
     tasks: TaskTracker,
 }
@@ -94,7 +94,7 @@ impl Writer {
             metrics,
             incidents,
             state: Mutex::default(),
-            producers: Accounts::default(),
+            producers: Arc::default(),
             tasks: TaskTracker::new(),
         }
     }
@@ -135,7 +135,7 @@ impl Writer {
         for (index, (record, error)) in records.iter().zip(errors).enumerate() {
             let accepted = match (error, &ready) {
                 (Some(error), _) => Err(error),
-                (None, Some(ready)) if !full => self.accept(source, index, record, ready, Own::None),
+                (None, Some(ready)) if !full => self.accept(source, index, record, ready, Own::default()),
                 (None, _) => Err(CommandError::queue_full()),
             };
             ids.push(accepted.as_ref().is_ok_and(|queued| queued.has_id));
@@ -170,7 +170,7 @@ impl Writer {
             index,
             stream: Arc::clone(&id.name),
             intake: Arc::clone(&info.intake),
-            has_id: message.has_id || own == Own::Producer,
+            has_id: message.has_id || own.producer,
             is_elsewhere: false,
             bytes: message.subject.len().saturating_add(message.payload.len()),
             message: Some(message),

@@ -35,6 +35,6 @@ export async function until<T>(
     const value = await condition();
     if (value) return value;
     assert(Date.now() - start < within, `${what()} after ${within} ms`);
-    await setTimeout(20);
+    await setTimeout(50);
   }
 }

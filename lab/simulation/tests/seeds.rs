@@ -10,11 +10,12 @@ use std::sync::Mutex;
 use sluicegate_simulation::{Options, run, run_all};
 
 /// Seeds of a run of the tests, and of one of all tests. More are run elsewhere: see `just simulate`.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 200;
 const ALL_SEEDS: u64 = 1_000;
 
 /// Later seeds that find a fault again where its mending is undone.
-const FOUND: [u64; 10] = [354, 3_177, 5_630, 6_977, 126_962, 311_262, 326_999, 444_125, 561_241, 769_230];
+const FOUND: [u64; 11] =
+    [285, 354, 3_177, 5_630, 6_977, 126_962, 311_262, 326_999, 444_125, 561_241, 769_230];
 
 #[test]
 fn clients_get_what_they_are_promised() {
@@ -36,7 +37,7 @@ fn clients_get_what_they_are_promised() {
 fn seed_repeats_a_run_exactly() {
     let options = Options { keeps_trace: true, ..Options::default() };
     // Threads compile schemas, and end when they do.
-    let repeat_exactly = (0..40).chain(FOUND).filter(|seed| seed % 7 != 6);
+    let repeat_exactly = (0..20).chain(FOUND).filter(|seed| seed % 7 != 6);
     run_all(repeat_exactly, options, |seed, first| {
         let second = run(seed, options);
         let differs = first.trace.iter().zip(&second.trace).find(|(one, other)| one != other);

@@ -190,6 +190,10 @@ impl Grant {
     /// # Cancel safety
     /// A drop abandons the read.
     pub async fn is_append_only(&self, topic: &str) -> bool {
+        // Not looked up otherwise: the time of an answer must not tell whether the topic exists.
+        if self.check_read(topic).is_err() {
+            return false;
+        }
         let properties = self.cluster.properties(self.client, topic).await;
         let policy = properties.iter().flat_map(|of| of.iter()).find(|(name, _)| name == "cleanup.policy");
         policy.is_some_and(|(_, policy)| !policy.contains("compact"))

@@ -46,6 +46,12 @@ pub(super) fn behind_another() -> CommandError {
     CommandError::new(Fault::Transient, 0, message).with_retry()
 }
 
+/// A message that others were written before, again and again.
+pub(super) fn overtaken() -> CommandError {
+    let message = "others write to the subject at the same time: the message was not written";
+    CommandError::new(Fault::Transient, 0, message).with_retry()
+}
+
 /// Whether another message has come to the subject, or is about to, before one that was to follow the last one.
 pub(super) fn is_overtaken(error: &CommandError) -> bool {
     [WRONG_LAST_SEQUENCE, WRONG_LAST_SEQUENCE_CONSTANT, SUBJECT_NOT_READY].contains(&error.code)

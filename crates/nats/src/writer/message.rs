@@ -5,7 +5,7 @@ use std::str::from_utf8;
 use async_nats::header::{HeaderName, HeaderValue, NATS_EXPECTED_STREAM, NATS_MESSAGE_ID};
 use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
-use sluicegate_backend::command::{Header, Record};
+use sluicegate_backend::command::{Header, Record, STREAM_SEQ};
 use sluicegate_backend::{CommandError, Fault};
 
 use crate::api::Intake;
@@ -37,13 +37,12 @@ pub(super) struct Target<'a> {
 }
 
 /// The headers that a message gets of the bridge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Own {
-    None,
-    /// The condition that another message is the subject's last one.
-    Condition,
-    /// The same, a message id and the producer.
-    Producer,
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Own {
+    /// Its producer, a message id and a condition.
+    pub(crate) producer: bool,
+    /// A condition, beside the sequence that it has already.
+    pub(crate) sequence: bool,
 }
 
 /// Headers as they are sent, and their size there.
@@ -58,7 +57,8 @@ impl Message {
     /// Checks a record. Its timestamp is the stream's. Readers do not see whitespace around the value of a header.
     pub(super) fn new(record: &Record, target: Target<'_>) -> Result<Self, CommandError> {
         let subject = subject::of(record, target.inbox)?;
-        let Headers { map: headers, bytes, has_id } = headers(&record.headers, target.stream)?;
+        let Headers { map: headers, bytes, has_id } =
+            headers(&record.headers, target.stream, target.own.sequence)?;
         let Target { intake, mapped, .. } = target;
         let Intake { subjects, max_size, is_silent, is_sealed, .. } = intake;
         let rejected = |problem: &str| Err(CommandError::new(Fault::Rejected, 0, problem));
@@ -77,15 +77,15 @@ impl Message {
         }
         let payload = record.value.clone().unwrap_or_default();
         let own = match target.own {
-            Own::None => 0,
-            Own::Condition | Own::Producer => own_header_bytes(target.stream, mapped.unwrap_or(&subject)),
+            Own { producer: false, sequence: false } => 0,
+            _ => own_header_bytes(target.stream, mapped.unwrap_or(&subject)),
         };
         let size = bytes.saturating_add(own).saturating_add(payload.len());
         let too_large = |limit: &str, max: usize| {
             let problem = format!("message of {size} bytes with its headers exceeds {limit} ({max})");
             Err(CommandError::new(Fault::TooLarge, 0, problem))
         };
-        if has_id && target.own == Own::Producer {
+        if has_id && target.own.producer {
             return Err(invalid("message id beside a producer: expected one of both"));
         }
         match max_size {
@@ -97,9 +97,9 @@ impl Message {
     }
 }
 
-/// The headers that are sent. Those for servers are left out but for two, and so is the bridge's own: clients that copy messages
-/// have read them.
-fn headers(headers: &[Header], stream: &str) -> Result<Headers, CommandError> {
+/// The headers that are sent. Those for servers are left out but for two, and so are the bridge's own: clients that copy messages
+/// have read them. A sequence is one of these unless it `ascends`.
+fn headers(headers: &[Header], stream: &str, ascends: bool) -> Result<Headers, CommandError> {
     let mut parsed = Headers::default();
     for Header { key, value } in headers {
         // async-nats' other conversions panic.
@@ -130,7 +130,8 @@ fn headers(headers: &[Header], stream: &str) -> Result<Headers, CommandError> {
                 );
                 return Err(CommandError::forbidden(0, problem));
             }
-            Use::ExpectedStream | Use::Servers => {}
+            Use::Sequence if ascends => parsed.add(name, value),
+            Use::ExpectedStream | Use::Sequence | Use::Servers => {}
         }
     }
     Ok(parsed)
@@ -154,6 +155,8 @@ enum Use {
     Client,
     MessageId,
     ExpectedStream,
+    /// The writers of a subject agree on it.
+    Sequence,
     /// Servers refuse the message, depending on what they have. A write without the condition is another one.
     Condition,
     /// Servers purge a stream, write elsewhere or delete the message later; or they report what they did. The bridge counts
@@ -166,6 +169,9 @@ impl Use {
     fn of(name: &str) -> Self {
         if name.eq_ignore_ascii_case(PRODUCER) {
             return Self::Servers;
+        }
+        if name.eq_ignore_ascii_case(STREAM_SEQ) {
+            return Self::Sequence;
         }
         let name = name.to_ascii_lowercase();
         match name.strip_prefix("nats-") {

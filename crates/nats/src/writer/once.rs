@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::header::{HeaderName, HeaderValue, NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_MESSAGE_ID};
 use bytes::Bytes;
-use sluicegate_backend::accounts::{Claim, Kept, Known, Lives, Refusal, Step, Told, contended};
+use sluicegate_backend::accounts::{Accounts, Claim, Kept, Known, Lives, Refusal, Step, Told, contended};
 use sluicegate_backend::command::{Record, STREAM_SEQ};
 use sluicegate_backend::delivery_reports::DeliveryReports;
 use sluicegate_backend::write_queue::WriteTicket;
@@ -54,6 +54,7 @@ struct Once {
     api: Arc<Api>,
     incidents: Arc<Incidents>,
     intake: Arc<Intake>,
+    producers: Arc<Accounts<Key, Last>>,
     key: Key,
     /// None: their sequence alone counts.
     claim: Option<Claim>,
@@ -90,7 +91,7 @@ impl Writer {
         ascends: bool,
     ) -> Result<Enqueued, CommandError> {
         let claim = account.map(|account| Claim::of(account, records.len())).transpose()?;
-        let own = if claim.is_some() { Own::Producer } else { Own::Condition };
+        let own = Own { producer: claim.is_some(), sequence: ascends };
         let ready = self.ready(records, &vec![None; records.len()]).await?;
         let accepted =
             records.iter().enumerate().map(|(index, record)| self.accept(source, index, record, &ready, own));
@@ -114,6 +115,7 @@ impl Writer {
             api: Arc::clone(&self.api),
             incidents: Arc::clone(&self.incidents),
             intake: Arc::clone(&stream.info.intake),
+            producers: Arc::clone(&self.producers),
             key,
             claim,
             sequence: ascends.then(|| record.header(STREAM_SEQ).unwrap_or_default()),
@@ -132,8 +134,10 @@ impl Once {
         ticket.wait().await;
         let ended = self.run().await;
         drop(ticket);
+        let Self { producers, key, kept, mut batch, .. } = self;
+        producers.release(&key, kept);
         if let Err(error) = ended {
-            self.batch.settle_all(|_| error.clone());
+            batch.settle_all(|_| error.clone());
         }
     }
 
@@ -174,7 +178,10 @@ impl Once {
                 return Ok(());
             }
         }
-        Err(contended())
+        Err(match self.claim {
+            Some(_) => contended(),
+            None => error::overtaken(),
+        })
     }
 
     /// Writes the messages without a report one after the other: the first one after the one with this sequence, if that is
@@ -186,10 +193,10 @@ impl Once {
         while self.done < self.count {
             let session = self.api.connection.session(self.batch.deadline()).await;
             let session = session.map_err(|error| error.into_command_error(&self.incidents))?;
-            match self.batch.try_one(&session, self.done, self.headers(after, is_own)?).await {
+            match self.batch.try_one(&session, self.done, self.headers(after)?).await {
                 Ok(written) => {
                     after = after.map(|_| written.offset);
-                    let last = self.claim.filter(|_| is_own).map(|claim| Last {
+                    let last = self.claim.filter(|_| after.is_some()).map(|claim| Last {
                         epoch: claim.epoch,
                         sequence: self.sequence_in(claim),
                         at: written.offset,
@@ -215,12 +222,13 @@ impl Once {
     /// # Errors
     /// They do not, or nobody can tell.
     fn check_order(&self, newest: &Newest) -> Result<(), CommandError> {
-        // The rest of a command follows its beginning.
-        let (Some(given), 0) = (&self.sequence, self.done) else { return Ok(()) };
+        let Some(given) = &self.sequence else { return Ok(()) };
         let refused = |message: String| Err(CommandError::new(Fault::OutOfOrder, 0, message));
         match (newest.at, &newest.sequence) {
             (Some(0), _) => Ok(()),
             (Some(_), Some(last)) if last < given => Ok(()),
+            // The rest of a command follows its beginning.
+            (Some(_), Some(last)) if last == given && self.done > 0 => Ok(()),
             (Some(_), Some(last)) => {
                 let last = printable(&String::from_utf8_lossy(last));
                 refused(format!("{STREAM_SEQ}: expected one after {last}, in the order of bytes"))
@@ -230,7 +238,7 @@ impl Once {
             )),
             (None, _) => {
                 let message = "the stream keeps no last message of each subject as it was written";
-                Err(CommandError::new(Fault::Rejected, 0, format!("{STREAM_SEQ}: {message}")))
+                Err(CommandError::new(Fault::Invalid, 0, format!("{STREAM_SEQ}: {message}")))
             }
         }
     }
@@ -327,15 +335,14 @@ impl Once {
         })
     }
 
-    /// The headers of the next message: with a condition if it is to follow the one with this sequence, and with its
-    /// producer if the subject has no messages of others.
-    fn headers(&self, after: Option<i64>, is_own: bool) -> Result<HeaderMap, CommandError> {
+    /// The headers of the next message: with a condition and its producer if it is to follow the one with this sequence.
+    fn headers(&self, after: Option<i64>) -> Result<HeaderMap, CommandError> {
         let Key { id, stream, subject } = &self.key;
         let mut headers = Vec::new();
         if let (Some(id), Some(claim)) = (id, self.claim) {
             let (epoch, sequence) = (claim.epoch, self.sequence_in(claim));
             headers.push((NATS_MESSAGE_ID, format!("{id:x}:{epoch}:{sequence}:{}:{subject}", stream.name)));
-            if is_own {
+            if after.is_some() {
                 headers.push((HeaderName::from_static(PRODUCER), format!("{id:x}.{epoch}.{sequence}")));
             }
         }

@@ -105,10 +105,13 @@ export async function follow(topic: string): Promise<void> {
   }
 }
 
+/** A moment without work between two writes. */
+const pause = () => new Promise((resolve) => setTimeout(resolve, 25));
+
 /** Writes numbers, one after another, until the session has had so many tokens, and tells how many there were. */
 export async function write(topic: string, until: number): Promise<number> {
   let number = 0;
-  while (tokens < until) await gate.produce(topic, { value: { number: number++ } });
+  for (; tokens < until; await pause()) await gate.produce(topic, { value: { number: number++ } });
   return number;
 }
 
@@ -151,7 +154,7 @@ export function followByHttp(topic: string): void {
 /** As {@link write}, by requests. */
 export async function writeByHttp(topic: string, until: number): Promise<number> {
   let number = 0;
-  while (tokens < until) {
+  for (; tokens < until; await pause()) {
     const { headers, ...init } = written(number++);
     const authorization = `Bearer ${await current()}`;
     const { status } = await fetch(`/kafka/topics/${topic}`, { ...init, headers: { ...headers, authorization } });

@@ -141,10 +141,11 @@ async fn of_streams(gateway: SocketAddr, topic: &str, large: &str) -> Vec<(u16, 
     let post = |route: &str, body: &str| {
         Request::post(at(route, ""), body.to_owned()).with("content-type", "application/json")
     };
-    let producer = |sequence: &str| {
-        let request = post("", "1").with("producer-id", "documented").with("producer-epoch", "0");
+    let producer_in = |epoch: &str, sequence: &str| {
+        let request = post("", "1").with("producer-id", "documented").with("producer-epoch", epoch);
         request.with("producer-seq", sequence)
     };
+    let producer = |sequence: &str| producer_in("0", sequence);
     let put = |topic: &str, content_type: &str| {
         let path = at("", "").replace("documented", topic);
         Request::new("PUT", path).with("content-type", content_type)
@@ -163,13 +164,17 @@ async fn of_streams(gateway: SocketAddr, topic: &str, large: &str) -> Vec<(u16, 
         (502, Request::get(at("-nowhere", ""))),
         (200, put("documented", "application/json")),
         (400, put("documented", "application/json").with("stream-ttl", "1")),
+        (403, Request::new("PUT", at("-web", "")).with("origin", "https://else.example")),
         (405, put("no-such", "application/json")),
         (409, put("documented", "text/plain")),
         (422, unlistened("PUT")),
+        (502, Request::new("PUT", at("-nowhere", "")).with("content-type", "application/json")),
         (204, post("", "[1, 2]")),
         (200, producer("0")),
         (204, producer("0")),
         (409, producer("5")),
+        (200, producer_in("1", "0")),
+        (403, producer("1")),
         (400, post("", "{")),
         (
             404,

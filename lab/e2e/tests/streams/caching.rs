@@ -74,7 +74,7 @@ async fn cache_answers_nearly_all_of_a_thousand_readers() {
 }
 
 #[tokio::test]
-#[ignore = "needs Debian's varnish, which `./dev` does not install"]
+#[ignore = "needs Varnish: ./dev streams"]
 async fn pages_of_other_origins_can_read_what_the_cache_has_kept() {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("cached", 1, &[]).await.unwrap();

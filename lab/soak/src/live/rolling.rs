@@ -25,7 +25,7 @@ use crate::clients::source::Source;
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
     pub subscribers: usize,
-    /// Sessions that write without a pause, each to a partition of its own.
+    /// Sessions that write again and again, each to a partition of its own.
     pub producers: i32,
 }
 
@@ -129,6 +129,7 @@ async fn restart(bridge: &mut Bridge) -> Instant {
 async fn produce(url: String, topic: Arc<str>, partition: i32, stopped: watch::Receiver<bool>) -> (i32, u64) {
     let (mut client, mut next) = (connect(&url).await, 0);
     while !*stopped.borrow() {
+        sleep(PAUSE).await;
         let record = |number: u64| ProduceRecord {
             topic: topic.to_string(),
             partition: Some(partition),
@@ -156,6 +157,8 @@ async fn connect(url: &str) -> Client {
 }
 
 const BATCH: u64 = 20;
+/// Between two writes of a session.
+const PAUSE: Duration = Duration::from_millis(20);
 /// Before, between and after the restarts.
 const STEADY: Duration = Duration::from_secs(3);
 /// The time for a drain: the bridge's default, and a second.

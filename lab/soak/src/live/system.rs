@@ -164,16 +164,14 @@ impl Cluster<'_> {
 
     /// The committed records of each log.
     pub(super) async fn logs(&self, source: &Source, partitions: i32) -> BTreeMap<i32, Vec<KafkaMessage>> {
+        let cluster = match self {
+            Self::Kafka(kafka, _) => return kafka.read_all_committed(source.name(), partitions),
+            Self::Nats(cluster) => cluster,
+        };
         let mut logs = BTreeMap::new();
         for partition in 0..partitions {
-            let log = match self {
-                Self::Kafka(kafka, _) => kafka.read_committed(source.name(), partition),
-                Self::Nats(cluster) => {
-                    let stream = stream(source.name(), partition);
-                    cluster.streams().await.unwrap().read(&stream).await.unwrap()
-                }
-            };
-            logs.insert(partition, log);
+            let stream = stream(source.name(), partition);
+            logs.insert(partition, cluster.streams().await.unwrap().read(&stream).await.unwrap());
         }
         logs
     }

@@ -249,11 +249,13 @@ async fn change(
     let mut ticks = interval(PAUSE);
     let mut written = Written::default();
     for number in 0_u64.. {
-        ticks.tick().await;
-        let exists = *partitions.borrow() > partition;
+        let (is_stopped, exists) = (*stopped.borrow(), *partitions.borrow() > partition);
         // Nodes can be away for most of a run.
-        if *stopped.borrow() && (!exists || written.offsets.len() >= LEAST) {
+        if is_stopped && (!exists || written.offsets.len() >= LEAST) {
             break;
+        }
+        if !is_stopped {
+            ticks.tick().await;
         }
         if exists {
             let change = Change::random(number, &mut random);

@@ -7,6 +7,8 @@
     reason = "test code: a failure is a panic"
 )]
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,23 +25,41 @@ use super::Kafka;
 impl Kafka {
     /// All records of a partition, from the start to the end of its log, including aborted ones.
     pub fn read(&self, topic: &str, partition: i32) -> Vec<KafkaMessage> {
-        self.read_as("read_uncommitted", topic, partition)
+        self.read_as("read_uncommitted", topic, partition..partition + 1)
+            .remove(&partition)
+            .unwrap_or_default()
     }
 
     /// As [`read`](Self::read), without the records of open and aborted transactions.
     pub fn read_committed(&self, topic: &str, partition: i32) -> Vec<KafkaMessage> {
-        self.read_as("read_committed", topic, partition)
+        self.read_as("read_committed", topic, partition..partition + 1).remove(&partition).unwrap_or_default()
     }
 
-    fn read_as(&self, isolation: &str, topic: &str, partition: i32) -> Vec<KafkaMessage> {
+    /// The same for each of so many partitions.
+    pub fn read_all_committed(&self, topic: &str, partitions: i32) -> BTreeMap<i32, Vec<KafkaMessage>> {
+        self.read_as("read_committed", topic, 0..partitions)
+    }
+
+    fn read_as(
+        &self,
+        isolation: &str,
+        topic: &str,
+        partitions: Range<i32>,
+    ) -> BTreeMap<i32, Vec<KafkaMessage>> {
         let consumer = self.consumer(isolation);
         let mut start = TopicPartitionList::new();
-        start.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+        let mut logs = BTreeMap::new();
+        for partition in partitions {
+            start.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+            logs.insert(partition, Vec::new());
+        }
         consumer.assign(&start).unwrap();
-        let mut messages = Vec::new();
-        loop {
+        let mut left: BTreeSet<i32> = logs.keys().copied().collect();
+        while !left.is_empty() {
             match consumer.poll(WITHIN).expect("a record or the log end within 20 s") {
-                Ok(message) => messages.push(KafkaMessage {
+                // Of a partition whose end was told before.
+                Ok(message) if !left.contains(&message.partition()) => {}
+                Ok(message) => logs.entry(message.partition()).or_default().push(KafkaMessage {
                     offset: message.offset(),
                     timestamp: message.timestamp().to_millis().unwrap(),
                     key: message.key().map(Bytes::copy_from_slice),
@@ -53,12 +73,13 @@ impl Kafka {
                     timestamp_type: matches!(message.timestamp(), Timestamp::LogAppendTime(_)).into(),
                     ..KafkaMessage::default()
                 }),
-                Err(KafkaError::PartitionEOF(_)) => return messages,
+                Err(KafkaError::PartitionEOF(partition)) => drop(left.remove(&partition)),
                 // A node is down. librdkafka reads from another one.
                 Err(KafkaError::MessageConsumption(RDKafkaErrorCode::BrokerTransportFailure)) => {}
                 Err(error) => panic!("{error}"),
             }
         }
+        logs
     }
 
     /// The offsets that librdkafka finds in partition 0 for these times; −1 if every record is older.

@@ -125,17 +125,19 @@ async fn append(
         return malformed("no Content-Type: expected that of the stream");
     }
     if given != content.media_type {
-        // A stream that is not there has no type.
-        read::head(request, target, content, false).await?;
-        check_type(content, &given)?;
+        match read::head(request, target, content, false).await {
+            // A stream that is not there has no type.
+            Err(problem) if problem.is_missing() => return Err(problem),
+            _ => check_type(content, &given)?,
+        }
     }
     let mut records = records(request.body, target, content)?;
-    if records.len() > 1 && producer.is_some() {
-        // A producer counts its requests, and Kafka counts records.
+    if records.len() > 1 && (producer.is_some() || sequence.is_some()) {
+        // Producers count requests, and Kafka counts records. Those with a sequence are written or not.
         if !content.packs {
             return malformed(
-                "several messages in a request with a producer: expected one, or a route with `pack`, which makes \
-                 one record of them",
+                "several messages in a request with a producer or a Stream-Seq: expected one, or a route with `pack`, \
+                 which makes one record of them",
             );
         }
         records = vec![packed(records)];
@@ -193,8 +195,9 @@ fn sequence(headers: Headers<'_>, system: System) -> Result<Option<Bytes>, Probl
     if system.has_partitions {
         return malformed("Kafka compares no such sequence: use the headers of a producer".to_owned());
     }
-    if sequence.is_empty() || sequence.len() > MAX_SEQUENCE {
-        return malformed(format!("expected 1 to {MAX_SEQUENCE} bytes"));
+    // NATS' clients do not see white space around values.
+    if sequence.is_empty() || sequence.len() > MAX_SEQUENCE || sequence.trim() != sequence {
+        return malformed(format!("expected 1 to {MAX_SEQUENCE} bytes without white space around them"));
     }
     Ok(Some(Bytes::copy_from_slice(sequence.as_bytes())))
 }
@@ -202,7 +205,7 @@ fn sequence(headers: Headers<'_>, system: System) -> Result<Option<Bytes>, Probl
 /// The id of the stream's topic, if it is known or can be. Clients that only write cannot ask for it.
 async fn topic_id(grant: &Grant, target: &Target) -> Option<Option<u128>> {
     let log = target.log();
-    if grant.topic_id(log).is_none() {
+    if grant.topic_id(log).is_none() && grant.check_read(&target.topic).is_ok() {
         grant.ends(log, false).await.ok()?;
     }
     Some(grant.topic_id(log))
@@ -214,9 +217,8 @@ fn failed(error: CommandError, grant: &Grant, producer: Option<&Producer>) -> Pr
     let state = error.producer.as_ref().map(|state| state.sequence);
     let problem = producer::failed(error, grant.system(), producer);
     match fault {
-        Fault::Forbidden if lacks_right => {
-            problem.of_kind(ProblemKind::MethodNotAllowed("GET, HEAD, PUT, OPTIONS"))
-        }
+        Fault::NotAuthorized => problem.of_kind(WRITE_NOT_ALLOWED),
+        Fault::Forbidden if lacks_right => problem.of_kind(WRITE_NOT_ALLOWED),
         // Such as a header of the client's rows, which is set here.
         Fault::Forbidden => problem.of_kind(ProblemKind::Malformed),
         // A later epoch that does not begin at 0.
@@ -370,6 +372,7 @@ const ENVELOPE: &str =
 const PORTABLE: &str = "JSON that strict parsers read: numbers that fit 64 bits or a double, whole Unicode, and 59 levels at most";
 const SUBJECT: &str = "no other subject than that of the path";
 const CHANGE: &str = "a change, with a text as `key`, and an `operation` in `headers`: insert, update or upsert with an own `value`, or delete";
+const WRITE_NOT_ALLOWED: ProblemKind = ProblemKind::MethodNotAllowed("GET, HEAD, PUT, OPTIONS");
 /// The type of streams that are created without one (section 5.1).
 const BYTES: &str = "application/octet-stream";
 const CLOSED: (HeaderName, &str) = (HeaderName::from_static("stream-closed"), "topics have no end");

@@ -45,6 +45,7 @@ pub(super) async fn get(
     };
     let topic_id = check_topic(grant, target, &query.begin)?;
     let [begin, next] = [offset, page.next].map(|offset| Position::new(topic_id, offset).text());
+    let checksum = crc32c::crc32c(&page.body);
     let response = match waits && page.is_empty() {
         true => Response::empty(StatusCode::NO_CONTENT),
         false => Response::with_body(StatusCode::OK, &content.media_type, page.body.into()),
@@ -67,7 +68,9 @@ pub(super) async fn get(
     }
     let rows = grant.restriction(&target.topic).map_err(|error| Problem::failed(error, grant.system()))?;
     let rows = rows.map(|rows| format!(":{rows:x}")).unwrap_or_default();
-    let etag = format!("\"{begin}:{next}{rows}\"");
+    let end = if page.is_up_to_date { ":end" } else { "" };
+    // The same range can have fewer records later, of a compacted topic, or other content, of a changed route.
+    let etag = format!("\"{begin}:{next}:{checksum:08x}{end}{rows}\"");
     let is_known =
         request.headers.all("if-none-match").flat_map(|line| line.split(|byte| *byte == b',')).any(|tag| {
             let tag = tag.trim_ascii();

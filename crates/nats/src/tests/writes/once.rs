@@ -231,6 +231,7 @@ async fn sequences_of_clients_ascend() {
         (&other, "S.b", "91", None, 1, Ok((7, false))),
         (&case.nats, "S.b", "91", producer(2), 1, Err("expected one after 91")),
         (&case.nats, "S.b", "92", producer(2), 1, Ok((8, false))),
+        (&other, "S.b", "92", producer(2), 1, Ok((8, true))),
     ] {
         let reports = ascending(bridge, subject, sequence, account, count).await;
         assert_eq!(reports.len(), count);
@@ -252,7 +253,13 @@ async fn sequences_of_clients_ascend() {
     let due = CancellationToken::new();
     let queued = Record { topic: "QUEUE".into(), ..record("QUEUE.a", "1") };
     let enqueued = other.enqueue_after(ClientKey::default(), vec![queued], None, &due).await.unwrap();
-    assert_eq!(within(enqueued.reports).await.remove(0).unwrap_err().fault, Fault::Rejected);
+    assert_eq!(within(enqueued.reports).await.remove(0).unwrap_err().fault, Fault::Invalid);
+    // Copied messages have a sequence that nobody compares.
+    let header = Header { key: STREAM_SEQ.to_owned(), value: Some("0".into()) };
+    let copied = Record { headers: vec![header], ..record("S.c", "1") };
+    case.produce_one(copied).await.unwrap();
+    let report = ascending(&other, "S.c", "1", None, 1).await.remove(0);
+    assert!(report.unwrap_err().message.contains("the last message of the subject has none"));
 }
 
 #[tokio::test]
@@ -268,4 +275,16 @@ async fn writers_that_race_with_a_sequence_store_it_once() {
     }
     let want: Vec<_> = (10..60).map(|sequence: i32| sequence.to_string()).collect();
     assert_eq!(data_of(&case.stored("S").await), want);
+    // The rest of a command is not written behind a later sequence.
+    for round in 0..20 {
+        let [low, high] = ["a", "b"].map(|rank| format!("{round:02}{rank}"));
+        let (one, another) = tokio::join!(
+            ascending(&case.nats, "S.b", &low, None, 3),
+            ascending(&other, "S.b", &high, None, 3)
+        );
+        assert!(another.iter().all(Result::is_ok), "{one:?} {another:?}");
+    }
+    let stored = case.stored("S").await;
+    let of_commands = data_of(&stored).split_off(want.len());
+    assert!(of_commands.is_sorted(), "{of_commands:?}");
 }

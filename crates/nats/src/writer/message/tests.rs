@@ -21,7 +21,7 @@ fn with(headers: &[(&str, &[u8])]) -> Record {
 fn message(record: &Record, intake: &Intake) -> Result<Message, CommandError> {
     Message::new(
         record,
-        Target { stream: "S", intake, mapped: None, inbox: "_INBOX", max_payload: 1000, own: Own::None },
+        Target { stream: "S", intake, mapped: None, inbox: "_INBOX", max_payload: 1000, own: Own::default() },
     )
 }
 
@@ -47,7 +47,7 @@ fn record_becomes_a_message() {
 #[test]
 fn headers_of_servers_are_left_out_unless_the_client_has_a_use_for_them() {
     for name in
-        "Nats-Rollup nats-rollup NATS-TTL Nats-Schedule Nats-Stream-Source Nats-Sequence Nats-X sluicegate-producer".split(' ')
+        "Nats-Rollup nats-rollup NATS-TTL Nats-Schedule Nats-Stream-Source Nats-Sequence Nats-X sluicegate-producer stream-seq".split(' ')
     {
         assert!(message(&with(&[(name, b"1")]), &intake()).unwrap().headers.is_empty(), "{name}");
     }
