@@ -141,9 +141,11 @@ mod follow;
 #[test]
 fn skipped_blocks_give_a_reason() {
     for Block { page, language, skipped, text } in blocks() {
-        let known =
-            ["sh", "js", "ts", "html", "json", "toml", "yaml", "python", "rust", "promql", "text", "vcl", ""]
-                .contains(&language.as_str());
+        let known = [
+            "sh", "js", "ts", "html", "json", "toml", "yaml", "python", "rust", "go", "promql", "text",
+            "vcl", "",
+        ]
+        .contains(&language.as_str());
         assert!(known, "{page}: ```{language}");
         if let Some(reason) = skipped {
             // CommonMark allows no backtick there.
