@@ -62,7 +62,7 @@ _servers:
 
 # the whole matrix: before a release, and each week
 test-all:
-    SLUICEGATE_FULL=1 PROPTEST_CASES=256 just test relay groups older-kafka 4.2 older-kafka 3.9 apicurio unit-on-wasm32
+    SLUICEGATE_FULL=1 PROPTEST_CASES=256 just test relay checkers older-kafka 4.2 older-kafka 3.9 apicurio unit-on-wasm32
 
 # run COUNT schedules of the simulation from SEED on, and tell which break a promise; `1 SEED --trace` prints the events of one
 simulate *args:
@@ -229,9 +229,9 @@ soak *args: wasm web _browser _servers
     cargo build {{ dev }} -p sluicegate-soak -p sluicegate-bridge -p sluicegate-cli --bins
     @exec target/debug/soak "$@"
 
-# members of groups, while bridges, Envoy and brokers are killed: each record reaches each group
-groups: wasm _demo-programs _servers
-    SLUICEGATE_FULL=1 cargo test --workspace {{ dev }} --test e2e -- every_group_gets --ignored --nocapture
+# members of groups, and subscribers of Kafka whose records are discarded, while bridges, Envoy and brokers are killed
+checkers: wasm _demo-programs _servers
+    SLUICEGATE_FULL=1 cargo test --workspace {{ dev }} --test e2e -- checker:: --ignored --nocapture
 
 # rounds of 1,000 clients that come and go: no memory, session or descriptor may stay
 churn rounds="100":

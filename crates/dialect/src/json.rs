@@ -11,7 +11,6 @@ pub mod record;
 
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine as _, alphabet};
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -32,18 +31,23 @@ const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
-/// The text of a client's bytes that are one JSON value. Needs no stack for nesting.
+/// The text of a client's bytes that are one JSON value, without whitespace around it.
+///
+/// # Errors
+/// See [`value`].
+pub fn parse(bytes: &[u8]) -> Result<&str, InvalidJson> {
+    value(bytes).map(RawValue::get)
+}
+
+/// The same as a value. Needs no stack for nesting.
 ///
 /// # Errors
 /// The bytes are not valid JSON; says where, and what was expected.
-pub fn parse(bytes: &[u8]) -> Result<&str, InvalidJson> {
+pub fn value(bytes: &[u8]) -> Result<&RawValue, InvalidJson> {
     let text = std::str::from_utf8(without_bom(bytes))
         .map_err(|error| InvalidJson(format!("no UTF-8 after {} bytes", error.valid_up_to())))?;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let checked = IgnoredAny::deserialize(&mut deserializer).and_then(|_| deserializer.end());
     // The parser's errors describe the grammar and never repeat content.
-    checked.map_err(|error| InvalidJson(error.to_string()))?;
-    Ok(text)
+    serde_json::from_str(text).map_err(|error| InvalidJson(error.to_string()))
 }
 
 /// The fault of a header whose key is there twice, in two spellings.

@@ -46,7 +46,7 @@ pub(super) fn of_request(
     let content_type = headers.content_type()?;
     let words = &dialect::of(system).words().cloudevents;
     match content_type.as_str() {
-        CLOUDEVENT => Ok(Some(Events::One(structured(json::parse(body)?.trim_ascii(), "the body", words)?))),
+        CLOUDEVENT => Ok(Some(Events::One(structured(json::parse(body)?, "the body", words)?))),
         CLOUDEVENTS => Ok(Some(Events::Batch(batch(body, words)?))),
         // Section 3 of the binding to HTTP: the prefix tells of an event format.
         other if other.starts_with(MEDIA_TYPE) => {
@@ -58,9 +58,7 @@ pub(super) fn of_request(
 }
 
 fn batch(body: &[u8], words: &CloudEvents) -> Result<Vec<Record>, Problem> {
-    let whole: &RawValue = serde_json::from_str(json::parse(body)?.trim_ascii())
-        .map_err(|error| Problem::new(ProblemKind::Malformed, format!("the body is not JSON: {error}")))?;
-    let events = list(whole, "the body", MAX_RECORDS)?.into_iter().enumerate();
+    let events = list(json::value(body)?, "the body", MAX_RECORDS)?.into_iter().enumerate();
     events.map(|(index, event)| structured(event.get(), &format!("event {index}"), words)).collect()
 }
 

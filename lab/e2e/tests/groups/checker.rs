@@ -8,7 +8,7 @@ use sluicegate_stack::tools::scale;
 use crate::breakable;
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "minutes: ./dev groups"]
+#[ignore = "minutes: ./dev checkers"]
 #[expect(clippy::print_stdout, reason = "what a failed test says")]
 async fn every_group_gets_every_record_whatever_is_killed() {
     let kafka = &mut *breakable::cluster().await;

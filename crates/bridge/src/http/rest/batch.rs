@@ -22,7 +22,7 @@ pub(super) fn parse(
     topic: &str,
     partition: Option<i32>,
 ) -> Result<Vec<Record>, Problem> {
-    let body = json::parse(body)?.trim_ascii();
+    let body = json::parse(body)?;
     let dialect = dialect::of(system);
     let name = dialect.words().records;
     let Batch { records, key_schema, value_schema } = dialect.batch(body, format)?;

@@ -183,8 +183,7 @@ fn body<'a>(request: &Request<'a>) -> Result<&'a str, Failure> {
     if request.body.is_empty() {
         return Ok("");
     }
-    // An object begins at once.
-    json::parse(request.body).map(str::trim_start).map_err(|invalid| Failure::Problem(invalid.into()))
+    json::parse(request.body).map_err(|invalid| Failure::Problem(invalid.into()))
 }
 
 /// Why a request fails.
