@@ -60,6 +60,8 @@ async fn each_person_has_their_own_topics(way: Way) {
             assert_eq!(is_denied(&fetched), !can_read, "{person} fetches {topic}: {fetched:?}");
             let status = http(&stack, Some(token), offsets(topic)).await.status;
             assert_eq!(status, if can_read { 200 } else { 403 }, "{person} reads {topic}");
+            let stream = http(&stack, Some(token), Request::get(format!("/streams/{topic}/0"))).await.status;
+            assert_eq!(stream, status, "{person} reads the stream of {topic}");
             let can_write = *topic == of(person);
             let record =
                 ProduceRecord { topic: topic.clone(), value: Some("v".into()), ..Default::default() };
@@ -68,6 +70,10 @@ async fn each_person_has_their_own_topics(way: Way) {
             assert_eq!(is_refused, !can_write, "{person} writes {topic}: {produced:?}");
             let status = http(&stack, Some(token), post(topic)).await.status;
             assert_eq!(status, if can_write { 200 } else { 403 }, "{person} writes {topic}");
+            let append =
+                Request::post(format!("/streams/{topic}/0"), "1").with("content-type", "application/json");
+            let status = http(&stack, Some(token), append).await.status;
+            assert_eq!(status, if can_write { 204 } else { 405 }, "{person} appends to {topic}");
         }
         let listed = http(&stack, Some(token), Request::get("/kafka/topics")).await.json();
         let mut listed: Vec<Value> = listed.as_array().unwrap().clone();

@@ -86,6 +86,13 @@ async fn each_limit_of_a_quota_refuses_or_slows_one_person() {
     is_limited(&http(&stack, Some(&alice), post(1)).await);
     bystander.produce(records(topic, 1)).await.unwrap();
     assert_eq!(http(&stack, Some(&bob), post(1)).await.status, 200);
+    let append = |count: usize| {
+        let messages = json!(vec![1; count]).to_string();
+        Request::post(format!("/streams/{topic}/0"), messages).with("content-type", "application/json")
+    };
+    assert_eq!(http(&stack, Some(&alice), append(100)).await.status, 204);
+    is_limited(&http(&stack, Some(&alice), append(1)).await);
+    assert_eq!(http(&stack, Some(&bob), append(1)).await.status, 204);
 
     let limited = timeout(Duration::from_secs(20), async {
         loop {
@@ -103,7 +110,7 @@ async fn each_limit_of_a_quota_refuses_or_slows_one_person() {
     // The first 50 KB can be read at once, and 10 KB a second of the rest. Nothing is lost.
     kafka.produce(topic, 0, &vec![Record::of("x".repeat(1_000)); 80], Write::default()).await.unwrap();
     let (began, mut next) = (Instant::now(), 0);
-    while next < 282 {
+    while next < 383 {
         let message = socket.receive().await;
         let id = message["id"].as_i64();
         for record in message["messages"].as_array().into_iter().flatten().filter(|_| id == Some(1)) {

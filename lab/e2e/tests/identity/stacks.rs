@@ -49,7 +49,7 @@ pub(crate) fn by_bridge() -> Value {
     json!({"from": "token", "name": "main"})
 }
 
-/// A gateway with `/pubsub` and `/kafka`, whose routes have these keys, and the same below `/unverified`, where Envoy
+/// A gateway with `/pubsub`, `/kafka` and `/streams`, whose routes have these keys, and the same below `/unverified`, where Envoy
 /// verifies no token.
 pub(crate) async fn config(way: Way, keys: &Value, tables: &str) -> Config {
     let route = |(path, kind): (&str, &str)| {
@@ -57,13 +57,18 @@ pub(crate) async fn config(way: Way, keys: &Value, tables: &str) -> Config {
         route.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
         route
     };
-    let all =
-        [("/pubsub", "pubsub"), ("/kafka", "rest"), ("/unverified", "pubsub"), ("/unverified-kafka", "rest")];
+    let all = [
+        ("/pubsub", "pubsub"),
+        ("/kafka", "rest"),
+        ("/streams", "streams"),
+        ("/unverified", "pubsub"),
+        ("/unverified-kafka", "rest"),
+    ];
     let config =
         Config::new(way).await.with_secret().settings(tables).settings("[write]\nclusters = [\"default\"]");
     let config = config.routes(all.map(route));
     match way.is_envoy() && keys["identity"]["from"] == "jwt_authn" {
-        true => config.edit(verifying(ISSUER, &SIGNER.key_set(), &["/pubsub", "/kafka"])),
+        true => config.edit(verifying(ISSUER, &SIGNER.key_set(), &["/pubsub", "/kafka", "/streams"])),
         false => config,
     }
 }
