@@ -52,7 +52,7 @@ pub(super) async fn answer(
     }
     // A message of NATS has a subject.
     let writes = grant.writes() && (grant.system().has_partitions || target.subject.is_some());
-    let allow = if writes { "GET, HEAD, PUT, POST, OPTIONS" } else { "GET, HEAD, PUT, OPTIONS" };
+    let allow = if writes { "GET, HEAD, PUT, POST, OPTIONS" } else { READ_ONLY };
     match *request.method {
         Method::OPTIONS => Ok(Response::options(allow)),
         Method::GET => {
@@ -74,6 +74,9 @@ pub(super) async fn answer(
         }
     }
 }
+
+/// The methods of a stream to which the client cannot write, as `Allow` lists them.
+const READ_ONLY: &str = "GET, HEAD, PUT, OPTIONS";
 
 /// The methods that pages can use.
 pub(super) const METHODS: [Method; 4] = [Method::GET, Method::HEAD, Method::PUT, Method::POST];

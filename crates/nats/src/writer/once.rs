@@ -67,7 +67,7 @@ struct Once {
     done: usize,
 }
 
-/// The last message of a subject, whoever has written it.
+/// The last message of a subject, of any writer.
 struct Newest {
     /// Its sequence in the stream; 0: there is none. None: nobody can tell.
     at: Option<i64>,
@@ -185,7 +185,8 @@ impl Once {
     }
 
     /// Writes the messages without a report one after the other: the first one after the one with this sequence, if that is
-    /// still the subject's last one. None: with their ids alone. False: it was not. `is_own`: the subject has no messages of others.
+    /// still the subject's last one. None: with their ids alone. False: it was not. `is_own`: the subject has no messages of
+    /// others.
     ///
     /// # Errors
     /// One has failed, and those behind it are not written.

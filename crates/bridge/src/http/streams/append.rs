@@ -27,7 +27,7 @@ use super::super::response::Response;
 use super::content::{Content, Kind, PACKED, TXID};
 use super::position::Position;
 use super::target::Target;
-use super::{NEXT_OFFSET, RECEIVED, read};
+use super::{NEXT_OFFSET, READ_ONLY, RECEIVED, read};
 
 /// The response to PUT: a stream that is there has been created, with its route's type.
 ///
@@ -217,8 +217,8 @@ fn failed(error: CommandError, grant: &Grant, producer: Option<&Producer>) -> Pr
     let state = error.producer.as_ref().map(|state| state.sequence);
     let problem = producer::failed(error, grant.system(), producer);
     match fault {
-        Fault::NotAuthorized => problem.of_kind(WRITE_NOT_ALLOWED),
-        Fault::Forbidden if lacks_right => problem.of_kind(WRITE_NOT_ALLOWED),
+        Fault::NotAuthorized => problem.of_kind(ProblemKind::MethodNotAllowed(READ_ONLY)),
+        Fault::Forbidden if lacks_right => problem.of_kind(ProblemKind::MethodNotAllowed(READ_ONLY)),
         // Such as a header of the client's rows, which is set here.
         Fault::Forbidden => problem.of_kind(ProblemKind::Malformed),
         // A later epoch that does not begin at 0.
@@ -371,7 +371,6 @@ const ENVELOPE: &str =
 const PORTABLE: &str = "JSON that strict parsers read: numbers that fit 64 bits or a double, whole Unicode, and 59 levels at most";
 const SUBJECT: &str = "no other subject than that of the path";
 const CHANGE: &str = "a change, with a text as `key`, and an `operation` in `headers`: insert, update or upsert with an own `value`, or delete";
-const WRITE_NOT_ALLOWED: ProblemKind = ProblemKind::MethodNotAllowed("GET, HEAD, PUT, OPTIONS");
 /// The type of streams that are created without one (section 5.1).
 const BYTES: &str = "application/octet-stream";
 const CLOSED: (HeaderName, &str) = (HeaderName::from_static("stream-closed"), "topics have no end");
