@@ -109,7 +109,7 @@ web: _packages
     # Pages that an Envoy is serving stay as they are, unless a source is newer.
     page=examples/live-page/dist/page.js client=clients/typescript/dist/sluicegate.min.js
     sources="proto clients/typescript examples/live-page node_modules/.package-lock.json"
-    if [ -e $page ] && [ -e $client ] && [ -z "$(find $sources -newer $page -not -path '*/dist*' -not -path '*/generated*' -print -quit)" ]; then exit; fi
+    if [ -e $page ] && [ -e $client ] && [ -z "$(find $sources -newer $page -not -path '*/dist*' -not -path '*/generated*' -not -name '*.tsbuildinfo' -print -quit)" ]; then exit; fi
     npm run --silent build -w sluicegate -w live-page
 
 # One at a time. `npm ci` writes the newer file last. `npm ls` fails if a package is missing, as after `npm ci` in one workspace.

@@ -36,27 +36,25 @@ const compile = (...args: string[]) =>
     ...args,
   ]);
 
-for (const [where, libraries] of [
-  ["in browsers", ["--lib", "es2022,dom"]],
-  ["in Node", ["--lib", "es2022", "--types", "node"]],
-] as const) {
-  const checked = compile(...libraries, "dist/tables.d.ts", "dist/outbox.d.ts");
-  test(`the published types are complete ${where}`, async () => {
-    await checked.catch(({ stdout, stderr }) => assert.fail(`${stdout}${stderr}`));
-  });
-}
+test("the published types are complete in Node", async () => {
+  const checked = compile("--lib", "es2022", "--types", "node", "dist/tables.d.ts", "dist/outbox.d.ts");
+  await checked.catch(({ stdout, stderr }) => assert.fail(`${stdout}${stderr}`));
+});
 
-test("the compiler names the wrong member of a record, and suggests none of a list's", async (t) => {
+test("in browsers the compiler names the wrong member of a record, suggests none of a list's, and finds no other fault", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "types-"));
   t.after(() => rmSync(folder, { recursive: true }));
   const file = join(folder, "wrong.mts");
   const calls = `gate.produce("t", { key: "k", vlaue: 1 }); gate.publish({ stream: "s", subject: "a", dta: 1 });`;
   const gate = `declare const gate: import(${JSON.stringify(resolve("dist/index.js"))}).Gate;`;
   writeFileSync(file, `${gate}\n${calls}\nexport {};\n`);
-  const failed: Promise<{ stdout?: string }> = compile("--lib", "es2022,dom", file).catch((error) => error);
-  const { stdout = "" } = await failed;
+  const checked = compile("--lib", "es2022,dom", "dist/tables.d.ts", "dist/outbox.d.ts", file);
+  const failed: { stdout?: string } = await checked.catch((error) => error);
+  const { stdout = "" } = failed;
   assert.match(stdout, /'vlaue' does not exist in type 'NewRecord'.*'dta' does not exist in type 'NewMessage'/s);
   assert.doesNotMatch(stdout, /'(keys|values|at|some)'/);
+  const faults = stdout.split("\n").filter((line) => line.includes(": error TS"));
+  for (const fault of faults) assert.match(fault, /wrong\.mts\(/);
 });
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;

@@ -74,8 +74,10 @@ impl Kafka {
                     ..KafkaMessage::default()
                 }),
                 Err(KafkaError::PartitionEOF(partition)) => drop(left.remove(&partition)),
-                // A node is down. librdkafka reads from another one.
-                Err(KafkaError::MessageConsumption(RDKafkaErrorCode::BrokerTransportFailure)) => {}
+                // A node is down, or all that it has asked so far. librdkafka reads from another one.
+                Err(KafkaError::MessageConsumption(
+                    RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
+                )) => {}
                 Err(error) => panic!("{error}"),
             }
         }
