@@ -2,6 +2,8 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
@@ -10,7 +12,7 @@ use rdkafka::client::OAuthToken;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::{ClientContext, Message as _};
 use sluicegate_backend::Written;
 use sluicegate_backend::command::Record;
@@ -34,9 +36,13 @@ pub(super) struct Parts {
     pub(super) suspects: Arc<Suspects>,
 }
 
-/// A producer and its thread for delivery reports. A drop fails the records it holds, and blocks: for up to half a
-/// second, and until librdkafka's threads have ended.
-pub(super) struct Producer(ThreadedProducer<Context>);
+/// A producer and its thread for delivery reports. A drop fails the records it holds, and blocks: for up to a second, and
+/// until librdkafka's threads have ended.
+pub(super) struct Producer {
+    producer: Arc<BaseProducer<Context>>,
+    is_over: Arc<AtomicBool>,
+    reports: Option<JoinHandle<()>>,
+}
 
 /// The destination of a record's delivery report.
 pub(super) struct ReportTarget {
@@ -60,12 +66,22 @@ impl Producer {
     pub(super) fn new(parts: Parts, tokens: Option<Tokens>) -> KafkaResult<Self> {
         let config = parts.settings.config();
         let context = Context { parts, in_flight: InFlight::default(), tokens };
-        ThreadedProducer::from_config_and_context(&config, context).map(Self)
+        let producer = Arc::new(BaseProducer::from_config_and_context(&config, context)?);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (polled, ended) = (Arc::clone(&producer), Arc::clone(&is_over));
+        let poll = move || {
+            while !ended.load(Ordering::Relaxed) {
+                polled.poll(POLL);
+            }
+        };
+        let reports = thread::Builder::new().name("delivery reports".to_owned()).spawn(poll);
+        let reports = reports.map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
+        Ok(Self { producer, is_over, reports: Some(reports) })
     }
 
     /// Queues a record without waiting. After an error, its report is still missing.
     pub(super) fn send(&self, record: &Record, target: ReportTarget) -> Result<(), KafkaError> {
-        let context = self.0.context();
+        let context = self.producer.context();
         context.parts.metrics.queued.inc();
         let sent = QueuedRecord { target, ticket: context.in_flight.enter(), queued: Instant::now() };
         let mut base = BaseRecord::<[u8], [u8], _>::with_opaque_to(&record.topic, Box::new(sent));
@@ -80,7 +96,7 @@ impl Producer {
             };
             base.headers = Some(record.headers.iter().fold(empty, insert));
         }
-        self.0.send(base).map_err(|(error, _)| {
+        self.producer.send(base).map_err(|(error, _)| {
             context.in_flight.revoke();
             context.parts.metrics.queued.dec();
             error
@@ -89,7 +105,7 @@ impl Producer {
 
     /// The fatal error of the producer, after which it must be replaced.
     pub(super) fn end(&self) -> Option<KafkaError> {
-        self.0.client().fatal_error().map(|(cause, _)| KafkaError::MessageProduction(cause))
+        self.producer.client().fatal_error().map(|(cause, _)| KafkaError::MessageProduction(cause))
     }
 
     /// Blocks until the queue is empty or the time is over. Returns the number of records left.
@@ -100,10 +116,23 @@ impl Producer {
         // between two calls would wait for `linger.ms`. The producer's thread handles delivery reports meanwhile. The
         // result is not needed: the count of records left says as much.
         // SAFETY: the client lives as long as `self`.
-        let _ = unsafe { rd_kafka_flush(self.0.client().native_ptr(), within) };
-        self.0.in_flight_count()
+        let _ = unsafe { rd_kafka_flush(self.producer.client().native_ptr(), within) };
+        self.producer.in_flight_count()
     }
 }
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        // It ends with a panic only if a report's receiver did, which has told it.
+        let _ = self.reports.take().map(JoinHandle::join);
+    }
+}
+
+/// The longest time that the thread for delivery reports needs to see that it is over. Reports do not wait for it. In the
+/// last millisecond of it, `poll` asks without a pause: rdkafka's own thread, which polls for 100 ms, takes one hundredth
+/// of a core of an idle producer.
+const POLL: Duration = Duration::from_millis(500);
 
 /// The record's timestamp. librdkafka takes 0 for the current time, so the next millisecond stands for it.
 fn timestamp(record: &Record) -> Option<i64> {
