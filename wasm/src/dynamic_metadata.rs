@@ -49,7 +49,6 @@ fn json(value: Typed) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use prost_types::ListValue;
     use serde_json::json;
 
     use super::*;
@@ -57,15 +56,14 @@ mod tests {
     const JWT: &str = "envoy.filters.http.jwt_authn";
 
     fn typed(value: &Value) -> Typed {
-        let kind = match value {
-            Value::Null => Kind::NullValue(0),
-            Value::Bool(flag) => Kind::BoolValue(*flag),
-            Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap()),
-            Value::String(text) => Kind::StringValue(text.clone()),
-            Value::Array(items) => Kind::ListValue(ListValue { values: items.iter().map(typed).collect() }),
-            Value::Object(_) => Kind::StructValue(members(value)),
-        };
-        Typed { kind: Some(kind) }
+        match value {
+            Value::Null => Kind::NullValue(0).into(),
+            Value::Bool(flag) => (*flag).into(),
+            Value::Number(number) => number.as_f64().unwrap().into(),
+            Value::String(text) => text.clone().into(),
+            Value::Array(items) => items.iter().map(typed).collect::<Vec<_>>().into(),
+            Value::Object(_) => Kind::StructValue(members(value)).into(),
+        }
     }
 
     fn members(value: &Value) -> Struct {

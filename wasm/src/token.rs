@@ -104,16 +104,10 @@ const PROTOCOL: &[u8] = TOKEN_SUBPROTOCOL.as_bytes();
 mod tests {
     use super::*;
 
-    fn places() -> Places {
-        Places { query: Some("access_token".into()), cookie: Some("sid".into()) }
-    }
-
     fn of(headers: &[(&str, &str)]) -> Found {
-        let headers: Vec<Header> = headers
-            .iter()
-            .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
-            .collect();
-        find(&headers, &places())
+        let bytes = |(name, value): &(&str, &str)| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
+        let headers: Vec<Header> = headers.iter().map(bytes).collect();
+        find(&headers, &Places { query: Some("access_token".into()), cookie: Some("sid".into()) })
     }
 
     #[track_caller]

@@ -388,9 +388,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn step_follows_from_the_partitions_answer() {
-        let out_of_order =
-            |epoch, sequence| Step::Refuse(Refusal::OutOfOrder(Some(ProducerState { epoch, sequence })));
-        let fenced = |epoch, sequence| Step::Refuse(Refusal::Fenced(Some(ProducerState { epoch, sequence })));
+        let state = |epoch, sequence| Some(ProducerState { epoch, sequence });
+        let out_of_order = |epoch, sequence| Step::Refuse(Refusal::OutOfOrder(state(epoch, sequence)));
+        let fenced = |epoch, sequence| Step::Refuse(Refusal::Fenced(state(epoch, sequence)));
         let skip = |skip| Step::Send { skip, is_repeat: false, is_new: false };
         let is = Told::Known;
         let ends_soon = Told::Known(Known { until: Instant::now(), ..known(1, 4) });
@@ -435,10 +435,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn repeat_of_an_unknown_producer_is_refused_if_its_life_is_unknown() {
-        let again = Duration::from_millis(1);
+    async fn repeat_of_an_unknown_producer_is_refused_if_its_life_or_place_is_unknown() {
+        let (young, again) = (Duration::ZERO, Duration::from_millis(1));
         for (claim, told, want) in [
-            (claim(0, 0, 1, Duration::ZERO), Told::Missing, NEW),
+            (claim(0, 0, 1, young), Told::Missing, NEW),
             (claim(0, 0, 1, again), Told::Missing, EXPIRED),
             (claim(0, 3, 1, again), Told::Missing, EXPIRED),
             (claim(0, 0, 1, again), Told::Untold, EXPIRED),
@@ -448,16 +448,10 @@ mod tests {
         ] {
             assert_eq!(claim.told(told, None, Lives::assumed()), want, "{claim:?} {told:?}");
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn repeat_of_an_unknown_producer_is_refused_if_the_bridge_chooses_its_partition() {
-        for (first, age, want) in [
-            (0, Duration::ZERO, NEW),
-            (1, Duration::ZERO, NOT_WRITTEN),
-            (0, Duration::from_millis(1), EXPIRED),
-            (1, Duration::from_millis(1), EXPIRED),
-        ] {
+        // The bridge chooses its partition.
+        for (first, age, want) in
+            [(0, young, NEW), (1, young, NOT_WRITTEN), (0, again, EXPIRED), (1, again, EXPIRED)]
+        {
             let placed = Claim { is_placed: true, ..claim(0, first, 1, age) };
             assert_eq!(placed.told(Told::Missing, None, LIVES), want, "{first} {age:?}");
         }

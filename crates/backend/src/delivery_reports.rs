@@ -91,10 +91,8 @@ mod tests {
         due.cancel();
         let written = Written::default();
         reports.settle(0, Ok(written));
-        assert_eq!(
-            reports.wait(&due, |index| ["first", "second"][index]).await,
-            [Ok(written), Err("second")]
-        );
+        let all = reports.wait(&due, |index| ["first", "second"][index]).await;
+        assert_eq!(all, [Ok(written), Err("second")]);
         assert!(DeliveryReports::new(0).wait(&CancellationToken::new(), |_| "").await.is_empty());
     }
 }

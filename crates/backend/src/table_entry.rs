@@ -81,21 +81,13 @@ mod tests {
 
     use super::*;
 
-    fn encoded(message: KafkaMessage) -> Vec<u8> {
-        KafkaFetchResp { messages: vec![message], ..Default::default() }.encode_to_vec()
-    }
-
     fn message(value: Option<&'static str>, headers: &[(&str, &'static str)]) -> Vec<u8> {
         let header =
             |(key, value): &(&str, &'static str)| Header { key: (*key).into(), value: Some((*value).into()) };
-        encoded(KafkaMessage {
-            offset: 7,
-            timestamp: 8,
-            key: Some("k".into()),
-            value: value.map(Into::into),
-            headers: headers.iter().map(header).collect(),
-            ..Default::default()
-        })
+        let (value, headers) = (value.map(Into::into), headers.iter().map(header).collect());
+        let key = Some("k".into());
+        let message = KafkaMessage { offset: 7, timestamp: 8, key, value, headers, ..Default::default() };
+        KafkaFetchResp { messages: vec![message], ..Default::default() }.encode_to_vec()
     }
 
     #[test]

@@ -233,9 +233,7 @@ mod tests {
         let mut sequencer = WriteSequencer::default();
         let [mut first, mut second, mut third] = std::array::from_fn(|_| sequencer.issue());
         first.wait().await;
-        let waits = tokio::spawn(async move {
-            third.wait().await;
-        });
+        let waits = tokio::spawn(async move { third.wait().await });
         tokio::task::yield_now().await;
         assert!(!waits.is_finished());
         drop(first);

@@ -66,7 +66,7 @@ pub async fn session(
     drain: Drain,
 ) {
     let limits = Limits {
-        max_request_bytes: MAX_REQUEST_BYTES,
+        max_request_bytes: 1 << 20,
         max_commands: 64,
         answer_bytes: 1 << 20,
         ping_interval: Duration::from_secs(30),
@@ -132,7 +132,5 @@ pub fn grpc_messages(pieces: &[&[u8]], max: usize) -> (Vec<Bytes>, bool) {
 pub fn cluster_definition(header: &[u8], routes: &RouteClusters) {
     clusters::check_definition(header, routes);
 }
-
-const MAX_REQUEST_BYTES: usize = 1 << 20;
 
 const SYSTEMS: [System; 2] = [System::Kafka, System::Nats];

@@ -110,10 +110,8 @@ mod tests {
             trips.answered(Duration::from_millis(trip));
         }
         let text = String::from_utf8(trips.summary("ws://g", Duration::from_millis(2003))).unwrap();
-        assert_eq!(
-            text,
-            "--- ws://g ping statistics ---\n3 sent, 2 answered, time 2003 ms\n\
-             rtt min/avg/max/mdev = 2.000/3.000/4.000/1.000 ms\n"
-        );
+        let want = "--- ws://g ping statistics ---\n3 sent, 2 answered, time 2003 ms\n\
+                    rtt min/avg/max/mdev = 2.000/3.000/4.000/1.000 ms\n";
+        assert_eq!(text, want);
     }
 }

@@ -190,6 +190,11 @@ mod tests {
 
     use super::*;
 
+    /// The environment with these variables alone.
+    pub(super) fn environment(variables: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
+        move |name| variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned())
+    }
+
     /// The settings for these words, variables and this configuration.
     fn of(words: &str, variables: &[(&str, &str)], config: &str) -> Result<Settings, String> {
         let mut file = NamedTempFile::new().unwrap();
@@ -197,10 +202,7 @@ mod tests {
         let path = file.path().to_str().unwrap();
         let words = ["sluicegate", "-q", "--config", path].into_iter().chain(words.split(' '));
         let args = Args::try_parse_from(words).unwrap();
-        let variable = |name: &str| {
-            variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned())
-        };
-        Settings::resolve(&args, &variable).map_err(|why| why.replace(path, "FILE"))
+        Settings::resolve(&args, &environment(variables)).map_err(|why| why.replace(path, "FILE"))
     }
 
     fn headers(settings: Settings) -> Vec<String> {
@@ -297,11 +299,7 @@ mod tests {
 
     #[test]
     fn default_file_is_in_the_configuration_folder() {
-        let path = |variables: &[(&str, &str)]| {
-            default_path(&|name| {
-                variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned())
-            })
-        };
+        let path = |variables: &[(&str, &str)]| default_path(&environment(variables));
         let home = ("HOME", "/home/u");
         let want = Some("/home/u/.config/sluicegate/config.toml".into());
         assert_eq!(path(&[home]), want);

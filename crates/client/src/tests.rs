@@ -22,7 +22,12 @@ use bytes::Bytes;
 use prost::Message as _;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{ErrorResp, KafkaFetchResp, KafkaMessage, PubSubResp, SessionResp};
+use sluicegate_protocol::{
+    CmdKafkaSubscribe, ErrorResp, KafkaFetchResp, KafkaListOffsetResp, KafkaMessage, KafkaProduceResp,
+    KafkaSubscribedResp, KafkaSubscriptionEvent, OnLag, PartitionNext, PartitionOffset, PongResp,
+    ProduceRecord, Produced, PubSubReq, PubSubResp, PublishMessage, Reason, RecordFilter, SessionResp,
+    SubscribedTopic,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -34,4 +39,5 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use self::server::{Peer, accept, busy, connected, listener, messages, play, session};
 use crate::{
     At, Builder, Client, ConnectError, Error, FetchOptions, Filter, Isolation, SkipCause, Source, Subscribe,
+    Update,
 };

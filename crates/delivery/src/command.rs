@@ -203,22 +203,16 @@ mod tests {
         let table = |sources| SubscribeCommand { table: Some(TableCommand::default()), ..command(sources) };
         let skips = SubscribeCommand { skips: true, ..table(vec![of_topic("t")]) };
         refused(skips, "on_lag with snapshot: expected WAIT, because a table skips no record");
+        let newest = "a table begins with the newest record of each key, topic: t";
         for from in [0, -1].map(Start::at) {
-            refused(
-                table(vec![command::Source { from, ..of_topic("t") }]),
-                "from with snapshot: expected none, because a table begins with the newest record of each key, topic: t",
-            );
+            let table = table(vec![command::Source { from, ..of_topic("t") }]);
+            refused(table, &format!("from with snapshot: expected none, because {newest}"));
         }
         let member = |sources| SubscribeCommand { group: Some("g".to_owned()), ..command(sources) };
-        let table = Some(TableCommand::default());
-        refused(
-            SubscribeCommand { table, ..member(vec![of_topic("t")]) },
-            "snapshot with group: expected none, because members share the logs of a topic",
-        );
-        refused(
-            SubscribeCommand { skips: true, ..member(vec![of_topic("t")]) },
-            "on_lag with group: expected WAIT, because others would not get what is skipped",
-        );
+        let table = SubscribeCommand { group: Some("g".to_owned()), ..table(vec![of_topic("t")]) };
+        refused(table, "snapshot with group: expected none, because members share the logs of a topic");
+        let skips = SubscribeCommand { skips: true, ..member(vec![of_topic("t")]) };
+        refused(skips, "on_lag with group: expected WAIT, because others would not get what is skipped");
         for (name, source) in [
             ("partitions", command::Source { partitions: vec![0], ..of_topic("t") }),
             ("next", command::Source { next: vec![(0, 5)], ..of_topic("t") }),
@@ -227,20 +221,15 @@ mod tests {
             let why = "expected none, because the group gives partitions and where they begin, topic: t";
             refused(member(vec![of_topic("u"), source]), &format!("{name} with group: {why}"));
         }
-        let linger =
-            SubscribeCommand { linger: Duration::from_millis(10_001), ..command(vec![of_topic("t")]) };
-        refused(linger, "linger_ms is 10001: expected at most 10000");
+        let linger = Duration::from_millis(10_001);
+        let lingering = SubscribeCommand { linger, ..command(vec![of_topic("t")]) };
+        refused(lingering, "linger_ms is 10001: expected at most 10000");
         let values = RecordFilter { equals: vec![vec![0; 10_000].into(); 2], ..Default::default() };
         let value = Some(ValuePart { pointer: "status".to_owned(), ..Default::default() });
         let pointer = RecordFilter { value, ..Default::default() };
-        for (filters, want) in [
-            (vec![values], "20000 bytes in filters: expected at most 16384"),
-            (
-                vec![RecordFilter::default(), pointer],
-                "filters[1]: pointer \"status\": expected a JSON Pointer such as \"/order/status\"",
-            ),
-        ] {
-            refused(SubscribeCommand { filters, ..command(vec![of_topic("t")]) }, want);
-        }
+        let filtered = |filters| SubscribeCommand { filters, ..command(vec![of_topic("t")]) };
+        refused(filtered(vec![values]), "20000 bytes in filters: expected at most 16384");
+        let want = r#"filters[1]: pointer "status": expected a JSON Pointer such as "/order/status""#;
+        refused(filtered(vec![RecordFilter::default(), pointer]), want);
     }
 }

@@ -294,16 +294,10 @@ mod tests {
     use crate::testing::records::{fetched, keys, offsets, rows};
 
     fn messages() -> Vec<KafkaMessage> {
-        let header = |key: &str, value: Option<&'static str>| Header {
-            key: key.into(),
-            value: value.map(Bytes::from),
-        };
-        let message = |offset, key: Option<&'static str>, headers| KafkaMessage {
-            offset,
-            key: key.map(Bytes::from),
-            headers,
-            ..Default::default()
-        };
+        let text = |text: Option<&'static str>| text.map(Bytes::from);
+        let header = |key: &str, value| Header { key: key.into(), value: text(value) };
+        let message =
+            |offset, key, headers| KafkaMessage { offset, key: text(key), headers, ..Default::default() };
         vec![
             message(0, None, vec![]),
             message(1, Some(""), vec![header("type", None)]),
@@ -319,12 +313,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(filters: &[RecordFilter], want: &[i64]) {
-        check_rows(filters, &Rows::default(), want);
-    }
-
-    #[track_caller]
-    fn check_rows(filters: &[RecordFilter], rows: &Rows, want: &[i64]) {
+    fn check(filters: &[RecordFilter], rows: &Rows, want: &[i64]) {
         let filters = Filters::new(filters.to_vec()).unwrap();
         let (granted, _) = select_rows(fetched(&messages(), 4), rows);
         let (Chunk { messages, count, next_offset, .. }, _) = filters.select(granted);
@@ -334,29 +323,30 @@ mod tests {
 
     #[test]
     fn records_match_by_key_and_header() {
-        check(&[], &[0, 1, 2, 3]);
-        check(&[filter(None, &[], &[])], &[1, 2, 3]);
-        check(&[filter(None, &["a-1", "x"], &[])], &[2]);
-        check(&[filter(None, &[""], &[])], &[1]);
-        check(&[filter(None, &[], &["a-", "b"])], &[2, 3]);
-        check(&[filter(None, &["b-1"], &["a"])], &[2, 3]);
-        check(&[filter(Some("type"), &[], &[])], &[2]);
-        check(&[filter(Some("type"), &["old"], &[])], &[2]);
-        check(&[filter(Some(""), &["x"], &[])], &[3]);
-        check(&[filter(Some("type"), &["old"], &[]), filter(None, &[], &["b"])], &[]);
+        let all = Rows::default();
+        check(&[], &all, &[0, 1, 2, 3]);
+        check(&[filter(None, &[], &[])], &all, &[1, 2, 3]);
+        check(&[filter(None, &["a-1", "x"], &[])], &all, &[2]);
+        check(&[filter(None, &[""], &[])], &all, &[1]);
+        check(&[filter(None, &[], &["a-", "b"])], &all, &[2, 3]);
+        check(&[filter(None, &["b-1"], &["a"])], &all, &[2, 3]);
+        check(&[filter(Some("type"), &[], &[])], &all, &[2]);
+        check(&[filter(Some("type"), &["old"], &[])], &all, &[2]);
+        check(&[filter(Some(""), &["x"], &[])], &all, &[3]);
+        check(&[filter(Some("type"), &["old"], &[]), filter(None, &[], &["b"])], &all, &[]);
     }
 
     #[test]
     fn filters_narrow_rows() {
         let header = |name: &str, value: &str| rows([Row::Header { name: name.into(), value: value.into() }]);
         let a = rows([keys("a-")]);
-        check_rows(&[], &a, &[2]);
-        check_rows(&[], &rows([keys("")]), &[1, 2, 3]);
-        check_rows(&[], &header("type", "new"), &[]);
-        check_rows(&[], &header("", "x"), &[3]);
-        check_rows(&[filter(None, &[], &["b"])], &a, &[]);
-        check_rows(&[filter(None, &[], &["a"])], &a, &[2]);
-        check_rows(&[], &Rows::none(), &[]);
+        check(&[], &a, &[2]);
+        check(&[], &rows([keys("")]), &[1, 2, 3]);
+        check(&[], &header("type", "new"), &[]);
+        check(&[], &header("", "x"), &[3]);
+        check(&[filter(None, &[], &["b"])], &a, &[]);
+        check(&[filter(None, &[], &["a"])], &a, &[2]);
+        check(&[], &Rows::none(), &[]);
     }
 
     /// Compares with one after the other.
@@ -372,15 +362,10 @@ mod tests {
             for [equals, prefixes] in [[&equals[..], &[]], [&[], &prefixes]] {
                 let filters = Filters::new(vec![filter(None, equals, prefixes)]).unwrap();
                 for value in &texts {
-                    let is_any = chosen.is_empty();
-                    let want = is_any
-                        || equals.contains(value)
-                        || prefixes.iter().any(|prefix| value.starts_with(prefix));
-                    assert_eq!(
-                        matches(&filters.filters[0].of, value.as_bytes()),
-                        want,
-                        "{value} of {chosen:?}"
-                    );
+                    let has_prefix = prefixes.iter().any(|prefix| value.starts_with(prefix));
+                    let want = chosen.is_empty() || equals.contains(value) || has_prefix;
+                    let is_match = matches(&filters.filters[0].of, value.as_bytes());
+                    assert_eq!(is_match, want, "{value} of {chosen:?}");
                 }
             }
         }

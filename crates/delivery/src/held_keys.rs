@@ -106,18 +106,14 @@ mod tests {
     use super::*;
     use crate::testing::records::{decode, encode, fetched};
 
-    fn held(bytes: usize) -> HeldKeys {
-        HeldKeys::new(System::Kafka, Permits::new(Ledger::of_one_cluster(bytes)), Holder::default())
-    }
-
     fn message(offset: i64, key: &str, value: Option<&'static str>) -> KafkaMessage {
         let (key, value) = (Some(key.to_owned().into()), value.map(Into::into));
         KafkaMessage { offset, key, value, ..Default::default() }
     }
 
     fn select(held: &mut HeldKeys, read: &[KafkaMessage], wanted: &[i64]) -> Vec<(i64, Option<String>)> {
-        let selected: Vec<_> =
-            read.iter().filter(|message| wanted.contains(&message.offset)).cloned().collect();
+        let mut selected = read.to_vec();
+        selected.retain(|message| wanted.contains(&message.offset));
         let got = held.select(("t", 0), &encode(read), fetched(&selected, 0)).unwrap();
         let decoded = decode(&got.messages);
         assert_eq!(decoded.len(), got.count);
@@ -127,7 +123,8 @@ mod tests {
 
     #[test]
     fn key_that_matches_no_more_is_removed_once() {
-        let mut held = held(1 << 20);
+        let limit = Permits::new(Ledger::of_one_cluster(1 << 20));
+        let mut held = HeldKeys::new(System::Kafka, limit, Holder::default());
         let open = message(1, "a", Some("open"));
         assert_eq!(select(&mut held, &[open], &[1]), [(1, Some("open".to_owned()))]);
         let closed = [message(2, "a", Some("closed")), message(3, "a", Some("gone")), message(4, "b", None)];
@@ -135,12 +132,8 @@ mod tests {
         let again = [message(5, "a", Some("open")), message(6, "a", None)];
         assert_eq!(select(&mut held, &again, &[5, 6]), [(5, Some("open".to_owned())), (6, None)]);
         assert_eq!(select(&mut held, &[message(7, "a", None)], &[7]), [], "the client has no such key");
-    }
-
-    #[test]
-    fn keys_of_partitions_are_apart() {
-        let mut held = held(1 << 20);
-        assert_eq!(select(&mut held, &[message(1, "a", Some("x"))], &[1]).len(), 1);
+        // Keys of partitions are apart.
+        assert_eq!(select(&mut held, &[message(8, "a", Some("x"))], &[8]).len(), 1);
         let read = encode(&[message(1, "a", Some("y"))]);
         let nothing = Chunk::nothing(2, Ends::UNKNOWN);
         assert_eq!(held.select(("t", 1), &read, nothing).unwrap().count, 0);
@@ -158,13 +151,13 @@ mod tests {
     #[test]
     fn greedy_client_leaves_room_for_keys_of_others() {
         let limit = Permits::new(Ledger::of_one_cluster(16 * KEYS * KEY_BYTES));
-        let [greedy, other] =
-            ["192.0.2.1", "192.0.2.2"].map(|address| Holder::from(ClientKey::parse(address.as_bytes())));
-        let mut tables: Vec<_> =
-            (0..4).map(|_| HeldKeys::new(System::Kafka, Arc::clone(&limit), greedy)).collect();
+        let table = |address: &[u8]| {
+            HeldKeys::new(System::Kafka, Arc::clone(&limit), Holder::from(ClientKey::parse(address)))
+        };
+        let mut tables = [(); 4].map(|()| table(b"192.0.2.1"));
         let held: usize = tables.iter_mut().map(fill).sum();
         assert_eq!(held, 12 * KEYS, "three quarters");
-        assert_eq!(fill(&mut HeldKeys::new(System::Kafka, Arc::clone(&limit), other)), 3 * KEYS);
+        assert_eq!(fill(&mut table(b"192.0.2.2")), 3 * KEYS);
         drop(tables);
         assert_eq!(limit.used(), 0);
     }

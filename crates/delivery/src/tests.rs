@@ -13,59 +13,52 @@ use futures_util::FutureExt;
 use sluicegate_backend::command::{RecordFilter, Source, Start, SubscribeCommand};
 use sluicegate_backend::{CommandError, Fault, LOG_END, Log, System};
 use sluicegate_fair_share::ClientKey;
-use sluicegate_telemetry::metrics::RouteMetrics;
 use tokio::time::{Instant, advance, timeout};
 
 use super::item::{Item, SkipCause};
-use super::subscribe::{NOT_BEGUN, Subscribe};
+use super::subscribe::{NOT_BEGUN, Subscribe, SubscribedTopic};
 use super::subscription::Subscription;
 use crate::cluster::{Cluster, Reads};
-use crate::grant::Standing;
+use crate::grant::{Grant, Holding, Person, Standing};
 use crate::testing::logs::{self, Logs};
-use crate::testing::records::{decode, keys, offsets, topic};
+use crate::testing::records::{decode, keys, offsets, reads};
 
 const TOPIC: &str = "t";
 const BOUNDS: Reads =
     Reads { max_bytes: 1 << 20, wait: Duration::ZERO, table_away: Duration::from_secs(3600) };
 
-/// Subscribes to all partitions from their beginning, and takes [`Item::Subscribed`].
-async fn open(logs: &Logs, change: impl FnOnce(&mut SubscribeCommand)) -> Subscription {
-    open_in(&logs.cluster(), &Arc::default(), change).await
-}
-
-async fn open_in(
-    cluster: &Arc<Cluster>,
-    metrics: &Arc<RouteMetrics>,
-    change: impl FnOnce(&mut SubscribeCommand),
-) -> Subscription {
-    let from = Start::Offset(0);
-    let source = Source { topic: TOPIC.to_owned(), from, ..Default::default() };
-    let mut command = SubscribeCommand { sources: vec![source], ..Default::default() };
-    change(&mut command);
-    let mut subscription = subscribe_in(cluster, metrics, System::Kafka, command).await.unwrap();
-    assert!(matches!(next(&mut subscription, usize::MAX).await, Item::Subscribed(_)));
+/// Takes [`Item::Subscribed`], too.
+async fn open(cluster: &Arc<Cluster>, command: SubscribeCommand) -> Subscription {
+    let mut subscription = subscribe_in(cluster, command).await.unwrap();
+    subscribed(&mut subscription).await;
     subscription
 }
 
+/// All records of the topic.
+fn all() -> SubscribeCommand {
+    let source = Source { topic: TOPIC.to_owned(), from: Start::Offset(0), ..Default::default() };
+    SubscribeCommand { sources: vec![source], ..Default::default() }
+}
+
+/// Those of its first partition.
+fn one() -> SubscribeCommand {
+    let mut command = all();
+    command.sources[0].partitions = vec![0];
+    command
+}
+
 /// Subscribes to a source of this topic.
-async fn subscribe(
-    cluster: &Arc<Cluster>,
-    system: System,
-    source: Source,
-) -> Result<Subscription, CommandError> {
+async fn subscribe(cluster: &Arc<Cluster>, source: Source) -> Result<Subscription, CommandError> {
     let source = Source { topic: TOPIC.to_owned(), ..source };
-    let command = SubscribeCommand { sources: vec![source], ..Default::default() };
-    subscribe_in(cluster, &Arc::default(), system, command).await
+    subscribe_in(cluster, SubscribeCommand { sources: vec![source], ..Default::default() }).await
 }
 
 async fn subscribe_in(
     cluster: &Arc<Cluster>,
-    metrics: &Arc<RouteMetrics>,
-    system: System,
     command: SubscribeCommand,
 ) -> Result<Subscription, CommandError> {
-    let subscribe = Subscribe::of(system, command, BOUNDS).unwrap();
-    Subscription::open(cluster, metrics, &Standing::all(), subscribe).await
+    let subscribe = Subscribe::of(cluster.system, command, BOUNDS).unwrap();
+    Subscription::open(cluster, &Arc::default(), &Standing::all(), subscribe).await
 }
 
 async fn next(subscription: &mut Subscription, max_bytes: usize) -> Item {
@@ -87,6 +80,19 @@ async fn delivered(subscription: &mut Subscription) -> Vec<i64> {
     match soon(subscription).await {
         Some(Item::Delivery { messages, .. }) => offsets(&messages),
         other => panic!("no delivery: {other:?}"),
+    }
+}
+
+async fn until_delivered(subscription: &mut Subscription, want: &[i64]) {
+    let is_it = |item| matches!(item, Some(Item::Delivery { messages, .. }) if offsets(&messages) == want);
+    while !is_it(soon(subscription).await) {}
+}
+
+/// The topics of the next item, the first one.
+async fn subscribed(subscription: &mut Subscription) -> Vec<SubscribedTopic> {
+    match soon(subscription).await {
+        Some(Item::Subscribed(topics)) => topics,
+        other => panic!("not subscribed: {other:?}"),
     }
 }
 
@@ -114,9 +120,9 @@ async fn ended(subscription: &mut Subscription) -> CommandError {
     }
 }
 
-/// Of the first partition alone.
-fn one(command: &mut SubscribeCommand) {
-    command.sources[0].partitions = vec![0];
+/// The identity of somebody, which does not expire.
+fn somebody() -> Holding {
+    Holding { person: Arc::new(Person::new(None, None, None, None)), expires: None }
 }
 
 fn unreachable() -> CommandError {
@@ -126,11 +132,9 @@ fn unreachable() -> CommandError {
 #[tokio::test(start_paused = true)]
 async fn partitions_of_a_silent_broker_do_not_hold_up_others() {
     let logs = Logs::default();
-    for partition in 0..logs::PARTITIONS {
-        logs.append(partition, 10);
-    }
+    (0..logs::PARTITIONS).for_each(|partition| logs.append(partition, 10));
     logs.change(|state| state.silent = Some(0));
-    let mut subscription = open(&logs, |_| {}).await;
+    let mut subscription = open(&logs.cluster(), all()).await;
     for _ in 1..logs::PARTITIONS {
         let Some(Item::Delivery { next, .. }) = soon(&mut subscription).await else { panic!("no delivery") };
         assert_ne!(next.partition, 0);
@@ -142,13 +146,11 @@ async fn partitions_that_wait_to_ask_are_read_even_if_no_answer_follows() {
     const ADDED: i32 = 96;
     let logs = Logs::default();
     logs.add_partitions(ADDED);
-    let mut subscription = open(&logs, |_| {}).await;
+    let mut subscription = open(&logs.cluster(), all()).await;
     for _ in 0..logs::PARTITIONS + ADDED {
         assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp { .. })));
     }
-    for partition in 0..logs::PARTITIONS + ADDED {
-        logs.append(partition, 1);
-    }
+    (0..logs::PARTITIONS + ADDED).for_each(|partition| logs.append(partition, 1));
     // All have to ask. Before the first answers come, another client has read what is there.
     assert!(subscription.ready(usize::MAX).now_or_never().is_none());
     logs.keep(true);
@@ -160,16 +162,14 @@ async fn partitions_that_wait_to_ask_are_read_even_if_no_answer_follows() {
 #[tokio::test(start_paused = true)]
 async fn outage_is_told_once_and_so_is_its_end() {
     let logs = Logs::default();
-    let mut subscription = open(&logs, |_| {}).await;
+    let mut subscription = open(&logs.cluster(), all()).await;
     for _ in 0..2 {
         logs.mend();
         for _ in 0..logs::PARTITIONS {
             assert!(matches!(soon(&mut subscription).await, Some(Item::CaughtUp { .. })));
         }
         assert_eq!(soon(&mut subscription).await, None);
-        for partition in 0..logs::PARTITIONS {
-            logs.break_with(partition, unreachable());
-        }
+        (0..logs::PARTITIONS).for_each(|partition| logs.break_with(partition, unreachable()));
         assert_eq!(retrying(&mut subscription).await, unreachable());
         assert_eq!(soon(&mut subscription).await, None);
     }
@@ -181,7 +181,7 @@ async fn offset_after_the_end_is_refused_at_once_unless_a_client_resumes() {
         let logs = Logs::default();
         logs.append(0, 10);
         let open = async |source: Source| {
-            subscribe(&logs.cluster_of(system), system, Source { partitions: vec![0], ..source }).await
+            subscribe(&logs.cluster_of(system), Source { partitions: vec![0], ..source }).await
         };
         let from = |offset| Source { from: Start::Offset(offset), ..Default::default() };
         let began = Instant::now();
@@ -195,7 +195,7 @@ async fn offset_after_the_end_is_refused_at_once_unless_a_client_resumes() {
             Source { topic_id: Some(u128::from_be_bytes([1; 16])), ..from(11) },
         ] {
             let mut subscription = open(source).await.unwrap();
-            assert!(matches!(soon(&mut subscription).await, Some(Item::Subscribed(_))));
+            subscribed(&mut subscription).await;
             retrying(&mut subscription).await;
             let error = ended(&mut subscription).await;
             assert_eq!((error.fault, error.ends), (Fault::OffsetOutOfRange, Some((0, 10))));
@@ -205,11 +205,9 @@ async fn offset_after_the_end_is_refused_at_once_unless_a_client_resumes() {
 
 #[tokio::test(start_paused = true)]
 async fn subscription_begins_where_it_should() {
-    let of = |from, next: &[(i32, i64)], partitions: &[i32]| Source {
-        from,
-        next: next.to_vec(),
-        partitions: partitions.to_vec(),
-        ..Default::default()
+    let of = |from, next: &[(i32, i64)], partitions: &[i32]| {
+        let (next, partitions) = (next.to_vec(), partitions.to_vec());
+        Source { from, next, partitions, ..Default::default() }
     };
     for (source, want) in [
         (of(Start::BeforeEnd(1), &[], &[0, 1]), &[(0, 9), (1, 1)][..]),
@@ -225,11 +223,8 @@ async fn subscription_begins_where_it_should() {
         logs.append(0, 10);
         logs.delete_before(0, 8);
         logs.append(1, 2);
-        let mut subscription = subscribe(&logs.cluster(), System::Kafka, source.clone()).await.unwrap();
-        match soon(&mut subscription).await {
-            Some(Item::Subscribed(topics)) => assert_eq!(topics[0].partitions, want, "{source:?}"),
-            other => panic!("not subscribed: {other:?}"),
-        }
+        let mut subscription = subscribe(&logs.cluster(), source.clone()).await.unwrap();
+        assert_eq!(subscribed(&mut subscription).await[0].partitions, want, "{source:?}");
     }
 }
 
@@ -238,7 +233,7 @@ async fn offset_is_not_checked_if_the_end_is_not_known_soon() {
     let logs = Logs::default();
     logs.silence_ends();
     let began = Instant::now();
-    open(&logs, |command| command.sources[0].from = Start::Offset(11)).await;
+    subscribe(&logs.cluster(), Source { from: Start::Offset(11), ..Default::default() }).await.unwrap();
     assert_eq!(began.elapsed().as_secs(), 1);
 }
 
@@ -250,9 +245,8 @@ async fn partition_without_a_leader_begins_when_it_has_one() {
     logs.change(|state| state.unled = Some(1));
     let source = Source { from: Start::BeforeEnd(2), ..Default::default() };
     let began = Instant::now();
-    let mut subscription = subscribe(&logs.cluster(), System::Kafka, source.clone()).await.unwrap();
-    let Some(Item::Subscribed(topics)) = soon(&mut subscription).await else { panic!("not subscribed") };
-    let begins = topics[0].partitions.clone();
+    let mut subscription = subscribe(&logs.cluster(), source.clone()).await.unwrap();
+    let begins = subscribed(&mut subscription).await.remove(0).partitions;
     assert_eq!(begins, [(0, 3), (1, NOT_BEGUN), (2, 3), (3, 3)]);
     let Some(Item::Retrying { place, .. }) = soon(&mut subscription).await else { panic!("no outage") };
     assert_eq!(place.partition, 1);
@@ -263,13 +257,13 @@ async fn partition_without_a_leader_begins_when_it_has_one() {
     while soon(&mut subscription).await.is_some() {}
     // A client that comes back begins there when the partition does.
     let source = Source { next: begins, ..source };
-    let mut again = subscribe(&logs.cluster(), System::Kafka, source.clone()).await.unwrap();
+    let mut again = subscribe(&logs.cluster(), source.clone()).await.unwrap();
     while soon(&mut again).await.is_some() {}
     logs.change(|state| state.unled = None);
     logs.elect(Some(5));
     logs.append(1, 3);
     // Nor does it lose what was written while it was away.
-    let late = subscribe(&logs.cluster(), System::Kafka, source).await.unwrap();
+    let late = subscribe(&logs.cluster(), source).await.unwrap();
     for mut subscription in [subscription, again, late] {
         loop {
             match soon(&mut subscription).await {
@@ -277,9 +271,7 @@ async fn partition_without_a_leader_begins_when_it_has_one() {
                 item => assert!(item.is_some()),
             }
         }
-        while !matches!(soon(&mut subscription).await, Some(Item::Delivery { messages, .. }) if offsets(&messages) == [3, 4, 5, 6, 7])
-        {
-        }
+        until_delivered(&mut subscription, &[3, 4, 5, 6, 7]).await;
     }
 }
 
@@ -293,16 +285,14 @@ async fn slow_leader_loses_no_record() {
         let source = |topic: &str| Source { topic: topic.into(), partitions: vec![0], ..Default::default() };
         let command = SubscribeCommand { sources: ["a", "b"].map(source).into(), ..Default::default() };
         let began = Instant::now();
-        let opened = subscribe_in(&logs.cluster(), &Arc::default(), System::Kafka, command).await;
+        let opened = subscribe_in(&logs.cluster(), command).await;
         assert_eq!(began.elapsed().as_millis(), waited);
         let mut subscription = opened.unwrap();
-        let Some(Item::Subscribed(topics)) = soon(&mut subscription).await else { panic!("not subscribed") };
+        let topics = subscribed(&mut subscription).await;
         assert_eq!(topics.iter().map(|topic| &topic.partitions[..]).collect::<Vec<_>>(), [[(0, begin)]; 2]);
         logs.append(0, 2);
         logs.change(|state| (state.lists_in, state.of_time) = (Duration::ZERO, Some(3)));
-        while !matches!(soon(&mut subscription).await, Some(Item::Delivery { messages, .. }) if offsets(&messages) == [3, 4])
-        {
-        }
+        until_delivered(&mut subscription, &[3, 4]).await;
     }
 }
 
@@ -325,7 +315,7 @@ async fn log_that_has_lost_delivered_records_ends_a_subscription() {
     for (kept, is_lost) in [(10, false), (9, true), (5, true)] {
         let logs = Logs::default();
         logs.append(0, 10);
-        let mut subscription = open(&logs, one).await;
+        let mut subscription = open(&logs.cluster(), one()).await;
         delivered(&mut subscription).await;
         caught_up(&mut subscription).await;
         // The log is as long again: only its leader knows.
@@ -345,11 +335,8 @@ async fn log_that_has_lost_delivered_records_ends_a_subscription() {
 #[tokio::test(start_paused = true)]
 async fn lingering_record_comes_with_others() {
     let logs = Logs::default();
-    let change = |command: &mut SubscribeCommand| {
-        one(command);
-        command.linger = Duration::from_millis(500);
-    };
-    let mut subscription = open(&logs, change).await;
+    let linger = Duration::from_millis(500);
+    let mut subscription = open(&logs.cluster(), SubscribeCommand { linger, ..one() }).await;
     caught_up(&mut subscription).await;
     logs.append(0, 1);
     let _ = timeout(Duration::from_millis(300), subscription.ready(1000)).await;
@@ -360,11 +347,8 @@ async fn lingering_record_comes_with_others() {
 #[tokio::test(start_paused = true)]
 async fn position_after_records_that_filters_leave_out_is_told_within_a_second() {
     let logs = Logs::default();
-    let change = |command: &mut SubscribeCommand| {
-        one(command);
-        command.filters = vec![RecordFilter::default()];
-    };
-    let mut subscription = open(&logs, change).await;
+    let filters = vec![RecordFilter::default()];
+    let mut subscription = open(&logs.cluster(), SubscribeCommand { filters, ..one() }).await;
     caught_up(&mut subscription).await;
     logs.append(0, 3);
     let began = Instant::now();
@@ -380,7 +364,7 @@ async fn lag_is_that_of_open_subscriptions_whether_they_read_or_not() {
     assert_eq!(lags(), [0; 0]);
     logs.append(0, 5);
     logs.append(1, 3);
-    let mut subscription = open_in(&cluster, &Arc::default(), |_| {}).await;
+    let mut subscription = open(&cluster, all()).await;
     assert_eq!(lags(), [8]);
     while soon(&mut subscription).await.is_some() {}
     assert_eq!(lags(), [0]);
@@ -388,17 +372,4 @@ async fn lag_is_that_of_open_subscriptions_whether_they_read_or_not() {
     assert_eq!(lags(), [4], "its client does not read");
     drop(subscription);
     assert_eq!(lags(), [0; 0]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn deliveries_are_counted_without_records_that_filters_leave_out() {
-    let logs = Logs::default();
-    logs.append(0, 7);
-    for (filters, want) in [(Vec::new(), 7), (vec![RecordFilter::default()], 0)] {
-        let metrics = Arc::default();
-        let mut subscription = open_in(&logs.cluster(), &metrics, |command| command.filters = filters).await;
-        while soon(&mut subscription).await.is_some() {}
-        let [records, bytes, _] = metrics.counts();
-        assert_eq!((records, bytes > 0), (want, want > 0));
-    }
 }

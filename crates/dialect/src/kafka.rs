@@ -154,3 +154,6 @@ impl Dialect for Kafka {
         put_end(text, "log_start_offset", start);
     }
 }
+
+#[cfg(test)]
+mod tests;

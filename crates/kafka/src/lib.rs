@@ -23,6 +23,8 @@ mod placement;
 mod producers;
 pub mod properties;
 mod settings;
+#[cfg(test)]
+mod testing;
 mod writer;
 
 use std::sync::Arc;

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::pending;
+use prost::Message as _;
 use serde_json::{Value, json};
-use sluicegate_backend::first_message;
-use sluicegate_protocol::KafkaMessage;
+use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 use sluicegate_shared_log::{Limits, SharedLog};
 use sluicegate_stack::nats::{Nats as Server, Streams};
 use sluicegate_telemetry::metrics::Metrics;
@@ -44,6 +44,21 @@ impl Case {
         let streams = Streams::connect(server.client()).await.unwrap();
         let (nats, shared) = nats(&server, change);
         Self { server, streams, nats, shared, due: CancellationToken::new() }
+    }
+
+    /// Where the bridge's user cannot publish to `denied`, and no request ends by its time alone.
+    async fn without(denied: &str) -> Self {
+        let users = format!(
+            r#"authorization {{ users: [
+                {{ user: u, password: p, permissions: {{ publish: {{ deny: ["{denied}"] }} }} }},
+                {{ user: admin, password: a }}
+            ] }}
+            no_auth_user: admin"#
+        );
+        let change = |config: &mut ClusterConfig| {
+            (config.credentials, config.request_timeout) = (password("p"), Duration::from_secs(600));
+        };
+        Self::start_with(&users, change).await
     }
 
     /// With a stream `S` of `count` messages.
@@ -89,18 +104,23 @@ impl Case {
         self.fetch(stream, at(offset)).await
     }
 
-    /// The sequences from `offset` to the end of the stream, one fetch after the other.
-    async fn walk(&self, stream: &str, offset: i64) -> Vec<i64> {
+    /// The messages from `offset` to the end of the stream, one fetch after the other.
+    async fn messages(&self, stream: &str, offset: i64) -> Vec<KafkaMessage> {
         let (mut next, mut found) = (offset, Vec::new());
         loop {
             let fetched = self.read(stream, next).await.unwrap();
-            found.extend(sequences(&fetched));
+            found.extend(messages(&fetched));
             if fetched.next_offset == next {
                 assert_eq!(next, fetched.ends.end);
                 return found;
             }
             next = fetched.next_offset;
         }
+    }
+
+    /// Their sequences.
+    async fn walk(&self, stream: &str, offset: i64) -> Vec<i64> {
+        self.messages(stream, offset).await.iter().map(|message| message.offset).collect()
     }
 
     /// Fetches on a task of its own, and waits there at the end of the stream.
@@ -121,23 +141,18 @@ impl Case {
 
     /// Waits until so many consumers follow the stream.
     async fn consumers(&self, stream: &str, count: usize) {
-        let consumers = async {
-            while self.call(&format!("CONSUMER.NAMES.{stream}"), json!({})).await["total"] != count {
-                sleep(POLL).await;
-            }
-        };
-        within(consumers).await;
+        let call = format!("CONSUMER.NAMES.{stream}");
+        until_some(async || (self.call(&call, json!({})).await["total"] == count).then_some(())).await;
     }
 
-    /// Lets the first consumer of stream `S` deliver messages of subject `S.b` alone, as others can. False: it has none.
-    async fn filter_consumer(&self) -> bool {
+    /// Lets the first consumer of stream `S` deliver messages of subject `S.b` alone, as others can.
+    async fn filter_consumer(&self) {
         let list = self.call("CONSUMER.LIST.S", json!({})).await;
-        let Some(consumer) = list["consumers"].get(0) else { return false };
+        let consumer = &list["consumers"][0];
         let (name, mut config) = (consumer["name"].as_str().unwrap(), consumer["config"].clone());
         config["filter_subject"] = "S.b".into();
         let call = format!("CONSUMER.CREATE.S.{name}.S.b");
         self.call(&call, json!({ "stream_name": "S", "config": config })).await;
-        true
     }
 }
 
@@ -194,16 +209,6 @@ fn log(stream: &str) -> Log<'_> {
     Log { topic: stream, partition: 0 }
 }
 
-/// The position of a timestamp.
-async fn list_offset(
-    nats: &Nats,
-    log: Log<'_>,
-    timestamp: i64,
-    committed: bool,
-) -> Result<ListedOffset, CommandError> {
-    nats.list_offsets(ClientKey::UNKNOWN, &[(log, timestamp)], committed).next().await.unwrap().1
-}
-
 fn at(offset: i64) -> Fetch {
     Fetch {
         offset,
@@ -224,11 +229,7 @@ fn waiting(offset: i64) -> Fetch {
 }
 
 fn messages(fetched: &Chunk) -> Vec<KafkaMessage> {
-    let (mut rest, mut messages) = (fetched.messages.clone(), Vec::new());
-    while let Some((message, more)) = first_message(&rest) {
-        messages.push(message);
-        rest = more;
-    }
+    let KafkaFetchResp { messages, .. } = KafkaFetchResp::decode(fetched.messages.clone()).unwrap();
     assert_eq!(messages.len(), fetched.count);
     messages
 }
@@ -237,10 +238,14 @@ fn sequences(fetched: &Chunk) -> Vec<i64> {
     messages(fetched).iter().map(|message| message.offset).collect()
 }
 
-/// The data of each message as text.
 fn data(fetched: &Chunk) -> Vec<String> {
-    let text = |message: KafkaMessage| String::from_utf8(message.value.unwrap().into()).unwrap();
-    messages(fetched).into_iter().map(text).collect()
+    data_of(&messages(fetched))
+}
+
+/// The data of each message as text.
+fn data_of(messages: &[KafkaMessage]) -> Vec<String> {
+    let text = |message: &KafkaMessage| String::from_utf8(message.value.clone().unwrap().into()).unwrap();
+    messages.iter().map(text).collect()
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -248,12 +253,19 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 async fn until(condition: impl Fn() -> bool) {
-    within(async {
-        while !condition() {
+    until_some(async || condition().then_some(())).await;
+}
+
+async fn until_some<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
             sleep(POLL).await;
         }
-    })
-    .await;
+    };
+    within(found).await
 }
 
 const POLL: Duration = Duration::from_millis(5);

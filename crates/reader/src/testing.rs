@@ -21,49 +21,47 @@ pub use crate::sasl::check_challenge;
 /// # Panics
 /// If more is decoded than the answer can have.
 pub fn answer(request: u8, version: u8, answer: &Bytes) -> bool {
-    match request % 19 {
-        0 => decode(&VersionsRequest, version, answer).is_some(),
-        1 => decode(&SaslHandshakeRequest { mechanism: "PLAIN" }, version, answer).is_some(),
-        2 => decode(&SaslAuthenticateRequest { message: Bytes::new() }, version, answer).is_some(),
-        3 => decode(&MetadataRequest { topics: Some(vec!["t".into()]) }, version, answer).is_some(),
-        4 => offsets(version, answer).is_some(),
+    read(request % 19, version, answer).is_some()
+}
+
+fn read(request: u8, version: u8, answer: &Bytes) -> Option<()> {
+    let bounded = |count: usize| assert!(count <= answer.len(), "{count} parts of {} bytes", answer.len());
+    let member = &GroupMember::new("g".into(), Some("i".into()));
+    let (logs, subscription) = ([0, 1].map(|partition| ("t".into(), partition)), &Bytes::new());
+    let time = Duration::from_secs(1);
+    match request {
+        0 => decode(&VersionsRequest, version, answer).map(drop),
+        1 => decode(&SaslHandshakeRequest { mechanism: "PLAIN" }, version, answer).map(drop),
+        2 => decode(&SaslAuthenticateRequest { message: Bytes::new() }, version, answer).map(drop),
+        3 => decode(&MetadataRequest { topics: Some(vec!["t".into()]) }, version, answer).map(drop),
+        4 => {
+            let asked =
+                |partition| AskedOffset { topic: "t".into(), partition, timestamp: -1, leader_epoch: -1 };
+            let request = ListOffsetsRequest { committed: true, partitions: [0, 1].map(asked).into() };
+            let offsets = decode(&request, version, answer)?;
+            assert_eq!(offsets.len(), request.partitions.len());
+            Some(())
+        }
         5 => {
             let request = EpochEndRequest { topic: "t", partition: 0, leader_epoch: 3, epoch: 2 };
-            decode(&request, version, answer).is_some()
+            decode(&request, version, answer).map(drop)
         }
         6 => {
             let (resource, name) = (Resource::Topic("t"), Some("retention.ms"));
-            decode(&ConfigRequest { resource, name }, version, answer).is_some()
+            decode(&ConfigRequest { resource, name }, version, answer).map(drop)
         }
-        7 => fetched(version, answer).is_some(),
-        17 => {
-            let (timeout, batch) = (Duration::ZERO, &Bytes::new());
-            let request = ProduceRequest { topic: "t", topic_id: Some(1), partition: 0, timeout, batch };
-            decode(&request, version, answer).is_some()
+        7 => {
+            let (topic, topic_id) = ("t", Some(1).filter(|_| version > 12));
+            let (leader_epoch, offset, max_bytes) = (3, 42, 1 << 20);
+            let of =
+                |partition| FetchPartition { topic, topic_id, partition, leader_epoch, offset, max_bytes };
+            let partitions = [0, 1].map(of).into();
+            let request = FetchRequest { partitions, max_bytes, max_wait: 0, committed: true, rack: None };
+            let partitions = decode(&request, version, answer)?;
+            assert_eq!(partitions.len(), request.partitions.len());
+            bounded(partitions.iter().map(|partition| partition.records.len()).sum());
+            Some(())
         }
-        18 => {
-            let request = DescribeProducersRequest { topic: "t", partition: 0, from_id: 0 };
-            let told = decode(&request, version, answer);
-            told.is_some_and(|told| {
-                assert!(told.producers.len() <= answer.len());
-                true
-            })
-        }
-        request => of_group(request, version, answer).is_some(),
-    }
-}
-
-fn of_group(request: u8, version: u8, answer: &Bytes) -> Option<()> {
-    let member = &GroupMember::new("g".into(), Some("i".into()));
-    let (logs, subscription) = ([0, 1].map(|partition| ("t".into(), partition)), &Bytes::new());
-    let offset = |(topic, partition): (Arc<str>, i32)| GroupOffset {
-        topic,
-        partition,
-        offset: 0,
-        metadata: Arc::default(),
-    };
-    let time = Duration::from_secs(1);
-    match request {
         8 => decode(&FindCoordinatorRequest { group: "g".to_owned() }, version, answer).map(drop),
         9 => {
             let (session_timeout, rebalance_timeout, protocols) = (time, time, &["range"]);
@@ -76,13 +74,16 @@ fn of_group(request: u8, version: u8, answer: &Bytes) -> Option<()> {
         10 => {
             let request = SyncGroupRequest { member, protocol: "range", assignments: &[] };
             let Assignment(logs) = Assignment::decode(decode(&request, version, answer)?.assignment)?;
-            assert!(logs.len() <= answer.len(), "{} logs in {} bytes", logs.len(), answer.len());
+            bounded(logs.len());
             Some(())
         }
         11 => decode(&HeartbeatRequest(member), version, answer).map(drop),
         12 => decode(&LeaveGroupRequest(member), version, answer).map(drop),
         13 => {
-            let offsets = &logs.map(offset);
+            let metadata = Arc::<str>::default();
+            let of =
+                |(topic, partition)| GroupOffset { topic, partition, offset: 0, metadata: metadata.clone() };
+            let offsets = &logs.map(of);
             let answered = decode(&OffsetCommitRequest { member, offsets }, version, answer)?;
             assert_eq!(answered.len(), offsets.len());
             Some(())
@@ -93,9 +94,16 @@ fn of_group(request: u8, version: u8, answer: &Bytes) -> Option<()> {
             Some(())
         }
         15 => decode(&DescribeGroupsRequest { group: "g" }, version, answer).map(drop),
-        _ => {
-            let request = ConsumerGroupDescribeRequest { group: "g", instance: "i" };
+        16 => decode(&ConsumerGroupDescribeRequest { group: "g", instance: "i" }, version, answer).map(drop),
+        17 => {
+            let (timeout, batch) = (Duration::ZERO, &Bytes::new());
+            let request = ProduceRequest { topic: "t", topic_id: Some(1), partition: 0, timeout, batch };
             decode(&request, version, answer).map(drop)
+        }
+        _ => {
+            let request = DescribeProducersRequest { topic: "t", partition: 0, from_id: 0 };
+            bounded(decode(&request, version, answer)?.producers.len());
+            Some(())
         }
     }
 }
@@ -104,33 +112,6 @@ fn of_group(request: u8, version: u8, answer: &Bytes) -> Option<()> {
 pub(crate) fn target(topic: &str, partition: i32) -> crate::topic_partition::TopicPartition<'_> {
     let log = sluicegate_shared_log::Log { topic, partition };
     crate::topic_partition::TopicPartition::parse(log).expect("a valid partition")
-}
-
-fn offsets(version: u8, answer: &Bytes) -> Option<()> {
-    let asked = |partition| AskedOffset { topic: "t".into(), partition, timestamp: -1, leader_epoch: -1 };
-    let request = ListOffsetsRequest { committed: true, partitions: [0, 1].map(asked).into() };
-    let offsets = decode(&request, version, answer)?;
-    assert_eq!(offsets.len(), request.partitions.len());
-    Some(())
-}
-
-fn fetched(version: u8, answer: &Bytes) -> Option<()> {
-    let topic_id = Some(1).filter(|_| version > 12);
-    let partition = |partition| FetchPartition {
-        topic: "t",
-        topic_id,
-        partition,
-        leader_epoch: 3,
-        offset: 42,
-        max_bytes: 1 << 20,
-    };
-    let partitions = [0, 1].map(partition).into();
-    let request = FetchRequest { partitions, max_bytes: 1 << 20, max_wait: 0, committed: true, rack: None };
-    let partitions = decode(&request, version, answer)?;
-    assert_eq!(partitions.len(), request.partitions.len());
-    let records: usize = partitions.iter().map(|partition| partition.records.len()).sum();
-    assert!(records <= answer.len(), "{records} bytes of records in {}", answer.len());
-    Some(())
 }
 
 fn decode<A: Api>(request: &A, version: u8, answer: &Bytes) -> Option<A::Answer> {

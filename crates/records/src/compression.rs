@@ -164,26 +164,22 @@ mod tests {
         encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap()
     }
 
-    /// 64 MiB of zeros.
-    fn bomb(codec: Codec) -> Vec<u8> {
+    /// 64 MiB of zeros in each codec.
+    fn bombs() -> [(Codec, Vec<u8>); 4] {
         let zeros = vec![0; 64 << 20];
-        match codec {
-            Codec::None => zeros,
-            Codec::Gzip => gzip(&zeros),
-            Codec::Snappy => snap::raw::Encoder::new().compress_vec(&zeros).unwrap(),
-            Codec::Lz4 => {
-                let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
-                encoder.write_all(&zeros).unwrap();
-                encoder.finish().unwrap()
-            }
-            Codec::Zstd => zstd::encode_all(&zeros[..], 19).unwrap(),
-        }
+        let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        lz4.write_all(&zeros).unwrap();
+        [
+            (Codec::Gzip, gzip(&zeros)),
+            (Codec::Snappy, snap::raw::Encoder::new().compress_vec(&zeros).unwrap()),
+            (Codec::Lz4, lz4.finish().unwrap()),
+            (Codec::Zstd, zstd::encode_all(&zeros[..], 19).unwrap()),
+        ]
     }
 
     #[test]
     fn buffer_is_bounded_for_every_codec() {
-        for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
-            let bomb = bomb(codec);
+        for (codec, bomb) in bombs() {
             let mut decompressor = Decompressor::new();
             for max in [0, 1, 1000, 1 << 20, 5_000_000] {
                 let failure = decompressor.decompress(codec, &bomb, max).unwrap_err();
@@ -211,9 +207,9 @@ mod tests {
 
     #[test]
     fn large_buffers_are_released() {
-        for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        for (codec, bomb) in bombs() {
             let mut decompressor = Decompressor::new();
-            assert_eq!(decompressor.decompress(codec, &bomb(codec), 64 << 20).unwrap().len(), 64 << 20);
+            assert_eq!(decompressor.decompress(codec, &bomb, 64 << 20).unwrap().len(), 64 << 20);
             decompressor.release();
             assert!(decompressor.buffer.capacity() <= KEPT_BYTES, "{codec:?}");
             assert!(decompressor.zstd.is_none_or(|context| context.sizeof() <= KEPT_BYTES), "{codec:?}");

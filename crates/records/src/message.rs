@@ -157,23 +157,15 @@ mod tests {
     use super::*;
     use crate::cursor::Cursor;
 
-    #[track_caller]
-    fn check(offset: i64, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>) {
-        check_with_headers(offset, timestamp, (key, value), &[]);
-    }
+    type Headed<'a> = (&'a [u8], Option<&'a [u8]>);
 
     #[track_caller]
-    fn check_with_headers(
-        offset: i64,
-        timestamp: i64,
-        (key, value): (Option<&[u8]>, Option<&[u8]>),
-        headers: &[(&[u8], Option<&[u8]>)],
-    ) {
+    fn check(offset: i64, timestamp: i64, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[Headed<'_>]) {
         let wire = headers_on_the_wire(headers);
         let headers_read = Headers::read(&mut Cursor::new(&wire)).unwrap();
         let record = Record { timestamp_delta: 0, offset_delta: 0, key, value, headers: headers_read };
         let bytes = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
-        let header = |(key, value): &(&[u8], Option<&[u8]>)| Header {
+        let header = |(key, value): &Headed<'_>| Header {
             key: String::from_utf8_lossy(key).into(),
             value: bytes(*value),
         };
@@ -198,7 +190,7 @@ mod tests {
     }
 
     /// As Kafka has them: a count, then keys and values, each with its length, all numbers in zigzag.
-    fn headers_on_the_wire(headers: &[(&[u8], Option<&[u8]>)]) -> Vec<u8> {
+    fn headers_on_the_wire(headers: &[Headed<'_>]) -> Vec<u8> {
         let mut wire = Vec::new();
         let write_len = |len: usize, wire: &mut Vec<u8>| write_varint((len as u64).saturating_mul(2), wire);
         write_len(headers.len(), &mut wire);
@@ -218,18 +210,18 @@ mod tests {
 
     #[test]
     fn message_matches_prost() {
-        check(0, 0, None, None);
-        check(0, 0, Some(b""), Some(b""));
-        check(1, 1, Some(b"k"), Some(b"v"));
-        check(-1, i64::MIN, None, Some(b"v"));
-        check(i64::MAX, -1, Some(b"k"), None);
-        check(i64::MAX, -1, Some(b"k"), Some(b""));
+        check(0, 0, None, None, &[]);
+        check(0, 0, Some(b""), Some(b""), &[]);
+        check(1, 1, Some(b"k"), Some(b"v"), &[]);
+        check(-1, i64::MIN, None, Some(b"v"), &[]);
+        check(i64::MAX, -1, Some(b"k"), None, &[]);
+        check(i64::MAX, -1, Some(b"k"), Some(b""), &[]);
         for bits in 0..63 {
-            check(1 << bits, (1 << bits) - 1, None, None);
+            check(1 << bits, (1 << bits) - 1, None, None, &[]);
         }
         for len in [126, 127, 128, 129, 16_383, 16_384, 2_097_151, 2_097_152] {
-            check(7, 1_700_000_000_000, Some(&vec![1; len]), None);
-            check(7, 1_700_000_000_000, None, Some(&vec![1; len]));
+            check(7, 1_700_000_000_000, Some(&vec![1; len]), None, &[]);
+            check(7, 1_700_000_000_000, None, Some(&vec![1; len]), &[]);
         }
     }
 
@@ -251,8 +243,7 @@ mod tests {
 
     #[test]
     fn headers_match_prost() {
-        let check =
-            |headers: &[(&[u8], Option<&[u8]>)]| check_with_headers(1, 2, (None, Some(b"v")), headers);
+        let check = |headers: &[Headed<'_>]| check(1, 2, None, Some(b"v"), headers);
         check(&[(b"", None)]);
         check(&[(b"", Some(b"")), (b"k", None), (b"k", Some(b"v")), (b"k", Some(b"v"))]);
         for bytes in [&b"\xFF"[..], b"a\xFFb", b"\xE2\x82", b"\xE2\x82x\xF0\x9F\x92", "é€💧".as_bytes()]
@@ -281,7 +272,7 @@ mod tests {
             headers in vec((vec(any::<u8>(), 0..9), option::of(vec(any::<u8>(), 0..150))), 0..4),
         ) {
             let headers: Vec<_> = headers.iter().map(|(key, value)| (&key[..], value.as_deref())).collect();
-            check_with_headers(offset, timestamp, (key.as_deref(), value.as_deref()), &headers);
+            check(offset, timestamp, key.as_deref(), value.as_deref(), &headers);
         }
     }
 }

@@ -84,15 +84,15 @@ mod tests {
                        ## [0.1.0] - 2026-11-01\n\nthe first\n";
 
     #[test]
-    fn section_ends_at_the_next_version() {
-        assert_eq!(section(CHANGELOG, "0.2.0"), Some("### Added\n\n- a thing"));
-        assert_eq!(section(CHANGELOG, "0.1.0"), Some("the first"));
-    }
-
-    #[test]
-    fn missing_and_empty_sections_are_none() {
-        for version in ["0.3.0", "0.1", "Unreleased"] {
-            assert_eq!(section(CHANGELOG, version), None, "{version}");
+    fn section_ends_at_the_next_version_and_is_not_empty() {
+        for (version, text) in [
+            ("0.2.0", Some("### Added\n\n- a thing")),
+            ("0.1.0", Some("the first")),
+            ("0.3.0", None),
+            ("0.1", None),
+            ("Unreleased", None),
+        ] {
+            assert_eq!(section(CHANGELOG, version), text, "{version}");
         }
     }
 }

@@ -18,7 +18,7 @@ use sluicegate_stack::folder::Folder;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::port::Port;
 use sluicegate_stack::process::{Usage, allow_many_files, total};
-use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_stack::stack::{Setup, Stack};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
@@ -27,7 +27,7 @@ use tokio::time::{Instant, interval, sleep};
 use self::clients::Task;
 use self::seen::Seen;
 use crate::figures::Figures;
-use crate::place::cpu_between;
+use crate::place::{MANY_SESSIONS, bridge_of, cpu_between};
 use crate::report::say;
 use crate::{Failure, Plan};
 
@@ -42,11 +42,8 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     let empty = place.usage()?;
     let start = Instant::now();
     place.until(sockets, 0, Duration::from_secs(600)).await?;
-    figures.more(
-        "crowd: sockets opened in a second",
-        "1/s",
-        [sockets as f64 / start.elapsed().as_secs_f64()],
-    );
+    let rate = sockets as f64 / start.elapsed().as_secs_f64();
+    figures.more("crowd: sockets opened in a second", "1/s", [rate]);
     sleep(SETTLE).await;
     let full = place.usage()?;
     for (program, (empty, full)) in ["Envoy", "the bridge"].into_iter().zip(empty.into_iter().zip(full)) {
@@ -98,8 +95,7 @@ impl Place {
         for _ in 0..TOPICS {
             topics.push(kafka.topic("crowd", 1, &[("message.timestamp.type", "LogAppendTime")]).await?);
         }
-        let settings = "[limits]\nmax_sessions = 100000\n".to_owned();
-        let bridge = BridgeConfig::Cluster { bootstrap: kafka.bootstrap(), settings };
+        let bridge = bridge_of(&kafka, MANY_SESSIONS);
         let mut stack =
             Stack::start(Setup { concurrency: 1, bridge, ..Setup::new(plan.profile, "") }).await?;
         stack.ready_within(Duration::from_secs(30)).await?;
@@ -184,9 +180,7 @@ impl Place {
                 return Ok(all);
             }
             if start.elapsed() > within {
-                return Err(
-                    format!("{open} of {sockets} sockets are open after {} s", within.as_secs()).into()
-                );
+                return Err(format!("{open} of {sockets} sockets are open after {within:?}").into());
             }
             sleep(Duration::from_millis(100)).await;
         }

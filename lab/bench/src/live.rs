@@ -11,7 +11,6 @@ mod page;
 mod server;
 mod watch;
 
-use std::fmt;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -76,12 +75,6 @@ pub(crate) enum Scenario {
 impl Scenario {
     /// All that need no browser.
     pub(crate) const USUAL: [Self; 4] = [Self::Flood, Self::Steady, Self::Stuck, Self::Idle];
-}
-
-impl fmt::Display for Scenario {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.to_possible_value().map_or(Ok(()), |value| f.write_str(value.get_name()))
-    }
 }
 
 impl Comparison {

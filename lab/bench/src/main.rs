@@ -90,7 +90,7 @@ struct Plan {
     #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(1..))]
     seconds: u32,
     /// The scenarios of live delivery to measure
-    #[arg(long, value_delimiter = ',', default_values_t = live::Scenario::USUAL)]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = live::Scenario::USUAL)]
     scenarios: Vec<live::Scenario>,
     /// Records a second of live delivery at a steady rate
     #[arg(long, value_delimiter = ',', default_values_t = [20_u32, 60], value_parser = value_parser!(u32).range(1..))]

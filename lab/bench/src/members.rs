@@ -11,7 +11,7 @@ use sluicegate_stack::waiting::settles;
 use tokio::time::sleep;
 
 use crate::figures::Figures;
-use crate::place::{Meter, stack_with};
+use crate::place::{Meter, bridge_of, stack_with};
 use crate::report::say;
 use crate::{Failure, Plan};
 
@@ -19,9 +19,8 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     say(&format!("members   {MEMBERS} idle members of {GROUPS} groups"));
     let kafka = Kafka::start().await?;
     let topic = kafka.topic("members", 12, &[]).await?;
-    let bridge = format!("[clusters.default]\n\"bootstrap.servers\" = {:?}\n", kafka.bootstrap());
     let route = json!({"path": "/kafka", "type": "rest", "consume": ["*"]}).to_string();
-    let stack = stack_with(plan, bridge, vec![instead("", &[&route])]).await?;
+    let stack = stack_with(plan, bridge_of(&kafka, ""), vec![instead("", &[&route])]).await?;
     // They fill what all members share.
     join(&stack, &topic, FIRST).await?;
     settled(&stack).await;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::json;
 use sluicegate_stack::nats::{Nats, Streams};
-use sluicegate_stack::stack::Stack;
+use sluicegate_stack::stack::{BridgeConfig, Stack};
 
 use crate::figures::Figures;
 use crate::part::{self, Log, System, measure};
@@ -48,7 +48,7 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
 pub(crate) async fn stack(plan: &Plan, server: &Nats) -> Result<Stack, Failure> {
     let servers = server.client();
     let bridge = format!("[clusters.default]\nkind = \"nats\"\nservers = \"nats://{servers}\"\n");
-    stack_with(plan, bridge, Vec::new()).await
+    stack_with(plan, BridgeConfig::Text(bridge), Vec::new()).await
 }
 
 const STREAM: &str = "bench";

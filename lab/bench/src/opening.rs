@@ -14,7 +14,7 @@ use sluicegate_stack::stack::Stack;
 use sluicegate_stack::tokens::Signer;
 
 use crate::figures::Figures;
-use crate::place::stack_with;
+use crate::place::{bridge_of, stack_with};
 use crate::report::say;
 use crate::turns::{ROUNDS, Subject, add_costs};
 use crate::{Failure, Plan};
@@ -27,10 +27,9 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     let kafka = Kafka::start().await?;
     let (signer, folder) = (Signer::new()?, Folder::new("keys")?);
     let keys = folder.write("keys.json", &signer.key_set())?;
-    let bridge = format!(
+    let settings = format!(
         "gateway_secret = \"between-gateway-and-bridge\"\n[identity]\nfrom_gateway = true\n[identity.main]\nissuer = {ISSUER:?}\n\
-         audience = [\"app\"]\njwks_file = {keys:?}\n[clusters.default]\nbootstrap.servers = {:?}\n",
-        kafka.bootstrap()
+         audience = [\"app\"]\njwks_file = {keys:?}\n"
     );
     let mut subjects = Vec::new();
     for (name, is_verified, identity) in IDENTITIES {
@@ -39,7 +38,7 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
         if is_verified {
             edits.push(verifying(ISSUER, &signer.key_set(), &["/pubsub"]));
         }
-        let stack = stack_with(plan, bridge.clone(), edits).await?;
+        let stack = stack_with(plan, bridge_of(&kafka, &settings), edits).await?;
         subjects.push(Subject { name: format!("opening, identity {name}"), stack, units: SESSIONS, how: () });
     }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();

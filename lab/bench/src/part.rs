@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
+use rdkafka::ClientConfig;
+use rdkafka::producer::FutureProducer;
 use rustix::time::{ClockId, clock_gettime};
 use sluicegate_stack::http::client::Client;
 use sluicegate_stack::process::Process;
@@ -129,8 +131,8 @@ pub(crate) fn post(gateway: SocketAddr, path: &str, writing: &Writing) -> Result
 }
 
 /// A librdkafka producer with as many records in flight as the clients.
-pub(crate) fn wait(properties: &[(String, String)], writing: &Writing) -> Result<Measured, Failure> {
-    let producer = writers::producer(properties)?;
+pub(crate) fn wait(properties: &ClientConfig, writing: &Writing) -> Result<Measured, Failure> {
+    let producer: FutureProducer = properties.create()?;
     // The first record fetches the producer id from the broker, which takes a while.
     let ready = async || writers::request(&producer, writing, 1).await;
     let again = async |(), start| writers::again_and_again(&producer, writing, start).await;

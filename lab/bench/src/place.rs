@@ -21,15 +21,22 @@ pub(crate) async fn stack(plan: &Plan, setup: Setup) -> Result<Stack, Failure> {
     Ok(stack)
 }
 
-/// A gateway whose bridge has this configuration, with `edits` of Envoy's.
+/// A gateway whose bridge has this configuration, with edits of Envoy's.
 pub(crate) async fn stack_with(
     plan: &Plan,
-    bridge: String,
+    bridge: BridgeConfig,
     envoy_edits: Vec<(String, String)>,
 ) -> Result<Stack, Failure> {
-    let bridge = BridgeConfig::Text(bridge);
     stack(plan, Setup { bridge, envoy_edits, ..Setup::new(plan.profile, "") }).await
 }
+
+/// The configuration of a bridge for this Kafka, with further keys.
+pub(crate) fn bridge_of(kafka: &Kafka, settings: &str) -> BridgeConfig {
+    BridgeConfig::Cluster { bootstrap: kafka.bootstrap(), settings: settings.to_owned() }
+}
+
+/// A limit for sockets of one address, which has a share of it.
+pub(crate) const MANY_SESSIONS: &str = "[limits]\nmax_sessions = 100000\n";
 
 /// Writes records to the only partition of a topic, as many at once as the producer's queue takes.
 pub(crate) async fn fill(

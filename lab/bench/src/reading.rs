@@ -3,6 +3,7 @@
 use sluicegate_stack::envoy::{Profile, plugin, routes};
 use sluicegate_stack::kafka::Record;
 use sluicegate_stack::kafka::secured::{READER, Secured, listener, password};
+use sluicegate_stack::stack::BridgeConfig;
 
 use crate::figures::Figures;
 use crate::part::{self, Log, System, measure};
@@ -18,7 +19,7 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     let width = usize::from(plan.size);
     fill(kafka, &topic, plan.records as usize, |number| Record::of(format!("{number:0>width$}"))).await?;
     let (bridge, envoy_edits) = configurations(&secured, plan)?;
-    let stack = stack_with(plan, bridge, envoy_edits).await?;
+    let stack = stack_with(plan, BridgeConfig::Text(bridge), envoy_edits).await?;
 
     let (gateway, processes) = (stack.gateway(), with_broker(&stack, kafka)?);
     let end = plan.records.into();

@@ -1,14 +1,12 @@
 //! Measures what it costs to deliver records to clients that are granted some rows of a topic.
 
-use futures_util::future::try_join_all;
-use sluicegate_client::{At, Client, Source, Subscribe, Update};
 use sluicegate_stack::envoy::instead;
 use sluicegate_stack::kafka::{Kafka, Record};
-use sluicegate_stack::stack::Stack;
 
 use crate::figures::Figures;
-use crate::place::{fill, stack_with};
+use crate::place::{bridge_of, fill, stack_with};
 use crate::report::say;
+use crate::schemas::follow;
 use crate::turns::{ROUNDS, Subject, add_costs};
 use crate::{Failure, Plan};
 
@@ -18,10 +16,6 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
         "rows      {CLIENTS} subscribers read {RECORDS} records of {size} bytes each, {ROUNDS} times in turns"
     ));
     let kafka = Kafka::start().await?;
-    let bridge = format!(
-        "gateway_secret = \"between-gateway-and-bridge\"\n[clusters.default]\nbootstrap.servers = {:?}\n",
-        kafka.bootstrap()
-    );
     let mut topics: Vec<(usize, String)> = Vec::new();
     let mut subjects = Vec::new();
     for (name, every, only) in ROWS {
@@ -32,12 +26,13 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
         topics.push((every, topic.clone()));
         let route = format!(r#"{{"path": "/pubsub", "topics": [{{"topic": "{topic}"{only}}}]}}"#);
         let edits = vec![instead("\"gateway_secret\": \"between-gateway-and-bridge\",", &[&route])];
-        let stack = stack_with(plan, bridge.clone(), edits).await?;
+        let bridge = bridge_of(&kafka, "gateway_secret = \"between-gateway-and-bridge\"");
+        let stack = stack_with(plan, bridge, edits).await?;
         let (name, units) = (format!("rows, {name}"), CLIENTS * (RECORDS / every));
         subjects.push(Subject { name, stack, units, how: topic });
     }
     add_costs(figures, ("ns", 1e9), &subjects, async |subject| {
-        read(&subject.stack, &subject.how, subject.units / CLIENTS).await
+        follow(&subject.stack, CLIENTS, (&subject.how, false), subject.units / CLIENTS).await
     })
     .await
 }
@@ -55,23 +50,6 @@ async fn write(kafka: &Kafka, every: usize, size: usize) -> Result<String, Failu
     };
     fill(kafka, &topic, RECORDS, record).await?;
     Ok(topic)
-}
-
-/// Lets all clients read the topic once.
-async fn read(stack: &Stack, topic: &str, count: usize) -> Result<(), Failure> {
-    let read = async |_| -> Result<(), Failure> {
-        let client = Client::connect(stack.url()).await?;
-        let mut updates = client.subscribe(Subscribe::new([Source::new(topic).at(At::Earliest)]));
-        let mut left = count;
-        while left > 0 {
-            if let Update::Delivery(delivery) = updates.next().await.ok_or("the subscription has ended")?? {
-                left = left.checked_sub(delivery.messages.len()).ok_or("too many records")?;
-            }
-        }
-        Ok(())
-    };
-    try_join_all((0..CLIENTS).map(read)).await?;
-    Ok(())
 }
 
 /// The rows that a route grants: their name, the number of records of which it grants one, and the condition.

@@ -10,10 +10,11 @@ use sluicegate_schemas::wire::prefix;
 use sluicegate_stack::kafka::{Kafka, Record};
 use sluicegate_stack::process::allow_many_files;
 use sluicegate_stack::registry::Registry;
+use sluicegate_stack::stack::{BridgeConfig, Stack};
 
 use crate::figures::Figures;
 use crate::part::{self, Log, System, measure};
-use crate::place::{fill, quick_kafka, stack_with, with_broker};
+use crate::place::{MANY_SESSIONS, fill, quick_kafka, stack_with, with_broker};
 use crate::report::say;
 use crate::turns::{ROUNDS, Subject, add_costs};
 use crate::{Failure, Plan};
@@ -35,18 +36,15 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     let value = avro(0)?;
     let of_avro = |number| Record::of(avro(number).unwrap_or_default());
     say(&format!("          {} B of Avro, {} B of JSON", value.len(), document(0).len()));
-    let bridge = format!(
-        "[limits]
-max_sessions = 100000
-[schemas.registry]
-url = {:?}
+    let (url, bootstrap) = (registry.url(), kafka.bootstrap());
+    let bridge = BridgeConfig::Text(format!(
+        "{MANY_SESSIONS}[schemas.registry]
+url = {url:?}
 [clusters.default]
-bootstrap.servers = {:?}
+bootstrap.servers = {bootstrap:?}
 schemas = \"registry\"
-",
-        registry.url(),
-        kafka.bootstrap()
-    );
+"
+    ));
 
     let json = topic(&kafka, RECORDS, |number| Record::of(document(number))).await?;
     let avro = topic(&kafka, RECORDS, of_avro).await?;
@@ -58,7 +56,7 @@ schemas = \"registry\"
     }
     add_costs(figures, ("ns", 1e9), &subjects, async |subject| {
         let (topic, decodes) = &subject.how;
-        follow(&subject.stack.url(), topic, *decodes).await
+        follow(&subject.stack, CLIENTS, (topic, *decodes), RECORDS).await
     })
     .await?;
     drop(subjects);
@@ -95,15 +93,20 @@ fn document(number: usize) -> String {
     format!(r#"{{"number":{},"price":2.5,"is_open":true,"text":"{text}"}}"#, 1_000_000 + number)
 }
 
-/// Lets all clients read the topic once.
-async fn follow(url: &str, topic: &str, decodes: bool) -> Result<(), Failure> {
-    let connect = |_| Client::connect(url);
+/// Lets clients read so many records of a topic once, with values as they are or decoded.
+pub(crate) async fn follow(
+    stack: &Stack,
+    clients: usize,
+    (topic, decodes): (&str, bool),
+    count: usize,
+) -> Result<(), Failure> {
+    let connect = |_| Client::connect(stack.url());
     let clients: Vec<Client> =
-        stream::iter(0..CLIENTS).map(connect).buffer_unordered(50).try_collect().await?;
+        stream::iter(0..clients).map(connect).buffer_unordered(50).try_collect().await?;
     let read = async |client: &Client| -> Result<(), Failure> {
         let subscribe = Subscribe::new([Source::new(topic).at(At::Earliest)]);
         let mut updates = client.subscribe(if decodes { subscribe.decode() } else { subscribe });
-        let mut left = RECORDS;
+        let mut left = count;
         while left > 0 {
             if let Update::Delivery(delivery) = updates.next().await.ok_or("the subscription has ended")?? {
                 if delivery.messages.iter().any(|message| message.value_schema.is_some() != decodes) {

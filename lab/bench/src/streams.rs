@@ -12,7 +12,7 @@ use sluicegate_stack::process::allow_many_files;
 use sluicegate_stack::stack::Stack;
 
 use crate::figures::Figures;
-use crate::place::{fill, quick_kafka, stack_with};
+use crate::place::{MANY_SESSIONS, bridge_of, fill, quick_kafka, stack_with};
 use crate::report::say;
 use crate::turns::{ROUNDS, Subject, add_costs};
 use crate::{Failure, Plan};
@@ -23,10 +23,6 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     ));
     allow_many_files()?;
     let kafka = quick_kafka().await?;
-    let bridge = format!(
-        "[limits]\nmax_sessions = 100000\nmax_calls = 10000\n[clusters.default]\nbootstrap.servers = {:?}\n",
-        kafka.bootstrap()
-    );
     let routes = [
         json!({"path": "/kafka", "type": "rest"}),
         json!({"path": "/records", "type": "streams", "elements": "envelope"}),
@@ -34,6 +30,8 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     ]
     .map(|route| route.to_string());
     let routes = routes.each_ref().map(String::as_str);
+    let bridge = bridge_of(&kafka, &format!("{MANY_SESSIONS}max_calls = 10000\n"));
+    let stack = async || stack_with(plan, bridge.clone(), vec![instead("", &routes)]).await;
     let value = |number| Record::of(format!("{{\"number\":\"{number:08}\",\"text\":{:?}}}", "x".repeat(72)));
     let topic = kafka.topic("streams", 1, &[]).await?;
     fill(&kafka, &topic, WALKED, value).await?;
@@ -46,7 +44,7 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
         ("pages of streams with the same members", format!("{records}?offset="), "stream-next-offset"),
         ("pages of streams with values alone", format!("{values}?offset="), "stream-next-offset"),
     ] {
-        let stack = stack_with(plan, bridge.clone(), vec![instead("", &routes)]).await?;
+        let stack = stack().await?;
         subjects.push(Subject { name: name.to_owned(), stack, units: WALKED, how: (path, header) });
     }
     add_costs(figures, ("ns", 1e9), &subjects, async |subject| {
@@ -65,7 +63,7 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
         ("events of streams with the same members", format!("/records/{topic}/0?offset=-1&live=sse")),
         ("events of streams with values alone", format!("/values/{topic}/0?offset=-1&live=sse")),
     ] {
-        let stack = stack_with(plan, bridge.clone(), vec![instead("", &routes)]).await?;
+        let stack = stack().await?;
         let name = format!("{name}, {CLIENTS} clients");
         subjects.push(Subject { name, stack, units: CLIENTS * RECORDS, how: path });
     }

@@ -8,7 +8,7 @@ use sluicegate_stack::stack::Stack;
 use crate::figures::Figures;
 use crate::live;
 use crate::part::{self, Log, measure};
-use crate::place::{fill, quick_kafka, stack_with, with_broker};
+use crate::place::{bridge_of, fill, quick_kafka, stack_with, with_broker};
 use crate::report::say;
 use crate::{Failure, Plan};
 
@@ -31,10 +31,7 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
 
 /// Measures on a stack of its own, which has no table yet. Beside it, a consumer reads the same log.
 async fn snapshot(plan: &Plan, kafka: &Kafka, topic: &str, figures: &mut Figures) -> Result<(), Failure> {
-    let bridge = format!(
-        "[read]\ncache_bytes = 0\ntable_bytes = 1073741824\n[clusters.default]\nbootstrap.servers = {:?}\n",
-        kafka.bootstrap()
-    );
+    let bridge = bridge_of(kafka, "[read]\ncache_bytes = 0\ntable_bytes = 1073741824");
     let tables = instead("", &[r#"{"path": "/pubsub", "tables": ["*"]}"#]);
     let stack = stack_with(plan, bridge, vec![tables]).await?;
     let processes = with_broker(&stack, kafka)?;

@@ -1,6 +1,8 @@
 //! Measures writing on one stack.
 
+use rdkafka::ClientConfig;
 use sluicegate_stack::envoy::instead;
+use sluicegate_stack::stack::BridgeConfig;
 
 use crate::figures::Figures;
 use crate::part::{self, Writing, measure};
@@ -14,12 +16,13 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
     let kafka = quick_kafka().await?;
     let topic = kafka.topic("written", 1, &[]).await?;
     let (bridge, routes) = configurations(&kafka.bootstrap(), &topic);
-    let stack = stack_with(plan, bridge, vec![routes]).await?;
+    let stack = stack_with(plan, BridgeConfig::Text(bridge), vec![routes]).await?;
 
     let processes = with_broker(&stack, &kafka)?;
-    let properties = PROPERTIES.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter();
-    let properties: Vec<_> =
-        properties.chain([("bootstrap.servers".to_owned(), kafka.bootstrap())]).collect();
+    let mut properties = ClientConfig::new();
+    properties
+        .set("bootstrap.servers", kafka.bootstrap())
+        .extend(PROPERTIES.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let one_by_one = |size: u32, clients: u32, seconds: u32| {
         let topic = topic.clone();
         Writing { topic, size, clients, seconds, batch: 1, in_flight: 1, repeatable: false }
@@ -62,11 +65,8 @@ pub(crate) async fn run(plan: &Plan, figures: &mut Figures) -> Result<(), Failur
                 figures.add_part(&format!("{name}, {way}, with a producer"), with);
                 figures.add_ratio(&format!("{name}, {way}, with a producer to without"), with, without);
                 if let (Some((with, _)), Some((without, _))) = (with.latency, without.latency) {
-                    figures.less(
-                        &format!("{name}, {way}, with a producer to without: median"),
-                        "×",
-                        [with / without],
-                    );
+                    let name = format!("{name}, {way}, with a producer to without: median");
+                    figures.less(&name, "×", [with / without]);
                 }
             }
         }

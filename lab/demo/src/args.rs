@@ -4,7 +4,11 @@ use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use clap::Parser;
+use sluicegate_stack::Error;
 use sluicegate_stack::envoy::Profile;
+use sluicegate_stack::port::Port;
+
+use crate::Failure;
 
 /// Starts a Kafka, the bridge and Envoy with the filter on this machine, until Ctrl-C
 #[derive(Debug, Parser)]
@@ -118,49 +122,40 @@ fn is_host(text: &str) -> bool {
     }
 }
 
+/// The port, which the option `option` chooses.
+pub(crate) fn claim(port: u16, option: &str) -> Result<Port, Failure> {
+    Port::claim(port).map_err(|error| match error {
+        Error::PortInUse(port) => format!("port {port} is in use; choose another with {option}").into(),
+        error => Failure::from(error),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn topics_have_names_of_kafka() {
-        for (name, is_topic) in
-            [("orders", true), ("a.b_c-1", true), ("", false), ("..", false), ("a b", false)]
-        {
-            assert_eq!(topic(name).is_ok(), is_topic, "{name:?}");
+    /// Values of an option, separated by `|`: good ones, and bad ones.
+    #[track_caller]
+    fn check(option: fn(&str) -> Result<String, String>, good: &str, bad: &str) {
+        for (values, is_good) in [(good, true), (bad, false)] {
+            for value in values.split('|') {
+                assert_eq!(option(value).is_ok(), is_good, "{value:?}");
+            }
         }
     }
 
     #[test]
-    fn origins_are_schemes_with_hosts() {
-        for good in ["http://localhost", "https://app.example", "http://127.0.0.1:3000", "http://[::1]:3000"]
-        {
-            assert!(origin(good).is_ok(), "{good}");
-        }
-        for bad in [
-            "",
-            "localhost:3000",
-            "http://",
-            "http://a/",
-            "http://a:x",
-            "file:///a",
-            "*",
-            "null",
-            "http://a:1:2",
-        ] {
-            assert!(origin(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn servers_are_hosts_with_ports() {
-        for good in ["a:1", "a:1,b:65535", "127.0.0.1:9092, [::1]:9092"] {
-            assert!(servers(good).is_ok(), "{good}");
-        }
-        for bad in
-            ["", "a", "a:", ":1", "a:0", "a:65536", "a:1,", "a:1,b", "a b:1", "http://x:9", "::1:9", "[a]:1"]
-        {
-            assert!(servers(bad).is_err(), "{bad}");
-        }
+    fn topics_origins_and_servers_are_checked() {
+        check(topic, "orders|a.b_c-1", "|..|a b");
+        check(
+            origin,
+            "http://localhost|https://app.example|http://127.0.0.1:3000|http://[::1]:3000",
+            "|localhost:3000|http://|http://a/|http://a:x|file:///a|*|null|http://a:1:2",
+        );
+        check(
+            servers,
+            "a:1|a:1,b:65535|127.0.0.1:9092, [::1]:9092",
+            "|a|a:|:1|a:0|a:65536|a:1,|a:1,b|a b:1|http://x:9|::1:9|[a]:1",
+        );
     }
 }

@@ -10,7 +10,7 @@ use sluicegate_stack::envoy::{
     DEMO_ROUTES, LIVE_PAGE, NATS_PAGE, guarded, instead, local_origins, login_page, page,
 };
 use sluicegate_stack::login::Provider;
-use sluicegate_stack::port::Port;
+use sluicegate_stack::process::watch;
 use sluicegate_stack::registry::Registry;
 use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
 use sluicegate_stack::{Error as StackError, tools};
@@ -19,8 +19,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::Failure;
-use crate::args::Args;
-use crate::hints::{self, Demo};
+use crate::args::{Args, claim};
+use crate::hints;
 use crate::login;
 use crate::orders::Orders;
 use crate::routes::Routes;
@@ -52,33 +52,21 @@ struct Running {
 
 impl Running {
     async fn start(args: Args) -> Result<Self, Failure> {
-        let gateway = Port::claim(args.port).map_err(|error| match error {
-            StackError::PortInUse(port) => {
-                format!("port {port} is in use; choose another with --port").into()
-            }
-            error => Failure::from(error),
-        })?;
+        let gateway = claim(args.port, "--port")?;
         if let Some(path) = &args.envoy {
             check_envoy(path).await?;
         }
         let own = args.routes.as_deref();
         let own = own.map(|file| Routes::read(file, &local_origins(args.port, &args.origin))).transpose()?;
-        let provider = match args.login {
-            true => {
-                hints::say("starting the OpenID provider");
-                Some(login::start(&args).await?)
-            }
-            false => None,
-        };
-
-        let registry = match args.schemas {
-            true => {
-                hints::say("starting the schema registry");
-                Some(Registry::start().await?)
-            }
-            false => None,
-        };
-
+        let (mut provider, mut registry) = (None, None);
+        if args.login {
+            hints::say("starting the OpenID provider");
+            provider = Some(login::start(&args).await?);
+        }
+        if args.schemas {
+            hints::say("starting the schema registry");
+            registry = Some(Registry::start().await?);
+        }
         let (bridge, source, server) = match (args.config, args.bootstrap_servers) {
             (Some(path), _) => {
                 // Read only once: it may be a pipe.
@@ -93,15 +81,18 @@ impl Running {
                 };
                 (BridgeConfig::Text(text), Source::Config(system, path), None)
             }
-            (None, Some(servers)) => (cluster(servers.clone()), Source::Servers(servers), None),
+            (None, Some(servers)) => {
+                let bridge = BridgeConfig::Cluster { bootstrap: servers.clone(), settings: String::new() };
+                (bridge, Source::Servers(servers), None)
+            }
             (None, None) => {
                 let system = if args.nats { System::Nats } else { System::Kafka };
                 hints::say(&format!("starting {}", system.name()));
                 let users = if args.login { login::topics() } else { Vec::new() };
-                let orders = match &registry {
-                    Some(registry) => Some(Orders::new(registry).await?),
-                    None => None,
-                };
+                let mut orders = None;
+                if let Some(registry) = &registry {
+                    orders = Some(Orders::new(registry).await?);
+                }
                 let topics = args.topic.into_iter().chain(users).collect();
                 let server = Server::start(system, &topics, orders).await?;
                 let identity = provider.as_ref().map(login::bridge_config).unwrap_or_default();
@@ -111,7 +102,7 @@ impl Running {
         };
 
         hints::say("starting the bridge and Envoy");
-        let secret = secret()?;
+        let secret = fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().replace('-', "");
         let (pages, routes) = match (&provider, source.system()) {
             (Some(provider), _) => (login_page(args.port, &provider.issuer()), LOGIN_ROUTES),
             (None, System::Kafka) => (page(LIVE_PAGE, args.port), DEMO_ROUTES),
@@ -130,7 +121,7 @@ impl Running {
         let setup = Setup {
             bridge,
             // Overrides a secret in the user's configuration: both sides use this run's.
-            bridge_environment: vec![("SLUICEGATE_GATEWAY_SECRET".to_owned(), secret.clone())],
+            bridge_environment: vec![("SLUICEGATE_GATEWAY_SECRET".to_owned(), secret)],
             envoy_edits,
             gateway: Some(gateway),
             envoy: args.envoy,
@@ -147,13 +138,6 @@ impl Running {
         hints::say("waiting until a fetch works");
         running.ready(&source).await?;
         let Self { stack, registry, provider, .. } = &running;
-        let demo = Demo {
-            stack,
-            profile: args.profile,
-            source: &source,
-            registry: registry.as_ref().map(Registry::url),
-            provider: provider.as_ref(),
-        };
         match (&own, provider) {
             (Some(own), _) => {
                 if let Some(route) = own.pubsub().find(|route| !route.needs_identity) {
@@ -163,7 +147,7 @@ impl Running {
             (None, Some(provider)) => login::admits_users(&stack.url(), provider).await?,
             (None, None) => login::answers(&stack.url(), None).await?,
         }
-        hints::print(&demo, own.as_ref(), &tools::cli()?);
+        hints::print(stack, &source, registry.as_ref(), provider.as_ref(), own.as_ref(), &tools::cli()?);
         Ok(running)
     }
 
@@ -188,23 +172,11 @@ impl Running {
                 None => pending().await,
             }
         };
-        let provider = async {
-            match provider {
-                Some(provider) => provider.process.watch().await,
-                None => pending().await,
-            }
-        };
-        let registry = async {
-            match registry {
-                Some(registry) => registry.process.watch().await,
-                None => pending().await,
-            }
-        };
         tokio::select! {
-            error = registry => error.into(),
+            error = watch(registry.as_mut().map(|registry| &mut registry.process)) => error.into(),
             error = stack.watch() => error.into(),
             failure = server => failure,
-            error = provider => error.into(),
+            error = watch(provider.as_mut().map(|provider| &mut provider.process)) => error.into(),
         }
     }
 
@@ -235,15 +207,6 @@ fn last_cause(log: &str) -> Option<String> {
     let (_, quoted) = log.rsplit_once(" cause=\"")?;
     let (cause, _) = quoted.lines().next()?.split_once("\" ")?;
     Some(cause.replace("\\\"", "\""))
-}
-
-fn secret() -> Result<String, Failure> {
-    let id = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
-    Ok(id.trim().replace('-', ""))
-}
-
-fn cluster(bootstrap: String) -> BridgeConfig {
-    BridgeConfig::Cluster { bootstrap, settings: String::new() }
 }
 
 /// Completes on the first SIGINT, SIGTERM or SIGHUP.

@@ -7,8 +7,8 @@ mod commands;
 use std::io::{Write as _, stderr, stdout};
 use std::path::Path;
 
-use sluicegate_stack::envoy::Profile;
 use sluicegate_stack::login::Provider;
+use sluicegate_stack::registry::Registry;
 use sluicegate_stack::stack::Stack;
 
 use self::commands::{Parts, commands, logged_in, of_routes};
@@ -21,19 +21,16 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(stderr(), "demo: {text}");
 }
 
-/// The parts that run.
-pub(crate) struct Demo<'a> {
-    pub(crate) stack: &'a Stack,
-    pub(crate) profile: Profile,
-    pub(crate) source: &'a Source,
-    /// The address of the schema registry, if the demo has started one.
-    pub(crate) registry: Option<String>,
-    pub(crate) provider: Option<&'a Provider>,
-}
-
 /// Prints the addresses of all parts, and commands to try. The routes are the demo's, or the user's `own`.
-pub(crate) fn print(demo: &Demo<'_>, own: Option<&Routes>, cli: &Path) {
-    let &Demo { stack, profile, source, ref registry, provider } = demo;
+pub(crate) fn print(
+    stack: &Stack,
+    source: &Source,
+    registry: Option<&Registry>,
+    provider: Option<&Provider>,
+    own: Option<&Routes>,
+    cli: &Path,
+) {
+    let registry = registry.map(Registry::url);
     let (gateway, url) = (stack.gateway(), stack.url());
     let http = format!("http://{gateway}");
     let started = matches!(source, Source::Started(..));
@@ -44,7 +41,7 @@ pub(crate) fn print(demo: &Demo<'_>, own: Option<&Routes>, cli: &Path) {
         (System::Nats, true) => ("", "nats/streams"),
         (System::Nats, false) => ("?stream=STREAM", "nats/streams"),
     };
-    let envoy = format!("Envoy, {}", profile.name());
+    let envoy = format!("Envoy, {}", stack.way().name());
     let login = provider.into_iter().flat_map(|provider| {
         let issuer = provider.issuer();
         [
@@ -70,11 +67,11 @@ pub(crate) fn print(demo: &Demo<'_>, own: Option<&Routes>, cli: &Path) {
         ("bridge metrics", format!("http://{}/metrics", stack.bridge.admin())),
         ("logs", stack.folder().path().display().to_string()),
     ];
-    let registry = registry.iter().map(|registry| ("schema registry", registry.clone()));
+    let of_registry = registry.iter().map(|registry| ("schema registry", registry.clone()));
     let rows: String = routes
         .into_iter()
         .chain(rows)
-        .chain(registry)
+        .chain(of_registry)
         .chain(login)
         .map(|(name, value)| format!("  {name:<17} {value}\n"))
         .collect();
@@ -82,7 +79,7 @@ pub(crate) fn print(demo: &Demo<'_>, own: Option<&Routes>, cli: &Path) {
     let commands = match (own, provider) {
         (Some(own), _) => of_routes(&own.shown, &gateway, &parts, source.system()),
         (None, Some(provider)) => logged_in(&provider.issuer(), &parts),
-        (None, None) => commands(source, demo.registry.as_deref(), &parts),
+        (None, None) => commands(source, registry.as_deref(), &parts),
     };
     let tries: String =
         commands.iter().map(|(about, command)| format!("\n  # {about}\n  {command}\n")).collect();

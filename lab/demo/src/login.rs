@@ -3,22 +3,15 @@
 use std::time::Duration;
 
 use sluicegate_client::{Client, ConnectError};
-use sluicegate_stack::Error as StackError;
 use sluicegate_stack::envoy::local_origins;
 use sluicegate_stack::login::{Provider, USERS};
-use sluicegate_stack::port::Port;
 
-use crate::args::Args;
+use crate::args::{Args, claim};
 use crate::{Failure, sentence};
 
 /// Starts the provider for pages of the gateway and of the given origins.
 pub(crate) async fn start(args: &Args) -> Result<Provider, Failure> {
-    let port = Port::claim(args.login_port).map_err(|error| match error {
-        StackError::PortInUse(port) => {
-            format!("port {port} is in use; choose another with --login-port").into()
-        }
-        error => Failure::from(error),
-    })?;
+    let port = claim(args.login_port, "--login-port")?;
     let origins = local_origins(args.port, &args.origin);
     Ok(Provider::start(port, &origins, Duration::from_secs(args.token_seconds.into())).await?)
 }

@@ -1,7 +1,6 @@
 //! The server that the demo starts, Kafka or NATS, with a generator of sluice gate readings.
 
 use std::collections::BTreeSet;
-use std::future::pending;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -9,6 +8,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
 use sluicegate_stack::kafka::{Kafka, Setup};
 use sluicegate_stack::nats::{Nats, Streams};
+use sluicegate_stack::process::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::orders::{self, Orders};
@@ -108,17 +108,11 @@ impl Server {
             Process::Kafka(kafka) => kafka.nodes.first_mut().map(|node| &mut node.process),
             Process::Nats(nats) => Some(&mut nats.process),
         };
-        let ended = async {
-            match process {
-                Some(process) => process.watch().await,
-                None => pending().await,
-            }
-        };
         tokio::select! {
             stopped = writer.run(orders.as_ref()) => {
                 format!("the generator of records stopped: {}", sentence(&*stopped)).into()
             }
-            ended = ended => ended.into(),
+            ended = watch(process) => ended.into(),
         }
     }
 }

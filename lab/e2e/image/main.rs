@@ -1,14 +1,12 @@
 //! Runs the bridge from its image, in podman: locked down as a cluster would, and against a Kafka with TLS whose CA it
 //! finds only where the image has its own.
 
-use std::error::Error;
-use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output};
-use std::time::Duration;
+#![cfg(test)] // so that helpers, too, may fail as tests do
 
-use clap::Parser;
+use std::process::{Command, Output};
+use std::time::Duration;
+use std::{env, fs};
+
 use sluicegate_client::{Client, ProduceRecord};
 use sluicegate_stack::folder::Folder;
 use sluicegate_stack::http;
@@ -17,71 +15,49 @@ use sluicegate_stack::kafka::{Record, Write};
 use sluicegate_stack::port::Port;
 use sluicegate_stack::process::Process;
 
-type Failure = Box<dyn Error>;
-
-/// Runs the bridge from its image
-#[derive(Parser)]
-#[command(name = "image")]
-struct Args {
-    /// The image, an OCI layout in a tar archive
-    archive: PathBuf,
-}
-
+/// The argument is the image, an OCI layout in a tar archive.
 #[tokio::main]
-async fn main() -> ExitCode {
-    match run(&Args::parse().archive).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "image-test: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn run(archive: &Path) -> Result<(), Failure> {
-    let image = Image(format!("oci-archive:{}", archive.display()));
-    let megabytes = fs::metadata(archive)?.len() / 1_000_000;
-    check("is smaller than 40 MB", megabytes < 40, &format!("{megabytes} MB"))?;
-    let version = image.output(&[], &["--version"])?;
-    let said = text(&version.stdout);
-    check("says its version", said == format!("sluicegate-bridge {}", env!("CARGO_PKG_VERSION")), &said)?;
-    finds_certificates(&image)?;
-    serves(&image).await
+async fn main() {
+    let archive = env::args().nth(1).expect("an archive");
+    let image = Image(format!("oci-archive:{archive}"));
+    let megabytes = fs::metadata(archive).unwrap().len() / 1_000_000;
+    assert!(megabytes < 40, "{megabytes} MB");
+    let version = text(&image.output(&[], &["--version"]).stdout);
+    assert_eq!(version, format!("sluicegate-bridge {}", env!("CARGO_PKG_VERSION")));
+    finds_certificates(&image);
+    serves(&image).await;
 }
 
 /// Without certificates the reader refuses TLS, so that a successful check means that it has found some.
-fn finds_certificates(image: &Image) -> Result<(), Failure> {
+fn finds_certificates(image: &Image) {
     let tls = [
         "--env=SLUICEGATE_GATEWAY_SECRET=0123456789abcdef",
         "--env=SLUICEGATE_CLUSTERS__DEFAULT__BOOTSTRAP_SERVERS=kafka.example:9093",
         "--env=SLUICEGATE_CLUSTERS__DEFAULT__SECURITY_PROTOCOL=ssl",
     ];
     let checked = ["--config", "/etc/sluicegate/bridge.toml", "--check"];
-    let found = image.output(&tls, &checked)?;
-    check("has CA certificates", found.status.success(), &text(&found.stderr))?;
-    let none = image.output(&[&tls[..], &["--env=SSL_CERT_FILE=/nowhere"]].concat(), &checked)?;
-    let said = text(&none.stderr);
-    check("has none elsewhere", said.contains("the system has no CA certificates"), &said)
+    let found = image.output(&tls, &checked);
+    assert!(found.status.success(), "{}", text(&found.stderr));
+    let none = image.output(&[&tls[..], &["--env=SSL_CERT_FILE=/nowhere"]].concat(), &checked);
+    assert!(text(&none.stderr).contains("the system has no CA certificates"), "{none:?}");
 }
 
 /// Writes and reads a record through librdkafka and the reader, and stops as asked.
-async fn serves(image: &Image) -> Result<(), Failure> {
-    let folder = Folder::new("image")?;
-    let secured = Secured::start(Vec::new()).await?;
-    let topic = secured.kafka.topic("image", 1, &[]).await?;
-    secured.kafka.produce(&topic, 0, &[Record::of("first")], Write::default()).await?;
-    let (bridge, admin) = (Port::pick()?, Port::pick()?);
-    let config = folder.write(
-        "bridge.toml",
-        &format!(
-            "listen = \"{}\"\nadmin_listen = \"{}\"\n[write]\nclusters = [\"default\"]\n[clusters.default]\n\
-             bootstrap.servers = \"{}\"\nsecurity.protocol = \"ssl\"\n",
-            bridge.address(),
-            admin.address(),
-            secured.kafka.bootstrap_of(listener::SSL)?,
-        ),
-    )?;
-    let authority = folder.write("authority.pem", &secured.authority.pem())?;
+async fn serves(image: &Image) {
+    let folder = Folder::new("image").unwrap();
+    let secured = Secured::start(Vec::new()).await.unwrap();
+    let topic = secured.kafka.topic("image", 1, &[]).await.unwrap();
+    secured.kafka.produce(&topic, 0, &[Record::of("first")], Write::default()).await.unwrap();
+    let (bridge, admin) = (Port::pick().unwrap(), Port::pick().unwrap());
+    let config = format!(
+        "listen = \"{}\"\nadmin_listen = \"{}\"\n[write]\nclusters = [\"default\"]\n[clusters.default]\n\
+         bootstrap.servers = \"{}\"\nsecurity.protocol = \"ssl\"\n",
+        bridge.address(),
+        admin.address(),
+        secured.kafka.bootstrap_of(listener::SSL).unwrap(),
+    );
+    let config = folder.write("bridge.toml", &config).unwrap();
+    let authority = folder.write("authority.pem", &secured.authority.pem()).unwrap();
     let name = format!("sluicegate-image-test-{}", std::process::id());
     let mut command = image.command(&[
         &format!("--name={name}"),
@@ -90,50 +66,47 @@ async fn serves(image: &Image) -> Result<(), Failure> {
     ]);
     command.arg(&image.0);
     let container = Container(name);
-    let mut process = Process::spawn("the container", command, &folder.path().join("bridge.log"))?;
+    let mut process = Process::spawn("the container", command, &folder.path().join("bridge.log")).unwrap();
     for path in ["/livez", "/readyz?cluster=default"] {
         let answers = async || match http::get(admin.address(), path).await?.status {
             200 => Ok(()),
             status => Err(format!("{path} says {status}")),
         };
-        process.until("answer", START_WITHIN, answers).await?;
-        check(&format!("answers {path}"), true, "")?;
+        process.until("answer", START_WITHIN, answers).await.unwrap();
     }
-    is_locked_down(&container)?;
+    is_locked_down(&container);
 
     let url = format!("ws://{}/", bridge.address());
-    let client = Client::builder(url).header("sluicegate-write", "true").connect().await?;
-    client.ping("image").await?;
+    let client = Client::builder(url).header("sluicegate-write", "true").connect().await.unwrap();
+    client.ping("image").await.unwrap();
     let record = ProduceRecord {
         topic: topic.clone(),
         partition: Some(0),
         value: Some(b"second".to_vec().into()),
         ..ProduceRecord::default()
     };
-    let written = client.produce(vec![record]).await?;
-    check("writes with TLS", written.iter().all(Result::is_ok), &format!("{written:?}"))?;
-    let fetched = client.fetch(&topic, 0, 0).await?;
-    check("reads with TLS", fetched.messages.len() == 2, &format!("{fetched:?}"))?;
-    client.close().await?;
+    let written = client.produce(vec![record]).await.unwrap();
+    assert!(written.iter().all(Result::is_ok), "{written:?}");
+    assert_eq!(client.fetch(&topic, 0, 0).await.unwrap().messages.len(), 2);
+    client.close().await.unwrap();
 
-    podman(&["stop", "--time=20", &container.0])?;
-    let status = process.wait(START_WITHIN).await?;
-    check("stops with status 0", status.success(), &status.to_string())
+    podman(&["stop", "--time=20", &container.0]);
+    let status = process.wait(START_WITHIN).await.unwrap();
+    assert!(status.success(), "{status}");
 }
 
 /// Checks the kernel's view of the bridge's process.
-fn is_locked_down(container: &Container) -> Result<(), Failure> {
-    let id = podman(&["inspect", "--format={{.State.Pid}}", &container.0])?;
-    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+fn is_locked_down(container: &Container) {
+    let id = podman(&["inspect", "--format={{.State.Pid}}", &container.0]);
+    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
     let line = |key: &str| status.lines().find(|line| line.starts_with(key)).unwrap_or_default();
     let groups = line("CapBnd:").trim_start_matches("CapBnd:").trim();
-    check("has no capability", groups.chars().all(|digit| digit == '0') && !groups.is_empty(), groups)?;
-    let user = podman(&["top", &container.0, "user"])?;
-    check("runs as 65532", user.lines().last() == Some("65532"), &user)?;
-    let mounts = fs::read_to_string(format!("/proc/{id}/mountinfo"))?;
+    assert!(groups.chars().all(|digit| digit == '0') && !groups.is_empty(), "capabilities {groups}");
+    assert_eq!(podman(&["top", &container.0, "user"]).lines().last(), Some("65532"));
+    let mounts = fs::read_to_string(format!("/proc/{id}/mountinfo")).unwrap();
     let root = mounts.lines().find(|line| line.split(' ').nth(4) == Some("/")).unwrap_or_default();
     let options = root.split(' ').nth(5).unwrap_or_default();
-    check("has a read-only root", options.split(',').any(|option| option == "ro"), root)
+    assert!(options.split(',').any(|option| option == "ro"), "the root is {root}");
 }
 
 /// An image's name for podman.
@@ -150,8 +123,8 @@ impl Image {
         command
     }
 
-    fn output(&self, options: &[&str], arguments: &[&str]) -> Result<Output, Failure> {
-        Ok(self.command(options).arg(&self.0).args(arguments).output()?)
+    fn output(&self, options: &[&str], arguments: &[&str]) -> Output {
+        self.command(options).arg(&self.0).args(arguments).output().unwrap()
     }
 }
 
@@ -164,18 +137,10 @@ impl Drop for Container {
     }
 }
 
-fn podman(arguments: &[&str]) -> Result<String, Failure> {
-    let output = Command::new("podman").args(arguments).output()?;
-    if output.status.success() {
-        Ok(text(&output.stdout))
-    } else {
-        Err(format!("podman {}: {}", arguments.join(" "), text(&output.stderr)).into())
-    }
-}
-
-fn check(what: &str, holds: bool, seen: &str) -> Result<(), Failure> {
-    let _ = writeln!(std::io::stdout(), "{} {what}", if holds { "ok  " } else { "FAIL" });
-    if holds { Ok(()) } else { Err(format!("the image {what}: not so: {seen}").into()) }
+fn podman(arguments: &[&str]) -> String {
+    let output = Command::new("podman").args(arguments).output().unwrap();
+    assert!(output.status.success(), "podman {arguments:?}: {}", text(&output.stderr));
+    text(&output.stdout)
 }
 
 fn text(bytes: &[u8]) -> String {

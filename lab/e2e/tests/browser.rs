@@ -18,11 +18,12 @@ use sluicegate_stack::way::Way;
 use tokio::sync::MutexGuard;
 
 use crate::breakable;
-use crate::pool::Config;
+use crate::pool::{Config, standard};
 
 /// The topic of pages and examples.
 const TOPIC: &str = "demo";
 const PARTITIONS: i32 = 3;
+const WITHIN: Duration = Duration::from_secs(240);
 
 /// A Kafka, and a stack of its own that serves the pages and allows to write. Scripts have them killed and started.
 struct Parts<K> {
@@ -68,7 +69,7 @@ impl<K: Deref<Target = Kafka>> Parts<K> {
     ) {
         let gateway = self.stack.gateway().to_string();
         let args = [&[gateway.as_str()][..], args].concat();
-        browser::run(script, &args, Duration::from_secs(240), async |request| {
+        browser::run(script, &args, WITHIN, async |request| {
             if let Some(answer) = asked(self, request).await {
                 return answer;
             }
@@ -102,11 +103,11 @@ async fn slow_loop_gets_every_record_within_its_credit() {
     for _ in 0..batches {
         kafka.produce(&topic, 0, &records, Write::default()).await.unwrap();
     }
-    let stack = Config::new(Way::Tunnel).await.shared().await;
+    let (_, stack) = standard(Way::Tunnel).await;
     let count = (batches * records.len()).to_string();
     let args = [&*stack.gateway().to_string(), &topic, &count];
     let asked = async |request: &str| panic!("unknown request {request:?}");
-    browser::run("slow.ts", &args, Duration::from_secs(120), asked).await.unwrap();
+    browser::run("slow.ts", &args, WITHIN, asked).await.unwrap();
 }
 
 #[tokio::test]
@@ -121,41 +122,31 @@ async fn clients_that_are_disconnected_together_come_back_at_random_times() {
 }
 
 #[tokio::test]
-async fn client_says_why_it_is_not_connected_and_writes_nothing_wrong() {
-    let kafka = Kafka::shared().await.unwrap();
-    let topic = &kafka.topic("refused", 1, &[]).await.unwrap();
-    Parts::on(kafka).await.run("refused.ts", &[topic], async |_, _| None).await;
-}
-
-#[tokio::test]
 async fn stored_tables_are_their_users_until_they_are_cleared() {
-    let kafka = Kafka::shared().await.unwrap();
+    let (kafka, stack) = standard(Way::Tunnel).await;
     let topic = &kafka.topic("stored", 1, &[]).await.unwrap();
-    let asked = async |_: &mut Parts<_>, request: &str| {
+    let args = [&*stack.gateway().to_string(), topic];
+    let asked = async |request: &str| {
         assert_eq!(request, "recreate");
         kafka.delete_topic(topic).await.unwrap();
         kafka.make_topic(topic, 1, &[]).await.unwrap();
-        Some("done".to_owned())
+        "done".to_owned()
     };
-    Parts::on(kafka).await.run("tables.ts", &[topic], asked).await;
+    browser::run("tables.ts", &args, WITHIN, asked).await.unwrap();
 }
 
+/// Behind the outbox, the client says why it is not connected, and writes nothing for a wrong call.
 #[tokio::test]
 async fn outbox_writes_each_record_once_whatever_happens_to_page_and_bridge() {
     let kafka = Kafka::shared().await.unwrap();
-    let topic = &kafka.topic("outbox", 3, &[]).await.unwrap();
-    Parts::on(kafka).await.run("outbox.ts", &[topic], async |_, _| None).await;
+    let mut parts = Parts::on(kafka).await;
+    for script in ["outbox", "refused"] {
+        let topic = &kafka.topic(script, 3, &[]).await.unwrap();
+        parts.run(&format!("{script}.ts"), &[topic], async |_, _| None).await;
+    }
 }
 
-#[tokio::test]
-async fn examples_show_what_is_written() {
-    let asked = async |parts: &mut Parts<_>, request: &str| match request {
-        "write" => Some(parts.write(TOPIC, r#"{"gate":"mine"}"#).await),
-        _ => None,
-    };
-    Parts::breakable().await.run("examples.ts", &[], asked).await;
-}
-
+/// And so do the examples, behind it.
 #[tokio::test]
 async fn page_shows_every_record_once_while_everything_fails_in_turn() {
     let mut parts = Parts::breakable().await;
@@ -187,4 +178,10 @@ async fn page_shows_every_record_once_while_everything_fails_in_turn() {
         _ => None,
     };
     parts.run("page.ts", &[screenshots.to_str().unwrap()], asked).await;
+
+    let asked = async |parts: &mut Parts<_>, request: &str| match request {
+        "write" => Some(parts.write(TOPIC, r#"{"gate":"mine"}"#).await),
+        _ => None,
+    };
+    parts.run("examples.ts", &[], asked).await;
 }

@@ -1,11 +1,9 @@
 //! Members of ours in groups of a real Kafka, beside each other and beside librdkafka's: through the seam, since who owns
-//! a log is the same by all ways in. [`rest`]: those of plain HTTP. [`sessions`]: those of sessions.
-//! [`clients`]: the command line and pages. [`checker`]: many of them, while everything is killed.
+//! a log is the same by all ways in. [`rest`]: those of plain HTTP. [`clients`]: the command line and pages. [`checker`]: many of them, while everything is killed.
 
 mod checker;
 mod clients;
 mod rest;
-mod sessions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

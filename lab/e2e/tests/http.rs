@@ -2,7 +2,7 @@
 //! emulated host.
 //!
 //! 1. [`answers`]: checks of answers; [`openapi`]: sends requests, and compares each answer with the documented API
-//! 2. [`routes`], [`produce`], [`rest`], [`events`]: each gateway carries requests and answers
+//! 2. [`produce`], [`rest`], [`events`]: each gateway carries requests and answers
 //! 3. the rest: what only a real Envoy, Kafka or NATS does
 
 pub(crate) mod answers;
@@ -17,4 +17,3 @@ mod lost;
 mod neighbours;
 mod produce;
 mod rest;
-mod routes;

@@ -22,6 +22,6 @@ mod producers;
 mod quotas;
 mod renewing;
 mod revoking;
-mod stacks;
+pub(crate) mod stacks;
 mod strangers;
 mod tokens;

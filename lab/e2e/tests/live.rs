@@ -1,7 +1,6 @@
-//! Subscriptions through a gateway: real Envoy, real bridge, real Kafka.
+//! Subscriptions: real bridge, real Kafka, and a real Envoy where it has a part.
 
 mod checker;
 mod delivery;
 mod programs;
 mod unclean;
-mod unled;

@@ -1,5 +1,7 @@
-//! Outages during open sessions, on Envoy in both profiles and, if the bridge itself serves the client, through nginx or
-//! directly: the bridge is killed or hangs, and clients disconnect, with a close frame or without.
+//! Outages during open sessions, on Envoy in both profiles and nginx: the bridge is killed or hangs, and clients disconnect,
+//! with a close frame or without. And of brokers: [`brokers`].
+
+mod brokers;
 
 use std::fs;
 use std::time::Duration;
@@ -19,14 +21,7 @@ use crate::pool::Config;
 
 in_ways! {
     [tunnel relay]
-    killed_bridge_ends_its_connections_at_once
-    hanging_bridge_is_given_up
-    clients_that_leave_are_noticed_and_their_fetches_cancelled
-}
-
-in_ways! {
-    [direct]
-    killed_bridge_ends_its_connections_at_once
+    hanging_or_killed_bridge_is_given_up
     clients_that_leave_are_noticed_and_their_fetches_cancelled
 }
 
@@ -51,9 +46,12 @@ async fn assert_unharmed(stack: &Stack) {
 const NO_KAFKA: &str = "127.0.0.1:9";
 
 async fn killed_bridge_ends_its_connections_at_once(way: Way) {
-    let mut stack = Config::on(way, NO_KAFKA).unready().await;
+    is_killed(&mut Config::on(way, NO_KAFKA).unready().await).await;
+}
+
+async fn is_killed(stack: &mut Stack) {
     let mut idle = join_all((0..32).map(|_| Raw::open(stack.gateway()))).await;
-    let mut asking = Socket::open(&stack).await;
+    let mut asking = Socket::open(stack).await;
     asking.ping().await;
     stack.bridge.process.kill();
     let killed = Instant::now();
@@ -66,21 +64,21 @@ async fn killed_bridge_ends_its_connections_at_once(way: Way) {
     assert!(slowest < Duration::from_secs(1), "the last connection ended after {slowest:?}");
     let end = timeout(Duration::from_secs(1), asking.listen()).await.expect("the end within 1 s");
     assert!(matches!(end, None | Some(Err(_))), "{end:?}");
-    if way.is_envoy() {
+    if stack.way().is_envoy() {
         let ready = stack.ready().await.unwrap_err();
         assert!(ready.starts_with("503 "), "{ready}");
     }
     stack.bridge.up().await.unwrap();
     // It stays: nothing of the old sessions reaches it.
-    let mut new = Socket::open(&stack).await;
+    let mut new = Socket::open(stack).await;
     new.ping().await;
     new.ping().await;
-    assert_unharmed(&stack).await;
+    assert_unharmed(stack).await;
 }
 
 /// With a keep-alive of a second's interval and a second's patience, where the committed one has 30 s and 10 s. A
 /// relayed session has no keep-alive but its own pings, whose absence ends it: after 2 s instead of 90 s.
-async fn hanging_bridge_is_given_up(way: Way) {
+async fn hanging_or_killed_bridge_is_given_up(way: Way) {
     let keepalive = |interval, timeout| {
         format!(
             "a bridge that vanished.\n            connection_keepalive: {{interval: {interval}s, timeout: {timeout}s}}"
@@ -103,7 +101,7 @@ async fn hanging_bridge_is_given_up(way: Way) {
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{refused:?}");
     stack.bridge.process.thaw();
     Socket::open(&stack).await.ping().await;
-    assert_unharmed(&stack).await;
+    is_killed(&mut stack).await;
 }
 
 /// The bridge looks every half second at what is not heard by itself. A machine that is busy has the other half, and
@@ -126,9 +124,7 @@ async fn ended(stack: &Stack, reason: &str) -> f64 {
 async fn clients_that_leave_are_noticed_and_their_fetches_cancelled(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("leaving", 1, &[]).await.unwrap();
-    let config = Config::new(way).await.settings("[read]\nwait_ms = 30000");
-    // Without a gateway, the bridge closes leftover connections itself.
-    let stack = if way == Way::Direct { config.closing_soon() } else { config }.own().await;
+    let stack = Config::new(way).await.settings("[read]\nwait_ms = 30000").own().await;
     let mut witness = Socket::open(&stack).await;
     for leave in [Leave::CloseFrame, Leave::Close, Leave::Reset, Leave::HalfClose] {
         let what = &format!("{leave:?}");

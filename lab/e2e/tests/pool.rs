@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use sluicegate_protocol::metadata::{CLUSTER, CONSUME, GATEWAY_SECRET, TABLES, WRITE};
+use sluicegate_stack::json_socket::upgrade;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::nats::Nats;
+use sluicegate_stack::socket::Socket;
 use sluicegate_stack::stack::{BridgeConfig, Lent, Setup, Stack};
 use sluicegate_stack::waiting::until;
 use sluicegate_stack::way::Way;
@@ -17,7 +19,7 @@ use sluicegate_stack::{apisix, envoy, nginx};
 use tokio::sync::{self, MutexGuard, OnceCell};
 
 pub(crate) use self::standard::{
-    ANY, EVENTS, HOME, NATS_EVENTS, NATS_REST, NATS_SESSION, RED_REST, REST, REST_EVENTS, routed, standard,
+    ANY, EVENTS, NATS_EVENTS, NATS_REST, NATS_SESSION, RED_REST, REST, REST_EVENTS, routed, standard,
 };
 
 /// The configuration of gateway and bridge.
@@ -116,11 +118,6 @@ impl Config {
     pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
-    }
-
-    /// Closes connections that a client leaves open after half a second.
-    pub(crate) fn closing_soon(self) -> Self {
-        self.environment("SLUICEGATE_SESSION__CLOSE_TIMEOUT_MS", "500")
     }
 
     /// Has Envoy run one worker, so that all clients share its connections to the bridge.
@@ -258,6 +255,17 @@ pub(crate) async fn reaches(stack: &Stack, name: &str, want: f64) {
     };
     until(name, Duration::from_secs(180), reached).await;
 }
+
+/// A session at the bridge itself, with a header that a gateway would set.
+pub(crate) async fn direct(stack: &Stack, (name, value): (&'static str, &str)) -> Socket {
+    let mut request = upgrade(&stack.url());
+    request.headers_mut().remove("sec-websocket-protocol");
+    request.headers_mut().insert(name, value.parse().unwrap());
+    Socket::open_with(request).await
+}
+
+/// Lets its client write.
+pub(crate) const WRITES: (&str, &str) = (WRITE, "true");
 
 /// Between gateway and bridge.
 pub(crate) const SECRET: &str = "between-gateway-and-bridge";

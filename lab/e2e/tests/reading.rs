@@ -47,10 +47,9 @@ async fn shared(way: Way) -> (&'static Kafka, Lent<&'static Stack>) {
     (kafka, stack)
 }
 
-/// Its Kafka, and a stack with these settings.
-async fn with(settings: &str) -> (&'static Kafka, Lent<&'static Stack>) {
-    let (kafka, _) = shared(Way::Tunnel).await;
-    (kafka, Config::new(Way::Tunnel).await.settings(settings).shared().await)
+/// A bridge with these settings, without a gateway.
+async fn with(settings: &str) -> Lent<&'static Stack> {
+    Config::new(Way::Direct).await.settings(settings).shared().await
 }
 
 /// The running broker has the version that a recipe chose, by the jar that it has open.

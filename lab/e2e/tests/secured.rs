@@ -1,7 +1,7 @@
 //! Secured Kafka: a real Kafka with a listener for each security protocol, behind a real Envoy and the real bridge.
 //!
 //! 1. [`section`], [`gateway`]: clusters in the bridge's configuration, and gateways with a path for each
-//! 2. [`readable`], [`writable`]: what can be read and written
+//! 2. [`readable`]: what can be read and, by [`writable`], written
 //! 3. [`faults`]: invalid settings, their errors and log lines
 //! 4. [`carried`]: routes with their own cluster
 

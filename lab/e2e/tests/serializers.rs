@@ -2,7 +2,7 @@
 //! is the same to their deserializers.
 
 use std::fs::File;
-use std::process::Stdio;
+use std::process::{self, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,10 +44,10 @@ async fn agrees(format: &str, options: &[String]) {
     let schemas = tools::scale(30, 100);
     for seed in 1..=seeds {
         let registry = registry::Registry::start_with(options, "").await.unwrap();
-        let (ours, folder) = (client(&registry.url()), Folder::new("serializers").unwrap());
+        let ours = client(&registry.url());
         let [seed, count] = [seed, schemas].map(|number| number.to_string());
         let write = ["write", &registry.url(), format, "--seed", &seed, "--schemas", &count];
-        let written = python(&write, "", &folder).await;
+        let written = python(&write, "").await;
         let mut read = String::new();
         for line in written.lines() {
             let mut record: Value = serde_json::from_str(line).unwrap();
@@ -60,7 +60,7 @@ async fn agrees(format: &str, options: &[String]) {
         if tools::apicurio().is_some() && format == "protobuf" {
             return;
         }
-        let verdicts = python(&["read", &registry.url()], &read, &folder).await;
+        let verdicts = python(&["read", &registry.url()], &read).await;
         assert_eq!(verdicts.lines().count(), count, "{verdicts}");
         for (verdict, line) in verdicts.lines().zip(read.lines()) {
             assert_eq!(verdict, "null", "{line}");
@@ -128,14 +128,21 @@ fn decoded(text: &Value) -> Vec<u8> {
 }
 
 /// The output of Confluent's side for this input.
-async fn python(arguments: &[&str], input: &str, folder: &Folder) -> String {
-    let command = tools::python("lab/e2e/serializers/serializers.py").unwrap();
-    let input = folder.write("input", input).unwrap();
-    let mut command = Command::from(command);
-    command.args(arguments).stdin(File::open(input).unwrap()).stderr(Stdio::piped()).kill_on_drop(true);
+async fn python(arguments: &[&str], input: &str) -> String {
+    let mut command = tools::python("lab/e2e/serializers/serializers.py").unwrap();
+    command.args(arguments);
     if tools::apicurio().is_some() && arguments[0] == "write" {
         command.arg("--apicurio");
     }
+    output(command, input).await
+}
+
+/// The output of a program for this input.
+pub(crate) async fn output(command: process::Command, input: &str) -> String {
+    let folder = Folder::new("input").unwrap();
+    let input = folder.write("input", input).unwrap();
+    let mut command = Command::from(command);
+    command.stdin(File::open(input).unwrap()).stderr(Stdio::piped()).kill_on_drop(true);
     let done = command.output().await.unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).unwrap()

@@ -17,7 +17,7 @@
 //! Where the real host crashes, hangs or reads freed memory, this one stops, and the test fails unless it reads
 //! [`Worker::trap`].
 //!
-//! Absent: the host calls that the filter does not make, callbacks for bodies, HTTP/3, other plugins, the rewrite phase, the lines that APISIX adds to a
+//! Absent: the host calls that the filter does not make, callbacks for bodies and their limit, HTTP/3, other plugins, the rewrite phase, the lines that APISIX adds to a
 //! request in front of its plugins (`x-forwarded-proto`, `-host` and `-port`), what nginx itself sets on the way to the
 //! upstream (`host`, `connection`, `x-forwarded-for`) and to the client (`date`, a `charset`), plugins of the
 //! proxy-wasm ABI 0.1.0, `externref`, and all variables but those of [`VARIABLES`].

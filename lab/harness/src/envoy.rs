@@ -18,16 +18,6 @@
 //! manager adds and removes before the filter (`x-request-id`, those that `connection` names), the restriction of host
 //! calls while `_initialize` runs, and the fresh VM that `FAIL_RELOAD` makes after a trap: here, a VM that trapped
 //! answers every later request with 503.
-//!
-//! ```no_run
-//! use sluicegate_harness::envoy::{Filter, Outcome};
-//!
-//! let filter = Filter::load("target/wasm32-wasip1/wasm/filter.wasm")?;
-//! let vm = filter.start(r#"{"cluster":"default"}"#)?;
-//! let mut stream = vm.request([(":method", "GET"), (":path", "/pubsub"), (":authority", "example.org")]);
-//! assert!(matches!(stream.outcome(), Outcome::Answered(response) if response.status() == 400));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
 
 mod calls;
 mod exchange;

@@ -35,7 +35,6 @@ use crate::world::World;
 pub(crate) struct Bridge {
     cluster: Arc<Cluster>,
     endpoint: testing::Endpoint,
-    /// The memory of its tables.
     pub(crate) tables: TableLimits,
     /// `None`: its clients have none.
     quotas: Option<Quotas>,
@@ -140,9 +139,6 @@ impl Bridge {
     }
 
     /// Checks that its memory for records, and what its clients have got, are within their bounds.
-    ///
-    /// # Errors
-    /// One of them is not.
     pub(crate) fn check_bounds(&self) -> Result<(), String> {
         let (bytes, max) = (self.logs.stats().bytes, self.logs.limits().max_bytes);
         if bytes > max {

@@ -92,9 +92,9 @@ impl Caller {
         patience: Duration,
         answer: impl Future<Output = Option<T>>,
     ) -> Option<T> {
-        let (begun, clock) = (Instant::now(), &world.faults.clock);
-        let before = clock.jumped();
-        let answer = until(|| begun + patience + clock.jumped().saturating_sub(before), answer).await;
+        let (begun, before) = (Instant::now(), world.faults.jumped());
+        let jumped = || world.faults.jumped().saturating_sub(before);
+        let answer = until(|| begun + patience + jumped(), answer).await;
         answer.unwrap_or_else(|| {
             self.broken(world, &format!("no answer in {patience:?}"));
             None
@@ -146,9 +146,6 @@ pub(crate) fn framed_len(message: &KafkaMessage) -> usize {
 }
 
 /// Checks that messages are no more than a client takes at a time, in bytes and number, but for a single one. 0: no bound.
-///
-/// # Errors
-/// They are more.
 pub(crate) fn check_size(messages: &[KafkaMessage], max_bytes: u32, max_records: u32) -> Result<(), String> {
     let (count, bytes) = (messages.len(), messages.iter().map(framed_len).sum::<usize>());
     let is_within = |size: usize, max: u32| max == 0 || u32::try_from(size).is_ok_and(|size| size <= max);
@@ -170,7 +167,6 @@ trait Connection: Send {
     fn next(&mut self) -> BoxFuture<'_, Option<(i64, Resp)>>;
 }
 
-/// An open connection.
 pub(crate) struct Client {
     connection: Box<dyn Connection>,
     /// `None`: nobody in particular, who may read everything.
@@ -185,7 +181,6 @@ impl Client {
         self.received.as_ref().map_or(Duration::ZERO, |received| received.owed())
     }
 
-    /// Sends a command.
     pub(crate) async fn send(&mut self, sequence: i64, req: Req) -> io::Result<()> {
         self.connection.send(sequence, req).await
     }
@@ -256,7 +251,6 @@ pub(crate) fn number(value: &Value) -> i64 {
     value.as_i64().unwrap_or(i64::MIN)
 }
 
-/// The records of an answer.
 fn messages(resp: &Resp) -> &[KafkaMessage] {
     match resp {
         Resp::KafkaDeliveryResp(delivery) => &delivery.messages,

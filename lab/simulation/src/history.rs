@@ -44,9 +44,6 @@ impl History {
     }
 
     /// Takes the records of an answer that goes on at `next_offset`.
-    ///
-    /// # Errors
-    /// A promise that they break.
     pub(crate) fn take(
         &mut self,
         log: &Log,
@@ -63,28 +60,21 @@ impl History {
             if offset < self.next {
                 return Err(format!("offset {offset} came again, or out of order: expected {}", self.next));
             }
-            let is_it = |epoch: &i32| {
-                log.written.get(&(*epoch, offset)).is_some_and(|written| is_same(written, message))
-            };
-            let found: Vec<i32> = (0..=log.epoch).filter(is_it).collect();
+            let mut found: Vec<_> = log.written_as(message).collect();
             if found.is_empty() {
                 return Err(format!("offset {offset} was never written like that: {message:?}"));
             }
-            let found: Vec<i32> = found
-                .into_iter()
-                .filter(|epoch| self.last.is_none_or(|last| log.has_kept(last, *epoch)))
-                .collect();
+            found.retain(|(epoch, _)| self.last.is_none_or(|last| log.has_kept(last, *epoch)));
             if found.is_empty() {
                 return Err(format!("offset {offset} follows {:?}, which its log has lost", self.last));
             }
             // A batch that an election has lost can be sent again, and get its offset again.
-            let Some(&epoch) = found.iter().rfind(|epoch| log.was_visible((**epoch, offset))) else {
-                return Err(format!("offset {offset} of epochs {found:?} was not committed"));
+            let Some(&(epoch, written)) = found.iter().rfind(|(epoch, _)| log.was_visible((*epoch, offset)))
+            else {
+                return Err(format!("offset {offset} was not committed: {found:?}"));
             };
-            let outcome = log.written.get(&(epoch, offset)).map(|written| written.outcome);
-            let is_reopened = log.written.get(&(epoch, offset)).is_some_and(|written| written.is_reopened);
-            if view.committed && outcome != Some(Outcome::Committed) && !is_reopened {
-                return Err(format!("offset {offset} is of a transaction that is {outcome:?}"));
+            if view.committed && !written.was_committed() {
+                return Err(format!("offset {offset} is of a transaction that is {:?}", written.outcome));
             }
             self.pass(log, view, offset, epoch)?;
             (self.last, self.next) = (Some((epoch, offset)), offset + 1);
@@ -143,9 +133,6 @@ impl History {
     }
 
     /// Records from `from` to `to` were left out, which can be those before `most`.
-    ///
-    /// # Errors
-    /// They cannot be left out.
     pub(crate) fn skip(
         &mut self,
         log: &Log,
@@ -160,9 +147,4 @@ impl History {
         self.next = to;
         Ok(())
     }
-}
-
-/// Whether a message has what was written.
-pub(crate) fn is_same(written: &Written, message: &KafkaMessage) -> bool {
-    (&written.record.key, &written.record.value) == (&message.key, &message.value)
 }

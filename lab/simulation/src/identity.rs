@@ -198,7 +198,6 @@ impl Role {
     }
 }
 
-/// The roles of a schedule's clients.
 pub(crate) struct People {
     /// For identities alone, so that others draw what they would draw without them.
     random: fastrand::Rng,

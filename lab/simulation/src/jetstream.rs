@@ -43,7 +43,6 @@ struct Shared {
     start: Instant,
 }
 
-/// The settings of a stream.
 #[derive(Debug, Clone, Copy)]
 struct Settings {
     /// Whether any server answers direct gets.
@@ -131,8 +130,7 @@ impl JetStream {
 
     /// Whether a stream has a leader that answers: it takes a while to elect another one.
     fn has_leader(&self, state: &State, stream: &str) -> bool {
-        let partition = state.topics.get(stream).and_then(|topic| topic.partitions.first());
-        partition.is_some_and(|partition| {
+        state.partition(stream, 0).is_some_and(|partition| {
             let leader = partition.leader();
             let server = state.brokers.get(leader.broker);
             server.is_some_and(|server| server.answers() && leader.since.elapsed() >= server.lag)

@@ -9,7 +9,7 @@
 
 mod accounts;
 pub(crate) mod answer;
-mod batch;
+pub(crate) mod batch;
 pub(crate) mod log;
 pub(crate) mod writer;
 
@@ -36,7 +36,6 @@ struct Shared {
     changed: Notify,
 }
 
-/// All brokers and topics.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) brokers: Vec<Broker>,
@@ -80,7 +79,6 @@ pub(crate) struct Partition {
     leaders: Vec<Leader>,
 }
 
-/// The leader of an epoch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leader {
     pub(crate) broker: usize,
@@ -140,11 +138,8 @@ impl Kafka {
             state.next_id += 1;
             let (brokers, first) = (state.brokers.len(), state.first_offset);
             let partitions = (0..partitions).map(|number| Partition::new(number % brokers, first)).collect();
-            if let Some(gone) =
-                state.topics.insert(name.to_owned(), Topic { id, tombstone_life: DAY, partitions })
-            {
-                state.gone.push((name.to_owned(), gone));
-            }
+            let gone = state.topics.insert(name.to_owned(), Topic { id, tombstone_life: DAY, partitions });
+            state.gone.extend(gone.map(|gone| (name.to_owned(), gone)));
         });
     }
 }
@@ -185,6 +180,15 @@ impl State {
         let number = (leader + 1) % self.brokers.len();
         let has_it = log.end_before(self.follower_lag / 2) >= offset;
         (number != leader && has_it && self.brokers.get(number)?.is_up).then_some(number)
+    }
+
+    /// How many partitions a topic has; 1 if there is none.
+    pub(crate) fn partitions(&self, topic: &str) -> usize {
+        self.topics.get(topic).map_or(1, |topic| topic.partitions.len())
+    }
+
+    pub(crate) fn partition(&self, topic: &str, partition: usize) -> Option<&Partition> {
+        self.topics.get(topic)?.partitions.get(partition)
     }
 
     pub(crate) fn log(&mut self, topic: &str, partition: usize) -> Option<&mut Log> {
@@ -240,6 +244,12 @@ impl State {
             self.elect(&topic, number, next, kept);
             self.log(&topic, number).into_iter().for_each(|log| log.commit(log.end));
         }
+    }
+}
+
+impl Topic {
+    pub(crate) fn log(&self, partition: i32) -> Option<&Log> {
+        Some(&self.partitions.get(usize::try_from(partition).ok()?)?.log)
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! - here: [`run`], one schedule; [`run_all`], many; [`shrink`], the shortest one that fails
 //! - `schedule`: what happens, and when
-//! - `kafka`, `network`: brokers, and the streams to them; `jetstream`: NATS servers; `clock`: its jumps
+//! - `kafka`, `network`: brokers, and the streams to them; `jetstream`: NATS servers
 //! - `registry`: schemas of values
 //! - `bridge`, `client`: a bridge, and a connection to it, on any way
 //! - `identity`: the rights of a client, which change and end; `quota`: what a client may get in a time
@@ -18,7 +18,6 @@
 
 mod bridge;
 mod client;
-mod clock;
 mod history;
 mod identity;
 mod jetstream;
@@ -43,18 +42,12 @@ use std::thread;
 use std::time::Duration;
 
 /// The length of a schedule, and whether its events are kept.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// Steps of a schedule at most. Shorter ones begin alike.
-    pub steps: usize,
+    /// Steps of a schedule at most. Shorter ones begin alike. `None`: as many as it has.
+    pub steps: Option<usize>,
     /// Whether the events are kept as text.
     pub keeps_trace: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { steps: usize::MAX, keeps_trace: false }
-    }
 }
 
 /// The outcome of a schedule.
@@ -107,7 +100,7 @@ pub fn run(seed: u64, options: Options) -> Outcome {
 /// The fewest steps after which the schedule of a seed fails; `None` if it does not.
 pub fn shrink(seed: u64) -> Option<usize> {
     (0..=schedule::MAX_STEPS).find(|steps| {
-        let options = Options { steps: *steps, keeps_trace: false };
+        let options = Options { steps: Some(*steps), keeps_trace: false };
         !run(seed, options).problems.is_empty()
     })
 }
@@ -149,7 +142,7 @@ fn run_here(seed: u64, options: Options) -> Outcome {
     runtime.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
     #[expect(clippy::expect_used, reason = "without a runtime there is no simulation")]
     let world = runtime.build().expect("a runtime").block_on(schedule::run(seed, options));
-    let mut outcome = world.end();
+    let mut outcome = std::mem::take(&mut *world.outcome.lock());
     outcome.problems.append(&mut panics.lock().unwrap_or_else(PoisonError::into_inner));
     outcome
 }

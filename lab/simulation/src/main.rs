@@ -39,14 +39,15 @@ fn main() -> ExitCode {
         if failed.fetch_add(1, Ordering::Relaxed) >= SHRUNK {
             return;
         }
-        let Some(steps) = shrink(seed) else {
+        let steps = shrink(seed);
+        let Some(fewest) = steps else {
             outcome.trace.iter().for_each(|event| say(event));
             say(&format!("seed {seed} has not failed again"));
             return;
         };
         let shortest = run(seed, Options { steps, ..options });
         shortest.trace.iter().for_each(|event| say(event));
-        say(&format!("seed {seed}, ended after {steps} steps: {}", shortest.problems.join("; ")));
+        say(&format!("seed {seed}, ended after {fewest} steps: {}", shortest.problems.join("; ")));
     });
     let (failed, events, took) = (failed.into_inner(), events.into_inner(), start.elapsed());
     let each = took.as_secs_f64() * 1e3 * cores() as f64 / args.count.max(1) as f64;

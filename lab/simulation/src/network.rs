@@ -12,9 +12,8 @@ use parking_lot::Mutex;
 use sluicegate_reader::{Network, Stream};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, copy, duplex, split};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{advance, sleep};
 
-use crate::clock::Clock;
 use crate::kafka::Kafka;
 use crate::kafka::answer::{answer, broker_of};
 
@@ -31,7 +30,10 @@ pub(crate) struct SimulatedNetwork {
 pub(crate) struct Faults {
     random: Mutex<fastrand::Rng>,
     pub(crate) state: Mutex<FaultState>,
-    pub(crate) clock: Clock,
+    /// The length of the clock's next jump.
+    jump: Mutex<Option<Duration>>,
+    /// By how much the clock has jumped.
+    jumped: Mutex<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,7 +50,8 @@ pub(crate) struct FaultState {
 
 impl Faults {
     pub(crate) fn new(random: fastrand::Rng) -> Arc<Self> {
-        Arc::new(Self { random: Mutex::new(random), state: Mutex::default(), clock: Clock::default() })
+        let (state, jump, jumped) = <(Mutex<_>, Mutex<_>, Mutex<_>)>::default();
+        Arc::new(Self { random: Mutex::new(random), state, jump, jumped })
     }
 
     /// Whether it is the turn of one of so many; never if that is 0.
@@ -60,6 +63,26 @@ impl Faults {
         let micros = u64::try_from(self.state.lock().delay.as_micros()).unwrap_or(u64::MAX);
         let micros = self.random.lock().u64(..=micros);
         sleep(Duration::from_micros(micros)).await;
+    }
+}
+
+/// The clock, which jumps as it does for a process that stood still: what was due in the meantime is due at once.
+impl Faults {
+    /// Lets the clock jump when the next answer has arrived; `None`: it does not jump any more.
+    pub(crate) fn arm_clock(&self, by: Option<Duration>) {
+        *self.jump.lock() = by;
+    }
+
+    /// Performs a jump for which the time has come.
+    pub(crate) async fn jump_if_armed(&self) {
+        let Some(by) = self.jump.lock().take() else { return };
+        *self.jumped.lock() += by;
+        advance(by).await;
+    }
+
+    /// By how much the clock has jumped.
+    pub(crate) fn jumped(&self) -> Duration {
+        *self.jumped.lock()
     }
 }
 
@@ -116,7 +139,7 @@ async fn serve(mut stream: DuplexStream, kafka: &Kafka, broker: usize, faults: &
         if send(&mut stream, answer.slice(..len), faults).await.is_err() || breaks {
             return;
         }
-        faults.clock.jump_if_armed().await;
+        faults.jump_if_armed().await;
     }
 }
 

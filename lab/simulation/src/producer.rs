@@ -29,16 +29,16 @@ pub(crate) struct Producer {
 }
 
 /// A record that was sent, in the order of sending.
-struct Sent {
-    value: Bytes,
+pub(crate) struct Sent {
+    pub(crate) value: Bytes,
     /// The partition that it is for; negative: any.
-    partition: i32,
-    session: usize,
-    outcome: Outcome,
+    pub(crate) partition: i32,
+    pub(crate) session: usize,
+    pub(crate) outcome: Outcome,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+pub(crate) enum Outcome {
     /// No answer, or one that does not know.
     Unknown,
     Refused,
@@ -128,10 +128,7 @@ impl Producer {
 
     /// Some records, of which one or the other has no place to go; or the last ones, one for each partition.
     fn command(&self, world: &World, session: usize, is_last: bool) -> (CmdKafkaProduce, (usize, usize)) {
-        let partitions = {
-            let kafka = world.kafka.state();
-            kafka.topics.get(&self.caller.topic).map_or(1, |topic| topic.partitions.len())
-        };
+        let partitions = world.kafka.state().partitions(&self.caller.topic);
         let count = if is_last { partitions } else { self.caller.random.lock().usize(1..6) };
         let mut sent = self.sent.lock();
         let first = sent.len();
@@ -185,57 +182,64 @@ impl Producer {
         Ok(())
     }
 
-    /// Holds all answers against the logs: a refused record was never there, an acknowledged one is there once and at
-    /// its offset, and those of a session are in their order.
-    ///
-    /// # Errors
-    /// The first promise that is broken.
+    /// Holds all answers against the logs.
     pub(crate) fn check(&self, kafka: &State, may_lose: bool) -> Result<BTreeSet<Written>, String> {
-        let (mut last, mut writes) = (BTreeMap::new(), BTreeSet::new());
-        let kept = kept(kafka, &self.caller.topic);
-        for sent in self.sent.lock().iter() {
-            let value = sent.value.escape_ascii();
-            let found = kept.get(&sent.value).map(Vec::as_slice).unwrap_or_default();
-            // A topic that is created again gets what was on its way to the one before.
-            if found.iter().zip(found.iter().skip(1)).any(|(one, next)| one.topic_id == next.topic_id) {
-                return Err(format!("{value} is there more than once: {found:?}"));
+        check(&self.sent.lock(), kafka, &self.caller.topic, may_lose)
+    }
+}
+
+/// Holds what a client was told of its records against the logs of their topic: a refused record was never there, an
+/// acknowledged one is there once and at its offset, and those of a session are in their order.
+pub(crate) fn check(
+    sent: &[Sent],
+    kafka: &State,
+    topic: &str,
+    may_lose: bool,
+) -> Result<BTreeSet<Written>, String> {
+    let (mut last, mut writes) = (BTreeMap::new(), BTreeSet::new());
+    let kept = kept(kafka, topic);
+    for sent in sent {
+        let value = sent.value.escape_ascii();
+        let found = kept.get(&sent.value).map(Vec::as_slice).unwrap_or_default();
+        // A topic that is created again gets what was on its way to the one before.
+        if found.iter().zip(found.iter().skip(1)).any(|(one, next)| one.topic_id == next.topic_id) {
+            return Err(format!("{value} is there more than once: {found:?}"));
+        }
+        let is_there = !found.is_empty();
+        writes.insert(match sent.outcome {
+            Outcome::Refused if is_there => {
+                return Err(format!("{value} was refused and is there: {found:?}"));
             }
-            let is_there = !found.is_empty();
-            match sent.outcome {
-                Outcome::Refused if is_there => {
-                    return Err(format!("{value} was refused and is there: {found:?}"));
+            Outcome::Refused => Written::Refused,
+            Outcome::Unknown if is_there => Written::UnknownAndThere,
+            Outcome::Unknown => Written::UnknownAndNotThere,
+            Outcome::Acknowledged { partition, offset } => {
+                let is_it = |at: &Kept| {
+                    usize::try_from(partition) == Ok(at.partition) && [at.offset, -1].contains(&offset)
+                };
+                let is_asked_for = sent.partition < 0 || sent.partition == partition;
+                if !is_asked_for || !may_lose && !found.iter().any(is_it) {
+                    return Err(format!("{value} was acknowledged at {partition}:{offset}: {found:?}"));
                 }
-                Outcome::Refused => _ = writes.insert(Written::Refused),
-                Outcome::Unknown if is_there => _ = writes.insert(Written::UnknownAndThere),
-                Outcome::Unknown => _ = writes.insert(Written::UnknownAndNotThere),
-                Outcome::Acknowledged { partition, offset } => {
-                    writes.insert(if offset < 0 { Written::WithoutOffset } else { Written::Acknowledged });
-                    let is_it = |at: &Kept| {
-                        usize::try_from(partition) == Ok(at.partition) && [at.offset, -1].contains(&offset)
-                    };
-                    let is_asked_for = sent.partition < 0 || sent.partition == partition;
-                    if !is_asked_for || !may_lose && !found.iter().any(is_it) {
-                        return Err(format!("{value} was acknowledged at {partition}:{offset}: {found:?}"));
-                    }
-                }
+                if offset < 0 { Written::WithoutOffset } else { Written::Acknowledged }
             }
-            for at in found {
-                let before = last.insert((sent.session, at.topic_id, at.partition), at.offset);
-                if !may_lose && before.is_some_and(|before| before > at.offset) {
-                    return Err(format!("{value} at {at:?} is before one that was sent earlier"));
-                }
+        });
+        for at in found {
+            let before = last.insert((sent.session, at.topic_id, at.partition), at.offset);
+            if !may_lose && before.is_some_and(|before| before > at.offset) {
+                return Err(format!("{value} at {at:?} is before one that was sent earlier"));
             }
         }
-        Ok(writes)
     }
+    Ok(writes)
 }
 
 /// A record that a log has, or had until it was deleted or compacted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Kept {
-    pub(crate) topic_id: u128,
-    pub(crate) partition: usize,
-    pub(crate) offset: i64,
+    topic_id: u128,
+    partition: usize,
+    offset: i64,
 }
 
 /// The records of all topics of a name by their values, in the order of the topics.

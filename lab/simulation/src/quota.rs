@@ -54,9 +54,6 @@ impl Quotas {
     }
 
     /// Checks that nobody has received more than the quota allows.
-    ///
-    /// # Errors
-    /// Somebody has.
     pub(crate) fn check(&self) -> Result<(), String> {
         self.received.lock().iter().try_for_each(|(client, received)| {
             let problem = received.state.lock().problem.take();

@@ -16,18 +16,17 @@ use sluicegate_protocol::{KafkaMessage, SchemaType};
 use sluicegate_schemas::registry::{Registry, Request, Response, Transport, Unanswered};
 use tokio::time::{Instant, sleep};
 
+use crate::kafka::batch::sized;
 use crate::world::World;
 
 /// A registry of all bridges. Clones share it.
 #[derive(Clone)]
-pub(crate) struct SchemaRegistry {
-    state: Arc<Mutex<State>>,
-    /// Whether bridges give values as they are stored while it does not answer.
-    gives_bytes: bool,
-}
+pub(crate) struct SchemaRegistry(Arc<Mutex<State>>);
 
 struct State {
     random: fastrand::Rng,
+    /// Whether bridges give values as they are stored while it does not answer.
+    gives_bytes: bool,
     mood: Mood,
     /// Bridges can say until then that it does not answer.
     silent: Option<Instant>,
@@ -48,23 +47,23 @@ enum Mood {
 impl SchemaRegistry {
     pub(crate) fn new(mut random: fastrand::Rng) -> Self {
         let gives_bytes = random.bool();
-        let state = State { random, mood: Mood::Well, silent: None, wrong: BTreeMap::new() };
-        Self { state: Arc::new(Mutex::new(state)), gives_bytes }
+        let state = State { random, gives_bytes, mood: Mood::Well, silent: None, wrong: BTreeMap::new() };
+        Self(Arc::new(Mutex::new(state)))
     }
 
     /// The registry for a bridge, which knows none of its schemas.
     pub(crate) fn schemas(&self) -> Schemas {
         let registry = Arc::new(Registry::new(Arc::new(self.clone()), Arc::new(())));
-        Schemas { registry, gives_bytes: self.gives_bytes, places: Places::new(1) }
+        Schemas { registry, gives_bytes: self.0.lock().gives_bytes, places: Places::new(1) }
     }
 
     /// Changes its mood again and again, until nothing fails any more.
     pub(crate) async fn run(self, world: Arc<World>) {
         while !world.is_calm() {
-            let pause = self.state.lock().random.u64(..8_000);
+            let pause = self.0.lock().random.u64(..8_000);
             sleep(Duration::from_millis(pause)).await;
             if !world.is_quick() {
-                let mut state = self.state.lock();
+                let mut state = self.0.lock();
                 let moods = [Mood::Well, Mood::Well, Mood::Late, Mood::Down, Mood::Silent, Mood::Wrong];
                 state.mood = moods[state.random.usize(..moods.len())];
                 world.event(|| format!("the registry is {:?}", state.mood));
@@ -74,12 +73,12 @@ impl SchemaRegistry {
 
     /// Lets it answer well.
     pub(crate) fn heal(&self) {
-        self.state.lock().mood = Mood::Well;
+        self.0.lock().mood = Mood::Well;
     }
 
     /// A value with one of its schemas, or another's, or none; some are not what their schema describes.
     pub(crate) fn value(&self, text: String) -> Bytes {
-        let random = &mut self.state.lock().random;
+        let random = &mut self.0.lock().random;
         let id = random.u32(..=UNKNOWN);
         let mut value = match encode(id, text.clone()) {
             Some(payload) => framed(id, &payload),
@@ -113,7 +112,7 @@ impl SchemaRegistry {
                     stored.value = payload.map(|payload| framed(schema.id, &payload).into());
                     stored.value.is_some()
                 }
-                (None, Some((id, payload))) => self.state.lock().may_say((id, payload), &reason, asked, self),
+                (None, Some((id, payload))) => self.0.lock().may_say((id, payload), &reason, asked),
                 (None, None) => reason.is_empty(),
                 (Some(_), _) => false,
             };
@@ -124,8 +123,8 @@ impl SchemaRegistry {
 
     fn answer(&self, path: &str) -> (Duration, Result<Response, Unanswered>) {
         let id = path.strip_prefix("/schemas/ids/").and_then(|id| id.parse().ok()).unwrap_or_default();
-        let mut state = self.state.lock();
-        let State { random, mood, silent, wrong } = &mut *state;
+        let mut state = self.0.lock();
+        let State { random, mood, silent, wrong, .. } = &mut *state;
         let (late, way) = (random.u64(..12_000), random.u8(..5));
         let delay = Duration::from_millis(match mood {
             Mood::Well | Mood::Down | Mood::Wrong => late / 200,
@@ -158,16 +157,10 @@ impl SchemaRegistry {
 
 impl State {
     /// Whether a bridge may give a value as it is stored for this reason; none if it is empty.
-    fn may_say(
-        &self,
-        (id, payload): (u32, &[u8]),
-        reason: &str,
-        asked: Option<Instant>,
-        registry: &SchemaRegistry,
-    ) -> bool {
+    fn may_say(&self, (id, payload): (u32, &[u8]), reason: &str, asked: Option<Instant>) -> bool {
         let is_then = |until: Option<Instant>| until.is_some_and(|until| asked.is_none_or(|at| at <= until));
         if reason == "the schema registry does not answer" {
-            return registry.gives_bytes && is_then(self.silent);
+            return self.gives_bytes && is_then(self.silent);
         }
         let is_wrong = || is_then(self.wrong.get(&id).copied());
         match reason.strip_prefix(&format!("schema {id} ")) {
@@ -195,9 +188,6 @@ impl Transport for SchemaRegistry {
 }
 
 /// Messages with their values as they are stored, which a client has got that has asked for that.
-///
-/// # Errors
-/// One has something else.
 pub(crate) fn as_stored(messages: &[KafkaMessage]) -> Result<Cow<'_, [KafkaMessage]>, String> {
     let is_other =
         |message: &&KafkaMessage| message.value_schema.is_some() || !message.not_decoded.is_empty();
@@ -224,17 +214,8 @@ fn document(id: u32, besides: &str) -> String {
 /// The bytes of a text in a value of a schema; `None`: the registry has none that can be used.
 fn encode(id: u32, text: String) -> Option<Vec<u8>> {
     match id {
-        STRING | RECORD | OTHER_RECORD => {
-            let mut bytes = Vec::new();
-            let mut len = text.len() * 2;
-            while len >= 0x80 {
-                bytes.push((len & 0x7F) as u8 | 0x80);
-                len >>= 7;
-            }
-            bytes.push(len as u8);
-            bytes.extend(text.into_bytes());
-            Some(bytes)
-        }
+        // Avro's lengths are those of Kafka's batches.
+        STRING | RECORD | OTHER_RECORD => Some(sized(text.as_bytes()).to_vec()),
         JSON => Some(as_json(id, text).into_bytes()),
         _ => None,
     }

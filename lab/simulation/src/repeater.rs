@@ -15,48 +15,25 @@ use sluicegate_protocol::{
 };
 use tokio::time::{Instant, sleep};
 
+use crate::Written;
 use crate::client::{Caller, Client, Kind, describe};
 use crate::identity::Role;
 use crate::kafka::State;
-use crate::producer::{PATIENCE, kept};
+use crate::producer::{Outcome, PATIENCE, Sent, check, kept};
 use crate::world::World;
 
-/// A client that repeats its writes.
 pub(crate) struct Repeater {
     pub(crate) caller: Caller,
-    /// Shared by two of them, of which the one with the later epoch ends the other.
-    id: String,
+    /// Two of them are one producer, of which the one with the later epoch ends the other.
     epoch: u32,
-    /// When it begins.
     begins: Duration,
     records: usize,
     sent: Mutex<Vec<Sent>>,
     has_ended: AtomicBool,
 }
 
-/// A record, in the order of sending.
-struct Sent {
-    value: Bytes,
-    partition: i32,
-    outcome: Outcome,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    /// It was sent, and nobody can tell what became of it.
-    Unknown,
-    NotWritten,
-    Written {
-        offset: i64,
-    },
-}
-
-/// The end of a command.
-enum End {
-    Written(Vec<Produced>),
-    /// No further try makes sense.
-    Refused(ErrorResp),
-}
+/// The end of a command: after an error, no further try makes sense.
+type End = Result<Vec<Produced>, ErrorResp>;
 
 /// A command that is sent until it has an end.
 struct Command {
@@ -72,7 +49,6 @@ struct Command {
 impl Repeater {
     pub(crate) fn new(number: usize, role: Role, random: &mut fastrand::Rng) -> Arc<Self> {
         Arc::new(Self {
-            id: "repeater".to_owned(),
             epoch: u32::try_from(number).unwrap_or_default(),
             begins: if number == 0 { Duration::ZERO } else { Duration::from_millis(random.u64(..20_000)) },
             records: random.usize(1..60),
@@ -103,10 +79,7 @@ impl Repeater {
     }
 
     fn command(&self, world: &World, next: &BTreeMap<i32, u32>) -> Command {
-        let partitions = {
-            let kafka = world.kafka.state();
-            kafka.topics.get(&self.caller.topic).map_or(1, |topic| topic.partitions.len())
-        };
+        let partitions = world.kafka.state().partitions(&self.caller.topic);
         let mut random = self.caller.random.lock();
         let partition = i32::try_from(random.usize(..partitions)).unwrap_or_default();
         let sequence = next.get(&partition).copied().unwrap_or_default();
@@ -143,25 +116,21 @@ impl Repeater {
         };
         let mut sent = self.sent.lock();
         let first = sent.len() - command.records.len();
-        let outcomes = match end {
-            End::Written(results) if results.len() == command.records.len() => {
-                results.iter().map(|result| Outcome::Written { offset: result.offset }).collect()
-            }
-            End::Written(results) => {
-                self.caller.broken(world, &format!("{} results of {}", results.len(), command.records.len()));
-                Vec::new()
-            }
-            End::Refused(error) => {
+        let sent = &mut sent[first..];
+        let results = match end {
+            Ok(results) => results,
+            Err(error) => {
                 self.check_refusal(world, &command, &error);
-                let known = if command.is_open { Outcome::Unknown } else { Outcome::NotWritten };
-                for sent in sent[first..].iter_mut() {
-                    sent.outcome = known;
-                }
+                let known = if command.is_open { Outcome::Unknown } else { Outcome::Refused };
+                sent.iter_mut().for_each(|sent| sent.outcome = known);
                 return None;
             }
         };
-        for (sent, outcome) in sent[first..].iter_mut().zip(outcomes) {
-            sent.outcome = outcome;
+        if results.len() != sent.len() {
+            self.caller.broken(world, &format!("{} results of {}", results.len(), sent.len()));
+        }
+        for (sent, Produced { partition, offset, .. }) in sent.iter_mut().zip(results) {
+            sent.outcome = Outcome::Acknowledged { partition, offset };
         }
         Some(command.records.len())
     }
@@ -180,7 +149,7 @@ impl Repeater {
         loop {
             let age = if command.tries == 0 { Duration::ZERO } else { command.begun.elapsed() };
             let producer = Producer {
-                id: self.id.clone(),
+                id: "repeater".to_owned(),
                 epoch: self.epoch,
                 sequence: command.sequence,
                 age_ms: Some(
@@ -202,7 +171,7 @@ impl Repeater {
                 Resp::ErrorResp(error) => error,
                 Resp::KafkaProduceResp(KafkaProduceResp { results }) => {
                     match results.iter().find_map(|result| result.error.clone()) {
-                        None => return Some(End::Written(results)),
+                        None => return Some(Ok(results)),
                         Some(error) => error,
                     }
                 }
@@ -212,7 +181,7 @@ impl Repeater {
                 }
             };
             match error.reason() {
-                Reason::OutOfOrder | Reason::Fenced | Reason::Expired => return Some(End::Refused(error)),
+                Reason::OutOfOrder | Reason::Fenced | Reason::Expired => return Some(Err(error)),
                 reason => {
                     command.is_open |= reason == Reason::UnknownOutcome;
                     self.check_not_written(world, command, &error);
@@ -231,10 +200,9 @@ impl Repeater {
         command.records.push(self.record(&mut self.sent.lock(), command.partition));
     }
 
-    /// The next record to send.
     fn record(&self, sent: &mut Vec<Sent>, partition: i32) -> ProduceRecord {
         let value = Bytes::from(format!("{}-{}", self.caller.name.replace(' ', "-"), sent.len()));
-        sent.push(Sent { value: value.clone(), partition, outcome: Outcome::Unknown });
+        sent.push(Sent { value: value.clone(), partition, session: 0, outcome: Outcome::Unknown });
         let (topic, value) = (self.caller.topic.clone(), Some(value));
         ProduceRecord { topic, partition: Some(partition), value, ..ProduceRecord::default() }
     }
@@ -270,41 +238,9 @@ impl Repeater {
     }
 
     /// Holds all answers against the logs.
-    ///
-    /// # Errors
-    /// The first promise that is broken.
-    pub(crate) fn check(&self, kafka: &State, may_lose: bool) -> Result<BTreeSet<crate::Written>, String> {
-        let (mut last, mut writes) = (BTreeMap::new(), BTreeSet::new());
-        let kept = kept(kafka, &self.caller.topic);
-        for sent in self.sent.lock().iter() {
-            let value = sent.value.escape_ascii();
-            let found = kept.get(&sent.value).map(Vec::as_slice).unwrap_or_default();
-            if found.iter().zip(found.iter().skip(1)).any(|(one, next)| one.topic_id == next.topic_id) {
-                return Err(format!("{value} is there more than once: {found:?}"));
-            }
-            match sent.outcome {
-                Outcome::NotWritten if !found.is_empty() => {
-                    return Err(format!("{value} was not written, and is there: {found:?}"));
-                }
-                Outcome::NotWritten | Outcome::Unknown => {}
-                Outcome::Written { offset } => {
-                    writes.insert(crate::Written::Once);
-                    let is_it = |at: &crate::producer::Kept| {
-                        usize::try_from(sent.partition) == Ok(at.partition)
-                            && [at.offset, -1].contains(&offset)
-                    };
-                    if !may_lose && !found.iter().any(is_it) {
-                        return Err(format!("{value} was written at {offset}: {found:?}"));
-                    }
-                }
-            }
-            for at in found {
-                let before = last.insert((at.topic_id, at.partition), at.offset);
-                if !may_lose && before.is_some_and(|before| before > at.offset) {
-                    return Err(format!("{value} at {at:?} is before one that was sent earlier"));
-                }
-            }
-        }
-        Ok(writes)
+    pub(crate) fn check(&self, kafka: &State, may_lose: bool) -> Result<BTreeSet<Written>, String> {
+        let told = check(&self.sent.lock(), kafka, &self.caller.topic, may_lose)?;
+        let is_once = |told| matches!(told, Written::Acknowledged | Written::WithoutOffset);
+        Ok(told.into_iter().any(is_once).then_some(Written::Once).into_iter().collect())
     }
 }

@@ -3,9 +3,11 @@
 mod end;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use sluicegate_backend::System;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -26,7 +28,6 @@ use crate::table_client::TableClient;
 use crate::walker::Walker;
 use crate::world::{Profile, World};
 
-/// A schedule under way.
 struct Schedule {
     world: Arc<World>,
     random: fastrand::Rng,
@@ -47,15 +48,14 @@ struct Schedule {
 pub(crate) async fn run(seed: u64, options: Options) -> Arc<World> {
     let mut kinds = Kinds::new(seed);
     let mut schedule = Schedule::begin(seed, options, &mut kinds);
-    for step in 0..schedule.random.usize(10..=MAX_STEPS).min(options.steps) {
+    for step in 0..schedule.random.usize(10..=MAX_STEPS).min(options.steps.unwrap_or(MAX_STEPS)) {
         sleep(Duration::from_micros(schedule.random.u64(..400_000))).await;
         schedule.step(step);
         if let Some((by, waits)) = kinds.jump() {
             schedule.world.event(|| format!("the clock jumps by {by:?}, with the next answer: {waits}"));
-            let clock = &schedule.world.faults.clock;
-            clock.arm(Some(by));
+            schedule.world.faults.arm_clock(Some(by));
             if !waits {
-                clock.jump_if_armed().await;
+                schedule.world.faults.jump_if_armed().await;
             }
         }
         if kinds.rest == Some(step) {
@@ -94,8 +94,20 @@ impl Schedule {
         topics.iter().for_each(|topic| kafka.create(topic, random.usize(1..=most)));
         let jetstream = is_nats.then(|| JetStream::new(&kafka, &faults, random.fork()));
         let registry = kinds.schemas.as_mut().map(|random| SchemaRegistry::new(random.fork()));
-        let world =
-            World::new((kafka, jetstream, registry), faults, (settings, profile), options.keeps_trace);
+        let world = Arc::new(World {
+            kafka,
+            jetstream,
+            registry,
+            faults,
+            settings,
+            profile,
+            bridges: Mutex::default(),
+            is_calm: AtomicBool::default(),
+            rests: AtomicBool::default(),
+            outcome: Mutex::default(),
+            keeps_trace: options.keeps_trace,
+            start: Instant::now(),
+        });
         world.event(|| format!("{system:?} {profile:?} {settings:?} {topics:?}"));
         // Without memory for records, clients that take one at a time take longer than is left, and so do quotas.
         if is_nats && settings.cache_bytes > 10_000 && random.u8(..LONG) == 0 && !settings.has_quotas {
@@ -170,8 +182,7 @@ impl Schedule {
 
     fn place(&mut self) -> (String, usize) {
         let topic = self.topic();
-        let kafka = self.world.kafka.state();
-        let partitions = kafka.topics.get(&topic).map_or(1, |topic| topic.partitions.len());
+        let partitions = self.world.kafka.state().partitions(&topic);
         (topic, self.random.usize(..partitions))
     }
 

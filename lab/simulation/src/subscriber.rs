@@ -74,8 +74,7 @@ impl Position {
     ) -> Result<(&'a Log, &mut History), String> {
         let id = <[u8; 16]>::try_from(&self.topic_id[..]).map_err(|_| "no topic id")?;
         let topic = kafka.topic(topic, u128::from_be_bytes(id)).ok_or("a topic that never was")?;
-        let number = usize::try_from(partition).map_err(|_| "a negative partition")?;
-        let log = &topic.partitions.get(number).ok_or("a partition that never was")?.log;
+        let log = topic.log(partition).ok_or("a partition that never was")?;
         let history = self.histories.get_mut(&partition).ok_or("a partition that was not told")?;
         Ok((log, history))
     }

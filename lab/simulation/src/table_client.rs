@@ -16,7 +16,6 @@ use sluicegate_protocol::{
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Caller, Client, Kind, describe};
-use crate::history::is_same;
 use crate::identity::Role;
 use crate::kafka::log::{Log, Outcome, Written};
 use crate::kafka::{DAY, Partition, State, Topic};
@@ -25,7 +24,6 @@ use crate::world::World;
 /// Keys of a partition, with the offset and the value of their newest record.
 type Rows = BTreeMap<(i32, Bytes), (i64, Bytes)>;
 
-/// A client with a table.
 pub(crate) struct TableClient {
     pub(crate) caller: Caller,
     state: Mutex<Table>,
@@ -76,8 +74,7 @@ impl TableClient {
         let missing = wanted.iter().find(|(key, row)| table.rows.get(*key) != Some(*row));
         // An election can have lost the record for which another one was compacted away.
         let is_compacted = |number: i32, offset: i64| {
-            let log = usize::try_from(number).ok().and_then(|number| topic.partitions.get(number));
-            log.is_some_and(|Partition { log, .. }| log.has_lost_after(0) && log.has_compacted(offset))
+            topic.log(number).is_some_and(|log| log.has_lost_after(0) && log.has_compacted(offset))
         };
         let mut rows = table.rows.iter();
         let other =
@@ -198,18 +195,10 @@ impl TableClient {
     fn was_written(&self, kafka: &State, id: &Bytes, partition: i32, message: &KafkaMessage) -> bool {
         // A part of a topic has an id of its own.
         let is_it = |topic: &&Topic| self.caller.identity.is_some() || id[..] == topic.id.to_be_bytes();
-        let mut topics = kafka.topics_of(&self.caller.topic).filter(is_it);
-        topics.any(|topic| {
-            let partition = usize::try_from(partition).ok().and_then(|number| topic.partitions.get(number));
-            partition.is_some_and(|Partition { log, .. }| {
-                (0..=log.epoch).any(|epoch| {
-                    let place = (epoch, message.offset);
-                    log.written.get(&place).is_some_and(|written| {
-                        let is_committed = written.outcome == Outcome::Committed || written.is_reopened;
-                        is_committed && is_same(written, message) && log.was_visible(place)
-                    })
-                })
-            })
+        let topics = kafka.topics_of(&self.caller.topic).filter(is_it);
+        topics.filter_map(|topic| topic.log(partition)).any(|log| {
+            let mut found = log.written_as(message).filter(|(_, written)| written.was_committed());
+            found.any(|(epoch, _)| log.was_visible((epoch, message.offset)))
         })
     }
 }

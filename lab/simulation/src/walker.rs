@@ -18,7 +18,6 @@ use crate::kafka::State;
 use crate::kafka::log::Log;
 use crate::world::World;
 
-/// A walker.
 pub(crate) struct Walker {
     pub(crate) caller: Caller,
     view: View,

@@ -1,6 +1,5 @@
 //! All that a schedule acts on, and the problems that were found.
 
-use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
+use crate::Outcome;
 use crate::bridge::{Bridge, Settings};
 use crate::jetstream::JetStream;
 use crate::kafka::Kafka;
 use crate::network::Faults;
 use crate::registry::SchemaRegistry;
-use crate::{Outcome, Written};
 
 /// The cluster, the bridges and what was found.
 pub(crate) struct World {
@@ -30,8 +29,10 @@ pub(crate) struct World {
     pub(crate) is_calm: AtomicBool,
     /// Whether nothing fails for a while.
     pub(crate) rests: AtomicBool,
-    found: Mutex<Found>,
-    start: Instant,
+    /// What was found.
+    pub(crate) outcome: Mutex<Outcome>,
+    pub(crate) keeps_trace: bool,
+    pub(crate) start: Instant,
 }
 
 /// The kinds of events that a schedule has, besides records, faults of the network and clean elections.
@@ -45,34 +46,7 @@ pub(crate) struct Profile {
     pub(crate) lags: bool,
 }
 
-#[derive(Default)]
-struct Found {
-    outcome: Outcome,
-    keeps_trace: bool,
-}
-
 impl World {
-    pub(crate) fn new(
-        (kafka, jetstream, registry): (Kafka, Option<JetStream>, Option<SchemaRegistry>),
-        faults: Arc<Faults>,
-        (settings, profile): (Settings, Profile),
-        keeps_trace: bool,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            kafka,
-            jetstream,
-            registry,
-            faults,
-            settings,
-            profile,
-            bridges: Mutex::default(),
-            is_calm: AtomicBool::default(),
-            rests: AtomicBool::default(),
-            found: Mutex::new(Found { keeps_trace, ..Found::default() }),
-            start: Instant::now(),
-        })
-    }
-
     pub(crate) fn is_nats(&self) -> bool {
         self.jetstream.is_some()
     }
@@ -100,30 +74,20 @@ impl World {
     /// A promise was broken.
     pub(crate) fn broken(&self, problem: String) {
         self.event(|| format!("BROKEN: {problem}"));
-        self.found.lock().outcome.problems.push(problem);
+        self.outcome.lock().problems.push(problem);
     }
 
     /// Something happened. Two runs of a seed have the same events.
     pub(crate) fn event(&self, event: impl FnOnce() -> String) {
-        let mut found = self.found.lock();
-        found.outcome.events += 1;
-        if found.keeps_trace {
-            found.outcome.trace.push(format!("{:>12.6} {}", self.start.elapsed().as_secs_f64(), event()));
+        let mut outcome = self.outcome.lock();
+        outcome.events += 1;
+        if self.keeps_trace {
+            outcome.trace.push(format!("{:>12.6} {}", self.start.elapsed().as_secs_f64(), event()));
         }
     }
 
     pub(crate) fn has_problems(&self) -> bool {
-        !self.found.lock().outcome.problems.is_empty()
-    }
-
-    /// Records of a producer have come to these ends.
-    pub(crate) fn have_ended(&self, writes: BTreeSet<Written>) {
-        self.found.lock().outcome.writes.extend(writes);
-    }
-
-    /// The outcome of the schedule.
-    pub(crate) fn end(&self) -> Outcome {
-        std::mem::take(&mut self.found.lock().outcome)
+        !self.outcome.lock().problems.is_empty()
     }
 }
 

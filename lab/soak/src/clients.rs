@@ -26,6 +26,7 @@ use std::net::SocketAddr;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use sluicegate_protocol::is_removal_header;
+use sluicegate_stack::http::client::{self as http, Streamed};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
@@ -39,7 +40,6 @@ use self::streams::Streams;
 use self::table::Record;
 use self::wish::Wish;
 
-/// A subscription.
 pub(crate) enum Client {
     Session(Session),
     Json(Json),
@@ -134,6 +134,36 @@ impl Socket {
                 }
                 message => return Some(message),
             }
+        }
+    }
+}
+
+/// An answer of server-sent events.
+struct EventSource {
+    body: Streamed,
+    unread: String,
+}
+
+impl EventSource {
+    async fn open(gateway: SocketAddr, request: http::Request) -> Option<Self> {
+        let body = http::Client::connect(gateway).await.ok()?.stream(request).await.ok()?;
+        if body.head.status != 200 {
+            assert!([502, 503, 504].contains(&body.head.status), "{:?}", body.head);
+            return None;
+        }
+        Some(Self { body, unread: String::new() })
+    }
+
+    /// The next event; `None` at the end. Nothing is lost if it is cancelled.
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some((event, rest)) = self.unread.split_once("\n\n") {
+                let (event, rest) = (event.to_owned(), rest.to_owned());
+                self.unread = rest;
+                return Some(event);
+            }
+            let part = self.body.next().await.ok()??;
+            self.unread.push_str(std::str::from_utf8(&part).unwrap());
         }
     }
 }

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use self::probe::Counts;
 use self::readers::Reader;
 use self::stacks::Stacks;
-use crate::processes::{Limits, MIB, Processes, Watch};
+use crate::processes::{Processes, WINDOW};
 use crate::{Failure, say};
 
 /// Fails if a client gets no record for five seconds, misses or repeats one, or if a process grows. Writes a report in
@@ -43,9 +43,9 @@ pub async fn soak(duration: Duration, report: Option<&Path>) -> Result<(), Failu
     }
     let mut counts = AllCounts::new();
     for gateway in stacks.gateways() {
-        for (kind, readers) in readers::of_gateway(&gateway) {
+        for (kind, name, readers) in readers::of_gateway(&gateway) {
             let of_kind = Arc::<Counts>::default();
-            counts.insert((gateway.name(), kind.name()), (readers, Arc::clone(&of_kind)));
+            counts.insert((gateway.way.name(), name), (readers, Arc::clone(&of_kind)));
             for number in 0..readers {
                 tasks.spawn(Reader::new(&gateway, kind, number, &of_kind).run());
             }
@@ -57,15 +57,14 @@ pub async fn soak(duration: Duration, report: Option<&Path>) -> Result<(), Failu
         None => "nobody runs".into(),
         Some(ended) => ended.unwrap_or_else(|panic| panic.to_string().into()),
     };
-    let watch = Watch { duration, window: WINDOW, sample: SAMPLE };
-    let watched = watch.run(&mut processes, &stacks.stacks, read, failed).await;
+    let watched = processes.watch(&stacks.stacks, duration, read, failed).await;
     let text = describe(start.elapsed(), &counts, &processes);
     say(&text);
     watched?;
     if let Some(path) = report {
         std::fs::write(path, text)?;
     }
-    processes.check(LIMITS)
+    processes.check()
 }
 
 type AllCounts<'a> = BTreeMap<(&'a str, &'a str), (usize, Arc<Counts>)>;
@@ -87,15 +86,3 @@ fn describe(elapsed: Duration, counts: &AllCounts<'_>, processes: &Processes) ->
     text += &format!("\n{} s, {per_second} records a second.\n\n{}", elapsed.as_secs(), processes.table());
     text
 }
-
-/// A row of what is printed, and what a process uses at one time.
-const WINDOW: Duration = Duration::from_secs(300);
-const SAMPLE: Duration = Duration::from_secs(5);
-const LIMITS: Limits = Limits {
-    percent: 5,
-    bytes: 4 * MIB,
-    // Clients that have just lost a connection and have another one already.
-    descriptors: 16,
-    // Idle threads of a bridge end after ten seconds, and come again.
-    threads: 8,
-};

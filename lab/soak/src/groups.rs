@@ -55,7 +55,7 @@ pub struct Setup<'a> {
     pub seed: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Summary {
     /// Records in the topics.
     pub records: usize,
@@ -107,12 +107,15 @@ pub async fn check(setup: Setup<'_>) -> Summary {
             stopped: stopped.clone(),
             random: Random::new(random.next()),
         };
-        let (name, topics, ledger) = (format!("{prefix}-{group}"), topics_of(group), Arc::clone(&ledger));
+        let (topics, ledger, commits) = (topics_of(group), Arc::clone(&ledger), life.commits);
+        let group = format!("{prefix}-{group}");
         // Nothing is committed for sessions. Where clients commit, half of them have one.
-        if life.commits && number / groups % 2 == 1 {
-            running.spawn(member::run(Session::new(stack.url(), &name, &topics), life, ledger));
+        if commits && number / groups % 2 == 1 {
+            let session = Session { url: stack.url(), group, topics, ..Session::default() };
+            running.spawn(member::run(session, life, ledger));
         } else {
-            let rest = Rest::new(stack.gateway(), &name, number, &topics, life.commits);
+            let (gateway, name) = (stack.gateway(), format!("member-{number}"));
+            let rest = Rest { gateway, connection: None, group, name, topics, commits };
             running.spawn(member::run(rest, life, ledger));
         }
     }
@@ -153,7 +156,8 @@ pub async fn check(setup: Setup<'_>) -> Summary {
         ended.unwrap();
     }
     let missing = missing();
-    let summary = Summary { kills, recovery, ..ledger.summary(written.values().map(Vec::len).sum()) };
+    let records = written.values().map(Vec::len).sum();
+    let summary = Summary { records, kills, recovery, ..ledger.summary() };
     assert!(missing.is_empty(), "{missing:#?} are missing after {LAST:?}; {summary:#?}");
     let wrongs = ledger.wrongs();
     assert!(wrongs.is_empty(), "{wrongs:#?}; {summary:#?}");

@@ -16,7 +16,7 @@
     reason = "test code: a failure is a panic"
 )]
 
-mod chaos;
+pub(crate) mod chaos;
 mod once;
 mod oracles;
 mod raw;
@@ -111,10 +111,10 @@ pub async fn check(setup: Setup<'_>) -> Summary {
     let mut running = JoinSet::new();
     for number in 0..subscribers {
         let random = Random::new(random.next());
-        let subscriber = Subscriber::new(number, stack.gateway(), cluster.source(), PARTITIONS, random)
-            .with_table(&tables.source, tables::PARTITIONS);
-        let subscriber = if discards { subscriber.may_miss() } else { subscriber };
-        let logs = if subscriber.has_table() { &table_logs } else { &logs };
+        let subscriber = Subscriber::new(number, stack.gateway(), cluster.source(), PARTITIONS, random);
+        let mut subscriber = subscriber.with_table(&tables.source, tables::PARTITIONS);
+        subscriber.may_miss = discards;
+        let logs = if subscriber.wish.is_table { &table_logs } else { &logs };
         running.spawn(subscriber.run(logs.clone()));
     }
     let value = |partition, number| format!("{partition}:{number}{}", "v".repeat(VALUE));

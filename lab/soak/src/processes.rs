@@ -14,63 +14,34 @@ use crate::{Failure, say};
 #[derive(Default)]
 pub(crate) struct Processes(BTreeMap<String, (Vec<Usage>, Vec<Usage>)>);
 
-/// What a process may use more than before.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// Of its memory.
-    pub(crate) percent: u64,
-    /// Of memory besides: allocators do not give all back.
-    pub(crate) bytes: u64,
-    pub(crate) descriptors: u64,
-    pub(crate) threads: u64,
-}
-
-/// How long processes are watched, in windows whose means are compared.
-pub(crate) struct Watch {
-    pub(crate) duration: Duration,
-    pub(crate) window: Duration,
-    pub(crate) sample: Duration,
-}
-
-impl Watch {
+impl Processes {
     /// Samples the stacks until the time is over, or until something has `failed`, and prints a line for each window, which
     /// `so_far` ends.
-    pub(crate) async fn run(
-        &self,
-        processes: &mut Processes,
+    pub(crate) async fn watch(
+        &mut self,
         stacks: &[Stack],
+        duration: Duration,
         so_far: impl Fn() -> String,
         mut failed: impl AsyncFnMut() -> Failure,
     ) -> Result<(), Failure> {
         let start = Instant::now();
-        for window in 1..=self.duration.as_secs().div_ceil(self.window.as_secs()).max(1) {
-            let end = start + self.window.saturating_mul(u32::try_from(window)?).min(self.duration);
+        for window in 1..=duration.as_secs().div_ceil(WINDOW.as_secs()).max(1) {
+            let end = start + WINDOW.saturating_mul(u32::try_from(window)?).min(duration);
             while Instant::now() < end {
-                processes.sample(stacks)?;
-                if let Ok(failure) = timeout(self.sample, failed()).await {
+                for (name, usage) in usages(stacks)? {
+                    self.0.entry(name).or_default().0.push(usage);
+                }
+                if let Ok(failure) = timeout(SAMPLE, failed()).await {
                     return Err(failure);
                 }
             }
-            processes.end_window();
-            say(&format!("{:>6} s {}; {}", start.elapsed().as_secs(), so_far(), processes.latest()));
+            for (samples, windows) in self.0.values_mut() {
+                windows.extend(mean(samples));
+                samples.clear();
+            }
+            say(&format!("{:>6} s {}; {}", start.elapsed().as_secs(), so_far(), self.latest()));
         }
         Ok(())
-    }
-}
-
-impl Processes {
-    fn sample(&mut self, stacks: &[Stack]) -> Result<(), Failure> {
-        for (name, usage) in usages(stacks)? {
-            self.0.entry(name).or_default().0.push(usage);
-        }
-        Ok(())
-    }
-
-    fn end_window(&mut self) {
-        for (samples, windows) in self.0.values_mut() {
-            windows.extend(mean(samples));
-            samples.clear();
-        }
     }
 
     fn latest(&self) -> String {
@@ -86,8 +57,21 @@ impl Processes {
         self.0.iter().filter_map(|(name, (_, windows))| Some((name, windows.get(1)?, windows.last()?)))
     }
 
-    pub(crate) fn check(&self, limits: Limits) -> Result<(), Failure> {
-        self.changes().try_for_each(|(name, early, late)| limits.check(name, early, late))
+    /// Fails if a process uses too much more than before.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        for (name, early, late) in self.changes() {
+            let memory = MORE_BYTES + early.resident_bytes / 100 * MORE_PERCENT;
+            for (what, before, after, more) in [
+                ("bytes of memory", early.resident_bytes, late.resident_bytes, memory),
+                ("descriptors", early.descriptors, late.descriptors, MORE_DESCRIPTORS),
+                ("threads", early.threads, late.threads, MORE_THREADS),
+            ] {
+                if after > before + more {
+                    return Err(format!("{name} had {before} {what}, and has {after}").into());
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn table(&self) -> String {
@@ -105,23 +89,6 @@ impl Processes {
         });
         "| process | memory | descriptors | threads | CPU |\n|---|---|---|---|---|\n".to_owned()
             + &rows.collect::<String>()
-    }
-}
-
-impl Limits {
-    /// Fails if a process uses too much more than before.
-    fn check(&self, name: &str, before: &Usage, after: &Usage) -> Result<(), Failure> {
-        let memory = self.bytes.saturating_add(before.resident_bytes / 100 * self.percent);
-        for (what, before, after, more) in [
-            ("bytes of memory", before.resident_bytes, after.resident_bytes, memory),
-            ("descriptors", before.descriptors, after.descriptors, self.descriptors),
-            ("threads", before.threads, after.threads, self.threads),
-        ] {
-            if after > before.saturating_add(more) {
-                return Err(format!("{name} had {before} {what}, and has {after}").into());
-            }
-        }
-        Ok(())
     }
 }
 
@@ -158,4 +125,15 @@ fn mean(samples: &[Usage]) -> Option<Usage> {
     })
 }
 
-pub(crate) const MIB: u64 = 1 << 20;
+/// A row of what is printed, and what a process uses at one time.
+pub(crate) const WINDOW: Duration = Duration::from_secs(300);
+const SAMPLE: Duration = Duration::from_secs(5);
+const MIB: u64 = 1 << 20;
+
+/// What a process may use more than before, of its memory, and besides: allocators do not give all back.
+const MORE_PERCENT: u64 = 5;
+const MORE_BYTES: u64 = 4 * MIB;
+/// Clients that have just lost a connection and have another one already.
+const MORE_DESCRIPTORS: u64 = 16;
+/// Idle threads of a bridge end after ten seconds, and come again.
+const MORE_THREADS: u64 = 8;

@@ -4,16 +4,14 @@
 //   - Protobuf is answered as text, or as a base64 descriptor with ?format=serialized, however it was registered;
 //     with -as-registered as it was registered, as Apicurio's does
 //
-// Its own paths are below /-/: POST /-/fault takes a fault, GET /-/requests counts the requests for each path.
+// GET /-/requests counts the requests for each path.
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"flag"
-	"io"
 	"io/fs"
 	"log"
 	"maps"
@@ -24,7 +22,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/bufbuild/protocompile"
 	"github.com/jhump/protoreflect/v2/protoprint"
@@ -60,76 +57,20 @@ type registry struct {
 	authorization string
 	asRegistered  bool
 	mutex         sync.Mutex
-	fault         fault
 	asked         map[string]int
 }
 
-// A fault of all answers, until the next one is set. The zero value is none.
-type fault struct {
-	// Milliseconds before the answer.
-	Late time.Duration `json:"late_ms"`
-	// A status in place of the answer.
-	Status int `json:"status"`
-	// No answer, while the client waits.
-	Hang bool `json:"hang"`
-	// An answer without an end.
-	Endless bool `json:"endless"`
-	// The id of the schema that is answered in place of any other.
-	Another int `json:"another"`
-}
-
 func (r *registry) ServeHTTP(w http.ResponseWriter, request *http.Request) {
-	switch request.Method + " " + request.URL.Path {
-	case "POST /-/fault":
-		var fault fault
-		if err := json.NewDecoder(request.Body).Decode(&fault); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		r.mutex.Lock()
-		defer r.mutex.Unlock()
-		r.fault = fault
-	case "GET /-/requests":
-		r.mutex.Lock()
+	r.mutex.Lock()
+	if request.Method == "GET" && request.URL.Path == "/-/requests" {
 		defer r.mutex.Unlock()
 		_ = json.NewEncoder(w).Encode(r.asked)
-	default:
-		r.mutex.Lock()
-		r.asked[request.URL.Path]++
-		fault := r.fault
-		r.mutex.Unlock()
-		r.answer(w, request, fault)
+		return
 	}
+	r.asked[request.URL.Path]++
+	r.mutex.Unlock()
+	r.stored(w, request)
 }
-
-func (r *registry) answer(w http.ResponseWriter, request *http.Request, fault fault) {
-	select {
-	case <-time.After(fault.Late * time.Millisecond):
-	case <-request.Context().Done():
-	}
-	switch {
-	case fault.Hang:
-		// The server notices that a client is gone once the body is read.
-		_, _ = io.Copy(io.Discard, request.Body)
-		<-request.Context().Done()
-	case fault.Status != 0:
-		w.WriteHeader(fault.Status)
-		_, _ = io.WriteString(w, `{"error_code":50001,"message":"a fault of a test"}`)
-	case fault.Endless:
-		_, err := io.WriteString(w, `{"schema":"`)
-		for err == nil {
-			_, err = w.Write(bytes.Repeat([]byte("x"), 1<<16))
-		}
-	default:
-		if another, ok := r.byID(fault.Another, ""); ok {
-			ids, guids := "/schemas/ids/"+strconv.Itoa(another.ID), "/schemas/guids/"+another.GUID
-			request.URL.Path = byID.ReplaceAllString(byGUID.ReplaceAllString(request.URL.Path, guids), ids)
-		}
-		r.stored(w, request)
-	}
-}
-
-var byID, byGUID = regexp.MustCompile(`^/schemas/ids/\d+`), regexp.MustCompile(`^/schemas/guids/[^/]+`)
 
 // Answers with what is stored, in the forms of Confluent's registry.
 func (r *registry) stored(w http.ResponseWriter, request *http.Request) {

@@ -3,13 +3,13 @@
 //! The filter runs in the emulated host `sluicegate_harness::apisix`, behind an HTTP server on hyper. The harness names
 //! the source of each rule of APISIX. This module adds nginx's behaviour:
 //!
-//! 1. the whole body of a request, up to `client_max_body_size`, is read before it is sent upstream over HTTP/1.1
+//! 1. the whole body of a request is read before it is sent upstream over HTTP/1.1
 //! 2. nginx's pages for an upstream that is unreachable, ends without an answer, or is silent for too long
 //! 3. response bodies are streamed (`X-Accel-Buffering: no`), and a request ends when its client disconnects
 //! 4. nginx's 405 for `TRACE`, and APISIX's 404 for paths without a route
 //! 5. one worker
 //!
-//! Absent: other plugins, WebSocket, limits on headers, normalized paths, several requests on a connection upstream.
+//! Absent: other plugins, WebSocket, limits on bodies and headers, normalized paths, several requests on a connection upstream.
 
 mod front;
 mod upstream;
@@ -31,7 +31,7 @@ use crate::{Error, tools};
 pub struct Apisix {
     gateway: Port,
     stop: Option<oneshot::Sender<()>>,
-    worker: Option<JoinHandle<()>>,
+    worker: Option<JoinHandle<Result<(), Error>>>,
     memory: Arc<AtomicU64>,
 }
 
@@ -48,11 +48,11 @@ impl Apisix {
         let run = move || front::run((address, bridge), &filter, setup, started, stopped, of_worker);
         let worker = thread::Builder::new().name("apisix".to_owned()).spawn(run);
         let worker = worker.map_err(Error::failed("start a thread"))?;
-        let worker = Self { gateway, stop: Some(stop), worker: Some(worker), memory };
-        starts
-            .await
-            .unwrap_or_else(|_| Err(Error::SetUp("start the filter: its thread ended".to_owned())))?;
-        Ok(worker)
+        if starts.await.is_err() {
+            let panicked = || Error::SetUp("start the filter: its thread panicked".to_owned());
+            return Err(worker.join().ok().and_then(Result::err).unwrap_or_else(panicked));
+        }
+        Ok(Self { gateway, stop: Some(stop), worker: Some(worker), memory })
     }
 
     /// The linear memory of its filter after the last request, in bytes.
@@ -108,14 +108,12 @@ impl Route {
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub routes: Vec<Route>,
-    /// Largest request body in bytes, nginx's `client_max_body_size`; 0 for no limit.
-    pub client_max_body_size: usize,
     /// Limit for an upstream's silence, nginx's `proxy_read_timeout`; 60 s by default.
     pub read_timeout: Duration,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { routes: Vec::new(), client_max_body_size: 0, read_timeout: Duration::from_secs(60) }
+        Self { routes: Vec::new(), read_timeout: Duration::from_secs(60) }
     }
 }

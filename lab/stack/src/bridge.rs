@@ -13,7 +13,7 @@ use crate::{Error, http, tools, waiting};
 pub struct Bridge {
     grpc: Port,
     admin: Port,
-    launch: Launch,
+    config: PathBuf,
     /// The process, which tests kill, freeze or stop.
     pub process: Process,
 }
@@ -23,27 +23,29 @@ impl Bridge {
     /// `environment` override it. Its log is in `dir`.
     pub async fn start(config: &Path, environment: Vec<(String, String)>, dir: &Path) -> Result<Self, Error> {
         let (grpc, admin) = (Port::pick()?, Port::pick()?);
-        let launch = Launch { config: config.to_owned(), environment, log: dir.join("bridge.log") };
-        let process = launch.run(&grpc, &admin).await?;
-        Ok(Self { grpc, admin, launch, process })
+        let command = command(config, &environment, [grpc.address(), admin.address()])?;
+        let process = Process::spawn("the bridge", command, &dir.join("bridge.log"))?;
+        let mut bridge = Self { grpc, admin, config: config.to_owned(), process };
+        bridge.listens().await?;
+        Ok(bridge)
     }
 
     /// Restarts the bridge on the same ports, unless it is running.
     pub async fn up(&mut self) -> Result<(), Error> {
-        if self.process.ended().is_some() {
-            self.process = self.launch.run(&self.grpc, &self.admin).await?;
-        }
-        Ok(())
+        if self.process.restart()? { self.listens().await } else { Ok(()) }
+    }
+
+    async fn listens(&mut self) -> Result<(), Error> {
+        let admin = self.admin();
+        self.process.until("listen", START_WITHIN, async || http::is_ok(admin, "/livez").await).await
     }
 
     /// Changes the text of the configuration file, and waits until the bridge has taken it up.
     pub async fn reconfigure(&mut self, change: impl FnOnce(String) -> String) -> Result<(), Error> {
         const COUNT: &str = "sluicegate_config_reloads_total";
-        let failed = |problem: String| Error::Configuration(problem);
-        let before = self.count(COUNT, "").await.map_err(failed)?;
-        let text =
-            fs::read_to_string(&self.launch.config).map_err(Error::failed("read the configuration"))?;
-        fs::write(&self.launch.config, change(text)).map_err(Error::failed("write the configuration"))?;
+        let before = self.count(COUNT, "").await.map_err(Error::Configuration)?;
+        let text = fs::read_to_string(&self.config).map_err(Error::failed("read the configuration"))?;
+        fs::write(&self.config, change(text)).map_err(Error::failed("write the configuration"))?;
         self.process.hang_up();
         waiting::until("the bridge takes up its configuration", Duration::from_secs(30), async || match self
             .count(COUNT, "")
@@ -53,9 +55,9 @@ impl Bridge {
             _ => Err("not yet".to_owned()),
         })
         .await;
-        match self.count("sluicegate_config_rejected", "").await.map_err(failed)? {
+        match self.count("sluicegate_config_rejected", "").await.map_err(Error::Configuration)? {
             0.0 => Ok(()),
-            _ => Err(failed(self.process.log_tail())),
+            _ => Err(Error::Configuration(self.process.log_tail())),
         }
     }
 
@@ -69,8 +71,8 @@ impl Bridge {
 
     /// The metrics whose lines begin with `prefix`: names with labels, and values.
     pub async fn metrics(&self, prefix: &str) -> Result<Vec<(String, f64)>, String> {
-        let text = http::get(self.admin(), "/metrics").await?.body;
-        let samples = text.lines().filter(|line| line.starts_with(prefix)).filter_map(|line| {
+        let answer = http::get(self.admin(), "/metrics").await?;
+        let samples = answer.text().lines().filter(|line| line.starts_with(prefix)).filter_map(|line| {
             let (name, value) = line.rsplit_once(' ')?;
             Some((name.to_owned(), value.parse().ok()?))
         });
@@ -136,22 +138,6 @@ fn command(
         .env("SLUICEGATE_LISTEN", grpc.to_string())
         .env("SLUICEGATE_ADMIN_LISTEN", admin.to_string());
     Ok(command)
-}
-
-struct Launch {
-    config: PathBuf,
-    environment: Vec<(String, String)>,
-    log: PathBuf,
-}
-
-impl Launch {
-    async fn run(&self, grpc: &Port, admin: &Port) -> Result<Process, Error> {
-        let command = command(&self.config, &self.environment, [grpc.address(), admin.address()])?;
-        let mut process = Process::spawn("the bridge", command, &self.log)?;
-        let live = async || http::is_ok(admin.address(), "/livez").await;
-        process.until("listen", START_WITHIN, live).await?;
-        Ok(process)
-    }
 }
 
 const START_WITHIN: Duration = Duration::from_secs(10);

@@ -46,7 +46,6 @@ pub struct Setup {
 pub struct Envoy {
     gateway: Port,
     admin: Port,
-    command: Launch,
     pub process: Process,
 }
 
@@ -81,18 +80,28 @@ impl Envoy {
         concurrency: u32,
         dir: &Path,
     ) -> Result<Self, Error> {
-        let config = folder::write(dir, "envoy.yaml", &text)?;
-        let command = Launch { program, config, concurrency, log: dir.join("envoy.log") };
-        let process = command.run(&admin).await?;
-        Ok(Self { gateway, admin, command, process })
+        let mut command = Command::new(program);
+        command
+            .arg("-c")
+            .arg(folder::write(dir, "envoy.yaml", &text)?)
+            .args(["--concurrency", &concurrency.to_string()])
+            // Envoys with the same id would share memory.
+            .arg("--disable-hot-restart")
+            .args(["--log-level", "warning", "--component-log-level", "wasm:info"]);
+        let process = Process::spawn("Envoy", command, &dir.join("envoy.log"))?;
+        let mut envoy = Self { gateway, admin, process };
+        envoy.is_ready().await?;
+        Ok(envoy)
     }
 
     /// Restarts Envoy on the same ports, unless it is running.
     pub async fn up(&mut self) -> Result<(), Error> {
-        if self.process.ended().is_some() {
-            self.process = self.command.run(&self.admin).await?;
-        }
-        Ok(())
+        if self.process.restart()? { self.is_ready().await } else { Ok(()) }
+    }
+
+    async fn is_ready(&mut self) -> Result<(), Error> {
+        let admin = self.admin();
+        self.process.until("become ready", START_WITHIN, async || http::is_ok(admin, "/ready").await).await
     }
 
     pub fn gateway(&self) -> SocketAddr {
@@ -105,12 +114,12 @@ impl Envoy {
 
     /// The counters and gauges whose names match the regular expression `filter`.
     pub async fn stats(&self, filter: &str) -> Result<BTreeMap<String, u64>, String> {
-        let text = http::get(self.admin(), &format!("/stats?filter={filter}")).await?.body;
+        let answer = http::get(self.admin(), &format!("/stats?filter={filter}")).await?;
         let parse = |line: &str| {
             let (name, value) = line.split_once(": ")?;
             Some((name.to_owned(), value.parse().ok()?))
         };
-        Ok(text.lines().filter_map(parse).collect())
+        Ok(answer.text().lines().filter_map(parse).collect())
     }
 
     /// Number of times that Envoy replaced the filter, or tried to. It does so only after a trap.
@@ -125,9 +134,6 @@ impl Envoy {
 }
 
 impl Profile {
-    /// All profiles, for tests that must hold in each.
-    pub const ALL: [Self; 2] = [Self::Tunnel, Self::Relay];
-
     /// The name of the profile and its file.
     pub fn name(self) -> &'static str {
         match self {
@@ -139,78 +145,26 @@ impl Profile {
 
 const RELAY: &str = include_str!("envoy/relay.yaml");
 
-struct Launch {
-    program: PathBuf,
-    config: PathBuf,
-    concurrency: u32,
-    log: PathBuf,
-}
-
-impl Launch {
-    async fn run(&self, admin: &Port) -> Result<Process, Error> {
-        let mut command = Command::new(&self.program);
-        command
-            .arg("-c")
-            .arg(&self.config)
-            .args(["--concurrency", &self.concurrency.to_string()])
-            // Envoys with the same id would share memory.
-            .arg("--disable-hot-restart")
-            .args(["--log-level", "warning", "--component-log-level", "wasm:info"]);
-        let mut process = Process::spawn("Envoy", command, &self.log)?;
-        let ready = async || http::is_ok(admin.address(), "/ready").await;
-        process.until("become ready", START_WITHIN, ready).await?;
-        Ok(process)
-    }
-}
-
 /// The committed configuration, with this run's ports and filter.
 fn configuration(setup: &Setup, admin: &Port) -> Result<String, Error> {
     let file = tools::workspace().join("envoy").join(setup.profile.name()).with_extension("yaml");
     let text = fs::read_to_string(&file).map_err(Error::failed(format!("read {}", file.display())))?;
     let ports = [setup.gateway.number(), setup.bridge.port(), setup.bridge_admin.port(), admin.number()];
-    replace(&file, &text, &edits_of_a_run(ports, &tools::filter()?), &setup.edits)
-}
-
-/// The differences between the committed file and a run: four ports, in the order of [`PORTS`], and the filter.
-fn edits_of_a_run(ports: [u16; 4], filter: &Path) -> Vec<(String, String)> {
     let port = |number: u16| format!("port_value: {number}");
     let ports = PORTS.into_iter().zip(ports).map(|(old, new)| (port(old), port(new)));
-    let filter = ("filename: sluicegate_filter.wasm".to_owned(), format!("filename: {filter:?}"));
-    ports.chain([filter]).collect()
-}
-
-/// Replaces each occurrence of the texts of `all` in `text`, and the single occurrence of each text of `once`. No edit
-/// sees another edit's replacement.
-fn replace(
-    file: &Path,
-    text: &str,
-    all: &[(String, String)],
-    once: &[(String, String)],
-) -> Result<String, Error> {
-    let wrong = |old: &str, count| {
-        Error::SetUp(format!("edit {}: it contains {old:?} {count} times, expected once", file.display()))
-    };
-    let mut found = Vec::new();
-    for (edit, is_once) in all.iter().map(|edit| (edit, false)).chain(once.iter().map(|edit| (edit, true))) {
-        let (old, new) = edit;
-        let places: Vec<usize> = text.match_indices(old.as_str()).map(|(at, _)| at).collect();
-        if places.is_empty() || is_once && places.len() > 1 {
-            return Err(wrong(old, places.len()));
-        }
-        found.extend(places.into_iter().map(|at| (at, old, new)));
-    }
-    found.sort_unstable();
-    let mut rest = text;
-    let mut done = String::new();
-    for (_, old, new) in found {
-        // Overlapping edits: the first removed the text of the second.
-        let (before, after) = rest.split_once(old.as_str()).ok_or_else(|| wrong(old, 0))?;
-        done.push_str(before);
-        done.push_str(new);
-        rest = after;
-    }
-    done.push_str(rest);
-    Ok(done)
+    let filter = ("filename: sluicegate_filter.wasm".to_owned(), format!("filename: {:?}", tools::filter()?));
+    let of_this_run = ports.chain([filter]).map(|(old, new)| (old, new, usize::MAX));
+    let once = setup.edits.iter().cloned().map(|(old, new)| (old, new, 1));
+    // The caller's first: they are written for the committed text.
+    once.chain(of_this_run)
+        .try_fold(text, |text, (old, new, most)| match text.matches(&old).count() {
+            0 => Err((old, 0)),
+            count if count > most => Err((old, count)),
+            _ => Ok(text.replace(&old, &new)),
+        })
+        .map_err(|(old, count)| {
+            Error::SetUp(format!("edit {}: it contains {old:?} {count} times, expected once", file.display()))
+        })
 }
 
 /// The committed ports: gateway, bridge, the bridge's administration, Envoy's administration.

@@ -31,7 +31,7 @@ use crate::folder::Folder;
 pub struct Kafka {
     /// In the order of their ids, from 1.
     pub nodes: Vec<Node>,
-    listeners: Vec<Listener>,
+    listeners: &'static [Listener],
     admin: AdminClient<DefaultClientContext>,
     /// As `admin`, for requests while nodes are frozen.
     observer: AdminClient<DefaultClientContext>,
@@ -44,7 +44,7 @@ pub struct Kafka {
 pub struct Setup {
     pub nodes: usize,
     /// Further listeners of each node. The tests themselves use the plain one.
-    pub listeners: Vec<Listener>,
+    pub listeners: &'static [Listener],
     /// Further lines of each node's `server.properties`, which override the defaults.
     pub properties: String,
     /// Options of each node's JVM.
@@ -53,21 +53,17 @@ pub struct Setup {
     pub format: Vec<String>,
 }
 
-/// A listener with another protocol or host.
-#[derive(Debug, Clone, Copy)]
-pub struct Listener {
-    /// As in `listener.name.NAME.…`, in capitals.
-    pub name: &'static str,
-    /// As in `listener.security.protocol.map`.
-    pub protocol: &'static str,
-    /// The host that it is bound to and advertises.
-    pub host: &'static str,
-}
+/// The name of a listener at [`HOST`], as in `listener.name.NAME.…`, in capitals; and its protocol, as in
+/// `listener.security.protocol.map`.
+pub type Listener = (&'static str, &'static str);
+
+/// The host that further listeners are bound to and advertise.
+const HOST: &str = "localhost";
 
 impl Default for Setup {
     fn default() -> Self {
-        let (listeners, java, format) = (Vec::new(), Vec::new(), Vec::new());
-        Self { nodes: 1, listeners, properties: String::new(), java, format }
+        let (java, format) = (Vec::new(), Vec::new());
+        Self { nodes: 1, listeners: &[], properties: String::new(), java, format }
     }
 }
 
@@ -112,11 +108,10 @@ impl Kafka {
 
     /// The nodes' addresses at the listener `name`, for `bootstrap.servers`.
     pub fn bootstrap_of(&self, name: &str) -> Result<String, Error> {
-        let at = self.listeners.iter().position(|listener| listener.name == name);
-        let listener = at.and_then(|at| Some((at, self.listeners.get(at)?)));
-        let (at, listener) = listener.ok_or_else(|| Error::SetUp(format!("find the listener {name}")))?;
+        let at = self.listeners.iter().position(|(listener, _)| *listener == name);
+        let at = at.ok_or_else(|| Error::SetUp(format!("find the listener {name}")))?;
         let ports = self.nodes.iter().filter_map(|node| node.ports.listeners.get(at));
-        let addresses = ports.map(|port| format!("{}:{}", listener.host, port.number()));
+        let addresses = ports.map(|port| format!("{HOST}:{}", port.number()));
         Ok(addresses.collect::<Vec<_>>().join(","))
     }
 
@@ -168,8 +163,8 @@ impl Kafka {
         command.args(["--bootstrap-server", &self.bootstrap()]).args(args).kill_on_drop(true);
         let output = command.output().await.map_err(Error::failed(format!("start {class}")))?;
         let tail = String::from_utf8_lossy(&output.stderr).into_owned();
-        let failed = || Error::Ended { part: class, status: output.status, tail };
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
-        if output.status.success() { Ok(told) } else { Err(failed()) }
+        let status = output.status;
+        if status.success() { Ok(told) } else { Err(Error::Ended { part: class, status, tail }) }
     }
 }

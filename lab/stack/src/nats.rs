@@ -4,7 +4,7 @@ mod cluster;
 mod streams;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -21,8 +21,6 @@ use crate::{Error, tools};
 pub struct Nats {
     client: Port,
     websocket: Port,
-    config: PathBuf,
-    log: PathBuf,
     /// The process, which is measured, killed or frozen.
     pub process: Process,
     /// None if the caller owns it.
@@ -60,21 +58,17 @@ impl Nats {
             client.address(),
             websocket.address()
         );
-        let config = folder::write(dir, "nats.conf", &text)?;
-        let log = dir.join("nats.log");
-        let process = spawn(&config, &log)?;
-        let mut server = Self { client, websocket, config, log, process, _folder: folder };
+        let mut command = Command::new(tools::nats()?);
+        command.arg("-c").arg(folder::write(dir, "nats.conf", &text)?);
+        let process = Process::spawn("nats-server", command, &dir.join("nats.log"))?;
+        let mut server = Self { client, websocket, process, _folder: folder };
         server.listens().await?;
         Ok(server)
     }
 
     /// Starts the server again on the same ports with the same data, unless it is running.
     pub async fn up(&mut self) -> Result<(), Error> {
-        if self.process.ended().is_some() {
-            self.process = spawn(&self.config, &self.log)?;
-            self.listens().await?;
-        }
-        Ok(())
+        if self.process.restart()? { self.listens().await } else { Ok(()) }
     }
 
     async fn listens(&mut self) -> Result<(), Error> {
@@ -95,10 +89,4 @@ impl Nats {
     pub fn websocket(&self) -> SocketAddr {
         self.websocket.address()
     }
-}
-
-fn spawn(config: &Path, log: &Path) -> Result<Process, Error> {
-    let mut command = Command::new(tools::nats()?);
-    command.arg("-c").arg(config);
-    Process::spawn("nats-server", command, log)
 }

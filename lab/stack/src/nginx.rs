@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -15,7 +15,6 @@ use sluicegate_protocol::metadata::{
 
 pub struct Nginx {
     gateway: Port,
-    launch: Launch,
     pub process: Process,
 }
 
@@ -67,38 +66,16 @@ impl Nginx {
             .replace("BRIDGE", &bridge.to_string())
             .replace("ROUTES", &routes);
         folder::write(dir, "nginx.conf", &text)?;
-        let launch = Launch { program: tools::nginx()?, dir: dir.to_owned() };
-        let process = launch.run(&gateway).await?;
-        Ok(Self { gateway, launch, process })
-    }
-
-    /// Restarts nginx on the same port, unless it is running.
-    pub async fn up(&mut self) -> Result<(), Error> {
-        if self.process.ended().is_some() {
-            self.process = self.launch.run(&self.gateway).await?;
-        }
-        Ok(())
+        let mut command = Command::new(tools::nginx()?);
+        // Paths in its configuration are relative to this.
+        command.arg("-p").arg(dir).args(["-c", "nginx.conf", "-e", "stderr"]);
+        let mut process = Process::spawn("nginx", command, &dir.join("nginx.log"))?;
+        process.until("listen", START_WITHIN, async || gateway.listens().await).await?;
+        Ok(Self { gateway, process })
     }
 
     pub fn gateway(&self) -> SocketAddr {
         self.gateway.address()
-    }
-}
-
-struct Launch {
-    program: PathBuf,
-    dir: PathBuf,
-}
-
-impl Launch {
-    async fn run(&self, gateway: &Port) -> Result<Process, Error> {
-        let mut command = Command::new(&self.program);
-        // Paths in its configuration are relative to this.
-        command.arg("-p").arg(&self.dir).args(["-c", "nginx.conf", "-e", "stderr"]);
-        let mut process = Process::spawn("nginx", command, &self.dir.join("nginx.log"))?;
-        let listens = async || gateway.listens().await;
-        process.until("listen", START_WITHIN, listens).await?;
-        Ok(process)
     }
 }
 

@@ -3,27 +3,29 @@
 mod mortal;
 mod usage;
 
-use std::collections::HashSet;
 use std::fs::{self, File};
-use std::net::SocketAddr;
+use std::future::pending;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{
     Pid, Resource, Signal, WaitId, WaitIdOptions, getrlimit, kill_process_group, setrlimit, waitid,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 pub use usage::Usage;
 
 use crate::Error;
+use crate::waiting::retry;
 
 /// A running program in its own process group, killed and reaped when dropped.
 #[derive(Debug)]
 pub struct Process {
     part: &'static str,
+    command: Arc<Mutex<Command>>,
     child: Child,
     group: Pid,
     log: PathBuf,
@@ -36,10 +38,23 @@ impl Process {
         let file = file.map_err(Error::failed(format!("open {}", log.display())))?;
         let both = file.try_clone().map_err(Error::failed(format!("open {}", log.display())))?;
         command.stdin(Stdio::null()).stdout(file).stderr(both).env("NO_COLOR", "1").process_group(0);
-        let program = command.get_program().to_string_lossy().into_owned();
-        let child = mortal::spawn(command).map_err(Error::failed(format!("start {part} as {program}")))?;
+        let what = format!("start {part} as {}", command.get_program().display());
+        mortal::die_with_parent(&mut command);
+        let command = Arc::new(Mutex::new(command));
+        let child = mortal::spawn(&command).map_err(Error::failed(what))?;
         let group = Pid::from_child(&child);
-        Ok(Self { part, child, group, log: log.to_owned() })
+        Ok(Self { part, command, child, group, log: log.to_owned() })
+    }
+
+    /// Starts it again as it was started, if it has ended. Whether it had.
+    pub(crate) fn restart(&mut self) -> Result<bool, Error> {
+        let has_ended = self.ended().is_some();
+        if has_ended {
+            let what = format!("start {} again", self.part);
+            self.child = mortal::spawn(&self.command).map_err(Error::failed(what))?;
+            self.group = Pid::from_child(&self.child);
+        }
+        Ok(has_ended)
     }
 
     /// The id of the process and its group.
@@ -105,16 +120,8 @@ impl Process {
     }
 
     pub async fn wait(&mut self, within: Duration) -> Result<ExitStatus, Error> {
-        let deadline = deadline(within);
-        loop {
-            if let Some(status) = self.ended() {
-                return Ok(status);
-            }
-            if Instant::now() >= deadline {
-                return Err(self.late("end", within, String::new()));
-            }
-            sleep(POLL).await;
-        }
+        let ended = retry(within, async || self.ended().ok_or_else(String::new)).await;
+        ended.map_err(|detail| self.late("end", within, detail))
     }
 
     /// Polls `condition` until it succeeds. Its last error becomes the detail of [`Error::Late`].
@@ -124,26 +131,16 @@ impl Process {
         within: Duration,
         mut condition: impl AsyncFnMut() -> Result<T, String>,
     ) -> Result<T, Error> {
-        let deadline = deadline(within);
-        loop {
+        let done = retry(within, async || match self.alive() {
             // Checked first: another program may answer in this one's place.
-            self.alive()?;
-            match condition().await {
-                Ok(value) => return Ok(value),
-                Err(detail) if Instant::now() >= deadline => return Err(self.late(what, within, detail)),
-                Err(_) => sleep(POLL).await,
-            }
-        }
+            Err(ended) => Ok(Err(ended)),
+            Ok(()) => condition().await.map(Ok),
+        });
+        done.await.unwrap_or_else(|detail| Err(self.late(what, within, detail)))
     }
 
     pub fn usage(&self) -> Result<Usage, Error> {
         usage::of(self.id()).map_err(Error::failed(format!("read the usage of {}", self.part)))
-    }
-
-    /// Its established connections to the port of this address, each by a unique name.
-    pub fn connections(&self, to: SocketAddr) -> Result<HashSet<String>, Error> {
-        let what = format!("read the connections of {}", self.part);
-        usage::connections(to, self.id()).map_err(Error::failed(what))
     }
 
     /// Does nothing once the process has ended: its id may be reused.
@@ -172,6 +169,14 @@ impl Drop for Process {
     }
 }
 
+/// Waits until the process, if there is one, ends unexpectedly; returns the error.
+pub async fn watch(process: Option<&mut Process>) -> Error {
+    match process {
+        Some(process) => process.watch().await,
+        None => pending().await,
+    }
+}
+
 /// The resources of all processes together.
 pub fn total<'a>(processes: impl IntoIterator<Item = &'a Process>) -> Result<Usage, Error> {
     processes.into_iter().map(Process::usage).sum()
@@ -192,11 +197,6 @@ pub fn tail(log: &Path) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let skip = lines.len().saturating_sub(TAIL_LINES);
     lines.into_iter().skip(skip).collect::<Vec<_>>().join("\n")
-}
-
-fn deadline(within: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(within).unwrap_or(now)
 }
 
 const POLL: Duration = Duration::from_millis(25);

@@ -7,10 +7,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::OnceCell;
 
 use crate::folder::Folder;
-use crate::http::client::{self, Request, Response};
+use crate::http::client::{self, Request};
 use crate::http::is_ok;
 use crate::port::Port;
 use crate::process::Process;
@@ -19,22 +18,13 @@ use crate::{Error, tools};
 /// A running registry. Its schemas are in its memory.
 pub struct Registry {
     port: Port,
-    folder: Folder,
-    /// Options of the program.
-    options: Vec<String>,
+    _folder: Folder,
     /// The header that requests must have, or nothing.
     authorization: String,
-    /// The process, which is killed or frozen.
     pub process: Process,
 }
 
 impl Registry {
-    /// The registry of all tests in a process.
-    pub async fn shared() -> Result<&'static Self, Error> {
-        static SHARED: OnceCell<Registry> = OnceCell::const_new();
-        SHARED.get_or_try_init(Self::start).await
-    }
-
     /// Starts a registry without schemas.
     pub async fn start() -> Result<Self, Error> {
         Self::start_with(&[], "").await
@@ -43,33 +33,13 @@ impl Registry {
     /// Starts a registry with `options` of `lab/stack/registry`, which answers only requests with this `authorization`.
     pub async fn start_with(options: &[String], authorization: &str) -> Result<Self, Error> {
         let (port, folder) = (Port::pick()?, Folder::new("registry")?);
-        let mut options = options.to_vec();
-        if !authorization.is_empty() {
-            options.extend(["-authorization".to_owned(), authorization.to_owned()]);
-        }
-        let process = spawn(&port, &folder, &options)?;
-        let authorization = authorization.to_owned();
-        let mut registry = Self { port, folder, options, authorization, process };
-        registry.listens().await?;
-        Ok(registry)
-    }
-
-    /// Starts the registry again on the same port, without schemas, unless it is running.
-    pub async fn up(&mut self) -> Result<(), Error> {
-        if self.process.ended().is_some() {
-            self.process = spawn(&self.port, &self.folder, &self.options)?;
-            self.listens().await?;
-        }
-        Ok(())
-    }
-
-    async fn listens(&mut self) -> Result<(), Error> {
-        let Self { port, process, .. } = self;
+        let mut process = spawn(&port, &folder, options, authorization)?;
         let listens = async || match tools::apicurio() {
             Some(_) => is_ok(port.address(), &format!("{APICURIO}/subjects")).await,
             None => port.listens().await,
         };
-        process.until("listen", Duration::from_secs(60), listens).await
+        process.until("listen", Duration::from_secs(60), listens).await?;
+        Ok(Self { port, _folder: folder, authorization: authorization.to_owned(), process })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -83,30 +53,21 @@ impl Registry {
 
     /// Registers a schema, as `POST /subjects/SUBJECT/versions` takes it, and returns its id.
     pub async fn register(&self, subject: &str, schema: &Value) -> u32 {
-        let answer = self.post(&format!("{}/subjects/{subject}/versions", base()), schema).await;
+        let path = format!("{}/subjects/{subject}/versions", base());
+        let request = Request::post(&path, schema.to_string()).with("content-type", "application/json");
+        let answer = client::ask(self.address(), request.with("authorization", &self.authorization)).await;
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
         let id = answer.json().get("id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
         id.unwrap_or_else(|| panic!("no id: {answer:?}"))
-    }
-
-    /// Sets the fault of its answers, by the members of `fault` in `lab/stack/registry/main.go`; `{}` ends it.
-    pub async fn fault(&self, fault: &Value) {
-        self.post("/-/fault", fault).await;
     }
 
     /// The number of requests so far, by path.
     pub async fn requests(&self) -> Value {
         client::ask(self.address(), Request::get("/-/requests")).await.json()
     }
-
-    async fn post(&self, path: &str, body: &Value) -> Response {
-        let request = Request::post(path, body.to_string()).with("content-type", "application/json");
-        let answer = client::ask(self.address(), request.with("authorization", &self.authorization)).await;
-        assert_eq!(answer.status, 200, "{path}: {answer:?}");
-        answer
-    }
 }
 
-fn spawn(port: &Port, folder: &Folder, options: &[String]) -> Result<Process, Error> {
+fn spawn(port: &Port, folder: &Folder, options: &[String], authorization: &str) -> Result<Process, Error> {
     let address = port.address();
     let command = match tools::apicurio() {
         Some(apicurio) => {
@@ -119,6 +80,9 @@ fn spawn(port: &Port, folder: &Folder, options: &[String]) -> Result<Process, Er
         None => {
             let mut command = Command::new(tools::schema_registry()?);
             command.arg("-listen").arg(address.to_string()).args(options);
+            if !authorization.is_empty() {
+                command.args(["-authorization", authorization]);
+            }
             command
         }
     };

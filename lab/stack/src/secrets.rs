@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-/// Creates a secret whose text tells its purpose, and records it for [`all`].
+/// Creates a secret whose text tells its purpose, and records it for [`shown_in`].
 pub fn secret(what: &str) -> String {
     let secret = format!("{COMMON}{what}");
     keep(&secret);
@@ -18,16 +18,10 @@ pub fn keep(secret: &str) {
     KEPT.lock().unwrap_or_else(PoisonError::into_inner).insert(secret.to_owned());
 }
 
-/// All recorded secrets of this process.
-pub fn all() -> Vec<String> {
-    KEPT.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
-}
-
-/// The secrets of [`all`] that a text contains: literally, within base64, or as a list of bytes.
+/// The recorded secrets of this process that a text contains: literally, within base64, or as a list of bytes.
 pub fn shown_in(text: &str) -> Vec<String> {
-    let mut all = all();
-    all.retain(|secret| forms(secret).iter().any(|form| text.contains(form)));
-    all
+    let kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    kept.into_iter().filter(|secret| forms(secret).iter().any(|form| text.contains(form))).collect()
 }
 
 /// The forms in which a secret can appear in a text.

@@ -35,11 +35,7 @@ pub struct Socket {
 
 impl Socket {
     pub async fn open(stack: &Stack) -> Self {
-        Self::open_at(&stack.url()).await
-    }
-
-    pub async fn open_at(url: &str) -> Self {
-        Self::open_with(url).await
+        Self::open_with(stack.url()).await
     }
 
     pub async fn open_with(request: impl IntoClientRequest + Unpin) -> Self {

@@ -8,15 +8,15 @@ use std::ops::{Deref, DerefMut};
 use std::thread;
 use std::time::Duration;
 
-use gateway::{Gateway, Readiness};
+use gateway::Gateway;
 pub use setup::{BridgeConfig, Setup};
 
-use crate::Error;
 use crate::bridge::{self, Bridge};
 use crate::envoy::{Envoy, beside};
 use crate::folder::Folder;
 use crate::process::Process;
 use crate::way::Way;
+use crate::{Error, http};
 
 /// A running gateway and bridge. Dropping it stops both.
 pub struct Stack {
@@ -94,15 +94,16 @@ impl Stack {
 
     /// Whether a fetch would work, by `/readyz` of gateway or bridge.
     pub async fn ready(&self) -> Result<(), String> {
-        Readiness::of(&self.gateway, &self.bridge).ask().await
+        let (address, path) = self.gateway.readiness(&self.bridge);
+        http::is_ok(address, path).await
     }
 
     /// Waits until a fetch would work.
     pub async fn ready_within(&mut self, within: Duration) -> Result<(), Error> {
-        let readiness = Readiness::of(&self.gateway, &self.bridge);
+        let (address, path) = self.gateway.readiness(&self.bridge);
         let Self { gateway, bridge, .. } = self;
         tokio::select! {
-            ready = bridge.process.until("become ready for a fetch", within, async || readiness.ask().await) => ready,
+            ready = bridge.process.until("become ready for a fetch", within, async || http::is_ok(address, path).await) => ready,
             error = gateway.watch() => Err(error),
         }
     }

@@ -1,30 +1,41 @@
 //! Waiting in tests: poll a condition until it holds or a time limit passes.
 
+#![expect(clippy::panic, reason = "test code: a failure is a panic")]
+
 use std::fmt::{Debug, Display};
 use std::panic::Location;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// Polls `condition` until it succeeds.
-///
-/// Panics with the last error if a poll that began after `within` fails, so slow polls do not count against the limit.
+/// Polls `condition` until it succeeds. Panics with the last error, as [`retry`] limits it.
 #[track_caller]
 pub fn until<T>(
     what: impl Display,
     within: Duration,
-    mut condition: impl AsyncFnMut() -> Result<T, String>,
+    condition: impl AsyncFnMut() -> Result<T, String>,
 ) -> impl Future<Output = T> {
     let caller = Location::caller();
     async move {
-        let start = Instant::now();
-        loop {
-            let asked = start.elapsed();
-            match condition().await {
-                Ok(value) => return value,
-                Err(seen) => assert!(asked < within, "{caller}: {what}: {seen} after {within:?}"),
-            }
-            sleep(POLL).await;
+        match retry(within, condition).await {
+            Ok(value) => value,
+            Err(seen) => panic!("{caller}: {what}: {seen} after {within:?}"),
+        }
+    }
+}
+
+/// Repeats `attempt` until it succeeds. Gives the error of one that began after `within`: slow attempts do not count
+/// against the limit.
+pub(crate) async fn retry<T, E>(
+    within: Duration,
+    mut attempt: impl AsyncFnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    let start = Instant::now();
+    loop {
+        let begun = start.elapsed();
+        match attempt().await {
+            Err(_) if begun < within => sleep(POLL).await,
+            done => return done,
         }
     }
 }

@@ -83,17 +83,17 @@ fn single_route_needs_no_array() {
     for path in [&b"/"[..], b"/pubsub?x", b"*", b"", b"\xff"] {
         check_route(&config, path, Some(""));
     }
-    let config = parse(br#"{"type":"produce","topic":"t"}"#).unwrap();
-    check_route(&config, b"/any/path", Some(""));
-    let config = parse(br#"{"type":"rest"}"#).unwrap();
-    check_route(&config, b"/topics?x", Some(""));
-    check_route(&config, b"*", None);
-    let config = parse(br#"{"type":"rest","path":"/kafka"}"#).unwrap();
-    check_route(&config, b"/kafka/topics", Some("/kafka"));
-    check_route(&config, b"/topics", None);
-    let config = parse(br#"{"path":"/pubsub"}"#).unwrap();
-    check_route(&config, b"/pubsub", Some("/pubsub"));
-    check_route(&config, b"/other", None);
+    for (json, path, want) in [
+        (r#"{"type":"produce","topic":"t"}"#, "/any/path", Some("")),
+        (r#"{"type":"rest"}"#, "/topics?x", Some("")),
+        (r#"{"type":"rest"}"#, "*", None),
+        (r#"{"type":"rest","path":"/kafka"}"#, "/kafka/topics", Some("/kafka")),
+        (r#"{"type":"rest","path":"/kafka"}"#, "/topics", None),
+        (r#"{"path":"/pubsub"}"#, "/pubsub", Some("/pubsub")),
+        (r#"{"path":"/pubsub"}"#, "/other", None),
+    ] {
+        check_route(&parse(json.as_bytes()).unwrap(), path.as_bytes(), want);
+    }
 }
 
 #[test]
@@ -196,6 +196,8 @@ fn every_setting_of_a_produce_route_is_read() {
     };
     let cors = HttpCors { origins: vec!["https://a.example".into()], credentials: true };
     assert_eq!(http(route), (Resource::Produce(want), Some(cors)));
+    let want = HttpProduce { topic_override: true, ..HttpProduce::default() };
+    assert_eq!(http(only(r#""type":"produce","overrides":["topic"]"#)), (Resource::Produce(want), None));
 }
 
 /// The settings that the bridge gets for a route of plain HTTP, without a request's path.
@@ -205,14 +207,6 @@ fn http(route: Route) -> (Resource, Option<HttpCors>) {
         Kind::Http(HttpRoute { resource: Some(resource), cors, path }) if path.is_empty() => (resource, cors),
         other => panic!("{other:?}"),
     }
-}
-
-#[test]
-fn produce_route_needs_a_topic_or_its_override() {
-    let topic = HttpProduce { topic: "t".into(), ..HttpProduce::default() };
-    assert_eq!(http(only(r#""type":"produce","topic":"t""#)), (Resource::Produce(topic), None));
-    let named = HttpProduce { topic_override: true, ..HttpProduce::default() };
-    assert_eq!(http(only(r#""type":"produce","overrides":["topic"]"#)), (Resource::Produce(named), None));
 }
 
 #[test]
@@ -272,7 +266,8 @@ fn path_is_matched_whole_without_its_query() {
     check_route(&config, b"/a", Some("/a"));
     check_route(&config, b"/b?x=\xff", Some("/b"));
     check_route(&config, b"/b#x?y", Some("/b"));
-    for other in [&b"/"[..], b"/a/", b"/b/x", b"/ab", b"", b"?/a", b"/A", b"\xff"] {
+    let others = "/ /a/ /b/x /ab ?/a /A /%61 //a /./a /x/../a /x?/a".split(' ').map(str::as_bytes);
+    for other in others.chain([&b""[..], b"\xff"]) {
         check_route(&config, other, None);
     }
 }

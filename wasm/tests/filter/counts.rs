@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use prost::Message;
-use sluicegate_harness::Headers;
 use sluicegate_harness::envoy::Vm;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdEmpty, PubSubReq};
 
-use crate::gateway::{ANSWERED, request};
-use crate::socket::{PROFILES, Socket, start, start_with, upgrade, upgrade_with};
+use crate::socket::{PROFILES, Socket, accepted, start, start_with, upgrade};
 use crate::wire::{self, BINARY, FIRST, PING, TEXT, from_client};
 
 /// Runs `act` on a fresh filter and compares every metric; those not named are 0.
@@ -70,7 +68,11 @@ fn errors_are_counted_by_kind() {
 fn messages_of_json_sessions_are_counted() {
     let (text, binary) = (from_client(TEXT, b"{}"), from_client(BINARY, b"{}"));
     check(
-        |vm| Socket::open_json(vm).client([text.clone(), text.clone(), binary.clone()].concat()),
+        |vm| {
+            let mut stream = vm.request(upgrade().with("sec-websocket-protocol", "sluicegate.v1.json"));
+            stream.upstream_headers(accepted(), false);
+            stream.client_sends([&text[..], &text, &binary].concat());
+        },
         &[
             ("sessions_total", 1),
             ("commands.json", 2),
@@ -98,37 +100,6 @@ fn evicted_sessions_are_counted_when_they_learn_it() {
             ("errors.evicted", 2),
             ("bytes_from_client", 3 * (1808 + ping.len() as u64)),
         ],
-    );
-}
-
-#[test]
-fn plain_requests_are_counted_by_outcome() {
-    check(
-        |vm| {
-            let request = || request("POST", "/orders");
-            let answered = |status, mark: Headers| {
-                vm.request(request()).upstream_headers(mark.with(":status", status), true)
-            };
-            answered("200", [ANSWERED].into());
-            answered("503", [ANSWERED].into());
-            answered("503", Headers::default());
-            vm.request(request()).upstream_resets();
-            drop(vm.request(request().with("upgrade", "websocket")));
-        },
-        &[("http.requests", 5), ("http.refused", 1), ("http.answers_lost", 2)],
-    );
-}
-
-#[test]
-fn refused_handshakes_and_bridge_refusals_are_counted_apart() {
-    check(
-        |vm| {
-            drop(vm.request(upgrade().without("upgrade")));
-            drop(vm.request(upgrade_with("origin", "https://evil.example")));
-            drop(vm.request(upgrade_with(":path", "/sluicegate.v1.Bridge/Call")));
-            vm.request(upgrade()).upstream_resets();
-        },
-        &[("handshakes_refused", 3), ("bridge_refused", 1)],
     );
 }
 

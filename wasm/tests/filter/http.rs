@@ -26,10 +26,9 @@ const ORDERS: [&str; 6] = [
 ];
 
 #[test]
-fn each_kind_of_route_tells_the_bridge_its_cluster_and_its_grant() {
+fn rest_routes_tell_the_bridge_their_cluster_and_their_grant() {
     for gateway in Gateway::all() {
         let told = |path| told(&gateway.request(request("GET", path)).forwarded());
-        assert_eq!(told("/orders"), ORDERS, "{gateway:?}");
         let topics = "sluicegate-topics: *";
         let rest = [CLIENT, "sluicegate-cluster: payments", SECRET, topics, "sluicegate-write: true"];
         assert_eq!(told("/kafka/topics"), rest, "{gateway:?}");
@@ -61,24 +60,6 @@ fn bridges_refusal_is_logged_and_not_shown() {
             format!("sluicegate: the bridge refused a request ({count} so far): {reason}")
         });
         assert_eq!(gateway.texts(), logged, "{gateway:?}");
-    }
-}
-
-#[test]
-fn produce_routes_settings_reach_the_bridge() {
-    let want = HttpRoute {
-        resource: Some(Resource::Produce(HttpProduce {
-            topic: "orders".into(),
-            header_prefix: "x-".into(),
-            key_override: true,
-            record_header_prefix: "r-".into(),
-            ..HttpProduce::default()
-        })),
-        cors: Some(HttpCors { origins: vec![PAGE.into()], credentials: true }),
-        path: "?x=%ff".into(),
-    };
-    for gateway in Gateway::all() {
-        assert_eq!(settings(&gateway.request(post("/orders?x=%ff#x")).forwarded()), want, "{gateway:?}");
     }
 }
 
@@ -179,7 +160,7 @@ fn route_with_its_own_cluster_sends_the_definition_and_no_other() {
 #[test]
 fn clients_cannot_speak_as_the_gateway() {
     for gateway in Gateway::all() {
-        let forged = post("/orders")
+        let forged = post("/orders?x=%ff#x")
             .and("sluicegate-cluster", "other")
             .and("sluicegate-cluster", "another")
             .and("Sluicegate-Cluster-Definition", "CgdldmlsOjEK")
@@ -193,7 +174,10 @@ fn clients_cannot_speak_as_the_gateway() {
             .and("sluicegate-", "x");
         let forwarded = gateway.request(forged).forwarded();
         assert_eq!(told(&forwarded), ORDERS, "{gateway:?}");
-        assert!(matches!(settings(&forwarded).resource, Some(Resource::Produce(_))));
+        let HttpRoute { resource, path, cors } = settings(&forwarded);
+        assert!(matches!(resource, Some(Resource::Produce(HttpProduce { topic, .. })) if topic == "orders"));
+        let want = Some(HttpCors { origins: vec![PAGE.into()], credentials: true });
+        assert_eq!((path.as_str(), cors), ("?x=%ff", want), "{gateway:?}");
     }
 }
 
@@ -229,26 +213,15 @@ fn unrouted_requests_pass_only_in_envoy() {
     assert_eq!((response.body.as_slice(), response.complete), (&b"\x00\x00\x00\x00\x01raw"[..], true));
 }
 
-const UNROUTED: [&str; 20] = [
+/// Of each kind: the configuration's tests have more paths.
+const UNROUTED: [&str; 8] = [
     "",
-    "/",
     "/readyz",
-    "/orders/",
-    "/orders/x",
     "/%6frders",
-    "//orders",
-    "/kafkas",
-    "/pubsub/",
-    "/pubsubs",
-    "/PUBSUB",
-    "/%70ubsub",
     "//pubsub",
-    "/./pubsub",
-    "/x/../pubsub",
     "/x?/pubsub",
     "/sluicegate.v2.Bridge/Session",
     "/%73luicegate.v1.Bridge/Call",
-    "//sluicegate.v1.Bridge/Call",
     "/x/../sluicegate.v1.Bridge/Call?apikey=k",
 ];
 
@@ -260,13 +233,9 @@ fn upgrades_of_plain_http_routes_are_refused() {
     };
     let no_upgrade = "this path takes plain HTTP requests, without Upgrade";
     for gateway in Gateway::all() {
-        for (request, reason) in [
-            (upgrade("GET", "/orders", "websocket"), no_upgrade),
-            (upgrade("POST", "/orders", "WebSocket"), no_upgrade),
-            (upgrade("GET", "/kafka/topics", "WebSocket"), no_upgrade),
-            (upgrade("POST", "/kafka/topics", "websocket"), no_upgrade),
-        ] {
-            gateway.request(request).told(400, reason);
+        for path in ["/orders", "/kafka/topics"] {
+            gateway.request(upgrade("GET", path, "websocket")).told(400, no_upgrade);
+            gateway.request(upgrade("POST", path, "WebSocket")).told(400, no_upgrade);
         }
         for (name, count) in [("http.requests", 4), ("http.refused", 4), ("handshakes_refused", 0)] {
             gateway.counts(name, count);

@@ -134,16 +134,12 @@ struct Metadata {
     filter_metadata: BTreeMap<String, Struct>,
 }
 
-fn typed(value: &Value) -> Typed {
-    let kind = match value {
-        Value::Object(_) => Kind::StructValue(members(value)),
-        Value::String(text) => Kind::StringValue(text.clone()),
-        other => panic!("{other}"),
-    };
-    Typed { kind: Some(kind) }
-}
-
+/// An object of texts and such objects.
 fn members(value: &Value) -> Struct {
+    let typed = |value: &Value| match value.as_str() {
+        Some(text) => Typed::from(text),
+        None => Kind::StructValue(members(value)).into(),
+    };
     let members = value.as_object().expect("an object").iter();
     Struct { fields: members.map(|(name, value)| (name.clone(), typed(value))).collect() }
 }

@@ -34,7 +34,9 @@ fn each(failure: Failure, write: (u16, &str), read: (u16, &str)) {
             check(&gateway, &response, status, detail);
             assert!(!response.text().contains("error_code"), "{response:?}");
         }
-        gateway.counts("http.answers_lost", 2);
+        for (name, count) in [("http.requests", 2), ("http.answers_lost", 2), ("http.refused", 0)] {
+            gateway.counts(name, count);
+        }
         gateway.works();
     }
 }
@@ -64,6 +66,7 @@ fn errors_without_the_bridges_mark_are_replaced() {
             let [status, retry_after, outcome] = answer("GET");
             assert_eq!(([status, retry_after], outcome), (want, None), "{gateway:?}");
         }
+        gateway.counts("http.answers_lost", 10);
     }
 }
 

@@ -1,10 +1,10 @@
 //! An upgrade that the bridge refuses, or Envoy in its place.
 
 use sluicegate_harness::Headers;
-use sluicegate_harness::envoy::Stream;
+use sluicegate_harness::envoy::{Outcome, Stream};
 
 use crate::gateway::{PAGE, post, request};
-use crate::socket::{PROFILES, Profile, Socket, accepted, answered, sorted, start, upgrade};
+use crate::socket::{PROFILES, Profile, Socket, accepted, sorted, start, upgrade};
 use crate::wire;
 
 #[test]
@@ -20,7 +20,8 @@ fn gateways_own_error_is_replaced() {
         let mut stream = vm.request(upgrade());
         stream.upstream_resets();
         unreachable(&stream);
-        assert_eq!(vm.metric("sluicegate.bridge_refused"), Some(4));
+        let counts = ["bridge_refused", "handshakes_refused"];
+        assert_eq!(counts.map(|name| vm.metric(&format!("sluicegate.{name}"))), [Some(4), Some(0)]);
         Socket::open_in(&vm, profile);
     }
 }
@@ -47,7 +48,7 @@ fn request_without_a_route_of_the_gateway_is_answered_with_a_sentence() {
 
 #[track_caller]
 fn unreachable(stream: &Stream) {
-    let response = answered(stream);
+    let Outcome::Answered(response) = stream.outcome() else { panic!("{:?}", stream.outcome()) };
     assert_eq!(response.status(), 503);
     assert_eq!(response.text(), "the pub/sub bridge cannot be reached, try again\n");
     assert_eq!(response.headers.text("retry-after"), Some("1"));

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use prost::Message;
+use sluicegate_harness::Headers;
 use sluicegate_harness::envoy::{Filter, Outcome, Stream, Vm};
-use sluicegate_harness::{Headers, Response};
 use sluicegate_protocol::PubSubReq;
 
 use crate::wire;
@@ -130,13 +130,6 @@ impl Socket {
         Self(stream)
     }
 
-    /// An open session of JSON.
-    pub(crate) fn open_json(vm: &Vm) -> Self {
-        let mut stream = vm.request(upgrade().with("sec-websocket-protocol", "sluicegate.v1.json"));
-        stream.upstream_headers(accepted(), false);
-        Self(stream)
-    }
-
     pub(crate) fn client(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.client_sends(bytes);
     }
@@ -170,15 +163,6 @@ impl Socket {
         let answer = wire::pong(7, b"witness");
         self.bridge(wire::grpc(&answer));
         assert_eq!(self.answers(), wire::to_client(wire::BINARY, &answer.encode_to_vec()));
-    }
-}
-
-/// The local response.
-#[track_caller]
-pub(crate) fn answered(stream: &Stream) -> Response {
-    match stream.outcome() {
-        Outcome::Answered(response) => response,
-        other => panic!("{other:?}"),
     }
 }
 

@@ -7,7 +7,7 @@ use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
     CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaProduce, CmdPing, ControlReq, ControlResp, KafkaFetchResp,
-    KafkaMessage, PongResp, ProduceRecord, PubSubReq, PubSubResp, Refusal,
+    KafkaMessage, PongResp, ProduceRecord, PubSubReq, PubSubResp,
 };
 
 /// First bytes of whole frames, and of the parts of a fragmented message.
@@ -61,45 +61,26 @@ pub(crate) fn grpc_bytes(message: &[u8]) -> Vec<u8> {
     [&[0][..], &(message.len() as u32).to_be_bytes(), message].concat()
 }
 
-/// The messages on a gRPC stream, which must be whole.
+/// The requests on a gRPC stream, which must be whole, without the filter's notes about its writes, which depend on how
+/// bytes are cut: padding, and the numbers of unfinished messages.
 #[track_caller]
-pub(crate) fn messages(mut bytes: &[u8]) -> Vec<&[u8]> {
-    let mut messages = Vec::new();
+pub(crate) fn requests(mut bytes: &[u8]) -> Vec<PubSubReq> {
+    let mut requests = Vec::new();
     while let Some(([flag, len @ ..], rest)) = bytes.split_first_chunk::<5>() {
         let len = u32::from_be_bytes(*len) as usize;
         assert!(*flag == 0 && len <= rest.len(), "no gRPC message: {}", bytes.escape_ascii());
-        messages.push(&rest[..len]);
+        requests.push(PubSubReq::decode(&rest[..len]).expect("a PubSubReq"));
         bytes = &rest[len..];
     }
     assert!(bytes.is_empty(), "not a whole gRPC message: {}", bytes.escape_ascii());
-    messages
-}
-
-/// The requests on a gRPC stream, which must be whole, without what depends on how bytes are cut: [`notes`].
-#[track_caller]
-pub(crate) fn requests(bytes: &[u8]) -> Vec<PubSubReq> {
-    all(bytes).filter(|request| note(request).is_none()).collect()
-}
-
-/// The filter's notes to the bridge about its writes: padding, and the numbers of unfinished messages.
-#[track_caller]
-pub(crate) fn notes(bytes: &[u8]) -> Vec<Said> {
-    all(bytes).filter_map(|request| note(&request)).collect()
-}
-
-#[track_caller]
-fn all(bytes: &[u8]) -> impl Iterator<Item = PubSubReq> {
-    messages(bytes).into_iter().map(|message| PubSubReq::decode(message).expect("a PubSubReq"))
-}
-
-/// The note about a write, if `request` is one.
-pub(crate) fn note(request: &PubSubReq) -> Option<Said> {
-    match &request.req {
-        Some(Req::Control(ControlReq { control: Some(note @ (Said::Padding(_) | Said::Unfinished(_))) })) => {
-            Some(note.clone())
+    let is_note = |request: &PubSubReq| match &request.req {
+        Some(Req::Control(ControlReq { control })) => {
+            matches!(control, Some(Said::Padding(_) | Said::Unfinished(_)))
         }
-        _ => None,
-    }
+        _ => false,
+    };
+    requests.retain(|request| !is_note(request));
+    requests
 }
 
 pub(crate) fn ping(sequence: i64, state: &[u8]) -> PubSubReq {
@@ -130,10 +111,6 @@ pub(crate) fn produce(sequence: i64) -> PubSubReq {
 /// A control message of the filter to the bridge.
 pub(crate) fn said(what: Said) -> PubSubReq {
     PubSubReq { sequence: 0, req: Some(Req::Control(ControlReq { control: Some(what) })) }
-}
-
-pub(crate) fn said_refusal(sequence: i64, message: &str) -> PubSubReq {
-    said(Said::Refusal(Refusal { sequence, message: message.into() }))
 }
 
 /// The close that the filter tells the bridge, if it is one.

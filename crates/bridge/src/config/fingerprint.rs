@@ -102,8 +102,8 @@ mod tests {
             ("log_format = \"json\"", "[read]\nwait_ms = 1", "log_format, read.wait_ms"),
             ("gateway_secret = \"a\"", &secret, "gateway_secret"),
             (
-                "clusters.a.sasl.password = \"x\"",
-                "[clusters.a]\n\"sasl.password\" = \"y\"",
+                "clusters.a.sasl.password = 1",
+                "[clusters.a]\n\"sasl.password\" = 2",
                 "clusters.a.sasl.password",
             ),
             ("audit.file = \"/a\"", "audit.file = \"/b\"", "audit.file"),

@@ -60,10 +60,8 @@ fn revocations_and_claims_have_their_files_and_topics() {
     let warning = warning.to_string();
     let told = ": skipped 2 of its lines, the first is line 2: expected {";
     assert!(warning.starts_with("revocation.list_file: ") && warning.contains(told), "{warning}");
-    assert!(
-        warning
-            .ends_with("entries that are removed still count, and after a restart the skipped lines do not")
-    );
+    let told = "entries that are removed still count, and after a restart the skipped lines do not";
+    assert!(warning.ends_with(told), "{warning}");
     let topic = load(&format!("{CLUSTER}[revocation]\ntopic = \"t\"\n"), &[]).unwrap().revocation.topic;
     assert_eq!(topic, Some(RevocationTopic { name: "t".into(), cluster: "default".into() }));
 }
@@ -81,6 +79,7 @@ fn each_mistake_is_one_problem() {
         "log_level = \"warn,sluicegate=debug,async_nats=off\"",
         "write.clusters = [\"n\"]",
         "limits.session_answer_bytes = 65536\nread.max_bytes = 65536",
+        "clusters.k = { kind = \"kafka\", bootstrap.servers = \"a:1\" }",
     ] {
         load(&format!("{valid}\n{clusters}"), &[]).expect(valid);
     }
@@ -400,24 +399,14 @@ fn hides(text: &str, variables: &[(&str, &str)]) {
 
 #[test]
 fn errors_and_debug_show_no_secret() {
-    let secrets = [
-        "sasl.password",
-        "sasl.pasword",
-        "sasl.oauthbearer.client.secret",
-        "sasl.oauthbearer.client.credentials.client.secret",
-        "sasl.oauthbearer.config",
-        "sasl.oauthbearer.assertion.private.key.passphrase",
-        "sasl.oauthbearer.assertion.private.key.pem",
-        "sasl.jaas.config",
-        "ssl.key.pem",
-        "ssl.key.password",
-        "ssl.keystore.password",
-        "ssl_key",
-        "my.password",
-    ];
+    let secrets = "sasl.password sasl.pasword sasl.oauthbearer.client.secret \
+                   sasl.oauthbearer.client.credentials.client.secret sasl.oauthbearer.config \
+                   sasl.oauthbearer.assertion.private.key.passphrase sasl.oauthbearer.assertion.private.key.pem \
+                   sasl.jaas.config ssl.key.pem ssl.key.password ssl.keystore.password ssl_key my.password";
+    let secrets: Vec<&str> = secrets.split(' ').collect();
     check_hidden(CLUSTER, "SLUICEGATE_CLUSTERS__DEFAULT__", &secrets);
     let mut all = format!("{CLUSTER}security.protocol = \"sasl_ssl\"\nsasl.mechanism = \"PLAIN\"\n");
-    all.extend(secrets.map(|secret| format!("{secret} = {HIDDEN:?}\n")));
+    all.extend(secrets.iter().map(|secret| format!("{secret} = {HIDDEN:?}\n")));
     hides(&all, &[]);
     let sasl =
         "security.protocol = \"sasl_plaintext\"\nsasl.mechanism = \"PLAIN\"\nsasl.username = \"reader\"\n";

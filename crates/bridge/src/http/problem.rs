@@ -448,7 +448,7 @@ struct Document<'a> {
 mod tests {
     use sluicegate_delivery::testing::script::Script;
 
-    use super::super::tests::told;
+    use super::super::tests::{header, told};
     use super::*;
     use crate::tests::check_causes;
 
@@ -575,9 +575,7 @@ mod tests {
             (ProblemKind::Unavailable, 0, "1"),
         ] {
             let problem = Problem { retry_after: Duration::from_millis(ms), ..Problem::new(kind, "") };
-            let headers = problem.plain().headers;
-            let (_, value) = headers.iter().find(|(name, _)| name == header::RETRY_AFTER).unwrap();
-            assert_eq!(value, want);
+            assert_eq!(header(&problem.plain(), "retry-after"), Some(want));
         }
     }
 }

@@ -27,6 +27,10 @@ pub(crate) fn told(response: Response) -> (u16, String) {
     (response.status.as_u16(), String::from_utf8(response.body.to_vec()).unwrap())
 }
 
+pub(crate) fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    response.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+}
+
 /// The status of an answer to a stream of records, and its lines.
 pub(crate) async fn streamed(response: Response) -> (u16, Vec<String>) {
     let response = response.into_http(&Method::POST, None);

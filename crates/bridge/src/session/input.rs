@@ -247,14 +247,8 @@ mod tests {
             let mut frames = Frames::new(1_000);
             frames.push(chunk.clone());
             while let Some(message) = frames.next().unwrap() {
-                let is_shared = held.contains(&message.as_ptr());
-                assert_eq!(
-                    is_shared,
-                    2 * message.len() >= chunk.len(),
-                    "{} of {}",
-                    message.len(),
-                    chunk.len()
-                );
+                let (is_shared, len) = (held.contains(&message.as_ptr()), message.len());
+                assert_eq!(is_shared, 2 * len >= chunk.len(), "{len} of {}", chunk.len());
             }
         }
     }

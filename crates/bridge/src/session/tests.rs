@@ -156,7 +156,11 @@ fn fetch(millis: u64, bytes: i32) -> Req {
 /// Produces this value to a topic whose look-up takes `millis`.
 fn produce(millis: u64, value: impl Into<Bytes>) -> Req {
     let record = ProduceRecord { topic: millis.to_string(), value: Some(value.into()), ..Default::default() };
-    Req::CmdKafkaProduce(CmdKafkaProduce { records: vec![record], ..CmdKafkaProduce::default() })
+    produce_all(vec![record])
+}
+
+fn produce_all(records: Vec<ProduceRecord>) -> Req {
+    Req::CmdKafkaProduce(CmdKafkaProduce { records, ..CmdKafkaProduce::default() })
 }
 
 fn control(control: Control) -> PubSubResp {
@@ -207,9 +211,7 @@ async fn client_gets_no_larger_messages_than_it_takes() {
     peer.ask(3, fetch(0, 20_000)).await;
     peer.ask(4, many(vec![20_000, 10])).await;
     peer.ask(5, many(vec![0; 13])).await;
-    let produce =
-        CmdKafkaProduce { records: vec![ProduceRecord::default(); 26], ..CmdKafkaProduce::default() };
-    peer.ask(6, Req::CmdKafkaProduce(produce)).await;
+    peer.ask(6, produce_all(vec![ProduceRecord::default(); 26])).await;
     peer.ask(7, many(vec![5_000, 1_400, 1_400, 1_400])).await;
     peer.ask(8, ping(&[0; 9_000])).await;
     let mut all = BTreeMap::new();
@@ -266,8 +268,11 @@ async fn ping_and_close_pass_slow_commands() {
     }
     peer.ask(17, ping(b"quick")).await;
     assert_eq!(peer.answer().await.0, 17);
-    peer.control(Ask::Close(Close { code: 1000, reason: "bye".into() })).await;
-    peer.expect_close(1000, "bye").await;
+    let asked = Close { code: 4000, reason: "enough".into() };
+    peer.control(Ask::Close(asked.clone())).await;
+    peer.ask(18, ping(b"")).await;
+    // It cancels commands, and its echo is the last answer.
+    assert_eq!(peer.expect_close(4000, "enough").await, End::Closed(asked));
     assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
 }
 
@@ -444,14 +449,7 @@ async fn refused_command_lets_no_later_one_overtake() {
     let mut peer = Peer::start();
     peer.ask(1, produce(100, "first")).await;
     let topic = |topic: i32| ProduceRecord { topic: topic.to_string(), ..Default::default() };
-    peer.ask(
-        2,
-        Req::CmdKafkaProduce(CmdKafkaProduce {
-            records: (0..51).map(topic).collect(),
-            ..CmdKafkaProduce::default()
-        }),
-    )
-    .await;
+    peer.ask(2, produce_all((0..51).map(topic).collect())).await;
     peer.ask(3, produce(0, "third")).await;
     for _ in 0..3 {
         let (sequence, resp) = peer.answer().await;
@@ -466,11 +464,7 @@ async fn records_count_with_their_decoded_size() {
     let headers = vec![Default::default(); 100];
     let record = ProduceRecord { topic: "100".to_owned(), headers, ..Default::default() };
     // About 2 KB encoded and 60 KB decoded: a fetch does not fit beside them.
-    peer.ask(
-        1,
-        Req::CmdKafkaProduce(CmdKafkaProduce { records: vec![record; 10], ..CmdKafkaProduce::default() }),
-    )
-    .await;
+    peer.ask(1, produce_all(vec![record; 10])).await;
     peer.ask(2, fetch(0, 1)).await;
     assert_eq!(peer.answer().await.0, 1);
     assert_eq!(peer.answer().await.0, 2);

@@ -2,15 +2,12 @@
 
 use std::path::PathBuf;
 
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use serde_json::Value;
 use sluicegate_bridge::Bridge;
-use sluicegate_protocol::http_route::Resource;
 use sluicegate_protocol::metadata::{ACCESS, CLIENT, CLUSTER, GATEWAY_SECRET, ROUTE};
-use sluicegate_protocol::{HttpCors, HttpRest, HttpRoute};
 use tempfile::TempDir;
 
-use crate::http::{routed, send};
+use crate::http::{APP, of_page, send};
 use crate::support::{Endpoint, Gateway, SECRET, start_secret, with};
 
 /// A bridge with this secret and its audit log.
@@ -48,14 +45,10 @@ async fn headers_of_a_peer_without_the_secret_are_not_believed() {
 async fn page_that_asks_whether_it_may_is_not_refused() {
     let (bridge, path, _directory) = audited("").await;
     let gateway = Gateway::connect(&bridge).await;
-    let cors = HttpCors { origins: vec!["https://app.example".into()], credentials: true };
-    let resource = Some(Resource::Rest(HttpRest::default()));
-    let route = HttpRoute { resource, cors: Some(cors), path: "/topics".into() };
-    let policy = r#"{"identity":{"from_gateway":true}}"#;
-    let headers = [SECRET, (ACCESS, policy), (ORIGIN.as_str(), "https://app.example")];
-    let preflight = [(ACCESS_CONTROL_REQUEST_METHOD.as_str(), "GET")];
-    let asked = send(&gateway, with(with(routed("OPTIONS", &route), &headers), &preflight)).await;
-    let got = send(&gateway, with(routed("GET", &route), &headers)).await;
+    let headers = [SECRET, (ACCESS, r#"{"identity":{"from_gateway":true}}"#), APP];
+    let preflight = with(of_page("OPTIONS", &headers), &[("access-control-request-method", "GET")]);
+    let asked = send(&gateway, preflight).await;
+    let got = send(&gateway, of_page("GET", &headers)).await;
     assert_eq!((asked.status, got.status), (204, 401));
     let told = lines(bridge, &path, ["event", "reason", "kind"]).await;
     assert_eq!(told, [["refused", "identity_missing", "http"]]);

@@ -71,12 +71,12 @@ fn read(folder: &Path, module: &[String], sources: &mut BTreeMap<Module, String>
 
 /// The modules from which a file imports.
 fn imports(module: &Module, source: &str, sources: &BTreeMap<Module, String>) -> BTreeSet<Module> {
-    let paths = used(source).into_iter().filter_map(|path| absolute(module, &path));
+    let paths = used(source).into_iter().map(|path| absolute(module, &path));
     let found = paths.filter_map(|path| file(&path, sources));
     found.filter(|other| !other.starts_with(module) && !module.starts_with(other)).collect()
 }
 
-/// The paths of a source's imports.
+/// The paths of a source's imports from its own crate.
 fn used(source: &str) -> Vec<Vec<String>> {
     let lines = source.lines().filter(|line| !line.trim_start().starts_with("//"));
     let code = lines.collect::<Vec<_>>().join("\n");
@@ -85,8 +85,9 @@ fn used(source: &str) -> Vec<Vec<String>> {
     for (at, _) in code.match_indices("use ") {
         let before = code[..at].rsplit('\n').next().unwrap_or_default();
         let is_import = matches!(before, "" | "pub ") || before.starts_with("pub(") && before.ends_with(") ");
-        if let (true, Some((tree, _))) = (is_import, code[at + 4..].split_once(';')) {
-            expand(&[], tree, &mut paths);
+        let (tree, _) = code[at + 4..].split_once(';').unwrap_or_default();
+        if is_import && ["crate::", "self::", "super::"].iter().any(|root| tree.starts_with(root)) {
+            expand(tree, &mut paths);
         }
     }
     paths
@@ -102,50 +103,31 @@ fn production(source: &str) -> &str {
 }
 
 /// Adds the paths of an import, whose braces stand for many.
-fn expand(before: &[String], tree: &str, paths: &mut Vec<Vec<String>>) {
-    let tree = tree.trim();
-    if let Some((head, rest)) = tree.split_once('{') {
-        let head = head.split("::").map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
-        let before: Vec<String> = before.iter().cloned().chain(head).collect();
-        let (mut depth, mut begin) = (0, 0);
-        for (at, character) in rest.char_indices() {
-            match character {
-                '{' => depth += 1,
-                '}' if depth > 0 => depth -= 1,
-                '}' | ',' if depth == 0 => {
-                    expand(&before, &rest[begin..at], paths);
-                    begin = at + 1;
-                }
-                _ => {}
-            }
-        }
-    } else if !tree.is_empty() {
-        let name = tree.split(" as ").next().unwrap_or_default();
-        let names = name.split("::").map(str::trim).filter(|name| *name != "self" || before.is_empty());
-        paths.push(before.iter().cloned().chain(names.map(str::to_owned)).collect());
+fn expand(tree: &str, paths: &mut Vec<Vec<String>>) {
+    let braces = tree.strip_suffix('}').and_then(|tree| tree.split_once('{'));
+    let (before, names) = braces.unwrap_or(("", tree));
+    assert!(!names.contains('{'), "braces within braces: {tree}");
+    for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        let names = name.split(" as ").next().unwrap_or_default().split("::");
+        let names = names.filter(|name| *name != "self" || before.is_empty());
+        let path = before.split("::").chain(names).filter(|name| !name.is_empty());
+        paths.push(path.map(str::to_owned).collect());
     }
 }
 
-/// The path from the crate's root on. None: of another crate.
-fn absolute(module: &Module, path: &[String]) -> Option<Vec<String>> {
-    let (first, rest) = path.split_first()?;
-    let mut from = module.clone();
-    match first.as_str() {
-        "crate" => from.clear(),
-        "self" => {}
-        "super" => drop(from.pop()),
-        _ => return None,
-    }
-    let ups = rest.iter().take_while(|name| *name == "super").count();
-    from.truncate(from.len().saturating_sub(ups));
-    Some([&from, &rest[ups..]].concat())
+/// The path from the crate's root on.
+fn absolute(module: &Module, path: &[String]) -> Vec<String> {
+    let ups = path.iter().take_while(|name| *name == "super").count();
+    let from = if path[0] == "crate" { 0 } else { module.len().saturating_sub(ups) };
+    let names = path.iter().skip_while(|name| matches!(name.as_str(), "crate" | "self" | "super"));
+    module[..from].iter().chain(names).cloned().collect()
 }
 
 /// The file that has an item, behind the exports of others.
 fn file(path: &[String], sources: &BTreeMap<Module, String>) -> Option<Module> {
     let len = (1..=path.len()).rev().find(|len| sources.contains_key(&path[..*len]))?;
     let (module, item) = (path[..len].to_vec(), path.get(len));
-    let exports = used(&sources[&module]).into_iter().filter_map(|path| absolute(&module, &path));
+    let exports = used(&sources[&module]).into_iter().map(|path| absolute(&module, &path));
     let of_parts = exports.filter(|export| export.len() > len + 1 && export.starts_with(&module));
     let found = of_parts.into_iter().find(|export| item.is_some() && export.last() == item);
     found.and_then(|export| file(&export, sources)).or(Some(module))
@@ -194,7 +176,7 @@ fn imports_and_their_circle_are_found() {
     let module = |name: &str| vec![name.to_owned()];
     let sources = BTreeMap::from([
         (module("a"), "use crate::c::C;".to_owned()),
-        (module("c"), "use crate::{\n    d::{self, D},\n};".to_owned()),
+        (module("c"), "use crate::d::{\n    self, D,\n};".to_owned()),
         (module("d"), "pub(crate) use super::a::A;".to_owned()),
     ]);
     let found: BTreeMap<_, _> =

@@ -74,7 +74,7 @@ async fn client_that_leaves_is_noticed_within_a_second() {
             stream.is_open().await;
             if hangs {
                 // Until the bridge reads no more.
-                (stream, _) = flood(stream, framed(&hanging)).await;
+                stream = flood(stream, framed(&hanging)).await;
             }
             assert_eq!(sessions(&bridge).await, 1, "{endpoint:?}");
             drop(stream);

@@ -22,7 +22,7 @@ pub(crate) const ROUTE: &str = "sluicegate-http";
 pub(crate) const WRITE: (&str, &str) = ("sluicegate-write", "true");
 
 /// A request that takes `route`.
-pub(crate) fn routed(method: &str, route: &HttpRoute) -> Request<Bytes> {
+fn routed(method: &str, route: &HttpRoute) -> Request<Bytes> {
     let route = STANDARD_NO_PAD.encode(route.encode_to_vec());
     let request = Request::builder().method(method).uri("http://localhost/of/the/client");
     request.header(ROUTE, route).body(Bytes::new()).unwrap()
@@ -156,9 +156,10 @@ fn batch(path: &str) -> Request<Bytes> {
     request.map(|_| Bytes::from_static(b"{\"records\":[{\"value\":1}]}"))
 }
 
-const APP: (&str, &str) = ("origin", "https://app.example");
+pub(crate) const APP: (&str, &str) = ("origin", "https://app.example");
 
-fn of_page(method: &str, headers: &[(&str, &str)]) -> Request<Bytes> {
+/// A request of a page whose origin the route has, for a resource that does not exist.
+pub(crate) fn of_page(method: &str, headers: &[(&str, &str)]) -> Request<Bytes> {
     let cors = HttpCors { origins: vec!["https://app.example".into()], credentials: true };
     let resource = Some(Resource::Rest(HttpRest::default()));
     let route = HttpRoute { resource, cors: Some(cors), path: "/nothing".into() };

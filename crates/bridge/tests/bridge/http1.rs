@@ -154,22 +154,6 @@ async fn grpc_and_connect_stay_http_2s() {
 }
 
 #[tokio::test]
-async fn nothing_is_answered_behind_a_refused_upgrade() {
-    let bridge = start("").await;
-    for refused in [upgrade(&[]).with("sec-websocket-version", "777"), upgrade(&[("origin", "null")])] {
-        let mut client = Raw::connect(bridge.address()).await;
-        // The first bytes of a client, sent by an intermediary that takes the upgrade for granted.
-        client.write([refused.bytes(), options(&[])].concat()).await;
-        let response = client.response().await;
-        assert!(matches!(response.status, 400 | 403));
-        assert_eq!(response.headers["connection"], "close");
-        assert!(client.try_response().await.is_none());
-    }
-    let (_, metrics) = admin(&bridge, "/metrics").await;
-    assert!(!metrics.contains("sluicegate_http_responses_total{"), "{metrics}");
-}
-
-#[tokio::test]
 async fn silent_and_slow_connections_are_closed() {
     for (first, bound) in [("", 10), ("PRI * HT", 10), ("GET / HTTP/1.1\r\nHost:", 75)] {
         let bridge = start("").await;

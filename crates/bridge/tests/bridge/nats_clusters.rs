@@ -7,7 +7,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
 use serde_json::{Value, json};
 use sluicegate_bridge::Bridge;
-use sluicegate_bridge::config::Config;
 use sluicegate_stack::certificates::Authority;
 use sluicegate_stack::folder::Folder;
 use sluicegate_stack::nats::{Nats as Server, Streams};
@@ -15,15 +14,13 @@ use sluicegate_stack::waiting::becomes;
 use tokio::time::timeout;
 
 use crate::http::{rest, send};
-use crate::support::{Gateway, admin, metric, with};
+use crate::support::{Gateway, admin, config, metric, with};
 
 /// A bridge to a server, with these lines in its table.
 async fn start(server: &Server, scheme: &str, lines: &str) -> Bridge {
-    let table =
-        "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n[clusters.default]\nkind = \"nats\"";
     let servers = format!("servers = \"{scheme}://{}\"", server.client());
-    let text = format!("{table}\nrequest.timeout.ms = 2000\n{servers}\n{lines}");
-    Bridge::start(Config::load(&text, std::iter::empty()).unwrap()).await.unwrap()
+    let table = format!("[clusters.default]\nkind = \"nats\"\nrequest.timeout.ms = 2000\n{servers}\n{lines}");
+    Bridge::start(config(&table)).await.unwrap()
 }
 
 async fn is_ready(server: &Server, scheme: &str, lines: &str) -> bool {
@@ -38,11 +35,8 @@ async fn configured_certificates_are_used_and_verified() {
     let (ca, other_ca) = (write("ca.pem", &ours.pem()), write("other.pem", &other.pem()));
     let (server, client) = (ours.server("127.0.0.1").unwrap(), ours.client("bridge").unwrap());
     let (certificate, key) = (write("server.pem", &server.certificate), write("server.key", &server.key));
-    let identity = format!(
-        "tls.certificate = {:?}\ntls.key = {:?}",
-        write("client.pem", &client.certificate),
-        write("client.key", &client.key)
-    );
+    let (own, own_key) = (write("client.pem", &client.certificate), write("client.key", &client.key));
+    let identity = format!("tls.certificate = {own:?}\ntls.key = {own_key:?}");
     for first in [false, true] {
         let files = format!("cert_file: {certificate:?}, key_file: {key:?}, ca_file: {ca:?}");
         let tls = format!("tls {{ {files}, verify: true, handshake_first: {first} }}");
@@ -80,12 +74,9 @@ async fn configured_creds_are_accepted() {
     let [system_jwt, account_jwt] =
         [(&system, 0), (&account, -1)].map(|(key, storage)| jwt(&operator, key, &of_account(storage)));
     let operator_jwt = jwt(&operator, &operator, &json!({ "type": "operator", "version": 2 }));
-    let more = format!(
-        "operator: {operator_jwt}\nsystem_account: {0}\nresolver: MEMORY\n\
-         resolver_preload: {{ {0}: {system_jwt}, {1}: {account_jwt} }}",
-        system.public_key(),
-        account.public_key()
-    );
+    let [system, own] = [&system, &account].map(KeyPair::public_key);
+    let preload = format!("resolver_preload: {{ {system}: {system_jwt}, {own}: {account_jwt} }}");
+    let more = format!("operator: {operator_jwt}\nsystem_account: {system}\nresolver: MEMORY\n{preload}");
     let server = Server::jetstream(&more).await.unwrap();
     let folder = Folder::new("nats-creds").unwrap();
     let creds = |issuer: &KeyPair| {

@@ -77,11 +77,9 @@ async fn client_that_takes_nothing_has_its_stream_reset() {
     let request = framed(&PubSubReq { sequence: 1, req: Some(ping(&state)) }.encode_to_vec());
     for endpoint in ENDPOINTS {
         let stream = gateway.open(endpoint, &PADDED).await.unwrap();
-        let (mut stream, _) = flood(stream, request.clone()).await;
-        let reason = tokio::time::timeout(
-            Duration::from_secs(5),
-            std::future::poll_fn(|cx| stream.send.poll_reset(cx)),
-        );
+        let mut stream = flood(stream, request.clone()).await;
+        let reset = std::future::poll_fn(|cx| stream.send.poll_reset(cx));
+        let reason = tokio::time::timeout(Duration::from_secs(5), reset);
         assert_eq!(reason.await.expect("a reset").unwrap(), h2::Reason::CANCEL, "{endpoint:?}");
     }
     let ended = "sluicegate_sessions_ended_total{cluster=\"default\",reason=\"stalled\"}";

@@ -14,16 +14,11 @@ use tokio::net::TcpListener;
 use tokio::time::{Instant, timeout};
 
 use crate::program::{self, Program};
-use crate::support::{Endpoint, Gateway, WRITES, close, metric, start_before, upgrade};
+use crate::support::{Endpoint, Gateway, WRITES, close, config, metric, start_before, upgrade};
 use crate::tls::Pki;
 
 const FIRST: &str = "0123456789abcdef";
 const SECOND: &str = "fedcba9876543210";
-
-fn config(text: &str) -> Config {
-    let text = format!("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{text}");
-    Config::load(&text, std::iter::empty()).expect("a configuration")
-}
 
 async fn start(text: &str) -> Bridge {
     Bridge::start(config(text)).await.expect("free ports")
@@ -143,11 +138,15 @@ fn swap(volume: &TempDir, version: &str, files: &[(&str, &str)]) {
 }
 
 #[tokio::test]
-async fn files_are_taken_up_when_a_volume_is_swapped() {
+async fn files_are_taken_up_when_a_volume_is_swapped_and_on_a_hangup() {
     let text = format!("gateway_secret = {{ file = \"VOLUME/secret\" }}\n{}", clusters(&["default"]));
     let (mut program, volume) = mounted(&[("bridge.toml", &text), ("secret", FIRST)]).await;
     let gateway = program.gateway().await;
-    assert!(secret_is_valid(&gateway, FIRST).await);
+    let mut session = gateway.open(Endpoint::Connect, &[(GATEWAY_SECRET, FIRST)]).await.unwrap();
+    program.signal("HUP").await;
+    let line = program.logs("configuration reloaded").await;
+    assert!(line.contains("changed=\"nothing\""), "{line}");
+    session.is_open().await;
 
     swap(&volume, "second", &[("bridge.toml", &text), ("secret", SECOND)]);
     let line = program.logs("configuration reloaded").await;
@@ -184,16 +183,6 @@ async fn log_level_changes_without_a_restart() {
     assert!(line.contains("log_level: is ") && line.contains("expected error, warn"), "{line}");
     session(&program).await;
     program.logs("session ended").await;
-}
-
-#[tokio::test]
-async fn hangup_reloads_an_unchanged_file() {
-    let (mut program, _volume) = mounted(&[("bridge.toml", &clusters(&["default"]))]).await;
-    let mut session = program.gateway().await.open(Endpoint::Connect, &[]).await.unwrap();
-    program.signal("HUP").await;
-    let line = program.logs("configuration reloaded").await;
-    assert!(line.contains("changed=\"nothing\""), "{line}");
-    session.is_open().await;
 }
 
 /// Producers of configured clusters are created in the background. No time passes but where something is waited for.

@@ -64,18 +64,14 @@ pub(crate) const WRITES: &str = "[write]\nclusters = [\"default\"]\n";
 
 /// The same, with `kafka` as its cluster's only broker.
 pub(crate) async fn start_before(kafka: SocketAddr, keys: &str, more: &str) -> Bridge {
-    let text = format!(
-        r#"
-        listen = "127.0.0.1:0"
-        admin_listen = "127.0.0.1:0"
-        {keys}
-        [clusters.default]
-        bootstrap.servers = "{kafka}"
-        {more}
-        "#,
-    );
-    let config = Config::load(&text, std::iter::empty()).expect("a configuration");
-    Bridge::start(config).await.expect("free ports")
+    let cluster = format!("[clusters.default]\nbootstrap.servers = \"{kafka}\"");
+    Bridge::start(config(&format!("{keys}\n{cluster}\n{more}"))).await.expect("free ports")
+}
+
+/// A configuration with free ports and this text.
+pub(crate) fn config(text: &str) -> Config {
+    let text = format!("listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{text}");
+    Config::load(&text, std::iter::empty()).expect("a configuration")
 }
 
 /// An address that refuses connections.
@@ -95,9 +91,17 @@ impl Gateway {
     }
 
     pub(crate) async fn over(io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+        Self::with_window(64 * 1024, io).await
+    }
+
+    /// A connection whose streams have a window of so many bytes.
+    pub(crate) async fn with_window(
+        bytes: u32,
+        io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Self {
         // A gateway's windows: what streams hold that nobody reads must leave room for the others.
         let mut builder = h2::client::Builder::new();
-        builder.initial_window_size(64 * 1024).initial_connection_window_size(64 * 1024 * 1024);
+        builder.initial_window_size(bytes).initial_connection_window_size(64 * 1024 * 1024);
         let (http, connection) = builder.handshake(io).await.unwrap();
         tokio::spawn(connection);
         let mut http = http.ready().await.unwrap();
@@ -120,15 +124,7 @@ impl Gateway {
         endpoint: Endpoint,
         headers: &[(&str, &str)],
     ) -> Result<Stream, Response> {
-        self.request(endpoint.request(SESSION_PATH), headers).await
-    }
-
-    pub(crate) async fn request(
-        &self,
-        request: Request<()>,
-        headers: &[(&str, &str)],
-    ) -> Result<Stream, Response> {
-        let request = with(request, headers);
+        let request = with(endpoint.request(SESSION_PATH), headers);
         let (response, send) = self.begin(request, false).await;
         let response = response.await.unwrap();
         if response.status() != StatusCode::OK {
@@ -250,25 +246,20 @@ impl Stream {
         true
     }
 
-    /// The next answer; `None` at the end.
-    pub(crate) async fn next(&mut self) -> Option<PubSubResp> {
-        Some(PubSubResp::decode(self.message().await?).unwrap())
-    }
-
     /// Expects an answer to a ping.
     pub(crate) async fn is_open(&mut self) {
         self.ask(5, ping("")).await;
         assert_eq!(self.next().await.expect("an open session").sequence, 5);
     }
 
-    async fn message(&mut self) -> Option<Bytes> {
+    /// The next answer; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<PubSubResp> {
         loop {
             if let Some(head) = self.unread.first_chunk() {
-                let end = grpc::HEAD_LEN + usize::try_from(grpc::message_len(*head).unwrap()).unwrap();
-                if self.unread.len() >= end {
-                    let mut message = self.unread.split_to(end);
-                    message.advance(grpc::HEAD_LEN);
-                    return Some(message.freeze());
+                let len = usize::try_from(grpc::message_len(*head).unwrap()).unwrap();
+                if self.unread.len() >= grpc::HEAD_LEN + len {
+                    self.unread.advance(grpc::HEAD_LEN);
+                    return Some(PubSubResp::decode(self.unread.split_to(len)).unwrap());
                 }
             }
             let chunk = self.receive.data().await?.unwrap();
@@ -301,7 +292,7 @@ pub(crate) fn close(code: u32, reason: &str) -> PubSubResp {
 /// `GET path` on the admin port: status and body.
 pub(crate) async fn admin(bridge: &Bridge, path: &str) -> (u16, String) {
     let answer = sluicegate_stack::http::get(bridge.admin_address(), path).await.unwrap();
-    (answer.status, answer.body)
+    (answer.status, answer.text().to_owned())
 }
 
 /// The value of a metric.
@@ -336,12 +327,9 @@ pub(crate) async fn open(bridge: &Bridge, headers: &[(&str, &str)]) -> Raw {
     Raw::connect(bridge.address()).await.upgraded(&upgrade(headers)).await
 }
 
-/// Sends the same request until no more is taken for a while, or the stream is reset; says how many bytes were.
-pub(crate) async fn flood(mut stream: Stream, request: Bytes) -> (Stream, usize) {
-    let mut sent = 0;
+/// Sends the same request until no more is taken for a while, or the stream is reset.
+pub(crate) async fn flood(mut stream: Stream, request: Bytes) -> Stream {
     let pause = Duration::from_millis(300);
-    while let Ok(true) = tokio::time::timeout(pause, stream.try_write(request.clone())).await {
-        sent += request.len();
-    }
-    (stream, sent)
+    while let Ok(true) = tokio::time::timeout(pause, stream.try_write(request.clone())).await {}
+    stream
 }

@@ -165,15 +165,8 @@ async fn commands_of_a_session_are_in_the_trace_of_its_upgrade() {
         let headers = [("traceparent", &*traceparent(true)), WRITE];
         let mut session = gateway.open(endpoint, &headers).await.unwrap();
         let record = ProduceRecord { topic: "t".into(), partition: Some(0), ..ProduceRecord::default() };
-        session
-            .ask(
-                1,
-                Req::CmdKafkaProduce(CmdKafkaProduce {
-                    records: vec![record; 3],
-                    ..CmdKafkaProduce::default()
-                }),
-            )
-            .await;
+        let produce = CmdKafkaProduce { records: vec![record; 3], ..CmdKafkaProduce::default() };
+        session.ask(1, Req::CmdKafkaProduce(produce)).await;
         assert!(matches!(session.next().await.unwrap().resp, Some(Resp::KafkaProduceResp(_))));
         session.ask(2, fetch()).await;
         assert!(matches!(session.next().await.unwrap().resp, Some(Resp::KafkaFetchResp(_))));

@@ -7,7 +7,8 @@ use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{PongResp, PubSubResp};
 use sluicegate_stack::raw::{BINARY, CLOSE, FIN, Frame, PING, PONG, Raw, Upgrade, close, masked, request};
 
-use crate::support::{all_left, metric, open, ping, refused, start, upgrade};
+use crate::http::{http1, rest};
+use crate::support::{admin, all_left, metric, open, ping, refused, start, upgrade};
 
 fn pong(payload: &[u8]) -> Frame {
     Frame { first: PONG, payload: payload.to_vec() }
@@ -33,7 +34,7 @@ async fn session_answers_commands_and_pings_and_echoes_the_close() {
     assert_eq!(client.frame().await, pong(b"are you there"));
     client.write(masked(CLOSE, b"\x0f\xa1done")).await;
     assert_eq!(client.closed().await, (4001, "done".into()));
-    drop(client);
+    // The client need not close the connection.
     all_left(&bridge).await;
 }
 
@@ -60,16 +61,21 @@ async fn bad_upgrades_are_refused_and_counted() {
         ([upgrade(&[("content-length", "3")]).bytes(), b"abc".to_vec()].concat(), 400, body),
         (upgrade(&[("transfer-encoding", "chunked")]).bytes(), 400, body),
         (older.into_bytes(), 505, version),
+        (upgrade(&[("origin", "null")]).bytes(), 403, "Origin not allowed: "),
     ] {
         let mut client = Raw::connect(bridge.address()).await;
-        let response = client.ask(&bytes).await;
+        // The first bytes of a client, sent by an intermediary that takes the upgrade for granted, are not answered.
+        let response = client.ask(&[&bytes[..], &http1(&rest("OPTIONS", "/topics"))].concat()).await;
         let found = response.text();
         assert!(response.status == status && found.contains(text), "{}: {found}", bytes.escape_ascii());
         client.is_at_the_end("behind a refusal").await;
     }
+    let (_, metrics) = admin(&bridge, "/metrics").await;
+    assert!(!metrics.contains("sluicegate_http_responses_total{"), "{metrics}");
     let older = upgrade(&[]).with("sec-websocket-version", "8").bytes();
     let response = Raw::connect(bridge.address()).await.ask(&older).await;
-    assert_eq!((response.status, response.header("sec-websocket-version")), (400, Some("13")));
+    let told = ["sec-websocket-version", "connection"].map(|name| response.header(name));
+    assert_eq!((response.status, told), (400, ["13", "close"].map(Some)));
     let two = upgrade(&[("connection", "x, upgrade")]).with("upgrade", "WebSocket");
     for accepted in [two, upgrade(&[("content-length", "0"), ("sluicegate-cluster", "default")])] {
         drop(Raw::connect(bridge.address()).await.upgraded(&accepted).await);
@@ -90,21 +96,19 @@ async fn faults_of_clients_close_with_their_code_and_are_counted() {
         client.write(bytes).await;
         assert_eq!(client.closed().await, (code, reason.to_owned()));
     }
-    let unfinished = [masked(BINARY & !FIN, &[0; 800]), masked(PING, b"there")].concat();
-    let mut first = open(&bridge, &[]).await;
-    first.write(&unfinished).await;
-    assert_eq!(first.frame().await, pong(b"there"));
-    let mut second = open(&bridge, &[]).await;
-    second.write(&unfinished).await;
-    assert_eq!(second.frame().await, pong(b"there"));
+    let begin = async || {
+        let mut client = open(&bridge, &[]).await;
+        client.write([masked(BINARY & !FIN, &[0; 800]), masked(PING, b"there")].concat()).await;
+        assert_eq!(client.frame().await, pong(b"there"));
+        client
+    };
+    let (mut first, second) = (begin().await, begin().await);
     first.write(masked(PING, b"there")).await;
     let evicted = "unfinished message dropped: too many from this address, try again later";
     assert_eq!(first.closed().await, (1013, evicted.to_owned()));
     drop((first, second));
     all_left(&bridge).await;
-    let mut third = open(&bridge, &[]).await;
-    third.write(&unfinished).await;
-    assert_eq!(third.frame().await, pong(b"there"));
+    begin().await;
     for reason in ["protocol", "message_too_big", "evicted"] {
         let name = format!("sluicegate_client_faults_total{{cluster=\"default\",reason=\"{reason}\"}}");
         assert_eq!(metric(&bridge, &name).await, 1, "{reason}");
@@ -124,18 +128,13 @@ async fn session_counts_among_sessions_and_not_among_connections() {
 
 /// Its client need not close the connection.
 #[tokio::test]
-async fn session_ends_with_the_closing_handshake() {
+async fn drained_session_ends_with_the_closing_handshake() {
     let bridge = start("").await;
-    let mut first = open(&bridge, &[]).await;
-    first.write(masked(CLOSE, b"\x03\xe8")).await;
-    assert_eq!(first.closed().await, (1000, String::new()));
-    all_left(&bridge).await;
-
-    let mut second = open(&bridge, &[]).await;
+    let mut client = open(&bridge, &[]).await;
     let began = Instant::now();
     let answer = async {
-        second.is_closed(&close(1001, "going away"), "a drained session").await;
-        second.write(masked(CLOSE, b"\x03\xe9")).await;
+        client.is_closed(&close(1001, "going away"), "a drained session").await;
+        client.write(masked(CLOSE, b"\x03\xe9")).await;
     };
     tokio::join!(bridge.drain(), answer);
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());

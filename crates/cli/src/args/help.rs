@@ -125,7 +125,7 @@ mod tests {
     use std::fmt::Write as _;
     use std::path::Path;
 
-    use clap::CommandFactory as _;
+    use clap::{Arg, CommandFactory as _};
 
     use crate::args::Args;
 
@@ -136,8 +136,7 @@ mod tests {
         let mut page = INTRO.to_owned();
         let mut program = Args::command().term_width(100);
         program.build();
-        section(&mut page, "sluicegate", &mut program);
-        subcommands(&mut page, "sluicegate", &program);
+        section(&mut page, "sluicegate", &program);
         assert_eq!(page.matches("--cacert <FILE>").count(), 1, "the gateway's options are listed once");
         if std::env::var_os("SLUICEGATE_GEN").is_some() {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -147,22 +146,16 @@ mod tests {
         assert!(committed == page, "{} is stale: run this test with SLUICEGATE_GEN=1", path.display());
     }
 
-    fn subcommands(page: &mut String, title: &str, program: &clap::Command) {
-        for command in program.get_subcommands().filter(|command| command.get_name() != "help") {
-            let title = format!("{title} {}", command.get_name());
-            let mut shown = command.clone().mut_args(|arg| {
-                let is_repeated = arg.get_help_heading() == Some("Gateway");
-                arg.hide(is_repeated)
-            });
-            section(page, &title, &mut shown);
-            subcommands(page, &title, command);
-        }
-    }
-
-    fn section(page: &mut String, title: &str, command: &mut clap::Command) {
-        let help = command.render_long_help().to_string();
+    /// The help of a command, and then of those below it.
+    fn section(page: &mut String, title: &str, command: &clap::Command) {
+        let is_repeated = |arg: &Arg| title.contains(' ') && arg.get_help_heading() == Some("Gateway");
+        let hide = |arg: Arg| if is_repeated(&arg) { arg.hide(true) } else { arg };
+        let help = command.clone().mut_args(hide).render_long_help().to_string();
         let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
         write!(page, "\n## {title}\n\n```text\n{}\n```\n", lines.join("\n").trim_end()).unwrap();
+        for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+            section(page, &format!("{title} {}", command.get_name()), command);
+        }
     }
 
     const INTRO: &str = "\

@@ -126,16 +126,21 @@ mod tests {
 
     use super::*;
 
+    fn text(sent: &KafkaMessage) -> String {
+        let mut out = Vec::new();
+        message("orders", 3, sent, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
     /// The line of a message, from which the same record is read.
     #[track_caller]
     fn line(sent: &KafkaMessage) -> String {
-        let mut out = Vec::new();
-        message("orders", 3, sent, &mut out);
-        let read = record(&out, [false; 2]).unwrap();
+        let line = text(sent);
+        let read = record(line.as_bytes(), [false; 2]).unwrap();
         assert_eq!((&read.key, &read.value, &read.headers), (&sent.key, &sent.value, &sent.headers));
         let time = Some(sent.timestamp).filter(|time| *time >= 0);
         assert_eq!((read.partition, read.timestamp), (Some(3), time));
-        String::from_utf8(out).unwrap()
+        line
     }
 
     #[test]
@@ -184,54 +189,47 @@ mod tests {
             value_schema: schema(7, "", 0),
             ..Default::default()
         };
-        let mut out = Vec::new();
-        message("orders", 3, &sent, &mut out);
-        let text = String::from_utf8(out.clone()).unwrap();
+        let decoded = text(&sent);
         let want = concat!(
             r#""key":"k","payload":{"id":1},"value_schema":{"id":7,"type":"AVRO"},"#,
             r#""key_schema":{"id":8,"type":"PROTOBUF"}}"#,
         );
-        assert!(text.ends_with(&format!("{want}\n")), "{text}");
-        let read = record(&out, [false; 2]).unwrap();
-        assert_eq!(
-            (read.key.as_deref(), read.value.as_deref()),
-            (Some(&b"\"k\""[..]), Some(&br#"{"id":1}"#[..]))
-        );
-        assert_eq!((read.value_schema, read.key_schema), (Some(7.into()), Some(8.into())));
+        assert!(decoded.ends_with(&format!("{want}\n")), "{decoded}");
+        let parts = |line: &str, options| {
+            let read = record(line.as_bytes(), options).unwrap();
+            (read.key.unwrap(), read.value.unwrap(), read.value_schema, read.key_schema)
+        };
+        let want = ("\"k\"".into(), r#"{"id":1}"#.into(), Some(7.into()), Some(8.into()));
+        assert_eq!(parts(&decoded, [false; 2]), want);
 
         sent = KafkaMessage { value_schema: schema(0, "6f8a", 2), key_schema: None, ..sent };
         sent.not_decoded = "key: schema 8 is unknown".into();
-        out.clear();
-        message("orders", 3, &sent, &mut out);
-        let text = String::from_utf8(out).unwrap();
+        let text = text(&sent);
         let end = r#""value_schema":{"guid":"6f8a","type":"JSON"},"not_decoded":"key: schema 8 is unknown"}"#;
         assert!(text.contains(r#""key":"\u0000"#) && text.ends_with(&format!("{end}\n")), "{text}");
-        let chosen = record(br#"{"key":[1],"payload":"v","value_schema":"s"}"#, [false, true]).unwrap();
-        assert_eq!(
-            (chosen.key.as_deref(), chosen.value.as_deref()),
-            (Some(&b"[1]"[..]), Some(&b"\"v\""[..]))
-        );
-        assert_eq!(chosen.value_schema, Some("s".into()));
+        let chosen = parts(r#"{"key":[1],"payload":"v","value_schema":"s"}"#, [false, true]);
+        assert_eq!(chosen, ("[1]".into(), "\"v\"".into(), Some("s".into()), None));
     }
 
     #[test]
-    fn null_and_empty_differ() {
-        let null = line(&KafkaMessage::default());
-        assert!(null.ends_with("\"key\":null,\"payload\":null}\n"), "{null}");
-        let empty = Some(Bytes::new());
-        let empty = line(&KafkaMessage { key: empty.clone(), value: empty, ..KafkaMessage::default() });
-        assert!(empty.ends_with("\"key\":\"\",\"payload\":\"\"}\n"), "{empty}");
-    }
-
-    #[test]
-    fn headers_are_one_flat_array() {
+    fn null_and_empty_differ_and_headers_are_one_flat_array() {
         let header = |key: &str, value: Option<&'static [u8]>| Header {
             key: key.to_owned(),
             value: value.map(Bytes::from_static),
         };
         let headers = vec![header("a", Some(b"1")), header("a", Some(b"\xFF")), header("", None)];
-        let line = line(&KafkaMessage { headers, ..KafkaMessage::default() });
-        assert!(line.contains(r#""headers":["a","1","a",{"base64":"/w=="},"",null],"key":"#), "{line}");
+        let (key, value) = (Some(Bytes::new()), Some(Bytes::new()));
+        for (sent, want) in [
+            (KafkaMessage::default(), r#""key":null,"payload":null}"#),
+            (KafkaMessage { key, value, ..Default::default() }, r#""key":"","payload":""}"#),
+            (
+                KafkaMessage { headers, ..Default::default() },
+                r#""headers":["a","1","a",{"base64":"/w=="},"",null],"key":"#,
+            ),
+        ] {
+            let line = line(&sent);
+            assert!(line.contains(want), "{line}");
+        }
     }
 
     #[test]

@@ -46,14 +46,12 @@ mod tests {
 
     use super::*;
     use crate::args::Args;
+    use crate::settings::tests::environment;
 
     /// URL and token for these words behind the program's name, and variables.
     fn of(words: &str, variables: &[(&str, &str)]) -> Result<(String, String), String> {
         let args = Args::try_parse_from(["sluicegate"].into_iter().chain(words.split(' '))).unwrap();
-        let variable = |name: &str| {
-            variables.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).to_owned())
-        };
-        let settings = Settings::resolve(&args, &variable)?;
+        let settings = Settings::resolve(&args, &environment(variables))?;
         let [Header { name, value }] = &settings.headers[..] else { panic!("{settings:?}") };
         assert_eq!((name.as_str(), settings.token_file), ("Authorization", None));
         Ok((settings.url, value.clone()))

@@ -1,6 +1,6 @@
 //! `sluicegate check-routes`.
 
-use crate::program::{feed, run};
+use super::*;
 
 #[tokio::test]
 async fn mistakes_are_named_with_their_keys() {
@@ -25,10 +25,8 @@ async fn mistakes_are_named_with_their_keys() {
         assert_eq!((checked.code, &*checked.stdout), (Some(1), ""), "{input}: {checked:?}");
         assert_eq!(checked.stderr.lines().count(), mistakes.len(), "{checked:?}");
         for (line, mistake) in checked.stderr.lines().zip(mistakes) {
-            assert!(
-                line.starts_with(&format!("sluicegate: {mistake}")) && !line.contains("s3cret"),
-                "{line}"
-            );
+            let start = format!("sluicegate: {mistake}");
+            assert!(line.starts_with(&start) && !line.contains("s3cret"), "{line}");
         }
     }
     let missing = run("", "check-routes /nowhere/routes.json").await;

@@ -2,13 +2,11 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::process::Command;
 
-use crate::program::{command, finish};
-use crate::{kafka, server};
+use super::*;
 
 #[tokio::test]
 async fn script_calls_the_program_and_needs_no_gateway() {

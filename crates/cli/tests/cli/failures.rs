@@ -1,21 +1,14 @@
 //! Wrong usage and failing gateways, with their exit codes.
 
-use sluicegate_protocol::PongResp;
-use sluicegate_protocol::pub_sub_resp::Resp;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-use crate::program::run;
-use crate::server::{self, Session};
+use super::*;
 
 #[tokio::test]
 async fn wrong_usage_is_one_line_and_exit_code_2() {
     for (args, words) in [
         ("-q", "requires a subcommand but one was not provided [subcommands: ping, topics, "),
-        (
-            "consume t",
-            "unrecognized subcommand 'consume'; did you mean subscribe, for new messages, or fetch",
-        ),
+        ("consume t", "unrecognized subcommand 'consume'; did you mean subscribe, for new messages"),
         ("fetch", "<TOPIC|--stream <STREAM>>"),
         ("fetch t -p x", "expected a partition number, 0 to 2147483647 (see sluicegate fetch --help)"),
         ("-u fetch ping -c 0", "(see sluicegate ping --help)"),
@@ -45,16 +38,14 @@ async fn wrong_usage_is_one_line_and_exit_code_2() {
         ("produce --stream s", "--stream needs --subject, or --json with a subject in each line"),
         ("produce --stream s --subject a -K :", "cannot be used with '--key-delimiter <TEXT>'"),
         ("produce t --message-id 1", "cannot be used with"),
-        (
-            "produce --stream s --subject a --value-schema 7",
-            "cannot be used with '--value-schema <SUBJECT|ID>'",
-        ),
+        ("produce --stream s --subject a --value-schema 7", "used with '--value-schema <SUBJECT|ID>'"),
         ("fetch --stream s --decode", "'--stream <STREAM>' cannot be used with '--decode'"),
         ("fetch t --no-decode", "--json"),
         ("ping --timeout never", "expected seconds"),
         ("ping -q -v", "cannot be used with"),
         ("ping --cacert /nowhere", "failed to set up TLS: /nowhere: "),
         ("ping -H a:b -H Upgrade:x", "send the header \"Upgrade\": the handshake sets it"),
+        ("ping -H X:s3\x01cret", "sluicegate: failed to send the header \"X\": invalid header value\n"),
         ("ping -u 127.0.0.1:8080", "failed to use the URL \"127.0.0.1:8080\": expected ws:// or wss://"),
         ("ping -u http://127.0.0.1/", "\"http://127.0.0.1/\": expected ws:// or wss://, a WebSocket route"),
         ("admin sessions", "the admin port needs a token: use --token-file, or set SLUICEGATE_ADMIN_TOKEN"),
@@ -76,9 +67,8 @@ async fn no_gateway_is_exit_code_3() {
     let (listener, url) = server::listener().await;
     drop(listener);
     let run = run(&url, "ping -c 1").await;
-    assert_eq!((run.code, &*run.stdout), (Some(3), ""));
-    let start = format!("sluicegate: failed to connect to {url}: ");
-    assert!(run.stderr.starts_with(&start) && run.stderr.lines().count() == 1, "{}", run.stderr);
+    run.tells(3, "", &[&format!("sluicegate: failed to connect to {url}: ")]);
+    assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
 }
 
 #[tokio::test]
@@ -100,18 +90,12 @@ async fn refused_upgrade_shows_status_body_and_a_hint() {
         ),
         ("/topics", 404, "", "404; is /topics the path of a `pubsub` route?\n"),
     ] {
-        assert_eq!(refused(path, status, body).await, shown);
+        let (url, _) = server::http(vec![(status, body.to_owned())]).await;
+        let url = url.replace("http:", "ws:") + path;
+        let told =
+            format!("sluicegate: failed to open a WebSocket at {url}: the server answered HTTP {shown}");
+        run(&url, "ping -c 1").await.is(3, "", &told);
     }
-}
-
-/// Words after "HTTP" if the server answers an upgrade of this path with this status and body.
-async fn refused(path: &str, status: u16, body: &str) -> String {
-    let (url, _) = server::http(vec![(status, body.to_owned())]).await;
-    let url = url.replace("http:", "ws:") + path;
-    let run = run(&url, "ping -c 1").await;
-    assert_eq!((run.code, &*run.stdout), (Some(3), ""), "{run:?}");
-    let before = format!("sluicegate: failed to open a WebSocket at {url}: the server answered HTTP ");
-    run.stderr.strip_prefix(&before).unwrap_or_else(|| panic!("{run:?}")).to_owned()
 }
 
 #[tokio::test]

@@ -2,18 +2,11 @@
 
 use rustix::process::Signal;
 use sluicegate_protocol::kafka_subscription_event::{Assigned, CaughtUp, Event};
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{
-    ErrorResp, KafkaCommitResp, KafkaCommitResult, KafkaSubscribedResp, PartitionNext, SubscribedTopic,
-};
+use sluicegate_protocol::{KafkaCommitResp, KafkaCommitResult};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::sync::oneshot;
 
+use super::*;
 use crate::interrupts::signal;
-use crate::kafka;
-use crate::program::{command, run};
-use crate::server::{self, Session};
 
 #[tokio::test]
 async fn no_more_than_what_is_printed_is_committed() {

@@ -1,18 +1,10 @@
 //! Ctrl-C, and readers that pause or close the output.
 
-use std::process::Stdio;
-
 use rustix::process::{Pid, Signal, kill_process};
-use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{ErrorResp, KafkaListOffsetsResp, KafkaProduceResp, ListedOffset, Produced};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::Child;
-use tokio::sync::oneshot;
-use tokio_tungstenite::tungstenite::Message;
 
-use crate::kafka;
-use crate::program::command;
-use crate::server::{self, Session};
+use super::*;
 
 #[tokio::test]
 async fn ctrl_c_ends_a_read_and_says_where_to_continue() {

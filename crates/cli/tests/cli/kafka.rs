@@ -18,16 +18,13 @@
 use serde_json::Value;
 use sluicegate_protocol::kafka_source::From;
 use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Retrying};
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaSubscribe, ErrorResp,
-    Isolation, KafkaDeliveryResp, KafkaFetchResp, KafkaListOffsetResp, KafkaListOffsetsResp, KafkaMessage,
-    KafkaMetadataResp, KafkaSource, KafkaSubscribedResp, KafkaSubscriptionEvent, ListedOffset,
-    PartitionMetadata, PartitionNext, PongResp, RecordFilter, Schema, SubscribedTopic, TopicMetadata,
+    CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, KafkaDeliveryResp,
+    KafkaFetchResp, KafkaListOffsetResp, KafkaMetadataResp, KafkaSubscriptionEvent, PartitionMetadata,
+    Schema, TopicMetadata,
 };
 
-use crate::server::{self, Session};
+use super::*;
 
 pub(crate) async fn serve() -> String {
     server::serve(|session| play(session, false)).await
@@ -48,9 +45,11 @@ async fn play(mut session: Session, is_older: bool) {
             {
                 vec![server::failed("unknown command")]
             }
-            Req::CmdKafkaSubscribe(command) => subscription(&command),
+            Req::CmdKafkaSubscribe(command) => {
+                subscription(&command).unwrap_or_else(|error| vec![Resp::ErrorResp(error)])
+            }
             Req::CmdUnsubscribe(_) | Req::CmdCredit(_) => Vec::new(),
-            request => vec![answer(request, &mut fetches)],
+            request => vec![answer(request, &mut fetches).unwrap_or_else(Resp::ErrorResp)],
         };
         for answer in answers {
             session.answer(sequence, answer).await;
@@ -58,31 +57,26 @@ async fn play(mut session: Session, is_older: bool) {
     }
 }
 
-fn answer(request: Req, fetches: &mut i32) -> Resp {
-    match request {
+fn answer(request: Req, fetches: &mut i32) -> Result<Resp, ErrorResp> {
+    Ok(match request {
         Req::CmdPing(ping) => Resp::PongResp(PongResp { state: ping.state }),
-        Req::CmdKafkaListOffset(list) => match log(&list.topic, list.partition) {
-            Some(log) => {
-                let offset = list_offset(&log, list.timestamp, log.end);
-                Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset })
-            }
-            None => Resp::ErrorResp(unknown("list offset", &list.topic, list.partition)),
-        },
+        Req::CmdKafkaListOffset(list) => {
+            let log = existing("list offset", &list.topic, list.partition)?;
+            let offset = list_offset(&log, list.timestamp, log.end);
+            Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset })
+        }
         Req::CmdKafkaFetch(fetch) => {
             *fetches += 1;
-            match log(&fetch.topic, fetch.partition) {
-                Some(_) if fetch.topic == "moving" && *fetches == 1 => {
-                    let name = "NOT_LEADER_OR_FOLLOWER";
-                    Resp::ErrorResp(error("fetch message", &fetch.topic, fetch.partition, 6, name))
-                }
-                Some(log) => read(&log, &fetch).map_or_else(Resp::ErrorResp, Resp::KafkaFetchResp),
-                None => Resp::ErrorResp(unknown("fetch message", &fetch.topic, fetch.partition)),
+            if fetch.topic == "moving" && *fetches == 1 {
+                return Err(error("fetch message", "moving", fetch.partition, 6, "NOT_LEADER_OR_FOLLOWER"));
             }
+            let log = existing("fetch message", &fetch.topic, fetch.partition)?;
+            Resp::KafkaFetchResp(read(&log, &fetch)?)
         }
         Req::CmdKafkaListOffsets(list) => Resp::KafkaListOffsetsResp(list_offsets(&list)),
         Req::CmdKafkaMetadata(metadata) => Resp::KafkaMetadataResp(describe(&metadata)),
         other => panic!("unexpected command: {other:?}"),
-    }
+    })
 }
 
 fn list_offsets(command: &CmdKafkaListOffsets) -> KafkaListOffsetsResp {
@@ -134,13 +128,17 @@ fn log(topic: &str, partition: i32) -> Option<Log> {
     Some(Log { messages: (start..start + count).map(message).collect(), start, end })
 }
 
+/// The log, or the error of a command that does this with it.
+fn existing(what: &str, topic: &str, partition: i32) -> Result<Log, ErrorResp> {
+    log(topic, partition).ok_or_else(|| error(what, topic, partition, 3, UNKNOWN))
+}
+
 pub(crate) fn message(offset: i64) -> KafkaMessage {
     KafkaMessage {
         offset,
         timestamp: offset * 1000,
         key: Some(format!("k{offset}").into()),
         value: Some(format!("v{offset}").into()),
-        headers: Vec::new(),
         ..Default::default()
     }
 }
@@ -192,7 +190,7 @@ fn read(log: &Log, fetch: &CmdKafkaFetch) -> Result<KafkaFetchResp, ErrorResp> {
 }
 
 /// A message as the bridge gives it.
-fn given(topic: &str, message: KafkaMessage, decode: bool) -> KafkaMessage {
+pub(crate) fn given(topic: &str, message: KafkaMessage, decode: bool) -> KafkaMessage {
     let schema = |id| Some(Box::new(Schema { id, ..Default::default() }));
     match (topic, decode) {
         ("avro", true) => KafkaMessage {
@@ -220,10 +218,6 @@ pub(crate) fn endless(offset: i64) -> KafkaFetchResp {
     KafkaFetchResp { messages: messages.collect(), next_offset: 0, ..Default::default() }
 }
 
-fn unknown(what: &str, topic: &str, partition: i32) -> ErrorResp {
-    error(what, topic, partition, 3, UNKNOWN)
-}
-
 /// The error of one result of many.
 fn bare_unknown() -> ErrorResp {
     ErrorResp { code: 3, message: UNKNOWN.into(), ..Default::default() }
@@ -235,31 +229,27 @@ fn error(what: &str, topic: &str, partition: i32, code: i32, name: &str) -> Erro
 }
 
 /// The answers to a subscription: all of each topic up to its end, one partition after the other, and three more messages of `growing`.
-fn subscription(command: &CmdKafkaSubscribe) -> Vec<Resp> {
+fn subscription(command: &CmdKafkaSubscribe) -> Result<Vec<Resp>, ErrorResp> {
     let mut topics = Vec::new();
     let mut told = Vec::new();
     for source in &command.sources {
-        let begins = match begins(source) {
-            Ok(begins) => begins,
-            Err(partition) => return vec![Resp::ErrorResp(unknown("subscribe", &source.topic, partition))],
-        };
+        let begins = begins(source)?;
         let topic = source.topic.clone();
         told.extend(begins.iter().flat_map(|begin| updates(&topic, *begin, command)));
         topics.push(SubscribedTopic { topic, topic_id: "id".into(), partitions: begins });
     }
     told.insert(0, Resp::KafkaSubscribedResp(KafkaSubscribedResp { topics, snapshot: false }));
-    told
+    Ok(told)
 }
 
-/// Or a partition that does not exist.
-fn begins(source: &KafkaSource) -> Result<Vec<PartitionNext>, i32> {
+fn begins(source: &KafkaSource) -> Result<Vec<PartitionNext>, ErrorResp> {
     let KafkaSource { topic, partitions, next, from, .. } = source;
     let partitions = match &partitions[..] {
         [] => (0..).take_while(|partition| log(topic, *partition).is_some()).collect(),
         named => named.to_vec(),
     };
     let begin = |partition: i32| {
-        let log = log(topic, partition).ok_or(partition)?;
+        let log = existing("subscribe", topic, partition)?;
         let next = next.iter().find(|next| next.partition == partition);
         let offset = match (next, from) {
             (Some(next), _) => next.offset,

@@ -2,15 +2,12 @@
 
 use sluicegate_protocol::nats_source::From;
 use sluicegate_protocol::nats_subscription_event::{CaughtUp, Event, Skipped};
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{
-    CmdNatsSubscribe, ErrorResp, Header, ListedSequence, NatsDeliveryResp, NatsFetchResp,
-    NatsListSequencesResp, NatsMessage, NatsSubscribedResp, NatsSubscriptionEvent, StreamTime,
-    SubscribedStream,
+    ListedSequence, NatsDeliveryResp, NatsFetchResp, NatsListSequencesResp, NatsMessage, NatsSubscribedResp,
+    NatsSubscriptionEvent, StreamTime, SubscribedStream,
 };
 
-use crate::server::Session;
+use super::*;
 
 /// The stream `ORDERS`: messages 3, 4 and 6, published at as many seconds after 1970. It ends at 7; subscribers are
 /// told of 9.

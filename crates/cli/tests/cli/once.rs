@@ -4,18 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{
-    CmdKafkaProduce, ErrorResp, KafkaProduceResp, ProduceRecord, Produced, Producer, Reason,
-};
+use sluicegate_protocol::{CmdKafkaProduce, Producer};
 use tokio::process::Command;
 use tokio::sync::{Mutex, Notify};
 
-use crate::program::{Run, command, finish};
-use crate::server::{self, Session};
+use super::*;
 
 /// A topic, and when the program is to be killed.
 #[derive(Default)]
@@ -131,11 +125,8 @@ async fn lines_are_written_once_however_often_the_command_is_killed() {
         // Appended lines are written, too.
         fs::write(folder.join("input"), lines(0, LINES + 1)).unwrap();
         let appended = run(&url, &folder, "orders").await;
-        appended.tells(
-            0,
-            "",
-            &["% 1 sent, 1 acknowledged, 0 failed, 0 unknown in ", "; 4300 done by earlier runs"],
-        );
+        let parts = ["% 1 sent, 1 acknowledged, 0 failed, 0 unknown in ", "; 4300 done by earlier runs"];
+        appended.tells(0, "", &parts);
         let logs = topic.logs.lock().await;
         for (partition, log) in &*logs {
             let is_there = |number: &usize| number % 10 % 3 == *partition;
@@ -163,11 +154,8 @@ async fn file_is_for_one_command_and_input_at_a_time() {
     drop(first);
     tokio::time::sleep(Duration::from_millis(50)).await;
     run(&url, folder, "orders").await.tells(0, "", &["% 2 sent, 2 acknowledged"]);
-    run(&url, folder, "others").await.tells(
-        2,
-        "",
-        &["state is for topic orders; for another topic or input"],
-    );
+    let is_for = "state is for topic orders; for another topic or input";
+    run(&url, folder, "others").await.tells(2, "", &[is_for]);
     fs::write(folder.join("input"), "k1:a\nk2:c\nk3:d\n").unwrap();
     run(&url, folder, "orders").await.tells(2, "", &["the input or the options differ"]);
     fs::write(folder.join("input"), "k1:a\n").unwrap();

@@ -1,9 +1,10 @@
 //! Runs `sluicegate` as a shell would.
 
-use std::process::{Output, Stdio};
+use std::process::Output;
 
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
+
+use super::*;
 
 /// The result of a run.
 #[derive(Debug)]

@@ -4,14 +4,12 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::OsStringExt as _;
-use std::time::Duration;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tokio::io::{copy, sink};
 use tokio::time::timeout;
 
-use crate::program::command;
-use crate::{kafka, produce, server};
+use super::*;
 
 #[tokio::test]
 async fn long_read_into_a_file_shows_progress() {

@@ -1,12 +1,8 @@
 //! Reads of the example topics and of the example stream: all that each invocation prints.
 
 use sluicegate_protocol::kafka_subscription_event::{Event, SnapshotEnd};
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{KafkaMessage, KafkaSubscribedResp, PartitionNext, Schema, SubscribedTopic};
 
-use crate::program::run;
-use crate::{kafka, nats, server};
+use super::*;
 
 #[tokio::test]
 async fn fetch_reads_from_its_position_to_the_log_end() {
@@ -119,14 +115,7 @@ async fn filters_leave_out_messages() {
 
 #[tokio::test]
 async fn table_has_decoded_values_and_their_schemas() {
-    let schema = || Some(Box::new(Schema { id: 7, ..Default::default() }));
-    let decoded = KafkaMessage {
-        key_schema: schema(),
-        key_json: "[1]".into(),
-        value: Some(r#"{"id":1}"#.into()),
-        value_schema: schema(),
-        ..kafka::message(0)
-    };
+    let decoded = kafka::given("avro", kafka::message(0), true);
     let other = KafkaMessage { not_decoded: "value: schema 9 is unknown".into(), ..kafka::message(1) };
     let partitions = vec![PartitionNext { partition: 0, offset: 2 }];
     let topics = vec![SubscribedTopic { topic: "avro".into(), topic_id: "id".into(), partitions }];
@@ -140,7 +129,7 @@ async fn table_has_decoded_values_and_their_schemas() {
     };
     let lines = concat!(
         r#"{"key":"k0","value":{"id":1},"timestamp":0,"key_json":[1],"value_schema":{"id":7,"type":"AVRO"},"#,
-        r#""key_schema":{"id":7,"type":"AVRO"}}"#,
+        r#""key_schema":{"id":8,"type":"AVRO"}}"#,
         "\n",
         r#"{"key":"k1","value":"v1","timestamp":1000,"not_decoded":"value: schema 9 is unknown"}"#,
         "\n{\"complete\":true}\n",

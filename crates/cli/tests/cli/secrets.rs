@@ -3,14 +3,10 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{PongResp, SessionExpiringResp};
+use sluicegate_protocol::SessionExpiringResp;
 use tempfile::TempDir;
-use tokio_tungstenite::tungstenite::Message;
 
-use crate::program::{Run, command, finish};
-use crate::server;
+use super::*;
 
 #[tokio::test]
 async fn headers_of_profile_file_and_environment_reach_the_gateway() {
@@ -72,13 +68,6 @@ async fn token_of_a_file_is_renewed() {
     }
     let missing = finish(&mut command(&url, &["ping", "--token-file", "/nowhere"])).await;
     missing.tells(2, "", &["sluicegate: failed to log in: /nowhere: "]);
-}
-
-#[tokio::test]
-async fn header_that_cannot_be_sent_is_not_shown() {
-    let run =
-        finish(command("ws://127.0.0.1:1/", &["ping"]).env("SLUICEGATE_HEADERS", "X: s3\x01cret")).await;
-    run.is(2, "", "sluicegate: failed to send the header \"X\": invalid header value\n");
 }
 
 /// Pings a gateway that refuses, with a configuration file and a header file of these modes; also the head of the

@@ -2,15 +2,13 @@
 
 use futures_util::{SinkExt, StreamExt};
 use prost::Message as _;
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{ErrorResp, PubSubReq, PubSubResp, SessionResp};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use sluicegate_protocol::{PubSubReq, PubSubResp, SessionResp};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
+
+use super::*;
 
 pub(crate) struct Session(WebSocketStream<TcpStream>);
 

@@ -1,17 +1,10 @@
 //! Streams of NATS: `--stream` of commands that subscribe or write.
 
 use sluicegate_protocol::nats_source::From;
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{
-    CmdNatsSubscribe, ErrorResp, Header, NatsPublishResp, NatsSource, OnLag, PublishMessage, Published,
-    RecordFilter,
-};
-use tokio::sync::oneshot;
+use sluicegate_protocol::{NatsPublishResp, NatsSource, PublishMessage, Published};
 
+use super::*;
 use crate::nats::{delivery, message};
-use crate::program::{Run, feed, run};
-use crate::server::{self, Session};
 
 #[tokio::test]
 async fn options_are_those_of_the_command() {
@@ -55,14 +48,15 @@ async fn several_streams_are_continued_by_name() {
 
 #[tokio::test]
 async fn lines_are_published_with_numbered_ids_and_named_if_rejected() {
-    let args = "--subject a.b --message-id import-%n -r h=1";
+    let args = "--subject a.b --message-id import-%n -r h=1 --print-offsets";
     let (run, sent) = publish(args, "one\ntwo\nthree\n", |number| {
         let error = ErrorResp { message: "no such subject".into(), ..Default::default() };
-        Published { duplicate: number == 1, error: (number == 2).then_some(error), ..Default::default() }
+        Published { duplicate: number == 1, error: (number == 2).then_some(error), ..at(number) }
     })
     .await;
     let summary = "% 3 sent, 2 acknowledged (1 of them duplicates), 1 failed, 0 unknown in ";
-    run.tells(1, "", &[&format!("sluicegate: record 3: no such subject\n{summary}")]);
+    let places = "1 ORDERS sequence 7\n2 ORDERS sequence 8\n";
+    run.tells(1, places, &[&format!("sluicegate: record 3: no such subject\n{summary}")]);
     let header = Header { key: "h".into(), value: Some("1".into()) };
     let message = |data: &'static str, id: &str| PublishMessage {
         stream: "ORDERS".into(),
@@ -71,18 +65,18 @@ async fn lines_are_published_with_numbered_ids_and_named_if_rejected() {
         headers: vec![header.clone()],
         message_id: id.into(),
     };
-    assert_eq!(
-        sent,
-        [("one", 1), ("two", 2), ("three", 3)].map(|(data, id)| message(data, &format!("import-{id}")))
-    );
+    let want = [("one", "import-1"), ("two", "import-2"), ("three", "import-3")];
+    assert_eq!(sent, want.map(|(data, id)| message(data, id)));
 }
 
 #[tokio::test]
 async fn json_lines_have_subjects_and_ids_of_their_own() {
     let lines = "{\"subject\":\"a\",\"data\":\"one\",\"message_id\":\"1\"}\n\
                  {\"subject\":\"b\",\"data\":{\"base64\":\"/w==\"}}\n";
-    let (run, sent) = publish("--json -q", lines, |_| Published::default()).await;
-    assert_eq!((run.code, &*run.stderr), (Some(0), ""), "{run:?}");
+    let (run, sent) = publish("--json -q --print-offsets=json", lines, at).await;
+    let place =
+        |record| format!(r#"{{"record":{record},"stream":"ORDERS","sequence":{}}}"#, record + 6) + "\n";
+    run.is(0, &[1, 2].map(place).concat(), "");
     let sent: Vec<_> = sent.iter().map(|m| (&*m.subject, &m.data[..], &*m.message_id)).collect();
     assert_eq!(sent, [("a", &b"one"[..], "1"), ("b", b"\xFF", "")]);
 }
@@ -103,13 +97,9 @@ async fn message_needs_a_subject_and_an_id_of_its_own() {
     }
 }
 
-#[tokio::test]
-async fn sequences_of_acknowledged_messages_are_printed() {
-    let at = |number| Published { sequence: i64::try_from(number).unwrap() + 7, ..Published::default() };
-    let (run, _) = publish("--subject a --print-offsets", "one\ntwo\n", at).await;
-    run.tells(0, "1 ORDERS sequence 7\n2 ORDERS sequence 8\n", &[]);
-    let (run, _) = publish("--subject a --print-offsets=json", "one\n", at).await;
-    assert_eq!(run.stdout, "{\"record\":1,\"stream\":\"ORDERS\",\"sequence\":7}\n");
+/// The result of the message with this number.
+fn at(number: usize) -> Published {
+    Published { sequence: i64::try_from(number).unwrap() + 7, ..Published::default() }
 }
 
 /// Runs `produce --stream ORDERS` with this input. Returns the messages, whose number in their command decides the

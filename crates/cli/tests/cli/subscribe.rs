@@ -1,15 +1,8 @@
 //! `sluicegate subscribe`.
 
 use sluicegate_protocol::kafka_source::From;
-use sluicegate_protocol::pub_sub_req::Req;
-use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{
-    CmdKafkaSubscribe, ErrorResp, Isolation, KafkaSource, KafkaSubscribedResp, OnLag, PartitionNext, Reason,
-    RecordFilter, SubscribedTopic,
-};
 
-use crate::program::run;
-use crate::{kafka, server};
+use super::*;
 
 #[tokio::test]
 async fn options_are_those_of_the_command() {

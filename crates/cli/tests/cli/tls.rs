@@ -13,8 +13,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use crate::program::{Run, command, finish};
-use crate::{kafka, server};
+use super::*;
 
 #[tokio::test]
 async fn trusted_gateway_is_used() {

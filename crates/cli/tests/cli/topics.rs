@@ -1,7 +1,6 @@
 //! `sluicegate topics`.
 
-use crate::program::{Run, command, finish, run};
-use crate::{kafka, server};
+use super::*;
 
 #[tokio::test]
 async fn topics_are_listed_in_kcats_formats() {

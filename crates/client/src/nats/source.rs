@@ -167,17 +167,40 @@ impl Resume for Streams {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SkipCause;
+
+    fn sources(resume: &Streams) -> Vec<NatsSource> {
+        match resume.command() {
+            Req::CmdNatsSubscribe(command) => command.sources,
+            other => panic!("not a subscription: {other:?}"),
+        }
+    }
+
+    fn begins(next_sequence: i64) -> Vec<SubscribedStream> {
+        vec![SubscribedStream { stream: "s".into(), stream_id: "id".into(), next_sequence }]
+    }
+
+    #[test]
+    fn command_continues_in_the_same_stream_where_it_was() {
+        let mut resume = Streams::new(Subscribe::new([Source::new("s").at(At::Earliest)]).into_command());
+        let stream = || "s".to_owned();
+        let (messages, end, cause) = (Vec::new(), None, SkipCause::Deleted);
+        for (update, next) in [
+            (Update::Subscribed(begins(3)), 3),
+            (Update::Skipped { stream: stream(), from: 3, to: 10, cause }, 10),
+            (Update::CaughtUp { stream: stream(), next_sequence: 12 }, 12),
+            (Update::Delivery(Delivery { stream: stream(), messages, next_sequence: 14, end }), 14),
+        ] {
+            resume.advance(&update);
+            assert_eq!(sources(&resume), [Source::new("s").sequence(next).stream_id("id").0], "{update:?}");
+        }
+    }
 
     #[test]
     fn incomplete_snapshot_begins_anew() {
         let wanted = Subscribe::new([Source::new("s")]).latest_per_key().into_command();
         let mut resume = Streams::new(wanted.clone());
-        let sources = |resume: &Streams| match resume.command() {
-            Req::CmdNatsSubscribe(command) => command.sources,
-            other => panic!("not a subscription: {other:?}"),
-        };
-        let stream = SubscribedStream { stream: "s".into(), stream_id: "id".into(), next_sequence: 5 };
-        resume.advance(&Update::Snapshot(vec![stream]));
+        resume.advance(&Update::Snapshot(begins(5)));
         assert_eq!(sources(&resume), wanted.sources);
         resume.advance(&Update::SnapshotEnd);
         assert_eq!(sources(&resume), [Source::new("s").sequence(5).stream_id("id").0]);

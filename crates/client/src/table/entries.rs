@@ -106,13 +106,9 @@ mod tests {
         ("t".to_owned(), partition)
     }
 
-    fn shown(entries: &Entries<KafkaMessage>) -> Vec<(String, i64)> {
-        let text = |key: &Bytes| String::from_utf8(key.to_vec()).unwrap();
+    fn shown(entries: &Entries<KafkaMessage>) -> Vec<(&str, i64)> {
+        let text = |key| std::str::from_utf8(key).unwrap();
         entries.iter().map(|(key, message)| (text(key), message.offset)).collect()
-    }
-
-    fn want(pairs: &[(&str, i64)]) -> Vec<(String, i64)> {
-        pairs.iter().map(|(key, offset)| ((*key).to_owned(), *offset)).collect()
     }
 
     #[test]
@@ -122,14 +118,11 @@ mod tests {
         entries.put(&log(0), vec![message(1, 1, "a", Some("1")), message(2, 2, "b", Some("2"))]);
         entries.end();
         entries.begin();
-        assert_eq!(
-            shown(&entries),
-            want(&[("a", 1), ("b", 2)]),
-            "the old state until the new one is complete"
-        );
+        // Until the new state is complete.
+        assert_eq!(shown(&entries), [("a", 1), ("b", 2)]);
         entries.put(&log(0), vec![message(2, 2, "b", Some("2"))]);
         entries.end();
-        assert_eq!(shown(&entries), want(&[("b", 2)]));
+        assert_eq!(shown(&entries), [("b", 2)]);
     }
 
     #[test]
@@ -140,7 +133,7 @@ mod tests {
         assert_eq!(entries.put(&log(0), vec![message(4, 4, "c", None)]), ["c"]);
         assert_eq!(entries.remove_before(&log(1), 9), Vec::<Bytes>::new());
         assert_eq!(entries.remove_before(&log(0), 2), ["a"]);
-        assert_eq!(shown(&entries), want(&[("b", 2)]));
+        assert_eq!(shown(&entries), [("b", 2)]);
         assert!(entries.get(b"b").is_some() && entries.get(b"a").is_none());
     }
 
@@ -149,8 +142,8 @@ mod tests {
         let mut entries = Entries::default();
         entries.put(&log(1), vec![message(5, 20, "a", Some("new"))]);
         entries.put(&log(0), vec![message(9, 10, "a", Some("old"))]);
-        assert_eq!(shown(&entries), want(&[("a", 5)]));
+        assert_eq!(shown(&entries), [("a", 5)]);
         entries.put(&log(1), vec![message(6, 30, "a", None)]);
-        assert_eq!(shown(&entries), want(&[("a", 9)]), "a removal is of its partition");
+        assert_eq!(shown(&entries), [("a", 9)], "a removal is of its partition");
     }
 }

@@ -27,13 +27,6 @@ async fn close_times_out() {
 }
 
 #[tokio::test]
-async fn dropped_client_closes_its_session() {
-    let (client, server) = session(async |mut peer: Peer| peer.message().await).await;
-    drop(client);
-    assert!(matches!(server.await.unwrap(), Some(Message::Close(_))));
-}
-
-#[tokio::test]
 async fn server_close_fails_all_commands_and_is_echoed() {
     let away = CloseFrame { code: CloseCode::Away, reason: "drain".into() };
     for (frame, code, reason) in [(Some(away), 1001, "drain"), (None, 1005, "")] {

@@ -3,8 +3,7 @@
 use sluicegate_protocol::wire::Fields;
 use sluicegate_protocol::{
     CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaMultiFetch, KafkaListOffsetsResp,
-    KafkaMetadataResp, KafkaMultiFetchResp, ListedOffset, PartitionFetched, PartitionMetadata,
-    PartitionOffset, PublishMessage, RecordFilter, TopicMetadata,
+    KafkaMetadataResp, KafkaMultiFetchResp, ListedOffset, PartitionFetched, PartitionMetadata, TopicMetadata,
 };
 
 use super::*;

@@ -1,19 +1,18 @@
 //! Members of consumer groups.
 
 use sluicegate_protocol::kafka_subscription_event::{Assigned, CaughtUp, Event, Revoked};
-use sluicegate_protocol::{
-    CmdKafkaCommit, KafkaCommitResp, KafkaCommitResult, KafkaSubscribedResp, KafkaSubscriptionEvent,
-    PartitionNext, PartitionOffset, SubscribedTopic,
-};
+use sluicegate_protocol::{CmdKafkaCommit, KafkaCommitResp, KafkaCommitResult};
 
 use super::subscribing::{delivery, of_t};
 use super::*;
-use crate::{Member, Update};
+use crate::Member;
 
 #[tokio::test]
-async fn commits_have_what_was_returned() {
+async fn commits_have_what_was_returned_also_of_a_partition_that_begins_later() {
     let (client, server) = session(async |mut peer: Peer| {
         let (sequence, group) = joined(&mut peer).await;
+        let begun = KafkaSubscribedResp { topics: topics(), snapshot: false };
+        peer.answer(sequence, Resp::KafkaSubscribedResp(begun)).await;
         peer.answer(sequence, delivery(0, &[5, 6])).await;
         let caught_up = CaughtUp { topic: "t".into(), partition: 1, next_offset: 9, open_transaction: None };
         peer.answer(sequence, event(Event::CaughtUp(caught_up))).await;
@@ -26,7 +25,8 @@ async fn commits_have_what_was_returned() {
     })
     .await;
     let mut member = client.join("g", of_t());
-    updates(&mut member, 4).await;
+    let names = updates(&mut member, 5).await;
+    assert_eq!(names, ["subscribed", "assigned", "subscribed", "delivery", "caught up"]);
     member.commit().await.unwrap();
     member.commit().await.unwrap();
     member.commit_at(1, &[place(0, 6)]).await.unwrap();
@@ -96,23 +96,6 @@ async fn commit_is_of_the_assignment_of_its_messages() {
     assert_eq!(error, want);
     member.commit_at(deliveries[1], &[place(0, 6)]).await.unwrap();
     assert_eq!(server.await.unwrap(), 9);
-}
-
-#[tokio::test]
-async fn partition_of_a_member_can_begin_later() {
-    let (client, server) = session(async |mut peer: Peer| {
-        let (sequence, _) = joined(&mut peer).await;
-        let begun = KafkaSubscribedResp { topics: topics(), snapshot: false };
-        peer.answer(sequence, Resp::KafkaSubscribedResp(begun)).await;
-        peer.answer(sequence, delivery(0, &[5])).await;
-        let (answer, _) = peer.request().await;
-        peer.answer(answer, results(&[0])).await;
-    })
-    .await;
-    let mut member = client.join("g", of_t());
-    assert_eq!(updates(&mut member, 4).await, ["subscribed", "assigned", "subscribed", "delivery"]);
-    member.commit().await.unwrap();
-    server.await.unwrap();
 }
 
 #[tokio::test]

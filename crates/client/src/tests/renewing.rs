@@ -2,21 +2,24 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sluicegate_protocol::{AuthResp, CmdKafkaSubscribe, SessionExpiringResp};
+use sluicegate_protocol::{AuthResp, SessionExpiringResp};
 
 use super::server::accept_with;
 use super::*;
-use crate::{LoginError, Update};
+use crate::LoginError;
 
-/// The settings of a client with numbered tokens, and the number of the next one.
-fn logging_in(url: String) -> (Builder, Arc<AtomicU32>) {
+/// A client with numbered tokens, the number of the next one, and the server of its session.
+async fn logged_in(listener: &TcpListener, url: String) -> (Client, Arc<AtomicU32>, Peer) {
     let calls = Arc::new(AtomicU32::new(1));
     let counted = Arc::clone(&calls);
     let builder = Client::builder(url).header("authorization", "Basic other").refresh(move || {
         let number = counted.fetch_add(1, Ordering::Relaxed);
         async move { Ok(format!("token-{number}")) }
     });
-    (builder, calls)
+    let connecting = tokio::spawn(builder.connect());
+    let (peer, login) = accept(listener).await;
+    assert_eq!(login, ["authorization: Bearer token-1"]);
+    (connecting.await.unwrap().unwrap(), calls, peer)
 }
 
 /// The next session, and what it was opened with.
@@ -38,13 +41,9 @@ fn failed(retriable: bool) -> Resp {
 #[tokio::test]
 async fn identity_is_renewed_on_the_open_session() {
     let (listener, url) = listener().await;
-    let (builder, calls) = logging_in(url);
-    let connecting = tokio::spawn(builder.connect());
-    let (mut peer, login) = accept(&listener).await;
-    let client = connecting.await.unwrap().unwrap();
+    let (client, calls, mut peer) = logged_in(&listener, url).await;
     let limits = SessionResp { max_message_bytes: 1 << 20, ..Default::default() };
     let asked = peer.tell_limits(Resp::SessionResp(limits)).await;
-    assert_eq!(login, ["authorization: Bearer token-1"]);
     let expiring = Resp::SessionExpiringResp(SessionExpiringResp { expires_in_ms: 1000 });
     for (token, answer) in [
         ("token-2", Resp::AuthResp(AuthResp::default())),
@@ -73,10 +72,7 @@ async fn identity_is_renewed_on_the_open_session() {
 #[tokio::test]
 async fn subscription_continues_with_another_token() {
     let (listener, url) = listener().await;
-    let (builder, _) = logging_in(url);
-    let connecting = tokio::spawn(builder.connect());
-    let (mut peer, _) = accept(&listener).await;
-    let client = connecting.await.unwrap().unwrap();
+    let (client, _, mut peer) = logged_in(&listener, url).await;
     let asked = peer.tell_limits(Resp::SessionResp(SessionResp::default())).await;
     peer.answer(asked, Resp::SessionExpiringResp(SessionExpiringResp::default())).await;
     let (sequence, _) = shown(&mut peer).await;

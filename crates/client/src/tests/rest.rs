@@ -93,26 +93,22 @@ async fn serve(answers: Vec<String>) -> (Rest, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/kafka/?t=1", listener.local_addr().unwrap());
     let heads = tokio::spawn(async move {
-        let mut connection: Option<TcpStream> = None;
+        let (mut stream, _) = listener.accept().await.unwrap();
         let mut heads = Vec::new();
         for answer in answers {
-            let mut stream = match connection.take() {
-                Some(stream) => stream,
-                None => listener.accept().await.unwrap().0,
-            };
-            let head = match head(&mut stream).await {
+            heads.push(match head(&mut stream).await {
                 Some(head) => head,
-                // The client gave the connection up.
+                // One side gave the connection up.
                 None => {
                     stream = listener.accept().await.unwrap().0;
                     head(&mut stream).await.unwrap()
                 }
-            };
-            heads.push(head);
+            });
             // A client does not read what exceeds its limit.
             let _ = stream.write_all(answer.as_bytes()).await;
-            let complete = !answer.contains("connection: close") && !answer.ends_with('[');
-            connection = complete.then_some(stream);
+            if answer.contains("connection: close") || answer.ends_with('[') {
+                stream.shutdown().await.unwrap();
+            }
         }
         heads
     });

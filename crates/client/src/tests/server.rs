@@ -1,7 +1,6 @@
 //! The other side of one session, played by a test.
 
 use futures_util::{SinkExt, StreamExt};
-use sluicegate_protocol::{KafkaProduceResp, PongResp, ProduceRecord, Produced, PubSubReq};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 
@@ -19,13 +18,15 @@ impl Peer {
     /// The next message, which must be a request. A question for the session's limits before it is answered.
     pub(super) async fn request(&mut self) -> (i64, Req) {
         loop {
-            let message = self.message().await.expect("the client is gone");
-            let request = PubSubReq::decode(message.into_data()).expect("a request");
-            match request.req.expect("a command") {
-                Req::CmdSession(_) => self.answer(request.sequence, unknown_command()).await,
-                command => return (request.sequence, command),
+            match self.any_request().await {
+                (sequence, Req::CmdSession(_)) => self.answer(sequence, unknown_command()).await,
+                request => return request,
             }
         }
+    }
+
+    async fn any_request(&mut self) -> (i64, Req) {
+        decode(self.message().await.expect("the client is gone"))
     }
 
     /// Answers a produce command, and gives its records.
@@ -37,11 +38,10 @@ impl Peer {
 
     /// Answers the next message, which must be a question for the session's limits. Returns its sequence.
     pub(super) async fn tell_limits(&mut self, answer: Resp) -> i64 {
-        let message = self.message().await.expect("the client is gone");
-        let request = PubSubReq::decode(message.into_data()).expect("a request");
-        assert!(matches!(request.req, Some(Req::CmdSession(_))), "{request:?}");
-        self.answer(request.sequence, answer).await;
-        request.sequence
+        let (sequence, request) = self.any_request().await;
+        assert!(matches!(request, Req::CmdSession(_)), "{request:?}");
+        self.answer(sequence, answer).await;
+        sequence
     }
 
     /// The next request, which must be a ping.
@@ -72,15 +72,19 @@ impl Peer {
 
     /// Answers pings until the client is gone.
     pub(super) async fn answer_pings(mut self) {
-        while let Some(Message::Binary(payload)) = self.message().await {
-            let request = PubSubReq::decode(payload).expect("a request");
-            match request.req {
-                Some(Req::CmdPing(ping)) => self.pong(request.sequence, ping.state).await,
-                Some(Req::CmdSession(_)) => self.answer(request.sequence, unknown_command()).await,
+        while let Some(message @ Message::Binary(_)) = self.message().await {
+            match decode(message) {
+                (sequence, Req::CmdPing(ping)) => self.pong(sequence, ping.state).await,
+                (sequence, Req::CmdSession(_)) => self.answer(sequence, unknown_command()).await,
                 other => panic!("not a ping: {other:?}"),
             }
         }
     }
+}
+
+fn decode(message: Message) -> (i64, Req) {
+    let request = PubSubReq::decode(message.into_data()).expect("a request");
+    (request.sequence, request.req.expect("a command"))
 }
 
 /// A client, and the server of its session, which plays `part`.
@@ -122,8 +126,7 @@ pub(super) async fn listener() -> (TcpListener, String) {
 }
 
 pub(super) async fn accept(listener: &TcpListener) -> Peer {
-    let (stream, _) = listener.accept().await.unwrap();
-    Peer(tokio_tungstenite::accept_async(stream).await.unwrap())
+    accept_with(listener, &[]).await.0
 }
 
 /// The same, and the values of these headers of the upgrade.

@@ -2,14 +2,11 @@
 
 use sluicegate_protocol::kafka_source::From;
 use sluicegate_protocol::kafka_subscription_event::{CaughtUp, Event, Retrying, Skipped, SnapshotEnd};
-use sluicegate_protocol::{
-    CmdKafkaSubscribe, KafkaDeliveryResp, KafkaSource, KafkaSubscribedResp, KafkaSubscriptionEvent, OnLag,
-    PartitionNext, RecordFilter, SubscribedTopic,
-};
+use sluicegate_protocol::{KafkaDeliveryResp, KafkaSource};
 
 use super::server::head;
 use super::*;
-use crate::{Delivery, Subscription, Update};
+use crate::{Delivery, Subscription};
 
 #[tokio::test]
 async fn command_has_what_is_asked_for() {
@@ -86,10 +83,8 @@ async fn updates_are_what_the_server_tells() {
     assert_eq!((&topics[0].topic[..], &topics[0].topic_id[..]), ("t", &b"id"[..]));
     assert_eq!(topics[0].partitions, [(0, 0), (1, 0)]);
     let Some(Ok(Update::Delivery(got))) = subscription.next().await else { panic!() };
-    assert_eq!(
-        (offsets(&got), got.next_offset, got.high_watermark, got.behind()),
-        (vec![5, 6], 7, Some(100), 93)
-    );
+    let places = (offsets(&got), got.next_offset, got.high_watermark, got.behind());
+    assert_eq!(places, (vec![5, 6], 7, Some(100), 93));
     let want = Update::CaughtUp { topic: "t".into(), partition: 0, next_offset: 7, blocked_until: None };
     assert_eq!(subscription.next().await, Some(Ok(want)));
     let want = Update::Skipped { topic: "t".into(), partition: 0, from: 7, to: 9, cause: SkipCause::Lag };
@@ -215,29 +210,12 @@ async fn subscription_ends_where_the_gateway_refuses_it() {
 }
 
 #[tokio::test]
-async fn dropped_subscription_unsubscribes() {
-    let (client, server) = session(async |mut peer: Peer| {
-        let (sequence, _) = subscribed(&mut peer).await;
-        let (_, Req::CmdUnsubscribe(end)) = peer.request().await else { panic!("not its end") };
-        (peer, sequence, end.subscription)
-    })
-    .await;
-    let mut subscription = client.subscribe(of_t());
-    subscription.next().await;
-    drop(subscription);
-    let (peer, sequence, ended) = server.await.unwrap();
-    assert_eq!(sequence, ended);
-    // The client is still there.
-    tokio::spawn(peer.answer_pings());
-    client.ping("").await.unwrap();
-}
-
-#[tokio::test]
-async fn subscription_outlives_its_client() {
+async fn subscription_outlives_its_client_and_unsubscribes_when_dropped() {
     let (client, server) = session(async |mut peer: Peer| {
         let (sequence, _) = subscribed(&mut peer).await;
         peer.answer(sequence, delivery(0, &[0])).await;
-        let (_, Req::CmdUnsubscribe(_)) = peer.request().await else { panic!("not its end") };
+        let (_, Req::CmdUnsubscribe(end)) = peer.request().await else { panic!("not its end") };
+        assert_eq!(end.subscription, sequence);
         peer.message().await
     })
     .await;
@@ -400,12 +378,9 @@ async fn subscription_outlasts_temporary_errors_and_refusals() {
             failures.push(error);
         }
     }
-    assert!(
-        matches!(
-            &failures[..],
-            [Error::Command { .. }, Error::Lost { .. }, Error::Reconnect { retriable: true, .. }]
-        ),
-        "{failures:?}"
-    );
+    let [Error::Command { .. }, Error::Lost { .. }, Error::Reconnect { retriable: true, .. }] = &failures[..]
+    else {
+        panic!("{failures:?}")
+    };
     server.await.unwrap();
 }

@@ -6,9 +6,7 @@ use std::io;
 use std::sync::{Mutex, MutexGuard};
 
 use futures_util::{SinkExt, StreamExt};
-use sluicegate_protocol::{
-    CmdKafkaProduce, KafkaProduceResp, ProduceRecord, Produced, Producer, ProducerState, PubSubReq, Reason,
-};
+use sluicegate_protocol::{CmdKafkaProduce, Producer, ProducerState};
 use tokio::io::DuplexStream;
 use tokio::sync::Notify;
 
@@ -95,32 +93,24 @@ impl World {
                 panic!("no command")
             };
             let Req::CmdKafkaProduce(command) = command else { panic!("{command:?}") };
-            let (fault, resp) = {
-                let mut state = self.lock();
-                // Only writes have an unknown outcome.
-                let is_write = command.producer.as_ref().is_some_and(|producer| !producer.id.is_empty());
-                let fault = match state.strike() {
-                    Some(Fault::Unknown) if !is_write => Some(Fault::Busy),
-                    fault => fault,
-                };
-                let resp = match fault {
-                    Some(Fault::LostBefore | Fault::KilledBefore) => None,
-                    Some(Fault::Busy) => Some(refused(Reason::Transient, "busy")),
-                    _ => Some(state.produce(command)),
-                };
-                (fault, resp)
+            let fault = self.lock().strike();
+            // Only writes have an unknown outcome.
+            let is_write = command.producer.as_ref().is_some_and(|producer| !producer.id.is_empty());
+            let told = match fault {
+                Some(Fault::LostBefore | Fault::KilledBefore) => None,
+                Some(Fault::Busy) => Some(Err(refused(Reason::Transient, "busy"))),
+                Some(Fault::Unknown) if !is_write => Some(Err(refused(Reason::Transient, "busy"))),
+                _ => Some(self.lock().produce(command)),
             };
-            let resp = match (fault, resp) {
-                (Some(Fault::Unknown), _) => {
+            let resp = match (fault, told) {
+                (Some(Fault::Unknown), _) if is_write => {
                     let error = refused(Reason::UnknownOutcome, "who knows");
-                    Resp::ErrorResp(ErrorResp { unknown_outcome: true, ..resp_error(error) })
+                    Resp::ErrorResp(ErrorResp { unknown_outcome: true, ..error })
                 }
-                (Some(Fault::KilledBefore | Fault::KilledAfter), _) => {
-                    self.killed.notify_one();
-                    return;
-                }
+                (Some(Fault::KilledBefore | Fault::KilledAfter), _) => return self.killed.notify_one(),
                 (Some(Fault::LostBefore | Fault::LostAfter), _) | (_, None) => return,
-                (_, Some(resp)) => resp,
+                (_, Some(Ok(results))) => Resp::KafkaProduceResp(KafkaProduceResp { results }),
+                (_, Some(Err(error))) => Resp::ErrorResp(error),
             };
             let answer = PubSubResp { sequence, resp: Some(resp) }.encode_to_vec();
             if socket.send(Message::Binary(answer.into())).await.is_err() {
@@ -136,16 +126,14 @@ impl State {
         if self.left == 0 { self.fault } else { None }
     }
 
-    fn produce(&mut self, CmdKafkaProduce { records, producer, dry_run }: CmdKafkaProduce) -> Resp {
-        if self.is_old {
-            let results = records.iter().map(|_| Produced { offset: 5, ..Produced::default() }).collect();
-            return Resp::KafkaProduceResp(KafkaProduceResp { results });
-        }
-        let results = match producer {
+    fn produce(&mut self, command: CmdKafkaProduce) -> Result<Vec<Produced>, ErrorResp> {
+        let CmdKafkaProduce { records, producer, dry_run } = command;
+        match producer {
+            _ if self.is_old => Ok(vec![Produced { offset: 5, ..Produced::default() }; records.len()]),
             Some(producer) if producer.id.is_empty() => {
-                return refused(Reason::InvalidCommand, "producer.id: expected 1 to 256 bytes");
+                Err(refused(Reason::InvalidCommand, "producer.id: expected 1 to 256 bytes"))
             }
-            Some(producer) => return self.write(&records, &producer),
+            Some(producer) => self.write(&records, &producer),
             None => {
                 assert!(dry_run);
                 self.partitions += 1;
@@ -154,27 +142,26 @@ impl State {
                     let partition = i32::from(key[0]) % self.partitions;
                     Produced { partition, offset: -1, ..Produced::default() }
                 };
-                records.iter().map(place).collect()
+                Ok(records.iter().map(place).collect())
             }
-        };
-        written(results)
+        }
     }
 
-    fn write(&mut self, records: &[ProduceRecord], producer: &Producer) -> Resp {
+    fn write(&mut self, records: &[ProduceRecord], producer: &Producer) -> Result<Vec<Produced>, ErrorResp> {
         let values =
             records.iter().map(|record| String::from_utf8(record.value.clone().unwrap().into()).unwrap());
         let values: Vec<String> = values.collect();
         // One is refused by name, the other one with its whole batch.
         if values.iter().any(|value| value.ends_with("bad")) {
             let error = |value: &String| match value.ends_with("bad") {
-                true => resp_error(refused(Reason::Denied, "bad")),
-                false => resp_error(refused(Reason::Transient, "another")),
+                true => refused(Reason::Denied, "bad"),
+                false => refused(Reason::Transient, "another"),
             };
             let result = |value| Produced { error: Some(error(value)), ..Produced::default() };
-            return written(values.iter().map(result).collect());
+            return Ok(values.iter().map(result).collect());
         }
         if values.iter().any(|value| value.ends_with("large")) {
-            return refused(Reason::TooLarge, "large");
+            return Err(refused(Reason::TooLarge, "large"));
         }
         let &Producer { epoch, sequence, age_ms, .. } = producer;
         let partition = records[0].partition.unwrap();
@@ -182,7 +169,7 @@ impl State {
         let known = self.accounts.get(&partition).copied();
         let told = |reason, state: Option<(u32, u32)>| {
             let producer = state.map(|(epoch, sequence)| ProducerState { epoch, sequence });
-            Resp::ErrorResp(ErrorResp { producer, ..resp_error(refused(reason, "by its account")) })
+            Err(ErrorResp { producer, ..refused(reason, "by its account") })
         };
         let next = match known {
             None if age > WINDOW => return told(Reason::Expired, None),
@@ -206,29 +193,13 @@ impl State {
             duplicate_window_ms: WINDOW,
             ..Produced::default()
         };
-        written((0..values.len()).map(result).collect())
+        Ok((0..values.len()).map(result).collect())
     }
 }
 
-fn written(results: Vec<Produced>) -> Resp {
-    Resp::KafkaProduceResp(KafkaProduceResp { results })
-}
-
-fn refused(reason: Reason, message: &str) -> Resp {
+fn refused(reason: Reason, message: &str) -> ErrorResp {
     let retriable = reason == Reason::Transient;
-    Resp::ErrorResp(ErrorResp {
-        message: message.into(),
-        retriable,
-        reason: reason.into(),
-        ..Default::default()
-    })
-}
-
-fn resp_error(resp: Resp) -> ErrorResp {
-    match resp {
-        Resp::ErrorResp(error) => error,
-        other => panic!("{other:?}"),
-    }
+    ErrorResp { message: message.into(), retriable, reason: reason.into(), ..Default::default() }
 }
 
 const WINDOW: u64 = 3_600_000;

@@ -278,10 +278,8 @@ mod tests {
         };
         assert_eq!(too_much(System::Kafka, &topics(MAX_TOPICS), MAX_RECORDS), None);
         let error = too_much(System::Kafka, &topics(MAX_TOPICS + 1), MAX_RECORDS).unwrap();
-        assert_eq!(
-            (error.code, error.message.as_str()),
-            (42, "51 topics in one command: expected at most 50")
-        );
+        let words = "51 topics in one command: expected at most 50";
+        assert_eq!((error.code, error.message.as_str()), (42, words));
         assert!(too_much(System::Kafka, &topics(2), 1).unwrap().message.contains("2 records"));
     }
 
@@ -295,11 +293,7 @@ mod tests {
         let all = Topics::default();
         let slow = Write { records: vec![slow], account: None, ascends: false, dry_run: false };
         let produced = cluster.produce(ClientKey::default(), slow, &all, sequencer.issue(), || {});
-        let end = async {
-            tokio::task::yield_now().await;
-            due.cancel();
-        };
-        let (produced, ()) = tokio::join!(produced, end);
+        let (produced, ()) = tokio::join!(produced, async { due.cancel() });
         assert_eq!(produced.unwrap_err().fault, Fault::Transient);
         assert!(script.taken().is_empty());
         drop(first);

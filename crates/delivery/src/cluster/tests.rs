@@ -5,18 +5,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sluicegate_backend::command::{self, RecordFilter, Start, SubscribeCommand};
-use sluicegate_rights::Rows;
+use sluicegate_rights::{Rights, Rows};
 use sluicegate_telemetry::metrics::RouteMetrics;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::visible::Wanted;
 use super::*;
+use crate::Item;
 use crate::filter::Filters;
-use crate::grant::Standing;
+use crate::grant::Grant;
 use crate::testing::logs::Logs;
 use crate::testing::script::Script;
-use crate::{Item, Subscribe, Subscription};
 
 #[test]
 fn hostile_topic_is_shortened_and_escaped() {
@@ -45,16 +45,9 @@ fn one(cluster: &Cluster, source: ClientKey, max_bytes: usize) -> Fetch {
 
 fn fetch(cluster: Arc<Cluster>, source: ClientKey) -> BoxFuture<'static, ()> {
     async move {
-        let fetched = cluster
-            .fetch(
-                LOG,
-                one(&cluster, source, 1_000),
-                Wanted { filters: &Filters::default(), reads_on: false },
-                ALL,
-                &RouteMetrics::default(),
-                &mut (),
-            )
-            .await;
+        let (fetch, metrics) = (one(&cluster, source, 1_000), RouteMetrics::default());
+        let wanted = Wanted { filters: &Filters::default(), reads_on: false };
+        let fetched = cluster.fetch(LOG, fetch, wanted, ALL, &metrics, &mut ()).await;
         assert_eq!(fetched.unwrap().count, 1);
     }
     .boxed()
@@ -62,10 +55,9 @@ fn fetch(cluster: Arc<Cluster>, source: ClientKey) -> BoxFuture<'static, ()> {
 
 fn multi_fetch(cluster: Arc<Cluster>, source: ClientKey) -> BoxFuture<'static, ()> {
     async move {
-        let fetch = MultiFetch::of(one(&cluster, source, 1));
-        let fetched = cluster
-            .fetch_each(&[(LOG, 0)], fetch, &Filters::default(), ALL, &RouteMetrics::default(), &mut ())
-            .await;
+        let (fetch, metrics) = (MultiFetch::of(one(&cluster, source, 1)), RouteMetrics::default());
+        let fetched =
+            cluster.fetch_each(&[(LOG, 0)], fetch, &Filters::default(), ALL, &metrics, &mut ()).await;
         assert_eq!(fetched[0].as_ref().unwrap().count, 1);
     }
     .boxed()
@@ -91,10 +83,8 @@ async fn follow(
     let (from, partitions) = (Start::Offset(0), vec![LOG.partition]);
     let source = command::Source { topic: LOG.topic.to_owned(), partitions, from, ..Default::default() };
     let command = SubscribeCommand { sources: vec![source], filters, ..Default::default() };
-    let subscribe = Subscribe::of(System::Kafka, command, cluster.reads()).unwrap();
-    let subscribe = Subscribe { client, ..subscribe };
-    let mut subscription =
-        Subscription::open(&cluster, &Arc::default(), &Standing::all(), subscribe).await.unwrap();
+    let grant = Grant::new(cluster, client, None, Rights::all());
+    let mut subscription = grant.subscribe(command).await.unwrap();
     loop {
         subscription.ready(1).await;
         if subscription.take().is_some_and(&is_last) {

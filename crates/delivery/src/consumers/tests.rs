@@ -12,7 +12,7 @@ use crate::cluster::Parts;
 use crate::grant::Grant;
 use crate::testing::groups::{at, log};
 use crate::testing::logs::Logs;
-use crate::testing::records::{Never, keys, offsets, topic};
+use crate::testing::records::{Never, offsets, reads};
 use crate::testing::{IDLE_TIMEOUT, MAX_CONSUMERS};
 
 /// A bridge with these logs.
@@ -26,16 +26,27 @@ fn settings(auto_commit: Option<u64>) -> ConsumerSettings {
     ConsumerSettings { reset: Reset::Earliest, auto_commit, ..ConsumerSettings::default() }
 }
 
-async fn create(grant: &Grant, name: &str, settings: ConsumerSettings) -> Arc<Consumer> {
-    let new = NewConsumer { instance: Some(name.into()), settings };
-    grant.create_consumer("g", new).await.unwrap()
+fn named(name: &str, settings: ConsumerSettings) -> NewConsumer {
+    NewConsumer { instance: Some(name.into()), settings }
 }
 
 /// A consumer of topic `t`.
 async fn subscribed(grant: &Grant, name: &str, settings: ConsumerSettings) -> Arc<Consumer> {
-    let consumer = create(grant, name, settings).await;
-    consumer.subscribe(grant, Subscribed::Topics(vec!["t".into()])).await.unwrap();
+    let consumer = grant.create_consumer("g", named(name, settings)).await.unwrap();
+    consumer.subscribe(grant, topics(&["t"])).await.unwrap();
     consumer
+}
+
+/// Logs, a bridge with them, and a consumer there.
+async fn consuming(settings: ConsumerSettings) -> (Logs, Grant, Arc<Consumer>) {
+    let logs = Logs::default();
+    let grant = bridge(&logs);
+    let consumer = subscribed(&grant, "c", settings).await;
+    (logs, grant, consumer)
+}
+
+fn topics(names: &[&str]) -> Subscribed {
+    Subscribed::Topics(names.iter().map(|name| (*name).into()).collect())
 }
 
 async fn poll_for(grant: &Grant, consumer: &Arc<Consumer>, seconds: u64) -> Result<Polled, ConsumerError> {
@@ -53,7 +64,26 @@ fn records(polled: &Polled) -> Vec<(i32, i64)> {
 
 /// The records that a poll gives at once, which the client takes.
 async fn take(grant: &Grant, consumer: &Arc<Consumer>) -> Vec<(i32, i64)> {
-    let polled = poll_for(grant, consumer, 0).await.unwrap();
+    taken(poll_for(grant, consumer, 0).await.unwrap())
+}
+
+/// The records of a poll that waits until something happens, after so many milliseconds.
+async fn poll_until(
+    grant: &Grant,
+    consumer: &Arc<Consumer>,
+    millis: u64,
+    happens: impl FnOnce(),
+) -> Vec<(i32, i64)> {
+    let began = Instant::now();
+    let (polled, ()) = tokio::join!(poll_for(grant, consumer, 30), async {
+        advance(Duration::from_millis(millis)).await;
+        happens();
+    });
+    assert_eq!(began.elapsed().as_millis(), millis.into());
+    records(&polled.unwrap())
+}
+
+fn taken(polled: Polled) -> Vec<(i32, i64)> {
     let records = records(&polled);
     polled.receipt.taken();
     records
@@ -66,20 +96,13 @@ async fn pass(seconds: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn poll_reads_on_from_what_the_client_has_taken() {
-    let logs = Logs::default();
-    let grant = bridge(&logs);
-    let consumer = subscribed(&grant, "c", settings(None)).await;
+    let (logs, grant, consumer) = consuming(settings(None)).await;
     logs.append(0, 2);
     let untaken = poll_for(&grant, &consumer, 0).await.unwrap();
     assert_eq!(records(&untaken), [(0, 0), (0, 1)]);
     drop(untaken);
     assert_eq!(take(&grant, &consumer).await, [(0, 0), (0, 1)], "the answer was lost");
-    let began = Instant::now();
-    let (polled, ()) = tokio::join!(poll_for(&grant, &consumer, 10), async {
-        advance(Duration::from_secs(4)).await;
-        logs.append(3, 1);
-    });
-    assert_eq!((records(&polled.unwrap()), began.elapsed().as_secs()), (vec![(3, 0)], 4));
+    assert_eq!(poll_until(&grant, &consumer, 4000, || logs.append(3, 1)).await, [(3, 0)]);
     consumer.seek(&grant, vec![(log(0), 1)]).await.unwrap();
     assert_eq!(take(&grant, &consumer).await, [(0, 1), (3, 0)]);
     consumer.seek_to(&grant, LogEnd::Beginning, vec![log(0), log(3)]).await.unwrap();
@@ -95,16 +118,12 @@ async fn poll_reads_on_from_what_the_client_has_taken() {
 /// As with a gateway that is killed.
 #[tokio::test(start_paused = true)]
 async fn answer_whose_connection_ends_before_the_client_is_back_is_given_again() {
-    let logs = Logs::default();
-    let grant = bridge(&logs);
-    let consumer = subscribed(&grant, "c", settings(Some(0))).await;
+    let (logs, grant, consumer) = consuming(settings(Some(0))).await;
     logs.append(0, 2);
     let send = async |connection: &Arc<()>| {
         let mut polled = poll_for(&grant, &consumer, 0).await.unwrap();
         polled.receipt.sent_over(Arc::downgrade(connection));
-        let records = records(&polled);
-        polled.receipt.taken();
-        records
+        taken(polled)
     };
     let gateway = Arc::new(());
     assert_eq!(send(&gateway).await, [(0, 0), (0, 1)]);
@@ -118,8 +137,7 @@ async fn answer_whose_connection_ends_before_the_client_is_back_is_given_again()
     assert_eq!(logs.backend().groups.commits("g").last(), Some(&(0, 2)));
     drop(gateway);
     // A client that commits an answer has it.
-    let commits = vec![at(0, 3)];
-    consumer.commit(&grant, Some(commits)).await.unwrap();
+    consumer.commit(&grant, Some(vec![at(0, 3)])).await.unwrap();
     assert_eq!(take(&grant, &consumer).await, []);
     let gateway = Arc::new(());
     logs.append(0, 1);
@@ -131,9 +149,7 @@ async fn answer_whose_connection_ends_before_the_client_is_back_is_given_again()
 
 #[tokio::test(start_paused = true)]
 async fn second_poll_waits_for_the_answer_of_the_first_one() {
-    let logs = Logs::default();
-    let grant = bridge(&logs);
-    let consumer = subscribed(&grant, "c", settings(Some(0))).await;
+    let (logs, grant, consumer) = consuming(settings(Some(0))).await;
     logs.append(0, 1);
     let first = poll_for(&grant, &consumer, 0).await.unwrap();
     let began = Instant::now();
@@ -151,8 +167,7 @@ async fn second_poll_waits_for_the_answer_of_the_first_one() {
 async fn records_that_the_client_must_not_see_count_as_read() {
     let logs = Logs::default();
     logs.set_keys(|offset| if offset == 5 { "mine" } else { "other" });
-    let read = Some(topic([keys("mine")]));
-    let rights = Rights { read, consume: Some(Topics::default()), ..Rights::default() };
+    let rights = Rights { consume: Some(Topics::default()), ..reads("mine") };
     let grant = Grant::of(&logs.cluster(), rights);
     let consumer = subscribed(&grant, "c", settings(None)).await;
     let committed = async || {
@@ -183,24 +198,19 @@ async fn rebalance_ends_a_wait_and_answers_no_log_that_is_gone() {
     assert_eq!(records(&polled.unwrap()), [(0, 0)]);
     assert_eq!(take(&other, &second).await, [(1, 0)]);
     // A member that waits for its share has none.
-    logs.backend().groups.hold(true);
+    let groups = &logs.backend().groups;
+    groups.hold(true);
+    assert_eq!(poll_until(&grant, &consumer, 2000, || groups.hold(false)).await, [(0, 0)]);
+    groups.hold(true);
     let began = Instant::now();
-    let (polled, ()) = tokio::join!(poll_for(&grant, &consumer, 10), async {
-        advance(Duration::from_secs(2)).await;
-        logs.backend().groups.hold(false);
-    });
-    assert_eq!((records(&polled.unwrap()), began.elapsed().as_secs()), (vec![(0, 0)], 2));
-    logs.backend().groups.hold(true);
     assert_eq!(records(&poll_for(&grant, &consumer, 3).await.unwrap()), []);
-    assert_eq!(began.elapsed().as_secs(), 5);
+    assert_eq!(began.elapsed().as_secs(), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn bridge_commits_what_the_client_had_when_it_came_back() {
-    let logs = Logs::default();
+    let (logs, grant, consumer) = consuming(settings(Some(5))).await;
     let groups = &logs.backend().groups;
-    let grant = bridge(&logs);
-    let consumer = subscribed(&grant, "c", settings(Some(5))).await;
     logs.append(0, 3);
     assert_eq!(take(&grant, &consumer).await.len(), 3);
     pass(20).await;
@@ -242,13 +252,12 @@ async fn log_that_stays_is_read_on_unless_others_have_committed_meanwhile() {
     let second = subscribed(&other, "b", settings(None)).await;
     assert_eq!(take(&grant, &consumer).await, [], "partition 0 stays");
     // It is the other one's for a while, which the first one does not notice.
-    let of = |topic: &str| Subscribed::Topics(vec![topic.to_owned()]);
-    consumer.subscribe(&grant, of("x")).await.unwrap();
+    consumer.subscribe(&grant, topics(&["x"])).await.unwrap();
     logs.append(0, 4);
     assert_eq!(take(&other, &second).await.len(), 4);
     second.commit(&other, Some(vec![at(0, 7)])).await.unwrap();
     other.delete_consumer(&second).await.unwrap();
-    consumer.subscribe(&grant, of("t")).await.unwrap();
+    consumer.subscribe(&grant, topics(&["t"])).await.unwrap();
     assert_eq!(take(&grant, &consumer).await, [(0, 7)]);
 }
 
@@ -301,10 +310,8 @@ async fn consumer_is_listed_with_its_lag_and_ended_by_an_operator() {
 
 #[tokio::test(start_paused = true)]
 async fn idle_consumer_commits_and_leaves() {
-    let logs = Logs::default();
+    let (logs, grant, consumer) = consuming(settings(Some(3600))).await;
     let groups = &logs.backend().groups;
-    let grant = bridge(&logs);
-    let consumer = subscribed(&grant, "c", settings(Some(3600))).await;
     logs.append(0, 1);
     take(&grant, &consumer).await;
     pass(1).await;
@@ -332,12 +339,7 @@ async fn reset_decides_where_there_is_no_position() {
         logs.delete_before(0, 2);
         let grant = bridge(&logs);
         let consumer = subscribed(&grant, "c", ConsumerSettings { reset, ..settings(None) }).await;
-        let polled = async || {
-            let polled = poll_for(&grant, &consumer, 0).await?;
-            let records = records(&polled);
-            polled.receipt.taken();
-            Ok(records)
-        };
+        let polled = async || Ok(taken(poll_for(&grant, &consumer, 0).await?));
         let [first, second] = want;
         assert_eq!(polled().await, first, "{reset:?}");
         let commits = (0..4).map(|partition| at(partition, logs.end(partition))).collect();
@@ -365,8 +367,8 @@ async fn other_bridge_takes_a_consumer_over() {
     take(&one, &first).await;
     pass(0).await;
     for grant in [&one, &other] {
-        let new = NewConsumer { instance: Some("c".into()), settings: settings(None) };
-        assert_eq!(grant.create_consumer("g", new).await.err(), Some(ConsumerError::Taken));
+        let taken = grant.create_consumer("g", named("c", settings(None))).await;
+        assert_eq!(taken.err(), Some(ConsumerError::Taken));
     }
     let waits = poll_for(&one, &first, 30);
     let (polled, second) = tokio::join!(waits, other.consumer("g", "c"));
@@ -400,8 +402,8 @@ async fn other_bridge_takes_a_consumer_over() {
 async fn consumer_that_began_at_the_end_misses_nothing_when_it_is_taken_over() {
     let logs = Logs::default();
     let (one, other) = (bridge(&logs), bridge(&logs));
-    let first =
-        subscribed(&one, "c", ConsumerSettings { reset: Reset::Latest, ..settings(Some(3600)) }).await;
+    let at_the_end = ConsumerSettings { reset: Reset::Latest, ..settings(Some(3600)) };
+    let first = subscribed(&one, "c", at_the_end).await;
     logs.append(0, 2);
     assert_eq!(take(&one, &first).await, []);
     pass(0).await;
@@ -432,11 +434,10 @@ async fn member_of_another_program_is_not_taken_over() {
     let groups = logs.backend().groups.clone();
     let _member = sluicegate_backend::groups::Groups::join(&groups, ClientKey::UNKNOWN, membership);
     assert_eq!(grant.consumer("g", "java").await.err(), Some(ConsumerError::Unknown));
-    let new = NewConsumer { instance: Some("java".into()), ..NewConsumer::default() };
-    assert_eq!(grant.create_consumer("g", new).await.err(), Some(ConsumerError::Taken));
+    let taken = grant.create_consumer("g", named("java", settings(None))).await;
+    assert_eq!(taken.err(), Some(ConsumerError::Taken));
     for name in ["", "a b", &"a".repeat(250)] {
-        let new = NewConsumer { instance: Some(name.into()), ..NewConsumer::default() };
-        let refused = grant.create_consumer("g", new).await;
+        let refused = grant.create_consumer("g", named(name, settings(None))).await;
         assert!(matches!(refused, Err(ConsumerError::Invalid(_))), "{name}");
         assert_eq!(grant.consumer("g", name).await.err(), Some(ConsumerError::Unknown));
     }
@@ -456,20 +457,15 @@ async fn rights_hold_for_groups_and_for_topics() {
     let grant = Grant::of(&cluster, rights("a", "g"));
     let wide = Grant::of(&cluster, rights("a,b.*", "g*"));
     let new = || NewConsumer { instance: None, settings: settings(None) };
-    let text =
-        |refused: Result<_, ConsumerError>| refused.map(|_: Arc<Consumer>| ()).unwrap_err().to_string();
-    let none = Grant::of(&cluster, rights("a", ""));
-    assert_eq!(
-        text(none.create_consumer("g", new()).await),
-        "this route does not let clients consume in groups"
-    );
+    let text = |refused: Result<Arc<Consumer>, ConsumerError>| refused.err().unwrap().to_string();
+    let none = Grant::of(&cluster, rights("a", "")).create_consumer("g", new()).await;
+    assert_eq!(text(none), "this route does not let clients consume in groups");
     let denied = "the client may not consume in group other on this route";
     assert_eq!(text(grant.create_consumer("other", new()).await), denied);
     assert_eq!(text(grant.consumer("other", "c").await), denied);
     let consumer = grant.create_consumer("g", new()).await.unwrap();
     assert_eq!(poll_for(&grant, &consumer, 9).await.err(), Some(ConsumerError::NotSubscribed));
-    let two = Subscribed::Topics(vec!["a".into(), "b.1".into()]);
-    let refused = consumer.subscribe(&grant, two).await.unwrap_err();
+    let refused = consumer.subscribe(&grant, topics(&["a", "b.1"])).await.unwrap_err();
     assert_eq!(refused.to_string(), "the client may not read topic b.1 on this route");
     // A pattern grants nothing.
     consumer.subscribe(&grant, Subscribed::Pattern(".*".into())).await.unwrap();
@@ -485,10 +481,8 @@ async fn rights_hold_for_groups_and_for_topics() {
     assert_eq!(refused.to_string(), "the client may not read topic b.1 on this route");
     assert_eq!(take(&grant, &consumer).await, []);
     assert_eq!(consumer.subscription(), ["a"]);
-    let of_b = || vec![Commit { log: ("b.1".into(), 0), ..at(0, 1) }];
-    assert!(
-        consumer.commit(&grant, Some(of_b())).await.is_err() && grant.commit("g", &of_b()).await.is_err()
-    );
+    let of_b = vec![Commit { log: ("b.1".into(), 0), ..at(0, 1) }];
+    assert!(grant.commit("g", &of_b).await.is_err() && consumer.commit(&grant, Some(of_b)).await.is_err());
     assert!(grant.committed("g", &[("b.1".into(), 0)]).await.is_err());
 }
 
@@ -497,12 +491,11 @@ async fn assigned_partitions_and_a_subscription_exclude_each_other() {
     let logs = Logs::default();
     let groups = &logs.backend().groups;
     let grant = bridge(&logs);
-    let consumer = create(&grant, "c", settings(Some(1))).await;
+    let consumer = grant.create_consumer("g", named("c", settings(Some(1)))).await.unwrap();
     consumer.assign(&grant, vec![log(2), log(1), log(2)]).await.unwrap();
     assert_eq!(consumer.assignment(), [log(1), log(2)]);
     assert_eq!(groups.instances("g"), [], "nobody in the group notices");
-    let topics = || Subscribed::Topics(vec!["t".into()]);
-    assert_eq!(consumer.subscribe(&grant, topics()).await, Err(ConsumerError::Conflict));
+    assert_eq!(consumer.subscribe(&grant, topics(&["t"])).await, Err(ConsumerError::Conflict));
     logs.append(1, 2);
     logs.append(3, 1);
     assert_eq!(take(&grant, &consumer).await, [(1, 0), (1, 1)]);
@@ -513,7 +506,7 @@ async fn assigned_partitions_and_a_subscription_exclude_each_other() {
     pass(2).await;
     assert_eq!(groups.commits("g").last(), Some(&(3, 1)));
     consumer.unsubscribe(&grant).await.unwrap();
-    consumer.subscribe(&grant, topics()).await.unwrap();
+    consumer.subscribe(&grant, topics(&["t"])).await.unwrap();
     assert_eq!(consumer.assign(&grant, vec![log(1)]).await, Err(ConsumerError::Conflict));
     assert_eq!(take(&grant, &consumer).await, [], "it goes on from what is committed");
     assert_eq!(consumer.assignment().len(), 4);
@@ -526,7 +519,7 @@ async fn assigned_partitions_and_a_subscription_exclude_each_other() {
 async fn many_partitions_are_polled_in_turns() {
     let logs = Logs::default();
     let grant = bridge(&logs);
-    let consumer = create(&grant, "c", settings(None)).await;
+    let consumer = grant.create_consumer("g", named("c", settings(None))).await.unwrap();
     let count = 600;
     consumer.assign(&grant, (0..count).map(log).collect()).await.unwrap();
     logs.append(count - 1, 1);
@@ -538,30 +531,20 @@ async fn many_partitions_are_polled_in_turns() {
     }
     assert_eq!(seen.len(), 600);
     // The last window waits, too.
-    let (polled, ()) = tokio::join!(poll_for(&grant, &consumer, 10), async {
-        advance(Duration::from_secs(3)).await;
-        logs.append(300, 1);
-    });
-    assert_eq!(records(&polled.unwrap()), [(300, 1)]);
+    assert_eq!(poll_until(&grant, &consumer, 3000, || logs.append(300, 1)).await, [(300, 1)]);
     let many = (0..=i32::try_from(MAX_LOGS).unwrap()).map(log).collect();
     assert!(matches!(consumer.assign(&grant, many).await, Err(ConsumerError::Invalid(_))));
 }
 
 #[tokio::test(start_paused = true)]
 async fn partition_that_cannot_be_read_delays_no_other() {
-    let logs = Logs::default();
-    let grant = bridge(&logs);
-    let consumer = subscribed(&grant, "c", settings(None)).await;
+    let (logs, grant, consumer) = consuming(settings(None)).await;
     take(&grant, &consumer).await;
     let down = || CommandError::new(Fault::Transient, 0, "down");
     logs.break_with(0, down());
-    let began = Instant::now();
-    let (polled, ()) = tokio::join!(poll_for(&grant, &consumer, 10), async {
-        advance(Duration::from_millis(700)).await;
-        logs.append(1, 1);
-    });
-    assert_eq!((records(&polled.unwrap()), began.elapsed().as_millis()), (vec![(1, 0)], 700));
+    assert_eq!(poll_until(&grant, &consumer, 700, || logs.append(1, 1)).await, [(1, 0)]);
     take(&grant, &consumer).await;
+    let began = Instant::now();
     assert_eq!(records(&poll_for(&grant, &consumer, 3).await.unwrap()), []);
     (1..4).for_each(|partition| logs.break_with(partition, down()));
     let failed = poll_for(&grant, &consumer, 3).await.err();
@@ -589,16 +572,11 @@ async fn drain_commits_and_does_not_leave() {
     take(&grant, &consumer).await;
     pass(1).await;
     groups.commits("g");
-    let began = Instant::now();
-    let (polled, ()) = tokio::join!(poll_for(&grant, &consumer, 30), async {
-        advance(Duration::from_secs(1)).await;
-        cluster.drain.begin(1, Duration::ZERO);
-    });
-    assert_eq!((records(&polled.unwrap()), began.elapsed().as_secs()), (vec![], 1));
+    assert_eq!(poll_until(&grant, &consumer, 1000, || cluster.drain.begin(1, Duration::ZERO)).await, []);
     cluster.end_writes(Instant::now() + Duration::from_secs(1)).await;
     assert_eq!((groups.commits("g"), groups.instances("g").len()), (vec![(0, 2)], 1));
-    for refused in [grant.consumer("g", "c").await, grant.create_consumer("g", NewConsumer::default()).await]
-    {
+    let created = grant.create_consumer("g", NewConsumer::default()).await;
+    for refused in [grant.consumer("g", "c").await, created] {
         assert!(matches!(refused, Err(ConsumerError::Command(error)) if error.fault == Fault::Transient));
     }
     drop(consumer);
@@ -677,11 +655,9 @@ async fn greedy_client_leaves_consumers_to_others() {
 /// Ends each wait at once, as a bridge without room for one.
 #[tokio::test(start_paused = true)]
 async fn poll_without_room_to_wait_is_answered_at_once() {
-    let logs = Logs::default();
-    let grant = bridge(&logs);
-    let consumer = subscribed(&grant, "c", settings(None)).await;
-    let (began, bounds) =
-        (Instant::now(), ReadBounds { wait: Some(Duration::from_secs(9)), ..ReadBounds::default() });
+    let (logs, grant, consumer) = consuming(settings(None)).await;
+    let began = Instant::now();
+    let bounds = ReadBounds { wait: Some(Duration::from_secs(9)), ..ReadBounds::default() };
     let poll = async || records(&consumer.poll(&grant, bounds, &mut ()).await.unwrap());
     // At the ends of logs, behind another poll, and without a share.
     assert_eq!(poll().await, []);

@@ -162,19 +162,20 @@ mod tests {
 
     fn filter(pointer: &str, equals: &[&'static str], prefixes: &[&'static str]) -> RecordFilter {
         let bytes = |values: &[&'static str]| values.iter().map(|value| Bytes::from(*value)).collect();
-        let value = Some(ValuePart { pointer: pointer.to_owned(), ..ValuePart::default() });
-        RecordFilter { value, equals: bytes(equals), prefixes: bytes(prefixes), header: None }
+        RecordFilter { equals: bytes(equals), prefixes: bytes(prefixes), ..between(pointer, None, None) }
     }
 
     fn between(pointer: &str, above: Option<&str>, below: Option<&str>) -> RecordFilter {
         let [above, below] = [above, below].map(|bound| bound.map(str::to_owned));
-        let value = Some(ValuePart { pointer: pointer.to_owned(), above, below, is_missing: false });
-        RecordFilter { value, ..RecordFilter::default() }
+        of(ValuePart { pointer: pointer.to_owned(), above, below, is_missing: false })
     }
 
     fn missing(pointer: &str) -> RecordFilter {
-        let value = Some(ValuePart { pointer: pointer.to_owned(), is_missing: true, ..ValuePart::default() });
-        RecordFilter { value, ..RecordFilter::default() }
+        of(ValuePart { pointer: pointer.to_owned(), is_missing: true, ..ValuePart::default() })
+    }
+
+    fn of(part: ValuePart) -> RecordFilter {
+        RecordFilter { value: Some(part), ..RecordFilter::default() }
     }
 
     fn compiled(filter: &RecordFilter) -> Result<ValueFilter, String> {
@@ -227,24 +228,18 @@ mod tests {
 
     #[test]
     fn invalid_filters_are_refused() {
+        let alone = "a missing part cannot be equal, above or below: expected it alone";
+        let one = "header and pointer: expected one of them";
+        let prefixes = vec![Bytes::from_static(b"\xff")];
         for (filter, want) in [
             (filter("a", &[], &[]), "pointer \"a\": expected a JSON Pointer such as \"/order/status\""),
             (filter("/a", &["open"], &[]), "expected a JSON string, number, true, false or null"),
             (filter("/a", &["[1]"], &[]), "expected a JSON string, number, true, false or null"),
             (between("/a", Some("\"1\""), None), "above: expected a number"),
             (between("/a", None, Some("")), "below: expected a number"),
-            (
-                RecordFilter { equals: vec!["1".into()], ..missing("/a") },
-                "a missing part cannot be equal, above or below: expected it alone",
-            ),
-            (
-                RecordFilter { header: Some("h".into()), ..missing("/a") },
-                "header and pointer: expected one of them",
-            ),
-            (
-                RecordFilter { prefixes: vec![Bytes::from_static(b"\xff")], ..filter("/a", &[], &[]) },
-                "expected a prefix in UTF-8",
-            ),
+            (RecordFilter { equals: vec!["1".into()], ..missing("/a") }, alone),
+            (RecordFilter { header: Some("h".into()), ..missing("/a") }, one),
+            (RecordFilter { prefixes, ..filter("/a", &[], &[]) }, "expected a prefix in UTF-8"),
         ] {
             assert_eq!(compiled(&filter).unwrap_err(), want);
         }

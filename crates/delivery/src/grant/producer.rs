@@ -73,6 +73,10 @@ mod tests {
     use super::*;
     use crate::testing::script::Script;
 
+    fn producer() -> Producer {
+        Producer { id: "p".to_owned(), epoch: 0, sequence: 0, age: Duration::ZERO }
+    }
+
     #[test]
     fn ids_are_those_that_no_broker_gives_out() {
         for id in ["a", "b", ""] {
@@ -84,36 +88,29 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn partition_that_a_record_leaves_open_is_chosen() {
-        let producer = Producer { id: "p".to_owned(), epoch: 0, sequence: 0, age: Duration::ZERO };
-        let of = |system: System, partition| {
-            let (cluster, _script) = Script::cluster_of(system, 1);
-            let grant = Grant::all(&cluster);
-            grant.account(&producer, &[Record { partition, ..Record::default() }]).is_placed
-        };
-        assert_eq!(
-            [None, Some(-1), Some(0)].map(|partition| of(System::Kafka, partition)),
-            [true, true, false]
-        );
-        assert!(!of(System::Nats, None));
+        for (system, partition, is_placed) in [
+            (System::Kafka, None, true),
+            (System::Kafka, Some(-1), true),
+            (System::Kafka, Some(0), false),
+            (System::Nats, None, false),
+        ] {
+            let grant = Grant::all(&Script::cluster_of(system, 1).0);
+            let account = grant.account(&producer(), &[Record { partition, ..Record::default() }]);
+            assert_eq!(account.is_placed, is_placed, "{system:?} {partition:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn producer_is_its_persons_over_every_route() {
         let (cluster, _script) = Script::cluster(1);
         let id = |person: Option<(&str, Option<&str>)>, route: &str| {
-            let grant =
-                Grant::new(Arc::clone(&cluster), ClientKey::default(), Some(route.as_bytes()), Rights::all());
-            let holding = person.map(|(issuer, subject)| Holding {
-                person: Arc::new(Person::new(
-                    Some(issuer.to_owned()),
-                    subject.map(str::to_owned),
-                    None,
-                    None,
-                )),
-                expires: None,
+            let (client, route) = (ClientKey::default(), Some(route.as_bytes()));
+            let grant = Grant::new(Arc::clone(&cluster), client, route, Rights::all());
+            let holding = person.map(|(issuer, subject)| {
+                let person = Person::new(Some(issuer.to_owned()), subject.map(str::to_owned), None, None);
+                Holding { person: Arc::new(person), expires: None }
             });
-            let producer = Producer { id: "p".to_owned(), epoch: 0, sequence: 0, age: Duration::ZERO };
-            grant.held(holding, None).account(&producer, &[]).id
+            grant.held(holding, None).account(&producer(), &[]).id
         };
         let alice = id(Some(("i", Some("alice"))), "one");
         assert_eq!(alice, id(Some(("i", Some("alice"))), "two"));

@@ -8,7 +8,7 @@ use crate::testing::script::Script;
 
 /// The right to read these topics.
 fn grant(topics: &str) -> Grant {
-    let rights = Rights { read: Topics::parse(topics.as_bytes()), write: None, ..Rights::default() };
+    let rights = Rights { read: Topics::parse(topics.as_bytes()), ..Rights::default() };
     Grant::new(Script::cluster(1).0, ClientKey::default(), None, rights)
 }
 
@@ -17,8 +17,7 @@ fn reload_makes_answers_smaller_but_not_larger() {
     let (cluster, _) = Script::cluster(1_000);
     let grant = Grant::all(&cluster);
     for (max_bytes, want) in [(5_000, 1_000), (500, 500), (1_000, 1_000)] {
-        cluster
-            .set_bounds(Reads { max_bytes, wait: Duration::ZERO, table_away: Duration::from_secs(3600) }, 1);
+        cluster.set_bounds(Reads { max_bytes, wait: Duration::ZERO, table_away: Duration::ZERO }, 1);
         assert_eq!(grant.max_bytes(ReadBounds::default()), want);
     }
 }
@@ -39,10 +38,7 @@ async fn denial_names_the_right_and_the_topic() {
     let read = "the client may not read topic 0 on this route";
     let write = "the client may not write to topic 0 on this route";
     check(Rights { read: list("1"), write: list("1"), ..Rights::default() }, [(read, "0"), (write, "0")]);
-    check(
-        Rights { read: None, write: None, ..Rights::default() },
-        [(NOT_READABLE, "0"), (NOT_WRITABLE, "0")],
-    );
+    check(Rights::default(), [(NOT_READABLE, "0"), (NOT_WRITABLE, "0")]);
     cluster.replace(Parts::new(cluster.backend(), 9, cluster.reads(), None), Instant::now()).await;
     let read_only = "the bridge does not write to cluster test (write.clusters, or route_clusters.write)";
     check(Rights { read: list("1"), write: list("0"), ..Rights::default() }, [(read, "0"), (read_only, "0")]);
@@ -57,19 +53,12 @@ fn alice(expires: Option<Instant>) -> Holding {
 async fn renewal_takes_topics_from_reads_that_wait() {
     let grant = grant("100,200");
     let bounds = ReadBounds::default();
-    let waits = async {
-        let places = [(log("100"), 0), (log("200"), 0)];
-        let (mut one, mut many) = ((), ());
-        tokio::join!(
-            grant.fetch(log("100"), 0, bounds, vec![], &mut one),
-            grant.multi_fetch(&places, bounds, vec![], &mut many)
-        )
-    };
-    let renewal = async {
-        let rights = Rights { read: Topics::parse(b"200"), write: None, ..Rights::default() };
-        grant.renew(rights, alice(None));
-    };
-    let ((fetched, many), ()) = tokio::join!(waits, renewal);
+    let places = [(log("100"), 0), (log("200"), 0)];
+    let (mut one, mut other) = ((), ());
+    let fetch = grant.fetch(log("100"), 0, bounds, vec![], &mut one);
+    let fetches = grant.multi_fetch(&places, bounds, vec![], &mut other);
+    let rights = Rights { read: Topics::parse(b"200"), ..Rights::default() };
+    let (fetched, many, ()) = tokio::join!(fetch, fetches, async { grant.renew(rights, alice(None)) });
     assert_eq!(fetched.err().map(|error| error.fault), Some(Fault::Forbidden));
     let many: Vec<_> = many.unwrap().into_iter().map(|one| one.err().map(|error| error.fault)).collect();
     assert_eq!(many, [Some(Fault::Forbidden), None]);

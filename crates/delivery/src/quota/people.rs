@@ -100,13 +100,8 @@ mod tests {
     use super::*;
 
     fn account(subject: &str) -> Account {
-        Account {
-            cluster: 0,
-            route: None,
-            quota: Quota::default(),
-            issuer: Some("i".to_owned()),
-            subject: Some(subject.to_owned()),
-        }
+        let [issuer, subject] = ["i", subject].map(|name| Some(name.to_owned()));
+        Account { cluster: 0, route: None, quota: Quota::default(), issuer, subject }
     }
 
     fn known(people: &People) -> usize {
@@ -134,13 +129,8 @@ mod tests {
     async fn person_who_left_first_is_forgotten_first() {
         let (people, metrics) = (People::default(), Arc::default());
         let stays = people.usage(account("stays"), &metrics);
-        let visit = |name: &str| {
-            let usage = people.usage(account(name), &metrics);
-            usage.delivered(1 << 30);
-        };
-        for number in 0..3 * MAX_ABSENT {
-            visit(&number.to_string());
-        }
+        let visit = |name: &str| people.usage(account(name), &metrics).delivered(1 << 30);
+        (0..3 * MAX_ABSENT).for_each(|number| visit(&number.to_string()));
         assert!(known(&people) <= 2 * MAX_ABSENT + 2, "{}", known(&people));
         advance(Duration::from_secs(1)).await;
         visit("last");

@@ -1,6 +1,6 @@
 //! Groups in memory: eager rebalances, which take no time unless a test holds them, and commits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -22,7 +22,6 @@ pub struct MemoryGroups(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     groups: BTreeMap<Arc<str>, Group>,
-    next: u64,
     /// Whether members wait for their shares.
     is_held: bool,
     /// Of commits and reads of them.
@@ -32,6 +31,8 @@ struct State {
 #[derive(Debug, Default)]
 struct Group {
     members: BTreeMap<u64, Joined>,
+    /// The number of the last member.
+    last: u64,
     committed: BTreeMap<GroupLog, Commit>,
     rebalances: u64,
     /// The commits that were made, one after the other.
@@ -70,15 +71,12 @@ impl MemoryGroups {
     pub fn hold(&self, holds: bool) {
         let mut state = self.state();
         state.is_held = holds;
-        let State { groups, is_held, .. } = &mut *state;
-        groups.values_mut().for_each(|group| group.rebalance(*is_held));
+        state.groups.values_mut().for_each(|group| group.rebalance(holds));
     }
 
     /// Tells this state to the members of a group.
     pub fn tell(&self, group: &str, state: &MemberState) {
-        let groups = self.state();
-        let members = groups.groups.get(group).into_iter().flat_map(|group| group.members.values());
-        members.for_each(|joined| drop(joined.state.send_replace(state.clone())));
+        self.change(&Arc::from(group), |group, _| group.tell(state));
     }
 
     /// Refuses commits and reads of them, or takes them again.
@@ -88,15 +86,14 @@ impl MemoryGroups {
 
     /// The commits of a group since the last call, in their order: partition and offset.
     pub fn commits(&self, group: &str) -> Vec<(i32, i64)> {
-        let mut state = self.state();
-        state.groups.get_mut(group).map(|group| std::mem::take(&mut group.commits)).unwrap_or_default()
+        self.change(&Arc::from(group), |group, _| std::mem::take(&mut group.commits))
     }
 
     /// The instances of a group.
     pub fn instances(&self, group: &str) -> Vec<Membership> {
-        let state = self.state();
-        let members = state.groups.get(group).into_iter().flat_map(|group| group.members.values());
-        members.map(|joined| joined.membership.clone()).collect()
+        let members =
+            |group: &mut Group, _| group.members.values().map(|joined| joined.membership.clone()).collect();
+        self.change(&Arc::from(group), members)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -105,8 +102,8 @@ impl MemoryGroups {
 
     fn change<T>(&self, group: &Arc<str>, change: impl FnOnce(&mut Group, bool) -> T) -> T {
         let mut state = self.state();
-        let State { groups, is_held, .. } = &mut *state;
-        change(groups.entry(Arc::clone(group)).or_default(), *is_held)
+        let is_held = state.is_held;
+        change(state.groups.entry(Arc::clone(group)).or_default(), is_held)
     }
 }
 
@@ -115,18 +112,14 @@ impl Group {
     fn rebalance(&mut self, is_held: bool) {
         let kept: Vec<Commit> = self.members.values_mut().flat_map(|joined| joined.kept.drain(..)).collect();
         self.commit(kept);
-        self.members.values().for_each(|joined| drop(joined.state.send_replace(MemberState::Joining(None))));
+        self.tell(&MemberState::Joining(None));
         if is_held {
             return;
         }
         self.rebalances += 1;
-        let mut shares: BTreeMap<u64, Vec<GroupLog>> =
-            self.members.keys().map(|id| (*id, Vec::new())).collect();
-        let mut topics: Vec<_> =
-            self.members.values().flat_map(|joined| joined.membership.topics.iter()).collect();
-        topics.sort();
-        topics.dedup();
-        for topic in topics {
+        let mut shares: BTreeMap<u64, Vec<GroupLog>> = self.members.keys().map(|id| (*id, vec![])).collect();
+        let topics = self.members.values().flat_map(|joined| joined.membership.topics.iter());
+        for topic in topics.collect::<BTreeSet<_>>() {
             let wants = |(_, joined): &(&u64, &Joined)| joined.membership.topics.contains(topic);
             let wanting: Vec<u64> = self.members.iter().filter(wants).map(|(id, _)| *id).collect();
             for (partition, id) in (0..PARTITIONS).zip(wanting.iter().cycle()) {
@@ -138,6 +131,10 @@ impl Group {
             let joined = self.members.get(&id).unwrap();
             joined.state.send_replace(MemberState::Assigned(self.rebalances, share.into()));
         }
+    }
+
+    fn tell(&self, state: &MemberState) {
+        self.members.values().for_each(|joined| drop(joined.state.send_replace(state.clone())));
     }
 
     /// Tells a member that another one has its name.
@@ -158,13 +155,8 @@ impl Group {
 impl Groups for MemoryGroups {
     fn join(&self, _: ClientKey, membership: Membership) -> Arc<dyn Member> {
         let group = Arc::clone(&membership.group);
-        let id = {
-            let mut state = self.state();
-            state.next += 1;
-            state.next
-        };
         let (sender, state) = watch::channel(MemberState::Joining(None));
-        self.change(&group, |group, is_held| {
+        let id = self.change(&group, |group, is_held| {
             let is_same = |_: &u64, joined: &mut Joined| {
                 membership.instance.is_some() && joined.membership.instance == membership.instance
             };
@@ -176,8 +168,10 @@ impl Groups for MemoryGroups {
                     groups.change(&group, |group, _| group.fence(id));
                 });
             }
-            group.members.insert(id, Joined { membership, state: sender, kept: Vec::new() });
+            group.last += 1;
+            group.members.insert(group.last, Joined { membership, state: sender, kept: Vec::new() });
             group.rebalance(is_held);
+            group.last
         });
         Arc::new(MemoryMember { groups: self.clone(), group, id, state })
     }
@@ -211,28 +205,11 @@ impl Groups for MemoryGroups {
         commits: &'a [Commit],
     ) -> CommandFuture<'a, Vec<Result<(), CommandError>>> {
         let refusal = self.state().refusal.clone();
-        let made = self.change(&Arc::from(group), |group, _| match group.members.is_empty() {
-            true => {
-                group.commit(commits.to_vec());
-                Ok(())
-            }
-            false => Err(CommandError::new(Fault::Rejected, 25, "the group has members")),
+        let made = self.change(&Arc::from(group), |group, _| {
+            let members = || CommandError::new(Fault::Rejected, 25, "the group has members");
+            group.members.is_empty().then(|| group.commit(commits.to_vec())).ok_or_else(members)
         });
         ready(refusal.map_or(made, Err).map(|()| vec![Ok(()); commits.len()])).boxed()
-    }
-}
-
-impl MemoryMember {
-    /// Ends the membership: the rest of the group shares its logs.
-    fn end(&self) {
-        self.groups.change(&self.group, |group, is_held| {
-            if let Some(mut joined) = group.members.remove(&self.id) {
-                let kept = std::mem::take(&mut joined.kept);
-                group.commit(kept);
-                joined.state.send_replace(MemberState::Ended(Ended::Left));
-                group.rebalance(is_held);
-            }
-        });
     }
 }
 
@@ -268,8 +245,8 @@ impl Member for MemoryMember {
         let made = self.groups.change(&self.group, |group, is_held| {
             if is_held || refusal.is_some() || !group.members.contains_key(&self.id) {
                 let rebalancing =
-                    CommandError::new(Fault::Transient, 27, "the group gives out its logs anew");
-                return Err(refusal.unwrap_or(rebalancing));
+                    || CommandError::new(Fault::Transient, 27, "the group gives out its logs anew");
+                return Err(refusal.unwrap_or_else(rebalancing));
             }
             group.commit(commits);
             Ok(results)
@@ -282,8 +259,15 @@ impl Member for MemoryMember {
         ready(()).boxed()
     }
 
+    /// Ends the membership: the rest of the group shares its logs.
     fn leave(&self) -> BoxFuture<'_, ()> {
-        self.end();
+        self.groups.change(&self.group, |group, is_held| {
+            if let Some(joined) = group.members.remove(&self.id) {
+                group.commit(joined.kept);
+                joined.state.send_replace(MemberState::Ended(Ended::Left));
+                group.rebalance(is_held);
+            }
+        });
         ready(()).boxed()
     }
 }

@@ -93,10 +93,7 @@ impl Logs {
 
     /// Ends all failures.
     pub fn mend(&self) {
-        self.change(|state| {
-            state.errors.clear();
-            state.offsets_refusal = None;
-        });
+        self.change(|state| (state.errors, state.offsets_refusal) = Default::default());
     }
 
     /// Whether reads find what was read before.
@@ -106,10 +103,7 @@ impl Logs {
 
     /// A new leader, which has lost the records from `kept` on, if that is set.
     pub fn elect(&self, kept: Option<i64>) {
-        self.change(|state| {
-            state.epoch += 1;
-            state.kept = kept;
-        });
+        self.change(|state| (state.epoch, state.kept) = (state.epoch + 1, kept));
     }
 
     /// Lets another leader lose the records of a partition from `end` on.

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use prost::Message as _;
 use sluicegate_backend::{AnswerReservation, Chunk};
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
-use sluicegate_rights::{Pattern, Row, Rows, Topics};
+use sluicegate_rights::{Pattern, Rights, Row, Rows, Topics};
 use sluicegate_shared_log::Ends;
 
 pub(crate) fn encode(messages: &[KafkaMessage]) -> Bytes {
@@ -39,6 +39,11 @@ pub(crate) fn rows(rows: impl IntoIterator<Item = Row>) -> Rows {
 /// The records whose keys begin so.
 pub(crate) fn keys(prefix: &str) -> Row {
     Row::KeyPrefix(prefix.into())
+}
+
+/// The right to read the records of topic `t` whose keys begin so.
+pub(crate) fn reads(prefix: &str) -> Rights {
+    Rights { read: Some(topic([keys(prefix)])), ..Rights::default() }
 }
 
 /// Never ends a wait.

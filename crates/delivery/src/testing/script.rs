@@ -49,9 +49,10 @@ pub(crate) struct State {
     schemas: Vec<Option<SchemaChoice>>,
     refusal: Option<CommandError>,
     acknowledges_in: Duration,
-    watched: Option<i32>,
+    /// The partition, by its number, at whose end others wait.
+    pub(crate) watched: Option<i32>,
     marks: Option<(&'static str, Header)>,
-    fetches: usize,
+    pub(crate) fetches: usize,
     /// Start and end.
     pub(crate) logs: BTreeMap<i32, (i64, i64)>,
     pub(crate) errors: BTreeMap<i32, CommandError>,
@@ -132,22 +133,12 @@ impl Script {
         self.state().marks = Some((key, Header { key: name.to_owned(), value: Some(value.into()) }));
     }
 
-    /// Lets others wait at the ends of partitions with this number.
-    pub fn watch(&self, partition: i32) {
-        self.state().watched = Some(partition);
-    }
-
-    /// The number of fetches.
-    pub fn fetches(&self) -> usize {
-        self.state().fetches
-    }
-
     /// Acknowledges records after this time.
     pub fn acknowledge_in(&self, time: Duration) {
         self.state().acknowledges_in = time;
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 
@@ -251,8 +242,7 @@ impl State {
             return Err(CommandError::new(Fault::OffsetOutOfRange, 1, "out of range"));
         }
         let end = ends.visible(fetch.committed);
-        let (mut messages, mut count) = (Vec::new(), 0);
-        let mut next = fetch.offset;
+        let (mut messages, mut count, mut next) = (Vec::new(), 0, fetch.offset);
         while next < end && (fetch.max_records == 0 || count < fetch.max_records) {
             if self.compacted.contains(&next) {
                 next += 1;
@@ -308,11 +298,8 @@ impl Backend for Script {
         _: &'a mut dyn AnswerReservation,
     ) -> CommandFuture<'a, Chunk> {
         async move {
-            let (silent, skipped) = {
-                let mut state = self.state();
-                state.fetches += 1;
-                (state.silent, state.skipped)
-            };
+            self.state().fetches += 1;
+            let State { silent, skipped, .. } = *self.state();
             if !self.has_logs {
                 return self.fetch_scripted(log, fetch).await;
             }
@@ -447,17 +434,14 @@ impl Backend for Script {
 
     fn partitions<'a>(&'a self, _: ClientKey, topic: &'a str) -> CommandFuture<'a, Arc<Description>> {
         let state = self.state();
-        let described = match topic {
-            _ if state.is_hidden => Err(missing()),
-            GONE => Err(missing()),
-            _ => {
-                let count = if self.has_logs { PARTITIONS + state.added } else { 1 };
-                let leader = self.has_logs.then_some(1);
-                let partition = |partition| Partition { partition, leader, replicas: Vec::new() };
-                Ok(Arc::new(Description::new(state.known_id(), (0..count).map(partition).collect())))
-            }
-        };
-        ready(described).boxed()
+        if state.is_hidden || topic == GONE {
+            return ready(Err(missing())).boxed();
+        }
+        let count = if self.has_logs { PARTITIONS + state.added } else { 1 };
+        let leader = self.has_logs.then_some(1);
+        let partition = |partition| Partition { partition, leader, replicas: Vec::new() };
+        let description = Description::new(state.known_id(), (0..count).map(partition).collect());
+        ready(Ok(Arc::new(description))).boxed()
     }
 
     fn check_log<'a>(&'a self, _: ClientKey, log: Log<'a>) -> CommandFuture<'a, ()> {

@@ -9,7 +9,7 @@ const SECOND: u128 = 2;
 async fn resume(logs: &Logs, topic_id: u128) -> Result<Subscription, CommandError> {
     let topic_id = Some(topic_id);
     let source = Source { partitions: vec![0], next: vec![(0, 0)], topic_id, ..Default::default() };
-    subscribe(&logs.cluster(), System::Kafka, source).await
+    subscribe(&logs.cluster(), source).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -17,8 +17,7 @@ async fn client_can_know_a_new_topic_first() {
     let logs = Logs::default();
     logs.recreate(SECOND, Some(FIRST));
     let mut subscription = resume(&logs, SECOND).await.unwrap();
-    let Some(Item::Subscribed(topics)) = soon(&mut subscription).await else { panic!("not subscribed") };
-    assert_eq!(topics[0].topic_id, Some(SECOND));
+    assert_eq!(subscribed(&mut subscription).await[0].topic_id, Some(SECOND));
     logs.recreate(SECOND, Some(FIRST));
     assert_eq!(resume(&logs, FIRST).await.err(), None, "not asked: the client knows what the bridge knows");
     logs.recreate(SECOND, None);
@@ -33,7 +32,7 @@ async fn subscription_to_partitions_that_are_just_gone_can_be_retried() {
     logs.change(|state| state.offsets_refusal = Some(missing));
     for (partitions, fault) in [(vec![], Fault::Transient), (vec![0], Fault::NotFound)] {
         let source = Source { partitions, ..Default::default() };
-        let refused = subscribe(&logs.cluster(), System::Kafka, source).await.err().unwrap();
+        let refused = subscribe(&logs.cluster(), source).await.err().unwrap();
         assert_eq!(refused.fault, fault);
     }
 }
@@ -44,11 +43,7 @@ async fn another_topic_is_noticed_behind_an_open_transaction() {
     let logs = Logs::default();
     logs.recreate(FIRST, None);
     logs.append(0, 3);
-    let mut subscription = open(&logs, |command| {
-        one(command);
-        command.committed = true;
-    })
-    .await;
+    let mut subscription = open(&logs.cluster(), SubscribeCommand { committed: true, ..one() }).await;
     delivered(&mut subscription).await;
     assert_eq!(caught_up(&mut subscription).await, (3, None));
     logs.recreate(SECOND, None);
@@ -64,7 +59,7 @@ async fn another_topic_is_not_told_as_lost_records() {
     logs.recreate(FIRST, None);
     logs.append(0, 3);
     let mut subscription = resume(&logs, FIRST).await.unwrap();
-    assert!(matches!(soon(&mut subscription).await, Some(Item::Subscribed(_))));
+    subscribed(&mut subscription).await;
     delivered(&mut subscription).await;
     caught_up(&mut subscription).await;
     logs.truncate(0, 1);
@@ -80,7 +75,7 @@ async fn deleted_records_are_skipped_however_long_the_start_of_the_log_is_unknow
     logs.append(0, 9);
     logs.delete_before(0, 5);
     logs.break_with(0, CommandError::new(Fault::OffsetOutOfRange, 1, "not there"));
-    let mut subscription = open(&logs, one).await;
+    let mut subscription = open(&logs.cluster(), one()).await;
     logs.change(|state| state.offsets_refusal = Some(unreachable()));
     assert_eq!(retrying(&mut subscription).await.fault, unreachable().fault);
     assert!(timeout(Duration::from_secs(60), next(&mut subscription, usize::MAX)).await.is_err());
@@ -94,7 +89,7 @@ async fn deleted_records_are_skipped_however_long_the_start_of_the_log_is_unknow
 async fn silence_of_brokers_is_told() {
     let logs = Logs::default();
     logs.append(0, 3);
-    let mut subscription = open(&logs, one).await;
+    let mut subscription = open(&logs.cluster(), one()).await;
     logs.change(|state| state.silent = Some(0));
     let began = Instant::now();
     assert_eq!(retrying(&mut subscription).await.message, "Kafka has not answered yet");

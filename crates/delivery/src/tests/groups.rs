@@ -6,7 +6,6 @@ use sluicegate_rights::{Rights, Topics};
 use super::*;
 use crate::cluster::Parts;
 use crate::consumers::NewConsumer;
-use crate::grant::Grant;
 use crate::testing::IDLE_TIMEOUT;
 use crate::testing::groups::at;
 
@@ -52,6 +51,13 @@ async fn heard(subscription: &mut Subscription) -> String {
     }
 }
 
+/// Hears this next, one after the other.
+async fn hears(subscription: &mut Subscription, want: &[&str]) {
+    for (number, want) in want.iter().enumerate() {
+        assert_eq!(heard(subscription).await, *want, "item {number}");
+    }
+}
+
 /// The number of the next assignment.
 async fn assignment(subscription: &mut Subscription) -> u64 {
     loop {
@@ -84,8 +90,7 @@ async fn share_begins_at_the_commits_and_ends_with_the_rebalance() {
     let (grant, other) = (Grant::all(&cluster), Grant::all(&logs.cluster()));
     logs.append(0, 2);
     let mut first = join(&grant).await;
-    assert_eq!(heard(&mut first).await, "assigned 0@0 1@0 2@0 3@0");
-    assert_eq!(heard(&mut first).await, "[0, 1] of 0");
+    hears(&mut first, &["assigned 0@0 1@0 2@0 3@0", "[0, 1] of 0"]).await;
     let member = first.member().unwrap().clone();
     check(grant.commit_of(&member, None, &[at(0, 1)]).await, &[0]);
     // The records in hand are another member's when their client has room for them.
@@ -95,10 +100,8 @@ async fn share_begins_at_the_commits_and_ends_with_the_rebalance() {
     assert_eq!(first.in_hand().1, 1);
     let mut second = join(&other).await;
     assert_eq!(first.take(), Some(Item::Revoked));
-    assert_eq!(heard(&mut first).await, "assigned 0@1 2@0");
-    assert_eq!(heard(&mut first).await, "[1] of 0");
-    assert_eq!(heard(&mut second).await, "assigned 1@0 3@0");
-    assert_eq!(heard(&mut second).await, "[0] of 1");
+    hears(&mut first, &["assigned 0@1 2@0", "[1] of 0"]).await;
+    hears(&mut second, &["assigned 1@0 3@0", "[0] of 1"]).await;
     // Each commits what it has.
     check(grant.commit_of(&member, None, &[at(1, 1), at(0, 2), at(7, 1)]).await, &[27, 0, 27]);
     let gone = second.member().unwrap().clone();
@@ -111,15 +114,13 @@ async fn share_begins_at_the_commits_and_ends_with_the_rebalance() {
     assert_eq!((listed[0].group.as_deref(), listed[0].partitions), (Some("g"), 2));
     // The end of a subscription is a leave.
     drop(second);
-    assert_eq!(heard(&mut first).await, "revoked");
-    assert_eq!(heard(&mut first).await, "assigned 0@2 1@1 2@0 3@0");
+    hears(&mut first, &["revoked", "assigned 0@2 1@1 2@0 3@0"]).await;
     check(other.commit_of(&gone, None, &[at(1, 1)]).await, &[27]);
     assert_eq!((open(&other), groups.instances("g").len()), (0, 1));
     // A member that waits for its share has none, and hears of each change once, however late it listens.
     groups.hold(true);
     logs.append(2, 1);
-    assert_eq!(heard(&mut first).await, "revoked");
-    assert_eq!(heard(&mut first).await, "nothing");
+    hears(&mut first, &["revoked", "nothing"]).await;
     check(grant.commit_of(&member, None, &[at(0, 2)]).await, &[27]);
     groups.hold(false);
     groups.hold(false);
@@ -127,8 +128,7 @@ async fn share_begins_at_the_commits_and_ends_with_the_rebalance() {
     groups.hold(false);
     assert_eq!(heard(&mut first).await, "revoked");
     groups.hold(false);
-    assert_eq!(heard(&mut first).await, "assigned 0@2 1@1 2@0 3@0");
-    assert_eq!(heard(&mut first).await, "[0] of 2");
+    hears(&mut first, &["assigned 0@2 1@1 2@0 3@0", "[0] of 2"]).await;
     // The end of the bridge waits for it.
     drop(first);
     cluster.end_writes(Instant::now() + Duration::from_secs(1)).await;
@@ -242,9 +242,7 @@ async fn member_tells_why_it_has_no_share() {
         groups.tell("g", &MemberState::Joining(Some(down())));
         member.ready(1).await;
     }
-    assert_eq!(heard(&mut member).await, "revoked");
-    assert_eq!(heard(&mut member).await, "retrying: down");
-    assert_eq!(heard(&mut member).await, "nothing");
+    hears(&mut member, &["revoked", "retrying: down", "nothing"]).await;
     // Commits cannot be read for a while.
     groups.refuse(Some(down()));
     groups.hold(false);
@@ -253,8 +251,7 @@ async fn member_tells_why_it_has_no_share() {
     assert_eq!(heard(&mut member).await, "assigned 0@0 1@0 2@0 3@0");
     let refused = CommandError::new(Fault::NotAuthorized, 30, "refused");
     groups.tell("g", &MemberState::Ended(Ended::Refused(refused)));
-    assert_eq!(heard(&mut member).await, "revoked");
-    assert_eq!(heard(&mut member).await, "ended: refused");
+    hears(&mut member, &["revoked", "ended: refused"]).await;
     let mut member = join(&grant).await;
     assert!(heard(&mut member).await.starts_with("assigned"));
     let backend = Logs::default().cluster().backend();
@@ -268,13 +265,11 @@ async fn member_tells_why_it_has_no_share() {
 async fn member_needs_the_right_to_its_group_and_shares_it_with_consumers() {
     let logs = Logs::default();
     let cluster = logs.cluster();
-    let rights = Rights { read: Some(Topics::default()), ..Rights::default() };
-    let refused = Grant::of(&cluster, rights).subscribe(command(Start::default())).await.err().unwrap();
-    assert_eq!((refused.fault, refused.code), (Fault::Forbidden, 29));
-    let consume = Some(Topics::parse(b"other").unwrap());
-    let rights = Rights { read: Some(Topics::default()), consume, ..Rights::default() };
-    let refused = Grant::of(&cluster, rights).subscribe(command(Start::default())).await.err().unwrap();
-    assert_eq!((refused.fault, refused.code), (Fault::Forbidden, 30));
+    for (consume, code) in [(None, 29), (Topics::parse(b"other"), 30)] {
+        let rights = Rights { read: Some(Topics::default()), consume, ..Rights::default() };
+        let refused = Grant::of(&cluster, rights).subscribe(command(Start::default())).await.err().unwrap();
+        assert_eq!((refused.fault, refused.code), (Fault::Forbidden, code));
+    }
     let grant = Grant::all(&cluster);
     let mut member = join(&grant).await;
     assert_eq!(heard(&mut member).await, "assigned 0@0 1@0 2@0 3@0");

@@ -10,8 +10,6 @@ use sluicegate_backend::command::{TableCommand, ValuePart};
 use sluicegate_rights::{Pattern, Rights, Row, Topics};
 
 use super::*;
-use crate::SubscribedTopic;
-use crate::grant::{Grant, Holding, Person};
 
 /// A client, and its keys with the offsets of their newest records, by partition.
 struct Holder {
@@ -29,8 +27,11 @@ impl Holder {
     }
 
     async fn open(cluster: &Arc<Cluster>) -> Self {
-        let opened = subscribe_in(cluster, &Arc::default(), System::Kafka, command()).await;
-        Self::new(opened.unwrap())
+        Self::of(cluster, command()).await
+    }
+
+    async fn of(cluster: &Arc<Cluster>, command: SubscribeCommand) -> Self {
+        Self::new(subscribe_in(cluster, command).await.unwrap())
     }
 
     async fn soon(&mut self) -> Option<Item> {
@@ -118,6 +119,11 @@ fn logs(records: usize) -> Logs {
     logs
 }
 
+/// A client with these rights, and with tables.
+fn with_tables(cluster: &Arc<Cluster>, rights: Rights) -> Grant {
+    Grant::of(cluster, rights).with_tables(Topics::default())
+}
+
 fn command() -> SubscribeCommand {
     let source = Source { topic: TOPIC.to_owned(), ..Default::default() };
     let table = Some(TableCommand::default());
@@ -197,14 +203,8 @@ async fn run(steps: Vec<Step>) {
             Step::Mend => logs.mend(),
             Step::Keep(keeps) => logs.keep(keeps),
             Step::Elect => logs.elect(None),
-            Step::Truncate(partition, count) => {
-                let end = logs.end(partition) - count;
-                logs.truncate(partition, end.max(logs.start(partition)));
-            }
-            Step::Delete(partition, count) => {
-                let start = logs.start(partition) + count;
-                logs.delete_before(partition, start.min(logs.end(partition)));
-            }
+            Step::Truncate(of, count) => logs.truncate(of, (logs.end(of) - count).max(logs.start(of))),
+            Step::Delete(of, count) => logs.delete_before(of, (logs.start(of) + count).min(logs.end(of))),
             Step::Recreate => {
                 topic_id += 1;
                 (0..partitions).for_each(|partition| logs.truncate(partition, 0));
@@ -267,7 +267,7 @@ async fn table_begins_without_a_partition_that_has_no_leader() {
     logs.append(0, 5);
     holder.settle().await;
     assert_eq!((holder.snapshots, holder.held.len()), (1, replay(&logs, 1).len()));
-    let grant = Grant::of(&cluster, Rights::all()).with_tables(Topics::default());
+    let grant = with_tables(&cluster, Rights::all());
     let (_, known) = of_others.keys().next().unwrap();
     assert!(grant.look_up(TOPIC, known.as_bytes(), false).await.unwrap().is_some());
     // It can have the key.
@@ -282,7 +282,7 @@ async fn table_can_wait_for_its_only_partition() {
     logs.change(|state| state.unled = Some(0));
     let mut command = command();
     command.sources[0].partitions = vec![0];
-    let grant = Grant::of(&logs.cluster(), Rights::all()).with_tables(Topics::default());
+    let grant = with_tables(&logs.cluster(), Rights::all());
     assert!(grant.subscribe(command.clone()).await.is_err());
     let mut holder = Holder::new(grant.follow(command).await.unwrap());
     assert!(matches!(holder.soon().await, Some(Item::Retrying { .. })));
@@ -313,14 +313,11 @@ async fn building_and_outages_are_told() {
 
 #[tokio::test(start_paused = true)]
 async fn renewal_with_other_rows_begins_anew() {
-    let rights =
-        |prefix: &str| Rights { read: Some(topic([keys(prefix)])), write: None, ..Rights::default() };
     let logs = logs(50);
-    let grant = Grant::of(&logs.cluster(), rights("a")).with_tables(Topics::default());
+    let grant = with_tables(&logs.cluster(), reads("a"));
     let mut holder = Holder::new(grant.subscribe(command()).await.unwrap());
-    let person = || Holding { person: Arc::new(Person::new(None, None, None, None)), expires: None };
     for (key, snapshots) in [("a", 1), ("b", 2), ("b", 2)] {
-        grant.renew(rights(key), person());
+        grant.renew(reads(key), somebody());
         logs.append(0, 1);
         holder.settle().await;
         let mut want = replay(&logs, 4);
@@ -330,7 +327,7 @@ async fn renewal_with_other_rows_begins_anew() {
     // Also while nothing is written.
     let renew = async {
         tokio::task::yield_now().await;
-        grant.renew(rights("a"), person());
+        grant.renew(reads("a"), somebody());
     };
     let told = timeout(Duration::from_secs(1), holder.subscription.ready(100));
     assert!(tokio::join!(told, renew).0.is_ok());
@@ -352,8 +349,7 @@ async fn value_that_matches_no_more_removes_its_key() {
     let value = Some(ValuePart { pointer: "/status".to_owned(), ..Default::default() });
     let filter = RecordFilter { value, equals: vec![r#""open""#.into()], ..Default::default() };
     let command = SubscribeCommand { filters: vec![filter], ..command() };
-    let opened = subscribe_in(&logs.cluster(), &Arc::default(), System::Kafka, command).await;
-    let mut holder = Holder::new(opened.unwrap());
+    let mut holder = Holder::of(&logs.cluster(), command).await;
     for want in [&[("a", 0), ("b", 1)][..], &[("b", 3)], &[("a", 4)], &[("b", 7)]] {
         holder.settle().await;
         let held: Vec<_> = holder.held.iter().map(|((_, key), offset)| (key.as_str(), *offset)).collect();
@@ -378,16 +374,14 @@ async fn table_of_other_records_begins_anew() {
         ((None, a), (None, ab), false),
         ((rows("a"), a), (rows("a"), all), false),
     ];
-    for (id, ((first, asked_first), (then, asked_then), goes_on)) in
-        [None, Some(7)].into_iter().flat_map(|id| cases.clone().map(|case| (id, case)))
-    {
+    let cases = [None, Some(7)].into_iter().flat_map(|id| cases.clone().map(|case| (id, case)));
+    for (id, ((first, asked_first), (then, asked_then), goes_on)) in cases {
         let logs = logs(0);
         id.into_iter().for_each(|id| logs.recreate(id, None));
         let begin = async |row: &Option<Row>, keys: &[&str], source: Option<Source>| {
-            let read = [(Pattern::Name(TOPIC.into()), row.clone())].into_iter().collect::<Topics>();
+            let read = Some([(Pattern::Name(TOPIC.into()), row.clone())].into_iter().collect());
             // Another bridge.
-            let grant =
-                Grant::of(&logs.cluster(), Rights { read: Some(read), write: None, ..Rights::default() });
+            let grant = with_tables(&logs.cluster(), Rights { read, ..Rights::default() });
             let prefixes = keys.iter().map(|key| Bytes::copy_from_slice(key.as_bytes())).collect();
             let filter = RecordFilter { prefixes, ..Default::default() };
             let mut command = SubscribeCommand { filters: vec![filter], ..command() };
@@ -396,27 +390,21 @@ async fn table_of_other_records_begins_anew() {
                 command.sources = vec![source];
                 command.table = Some(TableCommand { away: Some(Duration::ZERO) });
             }
-            let mut subscription = grant.with_tables(Topics::default()).subscribe(command).await.unwrap();
-            soon(&mut subscription).await
+            soon(&mut grant.subscribe(command).await.unwrap()).await
         };
         let told = begin(&first, asked_first, None).await;
         let Some(Item::Snapshot(topics)) = &told else { panic!("{told:?}") };
         let [SubscribedTopic { topic_id, partitions, .. }] = &topics[..] else { panic!("{told:?}") };
-        let source = Source {
-            topic: TOPIC.into(),
-            next: partitions.clone(),
-            topic_id: *topic_id,
-            ..Default::default()
-        };
+        let (next, topic_id) = (partitions.clone(), *topic_id);
+        let source = Source { topic: TOPIC.into(), next, topic_id, ..Default::default() };
         // The bridge does not know the topic yet.
         logs.change(|state| state.is_version_unknown = true);
         let told = begin(&then, asked_then, Some(source.clone())).await;
-        let is_as_told = match &told {
-            Some(Item::Subscribed(again)) => goes_on && again == topics,
-            Some(Item::Snapshot(_)) => !goes_on,
-            _ => false,
-        };
-        assert!(is_as_told, "{first:?} {asked_first:?}, then {then:?} {asked_then:?}: {told:?}");
+        let case = format!("{first:?} {asked_first:?}, then {then:?} {asked_then:?}: {told:?}");
+        match &told {
+            Some(Item::Subscribed(again)) => assert!(goes_on && again == topics, "{case}"),
+            told => assert!(!goes_on && matches!(told, Some(Item::Snapshot(_))), "{case}"),
+        }
         // The client does not tell it.
         let told = begin(&then, asked_then, Some(Source { topic_id: None, ..source })).await;
         assert!(matches!(told, Some(Item::Snapshot(_))), "{told:?}");
@@ -454,7 +442,7 @@ async fn client_with_a_table_of_a_part_has_its_share_of_work() {
     let logs = flooded();
     let cluster = logs.cluster_with(System::Kafka, 100_000);
     cluster.bound_tables(50_000);
-    let all = Grant::of(&cluster, Rights::all()).with_tables(Topics::default());
+    let all = with_tables(&cluster, Rights::all());
     let began = Instant::now();
     for _ in 0..4 {
         assert!(all.look_up(TOPIC, b"mine:a", false).await.unwrap().is_some());
@@ -468,10 +456,7 @@ async fn tenant_that_fills_a_topic_takes_no_table_from_others() {
     let logs = flooded();
     let cluster = logs.cluster();
     cluster.bound_tables(50_000);
-    let of = |rights| Grant::of(&cluster, rights).with_tables(Topics::default());
-    let [mine, all] =
-        [Rights { read: Some(topic([keys("mine:")])), write: None, ..Rights::default() }, Rights::all()]
-            .map(of);
+    let [mine, all] = [reads("mine:"), Rights::all()].map(|rights| with_tables(&cluster, rights));
     let mut holder = Holder::new(mine.subscribe(command()).await.unwrap());
     holder.settle().await;
     logs.append(0, 11);
@@ -483,9 +468,8 @@ async fn tenant_that_fills_a_topic_takes_no_table_from_others() {
     // A client that sees all is told to come back.
     let mut holder = Holder::new(all.subscribe(command()).await.unwrap());
     let error = loop {
-        match holder.soon().await {
-            Some(Item::Ended { error, .. }) => break error,
-            other => assert!(other.is_some()),
+        if let Item::Ended { error, .. } = holder.soon().await.unwrap() {
+            break error;
         }
     };
     assert_eq!((error.fault, error.retry_after), (Fault::Transient, Duration::from_secs(30)));
@@ -505,11 +489,9 @@ async fn tenant_that_fills_a_topic_takes_no_table_from_others() {
 async fn look_up_ends_with_the_identity_that_it_was_begun_with() {
     let logs = logs(1);
     logs.change(|state| state.silent = Some(0));
-    let person = Arc::new(Person::new(None, None, None, None));
-    let expires = Some(Instant::now() + Duration::from_secs(1));
-    let grant = Grant::all(&logs.cluster()).with_tables(Topics::default());
-    let grant = grant.held(Some(Holding { person, expires }), None);
     let began = Instant::now();
+    let holding = Holding { expires: Some(began + Duration::from_secs(1)), ..somebody() };
+    let grant = with_tables(&logs.cluster(), Rights::all()).held(Some(holding), None);
     let found = grant.look_up(TOPIC, b"a", false).await;
     assert_eq!(found.err().map(|error| error.fault), Some(Fault::Unauthenticated));
     assert_eq!(began.elapsed(), Duration::from_secs(1));

@@ -97,30 +97,3 @@ struct Committed<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Error<'a>>,
 }
-
-#[cfg(test)]
-mod tests {
-    use sluicegate_backend::Fault;
-
-    use super::*;
-    use crate::json::format::Format;
-    use crate::session::records::tests::text;
-
-    #[test]
-    fn results_name_their_partitions() {
-        let log = |partition| ("t".into(), partition);
-        let results = || vec![Ok(()), Err(CommandError::new(Fault::Rejected, 27, "m"))];
-        let answer = |encoding| Answer::committed(7, [log(0), log(1)].into_iter(), results(), encoding);
-        let want = concat!(
-            r#"{"id":7,"results":[{"topic":"t","partition":0},{"topic":"t","partition":1,"#,
-            r#""error":{"reason":"REJECTED","message":"m","retriable":false,"code":27}}]}"#,
-        );
-        assert_eq!(text(answer(Encoding::Json(Format::Json))), want);
-        let Answer::Message(message) = answer(Encoding::Protobuf) else { panic!("no message") };
-        let Some(Resp::KafkaCommitResp(KafkaCommitResp { results })) = message.resp else {
-            panic!("no commits")
-        };
-        let codes = results.iter().map(|result| result.error.as_ref().map(|error| error.code));
-        assert_eq!(codes.collect::<Vec<_>>(), [None, Some(27)]);
-    }
-}

@@ -98,23 +98,3 @@ struct Offset {
     offset: i64,
     timestamp: i64,
 }
-
-#[cfg(test)]
-mod tests {
-    use sluicegate_backend::Fault;
-
-    use super::*;
-    use crate::json::format::Format;
-    use crate::session::records::tests::text;
-
-    #[test]
-    fn results_have_their_members() {
-        let found = Ok(ListedOffset { offset: i64::MAX, timestamp: -1 });
-        let denied = Err(CommandError::new(Fault::Forbidden, 0, "m"));
-        let want = concat!(
-            r#"{"id":7,"results":[{"offset":9223372036854775807,"timestamp":-1},"#,
-            r#"{"error":{"reason":"DENIED","message":"m","retriable":false}}]}"#,
-        );
-        assert_eq!(text(answer(7, vec![found, denied], Encoding::Json(Format::Json))), want);
-    }
-}

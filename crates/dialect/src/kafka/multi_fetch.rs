@@ -219,17 +219,12 @@ mod tests {
         let ends = Ends { start: 1, stable: 8, end: 9 };
         let read = Chunk { messages: wire.into(), count: 3, ..Chunk::nothing(6, ends) };
         let empty = Chunk { messages: Bytes::new(), count: 0, ..read.clone() };
-        let error = CommandError {
-            ends: Some((0, 9)),
-            ..CommandError::new(Fault::OffsetOutOfRange, 1, "é".repeat(1000))
-        };
-        let rest = KafkaFetchResp {
-            next_offset: 6,
-            high_watermark: Some(9),
-            last_stable_offset: Some(8),
-            log_start_offset: Some(1),
-            ..Default::default()
-        };
+        let error = CommandError::new(Fault::OffsetOutOfRange, 1, "é".repeat(1000));
+        let error = CommandError { ends: Some((0, 9)), ..error };
+        let (high_watermark, last_stable_offset, log_start_offset) = (Some(9), Some(8), Some(1));
+        let ends =
+            KafkaFetchResp { high_watermark, last_stable_offset, log_start_offset, ..Default::default() };
+        let rest = KafkaFetchResp { next_offset: 6, ..ends };
         let results = [&rest, &KafkaFetchResp { messages, ..rest.clone() }]
             .map(|fetched| PartitionFetched { fetched: Some(fetched.clone()), error: None });
         let failed = Some(error_resp(error.clone(), SYSTEM, MAX_RECORD_ERROR_BYTES));
@@ -270,13 +265,8 @@ mod tests {
         for _ in 0..20 {
             for max_bytes in [0, 1, one, 4 * one, 12 * one, 100 * one] {
                 let error = CommandError::new(Fault::NotFound, 3, "no such topic");
-                let results = vec![
-                    Ok(read(&messages, 10, ends)),
-                    Err(error),
-                    Ok(read(&messages[..1], 10, ends)),
-                    Ok(Chunk::nothing(4, ends)),
-                    Ok(read(&messages, 10, ends)),
-                ];
+                let [all, one_of_them] = [&messages[..], &messages[..1]].map(|part| Ok(read(part, 10, ends)));
+                let results = vec![all.clone(), Err(error), one_of_them, Ok(Chunk::nothing(4, ends)), all];
                 let text = in_json(results, max_bytes);
                 assert!(text.len() <= max_bytes.max(one) + 5 * error::MAX_RESULT_BYTES);
                 let answer: Value = serde_json::from_slice(&text).unwrap();

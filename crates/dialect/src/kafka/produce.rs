@@ -230,45 +230,21 @@ struct Produced {
 mod tests {
     use std::time::Duration;
 
-    use sluicegate_backend::{CommandError, Dedup, Fault, ProducerState};
+    use sluicegate_backend::{CommandError, Fault};
 
     use super::*;
     use crate::session::answer::MAX_RESULT_BYTES;
     use crate::session::answer::tests::encoded;
-    use crate::session::records::tests::text as text_of;
 
     #[test]
     fn result_fits_its_reservation() {
-        let error = CommandError {
-            retry_after: Duration::MAX,
-            ends: Some((i64::MAX, i64::MAX)),
-            ..CommandError::new(Fault::UnknownOutcome { retriable: true }, i32::MIN, "é".repeat(1000))
-        };
+        let fault = Fault::UnknownOutcome { retriable: true };
+        let error = CommandError::new(fault, i32::MIN, "é".repeat(1000));
+        let error = CommandError { retry_after: Duration::MAX, ends: Some((i64::MAX, i64::MAX)), ..error };
         let written = Written { partition: -1, offset: -1, timestamp: -1, ..Written::default() };
         for report in [Err(error), Ok(written)] {
             let len = encoded(answer(0, vec![report], Encoding::Protobuf)).len();
             assert!(len <= MAX_RESULT_BYTES, "{len}");
         }
-    }
-
-    #[test]
-    fn results_have_their_members() {
-        let written = Ok(Written { partition: 1, offset: 2, timestamp: 3, ..Written::default() });
-        let denied = Err(CommandError::new(Fault::Forbidden, 0, "m"));
-        let want = concat!(
-            r#"{"id":7,"results":[{"partition":1,"offset":2,"timestamp":3},"#,
-            r#"{"error":{"reason":"DENIED","message":"m","retriable":false}}]}"#,
-        );
-        assert_eq!(text_of(answer(7, vec![written, denied], Encoding::Json(Format::Json))), want);
-        let dedup =
-            Some(Dedup { is_duplicate: true, window: Duration::from_secs(9), in_order: true, last: Some(5) });
-        let again = Ok(Written { dedup, offset: -1, ..Written::default() });
-        let state = Some(ProducerState { epoch: 3, sequence: 4 });
-        let gap = Err(CommandError::new(Fault::OutOfOrder, 45, "m").of_producer(state));
-        let want = concat!(
-            r#"{"id":7,"results":[{"partition":0,"offset":-1,"timestamp":0,"duplicate":true,"duplicate_window_ms":9000,"last_sequence":5},"#,
-            r#"{"error":{"reason":"OUT_OF_ORDER","message":"m","retriable":false,"code":45,"producer":{"epoch":3,"sequence":4}}}]}"#,
-        );
-        assert_eq!(text_of(answer(7, vec![again, gap], Encoding::Json(Format::Json))), want);
     }
 }

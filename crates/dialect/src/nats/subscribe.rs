@@ -187,29 +187,19 @@ mod tests {
             on_lag: OnLag::Skip.into(),
             ..Default::default()
         };
-        let linger = Duration::from_millis(3);
         let sources = vec![command::Source { from: command::Start::BeforeEnd(5), ..Default::default() }];
-        let command = SubscribeCommand {
-            sources,
-            max_bytes: 1,
-            max_records: 2,
-            linger,
-            skips: true,
-            ..Default::default()
-        };
+        let (max_bytes, max_records, linger) = (1, 2, Duration::from_millis(3));
+        let command =
+            SubscribeCommand { sources, max_bytes, max_records, linger, skips: true, ..Default::default() };
         assert_eq!(of_protobuf(asked), Ok(Subscribed { command, credit: Some(4) }));
     }
 
     #[test]
     fn subscription_names_streams_and_subjects() {
-        let source = |from| command::Source {
-            topic: "s".into(),
-            from,
-            topic_id: Some(u128::MAX),
-            ..Default::default()
-        };
-        let filter =
-            RecordFilter { equals: vec!["a.b".into()], prefixes: vec!["c.".into()], ..Default::default() };
+        let (from, topic_id) = (command::Start::BeforeEnd(5), Some(u128::MAX));
+        let source = command::Source { topic: "s".into(), from, topic_id, ..Default::default() };
+        let (equals, prefixes) = (vec!["a.b".into()], vec!["c.".into()]);
+        let filter = RecordFilter { equals, prefixes, ..Default::default() };
         let one = r#"{"stream":"s","from":{"sequence":-5},"stream_id":"_____________________w"}"#;
         let options = r#""filters":[{"subject":["a.b",{"prefix":"c."}]}],"max_batch_messages":9,"linger_ms":3,"credit":8,"on_lag":"skip""#;
         for text in [
@@ -218,16 +208,13 @@ mod tests {
         ] {
             let (subscribed, _) = Subscribe::parse(&text).unwrap();
             let command = SubscribeCommand {
-                sources: vec![source(command::Start::BeforeEnd(5))],
-                committed: false,
-                decode: false,
+                sources: vec![source.clone()],
                 filters: vec![filter.clone()],
                 max_bytes: 24 * 1024,
                 max_records: 9,
                 linger: Duration::from_millis(3),
                 skips: true,
-                table: None,
-                group: None,
+                ..SubscribeCommand::default()
             };
             assert_eq!(subscribed, Subscribed { command, credit: Some(8) }, "{text}");
         }

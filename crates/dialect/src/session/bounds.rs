@@ -196,18 +196,13 @@ mod tests {
             let filters = vec![RecordFilter::default(); filters];
             CmdKafkaMultiFetch { filters, ..Default::default() }.encode_to_vec()
         };
+        let headers = "10100 headers in one command";
         let values = "102 values in the filters of one command";
         let most = MAX_COMMAND_HEADERS / MAX_HEADERS;
         for (command, within, beyond, of, max) in [
             (KafkaProduce, produce(1000, 1), produce(1001, 0), "1001 records in one command", MAX_RECORDS),
             (KafkaProduce, produce(3, 100), produce(1, 101), "101 headers in one record", MAX_HEADERS),
-            (
-                KafkaProduce,
-                produce(most, 100),
-                produce(most + 1, 100),
-                "10100 headers in one command",
-                MAX_COMMAND_HEADERS,
-            ),
+            (KafkaProduce, produce(most, 100), produce(most + 1, 100), headers, MAX_COMMAND_HEADERS),
             (KafkaMultiFetch, fetch(256), fetch(257), "257 partitions in one command", MAX_PARTITIONS),
             (KafkaFetch, filtered(16, 6), filtered(17, 5), "17 filters in one command", MAX_FILTERS),
             (KafkaFetch, filtered(2, 50), filtered(2, 51), values, MAX_VALUES),

@@ -137,14 +137,12 @@ mod tests {
         let of_result = ErrorResp {
             code: i32::MIN,
             message: character.to_string().repeat(5000),
-            retriable: false,
             retry_after_ms: u32::MAX,
             unknown_outcome: true,
             reason: sluicegate_protocol::Reason::OffsetOutOfRange.into(),
             earliest_offset: Some(i64::MIN),
             latest_offset: Some(i64::MIN),
-            producer: None,
-            trace_id: String::new(),
+            ..ErrorResp::default()
         };
         let of_command = ErrorResp { trace_id: "f".repeat(32), ..of_result.clone() };
         let denied = ErrorResp { earliest_offset: None, latest_offset: None, ..of_command.clone() };

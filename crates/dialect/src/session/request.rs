@@ -170,6 +170,10 @@ mod tests {
         PubSubReq { sequence, req: Some(req) }.encode_to_vec()
     }
 
+    fn runs(sequence: i64, command: Command) -> Request {
+        Request::Command { sequence, command, encoding: Encoding::Protobuf }
+    }
+
     #[track_caller]
     fn check(message: &[u8], want: Request) {
         check_of(System::Kafka, message, want);
@@ -188,22 +192,17 @@ mod tests {
         let fetch = CmdKafkaFetch { topic: "t".into(), partition: 1, offset: 2, ..Default::default() };
         let log = LogName { topic: "t".into(), partition: 1 };
         let bounds = ReadBounds { reads_on: true, ..ReadBounds::default() };
-        let command = Command::Fetch { log, offset: 2, bounds, filters: Vec::new() };
-        let want = Request::Command { sequence: 8, command, encoding: Encoding::Protobuf };
+        let want = runs(8, Command::Fetch { log, offset: 2, bounds, filters: Vec::new() });
         check(&request(8, Req::CmdKafkaFetch(fetch)), want);
         let isolation = Isolation::ReadCommitted.into();
         let fetches = CmdKafkaMultiFetch { isolation, ..Default::default() };
         let bounds = ReadBounds { committed: true, ..ReadBounds::default() };
-        let command = Command::MultiFetch { places: Vec::new(), bounds, filters: Vec::new() };
-        let want = Request::Command { sequence: 8, command, encoding: Encoding::Protobuf };
+        let want = runs(8, Command::MultiFetch { places: Vec::new(), bounds, filters: Vec::new() });
         check(&request(8, Req::CmdKafkaMultiFetch(fetches)), want);
         check(&request(9, Req::CmdEmpty(CmdEmpty {})), Request::Unknown { sequence: 9 });
         for system in [System::Kafka, System::Nats] {
-            check_of(
-                system,
-                &request(6, Req::CmdSession(CmdSession::default())),
-                Request::Limits { sequence: 6, bound: None },
-            );
+            let limits = request(6, Req::CmdSession(CmdSession::default()));
+            check_of(system, &limits, Request::Limits { sequence: 6, bound: None });
         }
         let control = ControlReq { control: Some(Control::Alive("x".into())) };
         check(&request(0, Req::Control(control)), Request::Control(Control::Alive("x".into())));
@@ -213,28 +212,17 @@ mod tests {
     fn commands_of_nats_are_run_on_streams() {
         let fetch = CmdNatsFetch { stream: "s".into(), sequence: 7, max_messages: 5, ..Default::default() };
         let bounds = ReadBounds { max_records: 5, ..ReadBounds::default() };
-        let command =
-            Command::Fetch { log: LogName::of_stream("s".into()), offset: 7, bounds, filters: Vec::new() };
-        let want = Request::Command { sequence: 1, command, encoding: Encoding::Protobuf };
+        let log = LogName::of_stream("s".into());
+        let want = runs(1, Command::Fetch { log, offset: 7, bounds, filters: Vec::new() });
         check_of(System::Nats, &request(1, Req::CmdNatsFetch(fetch)), want);
-        let message = PublishMessage {
-            stream: "s".into(),
-            subject: "a.b".into(),
-            message_id: "id".into(),
-            ..Default::default()
-        };
+        let (stream, subject, message_id) = ("s".into(), "a.b".into(), "id".into());
+        let message = PublishMessage { stream, subject, message_id, ..Default::default() };
         let header = Header { key: "Nats-Msg-Id".into(), value: Some("id".into()) };
-        let record = Record {
-            topic: "s".into(),
-            key: Some("a.b".into()),
-            value: Some(Bytes::new()),
-            headers: vec![header],
-            ..Default::default()
-        };
+        let (key, value) = (Some("a.b".into()), Some(Bytes::new()));
+        let record = Record { topic: "s".into(), key, value, headers: vec![header], ..Default::default() };
         let producer = command::Producer::new("p".to_owned(), 1, 2, Some(Duration::ZERO)).unwrap();
-        let command =
-            Command::Produce(Write { records: vec![record], producer: Some(producer), ..Write::default() });
-        let want = Request::Command { sequence: 2, command, encoding: Encoding::Protobuf };
+        let write = Write { records: vec![record], producer: Some(producer), ..Write::default() };
+        let want = runs(2, Command::Produce(write));
         let producer = wire::Producer { id: "p".to_owned(), epoch: 1, sequence: 2, age_ms: Some(0) };
         let publish =
             CmdNatsPublish { messages: vec![message], producer: Some(producer), ..CmdNatsPublish::default() };
@@ -269,10 +257,9 @@ mod tests {
 
     #[test]
     fn produce_beyond_the_limits_is_not_decoded() {
-        let records = vec![ProduceRecord::default(); 1001];
+        let produce = CmdKafkaProduce { records: vec![ProduceRecord::default(); 1001], ..Default::default() };
         let message = "1001 records in one command: expected at most 1000".to_owned();
-        let produce =
-            request(-7, Req::CmdKafkaProduce(CmdKafkaProduce { records, ..CmdKafkaProduce::default() }));
-        check(&produce, Request::Invalid { sequence: -7, kind: Kind::Produce, message });
+        let want = Request::Invalid { sequence: -7, kind: Kind::Produce, message };
+        check(&request(-7, Req::CmdKafkaProduce(produce)), want);
     }
 }

@@ -164,43 +164,27 @@ mod tests {
 
     #[test]
     fn answers_leave_out_what_does_not_apply() {
-        let error =
-            ErrorResp { message: "\"m\"".into(), reason: Reason::Denied.into(), ..Default::default() };
-        let all = ErrorResp {
-            code: 1,
-            retriable: true,
-            retry_after_ms: 1000,
-            unknown_outcome: true,
-            earliest_offset: Some(0),
-            latest_offset: Some(9),
-            ..error.clone()
-        };
+        let (message, reason) = ("\"m\"".into(), Reason::Denied.into());
+        let error = ErrorResp { message, reason, ..Default::default() };
+        let all = ErrorResp { earliest_offset: Some(0), latest_offset: Some(9), ..error.clone() };
+        let all = ErrorResp { code: 1, retriable: true, retry_after_ms: 1000, unknown_outcome: true, ..all };
         let limits = |max_message_bytes, expires_in_ms| SessionResp { max_message_bytes, expires_in_ms };
         let denied = r#""error":{"reason":"DENIED","message":"\"m\"","retriable":"#;
+        let told =
+            r#""code":1,"retry_after_ms":1000,"unknown_outcome":true,"earliest_offset":0,"latest_offset":9"#;
+        let (largest, expiring) = (limits(u32::MAX, Some(5)), SessionExpiringResp { expires_in_ms: 5 });
         for (resp, want) in [
-            (Resp::ErrorResp(error), format!("{denied}false}}")),
-            (
-                Resp::ErrorResp(all),
-                format!(
-                    r#"{denied}true,"code":1,"retry_after_ms":1000,"unknown_outcome":true,"earliest_offset":0,"latest_offset":9}}"#
-                ),
-            ),
-            (Resp::PongResp(PongResp { state: "\0é".into() }), r#""pong":{"state":"\u0000é"}"#.into()),
-            (Resp::SessionResp(limits(9, None)), r#""session":{"max_message_bytes":9}"#.into()),
-            (
-                Resp::SessionResp(limits(u32::MAX, Some(5))),
-                r#""session":{"max_message_bytes":4294967295,"expires_in_ms":5}"#.into(),
-            ),
-            (Resp::AuthResp(AuthResp { expires_in_ms: Some(5) }), r#""auth":{"expires_in_ms":5}"#.into()),
-            (Resp::AuthResp(AuthResp { expires_in_ms: None }), r#""auth":{}"#.into()),
-            (
-                Resp::SessionExpiringResp(SessionExpiringResp { expires_in_ms: 5 }),
-                r#""expiring":{"expires_in_ms":5}"#.into(),
-            ),
-            (Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset: -1 }), r#""offset":-1"#.into()),
-            (Resp::UnsubscribedResp(UnsubscribedResp {}), r#""unsubscribed":{}"#.into()),
+            (Resp::ErrorResp(error), &*format!("{denied}false}}")),
+            (Resp::ErrorResp(all), &format!("{denied}true,{told}}}")),
+            (Resp::PongResp(PongResp { state: "\0é".into() }), r#""pong":{"state":"\u0000é"}"#),
+            (Resp::SessionResp(limits(9, None)), r#""session":{"max_message_bytes":9}"#),
+            (Resp::SessionResp(largest), r#""session":{"max_message_bytes":4294967295,"expires_in_ms":5}"#),
+            (Resp::AuthResp(AuthResp { expires_in_ms: Some(5) }), r#""auth":{"expires_in_ms":5}"#),
+            (Resp::AuthResp(AuthResp { expires_in_ms: None }), r#""auth":{}"#),
+            (Resp::SessionExpiringResp(expiring), r#""expiring":{"expires_in_ms":5}"#),
+            (Resp::KafkaListOffsetResp(KafkaListOffsetResp { offset: -1 }), r#""offset":-1"#),
+            (Resp::UnsubscribedResp(UnsubscribedResp {}), r#""unsubscribed":{}"#),
         ] {
-            let want: String = want;
             assert_eq!(encoded(resp).unwrap(), format!(r#"{{"id":7,{want}}}"#));
         }
         let close = control_resp::Control::Close(Close::default());

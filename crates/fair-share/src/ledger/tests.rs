@@ -58,15 +58,12 @@ fn newcomer_can_take_all_that_is_left() {
     assert!(!ledger.has_room(holder(0, 1), 1001));
     assert!(ledger.take(holder(0, 1), 1000));
     assert!(!ledger.has_room(holder(1, 2), 1));
-}
-
-#[test]
-fn single_unit_is_taken_and_given_back() {
-    let mut ledger = Ledger::new(1);
-    assert!(ledger.take(holder(0, 1), 1));
-    assert!(!ledger.has_room(holder(0, 1), 1) && !ledger.has_room(holder(1, 2), 1));
-    ledger.give_back(holder(0, 1), 1);
-    assert!(ledger.take(holder(1, 2), 1));
+    let mut single = Ledger::new(1);
+    for holder in [holder(0, 1), holder(1, 2)] {
+        assert!(single.take(holder, 1));
+        assert!(!single.has_room(holder, 1));
+        single.give_back(holder, 1);
+    }
 }
 
 #[test]

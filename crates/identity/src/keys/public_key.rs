@@ -300,15 +300,6 @@ mod tests {
         Keys::parse(json!({"keys": [key]}).to_string().as_bytes())
     }
 
-    /// The key has the problem, which is told with its id.
-    #[track_caller]
-    fn check_refused(key: &Value, problem: &str) {
-        let Err(KeysError::Refused(refused)) = parse(key) else { panic!("{key} is accepted") };
-        let [refused] = &refused[..] else { panic!("{refused:?}") };
-        let told = refused.to_string();
-        assert!(told.starts_with(&format!(r#"key "k\n": {problem}"#)), "{key}: {told}");
-    }
-
     fn with(key: &Value, member: &str, value: Value) -> Value {
         let mut key = key.clone();
         key[member] = value;
@@ -364,7 +355,10 @@ mod tests {
             (with(&rsa_2048, "alg", json!("HS256")), r#"alg: "HS256": expected RS256"#),
             (with(&ed25519(&[9; 32]), "alg", json!("ES256")), r#"alg: "ES256": expected EdDSA"#),
         ] {
-            check_refused(&key, problem);
+            let Err(KeysError::Refused(refused)) = parse(&key) else { panic!("{key} is accepted") };
+            let [refused] = &refused[..] else { panic!("{refused:?}") };
+            let told = refused.to_string();
+            assert!(told.starts_with(&format!(r#"key "k\n": {problem}"#)), "{key}: {told}");
         }
     }
 

@@ -1,69 +1,35 @@
 //! Records of a log whose registry is in memory: known, unknown, and silent.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, join_all};
+use futures_util::future::join_all;
 use prost::encoding::message;
 use sluicegate_backend::DecodeMessages as _;
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::wire::number::MESSAGES;
 use sluicegate_protocol::{Header, KafkaMessage};
-use sluicegate_schemas::registry::{Request, Response, Transport, Unanswered};
 use sluicegate_shared_log::{Ends, Limits, SharedLog};
 use tokio::time::sleep;
 
 use super::*;
+use crate::testing::FakeRegistry;
 
 const UNANSWERED: &str = "the schema registry does not answer";
 
-/// Schema 1 is Avro's `string`, each of its other numbers is unknown.
-#[derive(Default)]
-struct Server {
-    is_down: Mutex<bool>,
-    hangs: Mutex<bool>,
-    asked: AtomicUsize,
-}
-
-impl Transport for Server {
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Unanswered>> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
-        async move {
-            let hangs = *self.hangs.lock();
-            sleep(Duration::from_millis(if hangs { 5_000 } else { 100 })).await;
-            if *self.is_down.lock() {
-                return Err(Unanswered::Failed("connection refused".to_owned()));
-            }
-            let (status, body) = match request.path.as_str() {
-                "/schemas/ids/1" => (200, r#"{"schema":"\"string\""}"#),
-                _ => (404, r#"{"error_code":40403,"message":"not found"}"#),
-            };
-            Ok(Response { status, body: body.into() })
-        }
-        .boxed()
-    }
-
-    fn shown(&self) -> &str {
-        "registry"
-    }
-}
-
 /// A cluster whose records are decoded.
 struct Cluster {
-    server: Arc<Server>,
+    server: Arc<FakeRegistry>,
     decoding: Decoding,
 }
 
 impl Cluster {
     fn new(gives_bytes: bool) -> Self {
-        let server = Arc::<Server>::default();
-        let registry = Arc::new(Registry::new(Arc::clone(&server) as _, Arc::new(())));
-        let schemas = Schemas { registry, gives_bytes, places: Places::new(1) };
+        // Schema 1 is Avro's `string`, each of its other numbers is unknown.
+        let answers = [("/schemas/ids/1", r#"{"schema":"\"string\""}"#.to_owned())].into();
+        let latency = Mutex::new(Duration::from_millis(100));
+        let server = Arc::new(FakeRegistry { answers, latency, ..FakeRegistry::default() });
         let limits = Limits { max_bytes: 1 << 20, max_age: Duration::from_secs(60) };
-        Self {
-            server,
-            decoding: Decoding::new(schemas, SharedLog::new(limits).add_cluster(), DecodeMetrics::default()),
-        }
+        let logs = SharedLog::new(limits).add_cluster();
+        let decoding = Decoding::new(server.schemas(gives_bytes), logs, DecodeMetrics::default());
+        Self { server, decoding }
     }
 
     async fn decode(&self, raw: &Chunk) -> Result<Vec<String>, CommandError> {
@@ -113,15 +79,10 @@ fn shown(mut chunk: Chunk) -> Vec<String> {
         let KafkaMessage { value, value_schema, not_decoded, .. } = message;
         let schema = value_schema.map(|schema| schema.id);
         let value = String::from_utf8_lossy(&value.unwrap_or_default()).into_owned();
-        shown.push(match (schema, not_decoded.is_empty()) {
-            (Some(id), true) => format!("{id}: {value}"),
-            (_, is_plain) => {
-                if is_plain {
-                    value
-                } else {
-                    not_decoded
-                }
-            }
+        shown.push(match schema {
+            _ if !not_decoded.is_empty() => not_decoded,
+            Some(id) => format!("{id}: {value}"),
+            None => value,
         });
         chunk.advance_to(rest);
     }
@@ -141,7 +102,7 @@ async fn values_with_a_schema_are_decoded_once_for_all() {
         assert_eq!(decoded[..3], ["1: \"hi\"", "{}", "schema 2 is not in the registry"]);
         assert_eq!(decoded[3], "at byte 1: 2 bytes are needed, and 1 are left");
     }
-    assert_eq!(cluster.server.asked.load(Ordering::Relaxed), 2);
+    assert_eq!(cluster.server.asked.lock().len(), 2);
     assert_eq!(cluster.decoding.metrics.failures(), 2);
     // Others find them without a question, and so they do with what was read since, if its schemas are known.
     let recent =
@@ -195,7 +156,7 @@ async fn silent_registry_is_waited_for_once() {
     let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
     for (gives_bytes, times) in [(true, [1, 0]), (false, [1, 1])] {
         let cluster = Cluster::new(gives_bytes);
-        *cluster.server.hangs.lock() = true;
+        *cluster.server.latency.lock() = Duration::from_secs(5);
         for seconds in times {
             let began = Instant::now();
             let decoded = cluster.decode(&raw(&values)).await;

@@ -2,47 +2,12 @@
 
 use std::collections::HashMap;
 
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, ready};
-use parking_lot::Mutex;
 use sluicegate_backend::refuse_schemas;
-use sluicegate_fair_share::{ClientKey, Places};
+use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::error_code::{INVALID_RECORD, INVALID_REQUEST};
-use sluicegate_schemas::registry::{Observer, Outcome, Request, Response, Transport, Unanswered};
 
 use super::*;
-
-/// A registry's answers by path: others are 404, and without any it is down.
-#[derive(Default)]
-struct Fake {
-    answers: HashMap<&'static str, String>,
-    asked: Mutex<Vec<String>>,
-}
-
-impl Transport for Fake {
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Unanswered>> {
-        self.asked.lock().push(request.path.clone());
-        let missing = || (404, r#"{"error_code":40401,"message":"Subject not found"}"#.to_owned());
-        let (status, body) =
-            self.answers.get(&*request.path).cloned().map_or_else(missing, |body| (200, body));
-        ready(match self.answers.is_empty() {
-            true => Err(Unanswered::Failed("connection refused".to_owned())),
-            false => Ok(Response { status, body: body.into() }),
-        })
-        .boxed()
-    }
-
-    fn shown(&self) -> &str {
-        "registry.test"
-    }
-}
-
-#[derive(Debug)]
-struct Unseen;
-
-impl Observer for Unseen {
-    fn looked_up(&self, _: Outcome, _: Duration) {}
-}
+use crate::testing::FakeRegistry;
 
 /// The answer with a schema.
 fn answer(id: u32, kind: &str, schema: &str) -> String {
@@ -52,7 +17,7 @@ fn answer(id: u32, kind: &str, schema: &str) -> String {
 
 const ORDER: &str = r#"{"type":"record","name":"Order","fields":[{"name":"amount","type":"int"}]}"#;
 
-fn registry() -> Fake {
+fn registry() -> FakeRegistry {
     let large = format!(
         r#"{{"type":"record","name":"R","fields":[{{"name":"a","type":"string","default":"{}"}}]}}"#,
         "x".repeat(900 * 1024)
@@ -68,7 +33,7 @@ fn registry() -> Fake {
         ("/subjects/known-value", r#"{"id":11}"#.to_owned()),
         ("/subjects/t-value/versions", r#"{"id":13}"#.to_owned()),
     ]);
-    Fake { answers, ..Fake::default() }
+    FakeRegistry { answers, ..FakeRegistry::default() }
 }
 
 fn record(value: &'static str, value_schema: SchemaChoice) -> Record {
@@ -89,13 +54,14 @@ fn text(registers: bool) -> SchemaChoice {
 }
 
 /// The records as they are written, or their errors, and the requests that the registry got.
-async fn encoded(fake: Fake, mut records: Vec<Record>) -> (Vec<Result<Record, CommandError>>, Vec<String>) {
+async fn encoded(
+    fake: FakeRegistry,
+    mut records: Vec<Record>,
+) -> (Vec<Result<Record, CommandError>>, Vec<String>) {
     let fake = Arc::new(fake);
-    let registry = Arc::new(Registry::new(Arc::clone(&fake) as _, Arc::new(Unseen)));
-    let schemas = Schemas { registry, gives_bytes: false, places: Places::new(1) };
     let mut errors = vec![None; records.len()];
     let scans = ClusterRate::unlimited();
-    encode(&schemas, ClientKey::default().into(), &mut records, &mut errors, &scans).await;
+    encode(&fake.schemas(false), ClientKey::default().into(), &mut records, &mut errors, &scans).await;
     let results = records.into_iter().zip(errors).map(|(record, error)| error.map_or(Ok(record), Err));
     (results.collect(), fake.asked.lock().clone())
 }
@@ -188,7 +154,8 @@ async fn records_beside_one_with_an_error_are_encoded() {
 #[tokio::test]
 async fn registry_that_is_down_fails_only_what_needs_it() {
     let plain = Record { value_schema: None, ..record("plain", SchemaChoice::Topic) };
-    let (results, _) = encoded(Fake::default(), vec![record("5", SchemaChoice::Topic), plain]).await;
+    let down = FakeRegistry { is_down: true.into(), ..registry() };
+    let (results, _) = encoded(down, vec![record("5", SchemaChoice::Topic), plain]).await;
     let [Err(error), Ok(_)] = &results[..] else { panic!("{results:?}") };
     assert_eq!(error.message, "value: the schema registry does not answer, the record was not written");
     assert!(error.fault == Fault::Transient && !error.retry_after.is_zero(), "{error:?}");

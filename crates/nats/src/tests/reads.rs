@@ -1,7 +1,5 @@
 //! Reads that do not wait.
 
-use std::cell::Cell;
-
 use futures_util::future::join_all;
 
 use super::*;
@@ -39,17 +37,13 @@ async fn messages_of_a_deleted_stream_are_served_for_a_second_at_most() {
     assert_eq!(case.walk("S", 1).await, [1, 2, 3]);
     case.call("STREAM.DELETE.S", json!({})).await;
     let deleted = Instant::now();
-    let error = async {
-        loop {
-            let asked = Instant::now();
-            match case.read("S", 1).await {
-                Ok(_) => assert!(asked - deleted < Duration::from_secs(1)),
-                Err(error) => break error,
-            }
-            sleep(POLL).await;
-        }
-    };
-    assert_eq!(within(error).await.fault, Fault::NotFound);
+    let error = until_some(async || {
+        let asked = Instant::now();
+        let read = case.read("S", 1).await;
+        assert!(read.is_err() || asked - deleted < Duration::from_secs(1));
+        read.err()
+    });
+    assert_eq!(error.await.fault, Fault::NotFound);
 }
 
 #[tokio::test]
@@ -76,17 +70,13 @@ async fn recreated_stream_is_another() {
     let before = case.nats.version(log("S"));
     case.recreate().await;
     case.write("S", 11..=14).await;
-    let replaced = async {
-        loop {
-            let data = data(&case.read("S", 1).await.unwrap());
-            if data == ["11", "12", "13", "14"] {
-                break;
-            }
-            assert_eq!(data, ["1", "2", "3"], "no answer mixes messages of two streams");
-            sleep(POLL).await;
-        }
-    };
-    within(replaced).await;
+    until_some(async || {
+        let data = data(&case.read("S", 1).await.unwrap());
+        let is_new = data == ["11", "12", "13", "14"];
+        assert!(is_new || data == ["1", "2", "3"], "{data:?} mixes messages of two streams");
+        is_new.then_some(())
+    })
+    .await;
     let after = case.nats.version(log("S"));
     assert!(before.topic_id.is_some() && after.topic_id.is_some() && before != after);
     case.call("STREAM.DELETE.S", json!({})).await;
@@ -168,8 +158,11 @@ async fn readers_of_one_place_share_requests() {
 async fn offsets_are_found_by_time() {
     let case = Case::of(5).await;
     case.stream("EMPTY", 0).await;
-    let list =
-        async |stream, timestamp| list_offset(&case.nats, log(stream), timestamp, false).await.unwrap();
+    let find = async |stream, timestamp| {
+        let logs = [(log(stream), timestamp)];
+        case.nats.list_offsets(ClientKey::UNKNOWN, &logs, false).next().await.unwrap().1
+    };
+    let list = async |stream, timestamp| find(stream, timestamp).await.unwrap();
     let stored = messages(&case.read("S", 1).await.unwrap());
     let (first, last) = (stored[0].timestamp, stored[4].timestamp);
     assert_eq!(list("S", -2).await, ListedOffset { offset: 1, timestamp: -1 });
@@ -181,9 +174,8 @@ async fn offsets_are_found_by_time() {
     for (stream, timestamp) in [("S", last + 1), ("S", i64::MAX), ("EMPTY", 0), ("EMPTY", -3)] {
         assert_eq!(list(stream, timestamp).await, none, "{stream} {timestamp}");
     }
-    let error = list_offset(&case.nats, log("S"), -4, false).await.unwrap_err();
-    assert_eq!(error.fault, Fault::Invalid);
-    let error = list_offset(&case.nats, log("NONE"), 0, false).await.unwrap_err();
+    assert_eq!(find("S", -4).await.unwrap_err().fault, Fault::Invalid);
+    let error = find("NONE", 0).await.unwrap_err();
     let missing = "stream NONE does not exist, create it first";
     assert_eq!((error.fault, error.code, &*error.message), (Fault::NotFound, 10059, missing));
 }
@@ -197,10 +189,8 @@ async fn streams_are_topics_with_one_partition() {
     }
     assert_eq!(&*case.nats.topics().await.unwrap(), ["KV_c", "a", "b"]);
     let partition = Partition { partition: 0, leader: None, replicas: Vec::new() };
-    assert_eq!(
-        case.nats.partitions(ClientKey::UNKNOWN, "a").await,
-        Ok(Arc::new(Description::new(None, vec![partition])))
-    );
+    let partitions = case.nats.partitions(ClientKey::UNKNOWN, "a").await;
+    assert_eq!(partitions, Ok(Arc::new(Description::new(None, vec![partition]))));
     assert_eq!(case.nats.check_log(ClientKey::UNKNOWN, log("a")).await, Ok(()));
     for (log, fault) in [
         (log("missing"), Fault::NotFound),
@@ -239,23 +229,4 @@ async fn reads_without_an_answer_leave_places_to_others() {
             read = bystander => assert_eq!(sequences(&read.expect("a read at once").unwrap()), [1], "{call}"),
         }
     }
-}
-
-/// Reads of streams without direct answers have the fewest places.
-#[tokio::test]
-async fn client_with_many_reads_leaves_turns_to_others() {
-    let case = Case::start().await;
-    case.streams.create("S", json!({ "allow_direct": false })).await.unwrap();
-    case.write("S", 1..=30_001).await;
-    let finished = Cell::new(0);
-    let read = async |from: &str, offset| {
-        let source = ClientKey::parse(from.as_bytes());
-        let fetched = case.fetch("S", Fetch { source, ..at(offset) }).await.unwrap();
-        assert_eq!(sequences(&fetched).first(), Some(&offset));
-        finished.replace(finished.get() + 1)
-    };
-    // Too far apart for one to wait for another.
-    let greedy = join_all((0..100).map(|number| read("192.0.2.1", 1 + 300 * number)));
-    let (_, before) = tokio::join!(greedy, read("192.0.2.2", 30_001));
-    assert!(before < 40, "{before} reads came first");
 }

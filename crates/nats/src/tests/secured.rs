@@ -23,15 +23,8 @@ async fn credentials_are_sent() {
 
 #[tokio::test]
 async fn denied_request_fails_at_once() {
-    let users = r#"authorization { users = [
-        { user: u, password: p, permissions: { publish: { deny: ["$JS.API.STREAM.INFO.>"] } } }
-    ] }"#;
-    let server = Server::jetstream(users).await.unwrap();
-    let (nats, _shared) = nats(&server, |config| {
-        config.credentials = password("p");
-        config.request_timeout = Duration::from_secs(600);
-    });
-    let error = fetch(&nats, "S", at(1)).await.unwrap_err();
+    let case = Case::without("$JS.API.STREAM.INFO.>").await;
+    let error = case.read("S", 1).await.unwrap_err();
     assert_eq!(error.fault, Fault::NotAuthorized);
     assert!(!error.message.contains("STREAM"), "{}", error.message);
 }

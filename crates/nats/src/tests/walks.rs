@@ -5,22 +5,6 @@ use super::*;
 /// Far more messages than a walk reads at a time.
 const COUNT: u32 = 14_000;
 
-impl Case {
-    /// The sequences that a walk finds from here on, whose consumer is parked then.
-    async fn begin(&self, stream: &str) -> i64 {
-        let first = self.read(stream, 1).await.unwrap();
-        let second = self.read(stream, first.next_offset).await.unwrap();
-        self.consumers(stream, 1).await;
-        // The messages that the consumer has delivered at once.
-        let mut next = second.next_offset;
-        while let Some(kept) = self.nats.recent(log(stream), at(next)) {
-            next = kept.next_offset;
-        }
-        assert!(next < i64::from(COUNT), "the walk has not read everything");
-        next
-    }
-}
-
 fn all() -> Vec<i64> {
     (1..=i64::from(COUNT)).collect()
 }
@@ -62,7 +46,16 @@ async fn read_without_one_before_it_begins_no_walk() {
 #[tokio::test]
 async fn walk_notices_that_the_stream_is_recreated() {
     let case = Case::of(COUNT).await;
-    let next = case.begin("S").await;
+    let mut next = 1;
+    for _ in 0..2 {
+        next = case.read("S", next).await.unwrap().next_offset;
+    }
+    case.consumers("S", 1).await;
+    // The messages that the consumer has delivered at once. It is parked then.
+    while let Some(kept) = case.nats.recent(log("S"), at(next)) {
+        next = kept.next_offset;
+    }
+    assert!(next < i64::from(COUNT), "the walk has not read everything");
     case.call("STREAM.DELETE.S", json!({})).await;
     // A message at the same place, while the last answer about the former stream still holds.
     case.streams.create("S", json!({ "first_seq": next })).await.unwrap();
@@ -104,14 +97,7 @@ async fn stream_that_a_consumer_would_change_is_read_and_polled_without() {
 #[tokio::test]
 async fn walk_needs_no_permission_for_consumers() {
     for denied in ["$JS.API.CONSUMER.CREATE.>", "$JS.API.CONSUMER.MSG.NEXT.>"] {
-        let users = format!(
-            r#"authorization {{ users: [
-                {{ user: u, password: p, permissions: {{ publish: {{ deny: ["{denied}"] }} }} }},
-                {{ user: admin, password: a }}
-            ] }}
-            no_auth_user: admin"#
-        );
-        let case = Case::start_with(&users, |config| config.credentials = password("p")).await;
+        let case = Case::without(denied).await;
         case.stream("S", COUNT).await;
         assert_eq!(case.walk("S", 1).await, all(), "without {denied}");
     }

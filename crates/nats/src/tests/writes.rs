@@ -39,15 +39,7 @@ impl Case {
 
     /// The messages of a stream.
     async fn stored(&self, stream: &str) -> Vec<KafkaMessage> {
-        let (mut next, mut stored) = (1, Vec::new());
-        loop {
-            let fetched = self.read(stream, next).await.unwrap();
-            if fetched.count == 0 {
-                return stored;
-            }
-            next = fetched.next_offset;
-            stored.extend(messages(&fetched));
-        }
+        self.messages(stream, 1).await
     }
 }
 
@@ -90,10 +82,6 @@ fn with_id(id: &str, record: Record) -> Record {
 
 fn written(offset: i64) -> DeliveryReport {
     Ok(Written { offset, timestamp: -1, ..Written::default() })
-}
-
-fn data_of(stored: &[KafkaMessage]) -> Vec<&str> {
-    stored.iter().map(|message| std::str::from_utf8(message.value.as_ref().unwrap()).unwrap()).collect()
 }
 
 fn is_unknown(report: &DeliveryReport) -> bool {

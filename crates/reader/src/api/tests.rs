@@ -41,6 +41,13 @@ fn received<A: Api, R: Decodable>(request: &A, version: i16) -> R {
     request
 }
 
+/// Checks the request as a broker reads it in each version.
+fn each<A: Api, R: Decodable>(request: &A, check: impl Fn(i16, R)) {
+    for version in A::VERSIONS {
+        check(version, received(request, version));
+    }
+}
+
 /// A response as a broker sends it, without its correlation id.
 pub(crate) fn sent<R: Encodable + HeaderVersion>(response: &R, version: i16) -> Bytes {
     let mut bytes = BytesMut::new();
@@ -130,20 +137,15 @@ fn epoch_end_is_asked_for_and_decoded() {
         let response = epoch_end_response(partition);
         check(&epoch_end_request(), |_| response.clone(), |_| EpochEndAnswer { error, offset });
     }
-    for version in EpochEndRequest::VERSIONS {
-        let request: messages::OffsetForLeaderEpochRequest = received(&epoch_end_request(), version);
+    each(&epoch_end_request(), |_, request: messages::OffsetForLeaderEpochRequest| {
         let partition = &request.topics[0].partitions[0];
         assert_eq!((request.replica_id.0, &request.topics[0].topic.0[..]), (-1, "t"));
         assert_eq!((partition.partition, partition.current_leader_epoch, partition.leader_epoch), (3, 7, 5));
-    }
-}
-
-fn authenticate_request() -> SaslAuthenticateRequest {
-    SaslAuthenticateRequest { message: Bytes::from_static(b"message") }
+    });
 }
 
 #[test]
-fn mechanisms_are_decoded() {
+fn mechanism_is_asked_for_and_mechanisms_decoded() {
     let mechanisms = ["PLAIN", "OAUTHBEARER"];
     let response = |_| {
         messages::SaslHandshakeResponse::default()
@@ -154,7 +156,9 @@ fn mechanisms_are_decoded() {
         error: ErrorCode::of(33),
         mechanisms: mechanisms.map(str::to_owned).to_vec(),
     };
-    check(&SaslHandshakeRequest { mechanism: "PLAIN" }, response, want);
+    let request = SaslHandshakeRequest { mechanism: "PLAIN" };
+    check(&request, response, want);
+    each(&request, |_, request: messages::SaslHandshakeRequest| assert_eq!(&request.mechanism[..], "PLAIN"));
 }
 
 #[test]
@@ -172,26 +176,9 @@ fn authentication_is_asked_for_and_its_result_decoded() {
         bytes: Bytes::from_static(b"answer"),
         lifetime: (version >= 1).then_some(Duration::from_secs(5)),
     };
-    check(&authenticate_request(), response, want);
-    let request: messages::SaslHandshakeRequest = received(&SaslHandshakeRequest { mechanism: "PLAIN" }, 1);
-    assert_eq!(&request.mechanism[..], "PLAIN");
-    for version in SaslAuthenticateRequest::VERSIONS {
-        let request: messages::SaslAuthenticateRequest = received(&authenticate_request(), version);
-        assert_eq!(request.auth_bytes, "message");
-    }
-}
-
-fn topic_config_request(name: Option<&'static str>) -> ConfigRequest<'static> {
-    ConfigRequest { resource: Resource::Topic("t"), name }
-}
-
-fn config_response(error: i16, configs: Vec<DescribeConfigsResourceResult>) -> DescribeConfigsResponse {
-    let result = DescribeConfigsResult::default()
-        .with_error_code(error)
-        .with_resource_type(2)
-        .with_resource_name(text("t"))
-        .with_configs(configs);
-    DescribeConfigsResponse::default().with_results(vec![result])
+    let request = SaslAuthenticateRequest { message: Bytes::from_static(b"message") };
+    check(&request, response, want);
+    each(&request, |_, request: messages::SaslAuthenticateRequest| assert_eq!(request.auth_bytes, "message"));
 }
 
 #[test]
@@ -212,31 +199,28 @@ fn properties_are_asked_for_and_decoded() {
         (None, 0, &found, &[("other", ""), (LIFE, "1")]),
         (None, 29, &[], &[]),
     ] {
-        let response = config_response(code, configs.to_vec());
+        let result = DescribeConfigsResult::default().with_error_code(code).with_resource_type(2);
+        let result = result.with_resource_name(text("t")).with_configs(configs.to_vec());
+        let response = DescribeConfigsResponse::default().with_results(vec![result]);
         let properties: Vec<_> =
             told.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let want = |_| ConfigAnswer { error: ErrorCode::of(code), properties: properties.clone() };
-        check(&topic_config_request(name), |_| response.clone(), want);
-        for version in ConfigRequest::VERSIONS {
-            let request: messages::DescribeConfigsRequest = received(&topic_config_request(name), version);
+        let request = ConfigRequest { resource: Resource::Topic("t"), name };
+        check(&request, |_| response.clone(), want);
+        each(&request, |_, request: messages::DescribeConfigsRequest| {
             let resource = &request.resources[0];
             assert_eq!((resource.resource_type, &resource.resource_name[..]), (2, "t"));
             assert_eq!(resource.configuration_keys, name.map(|name| vec![text(name)]));
-        }
+        });
     }
 }
 
 #[test]
-fn broker_decodes_api_versions() {
-    for version in VersionsRequest::VERSIONS {
-        let request: messages::ApiVersionsRequest = received(&VersionsRequest, version);
+fn versions_are_asked_for_and_decoded() {
+    each(&VersionsRequest, |version, request: messages::ApiVersionsRequest| {
         let name = if version >= VersionsRequest::FLEXIBLE { "sluicegate" } else { "" };
         assert_eq!(request.client_software_name.as_str(), name, "version {version}");
-    }
-}
-
-#[test]
-fn versions_are_decoded() {
+    });
     let fetch = ApiVersion::default().with_api_key(1).with_min_version(4).with_max_version(11);
     let response = ApiVersionsResponse::default().with_api_keys(vec![fetch]);
     let refused = ApiVersionsResponse::default().with_error_code(35);

@@ -114,24 +114,13 @@ fn leader(replica: ReadReplica, learned: Instant) -> Leader {
     Leader { address: at("leader"), epoch: 7, topic_id: Some(9), replica, learned }
 }
 
-fn none(_: u32) -> u32 {
-    0
-}
-
-fn most(end: u32) -> u32 {
-    end - 1
-}
-
 fn nearest() -> Attempt<'static> {
-    Attempt::at_nearest(target("t", 0), Instant::now(), none)
+    Attempt::at_nearest(target("t", 0), Instant::now(), |_| 0)
 }
 
 fn lost() -> ConnectionError {
-    ConnectionError::Lost { address: "leader:1".to_owned(), cause: std::sync::Arc::new(io_error()) }
-}
-
-fn io_error() -> std::io::Error {
-    std::io::ErrorKind::BrokenPipe.into()
+    let cause = std::io::Error::from(std::io::ErrorKind::BrokenPipe).into();
+    ConnectionError::Lost { address: "leader:1".to_owned(), cause }
 }
 
 fn throttled(millis: u64) -> ConnectionError {
@@ -262,13 +251,13 @@ fn leader_is_called_again_while_that_can_help() {
 
 #[test]
 fn throttled_callers_return_up_to_a_quarter_later_and_in_time() {
-    let attempt = |jitter| Attempt { jitter, ..nearest() };
+    let (least, most) = (nearest(), Attempt { jitter: |end| end - 1, ..nearest() });
     let second = Duration::from_secs(1);
-    assert_eq!(attempt(none).spread(second, 5 * second), second);
-    assert_eq!(attempt(most).spread(second, 5 * second), second + second * 99 / 400);
+    assert_eq!(least.spread(second, 5 * second), second);
+    assert_eq!(most.spread(second, 5 * second), second + second * 99 / 400);
     // With a tenth of a second left, a quarter of it is spread over.
-    assert_eq!(attempt(most).spread(second, second * 11 / 10), second + second / 10 * 99 / 400);
-    assert_eq!(attempt(most).spread(second, second / 4), second);
+    assert_eq!(most.spread(second, second * 11 / 10), second + second / 10 * 99 / 400);
+    assert_eq!(most.spread(second, second / 4), second);
 }
 
 #[test]
@@ -305,7 +294,7 @@ fn preferred_replica_is_called() {
 #[test]
 fn call_to_the_leader_alone_ignores_replicas() {
     for replica in [ReadReplica::Leader, ReadReplica::LeaderOnly, ReadReplica::Preferred(at("replica"))] {
-        let attempt = Attempt::at_leader(target("t", 0), Instant::now(), none);
+        let attempt = Attempt::at_leader(target("t", 0), Instant::now(), |_| 0);
         check_attempt(attempt, vec![Ok(replica)], &[], "find | leader alone | done at 2");
     }
 }

@@ -65,6 +65,18 @@ impl Case {
         answered.send(value).expect("somebody waits");
         settle().await;
     }
+
+    /// Answers requests until all these callers have their values. The number of requests.
+    async fn answer_all<'a>(&self, callers: impl IntoIterator<Item = &'a JoinHandle<Vec<u32>>>) -> usize {
+        let mut requests = 0;
+        for caller in callers {
+            while !caller.is_finished() {
+                self.answer(0).await;
+                requests += 1;
+            }
+        }
+        requests
+    }
 }
 
 /// Numbers of the same hundred and above a million are not for one request.
@@ -107,11 +119,7 @@ async fn newcomer_gets_its_value_with_the_next_request() {
     case.answer(0).await;
     assert!(newcomer.is_finished());
     // Each request is for as much as the source can have.
-    let mut requests = 0;
-    while attack.iter().any(|call| !call.is_finished()) {
-        case.answer(0).await;
-        requests += 1;
-    }
+    let requests = case.answer_all(&attack).await;
     assert!(requests < 50 * 60 / 60, "{requests} requests");
     for (call, number) in attack.into_iter().zip(0..) {
         assert_eq!(call.await.unwrap(), (number * 100..number * 100 + 60).collect::<Vec<_>>());
@@ -144,11 +152,7 @@ async fn callers_that_leave_take_no_room_and_delay_nobody() {
     settle().await;
     assert_eq!(case.sent(), [vec![1]], "a request outlives its caller");
     let all = case.ask(1, 10..20).await;
-    let mut requests = 0;
-    while !all.is_finished() {
-        case.answer(0).await;
-        requests += 1;
-    }
+    let requests = case.answer_all([&all]).await;
     assert_eq!(all.await.unwrap(), (10..20).collect::<Vec<_>>());
     // The first, what fits beside those that left, and then three at a time.
     assert!(requests <= 5, "{requests} requests");
@@ -176,13 +180,9 @@ async fn keys_that_conflict_are_in_requests_of_their_own_in_turns() {
     assert_eq!(first.await.unwrap(), [7]);
     // One of each client, and the next of the first; with what conflicts with nothing.
     assert_eq!(case.sent(), [vec![5, 1_000_001], vec![1_000_090], vec![1_000_091], vec![1_000_002]]);
-    for _ in 0..3 {
-        case.answer(0).await;
-    }
-    assert!(other.is_finished() && third.is_finished() && !greedy.is_finished());
-    while !greedy.is_finished() {
-        case.answer(0).await;
-    }
+    assert_eq!(case.answer_all([&other, &third]).await, 3);
+    assert!(!greedy.is_finished());
+    case.answer_all([&greedy]).await;
     assert_eq!(greedy.await.unwrap(), (1_000_001..1_000_021).collect::<Vec<_>>());
     assert_eq!(case.batches.permits.used(), 0);
 }
@@ -198,10 +198,7 @@ async fn networks_of_one_site_share_its_turns() {
     let other = case.ask(2, [1_000_090]).await;
     case.answer(0).await;
     assert_eq!(case.sent(), [vec![1_000_001], vec![1_000_090], vec![1_000_002], vec![1_000_003]]);
-    for _ in 0..4 {
-        case.answer(0).await;
-    }
-    assert!(other.is_finished());
+    assert!(case.answer_all([&other]).await <= 4);
 }
 
 #[tokio::test]
@@ -210,16 +207,12 @@ async fn spread_keys_are_in_few_requests() {
     let asked = case.ask(1, 1..=3).await;
     assert_eq!(case.sent(), [[1], [2], [3]]);
     let more = case.ask(2, (11..=19).chain([2_000_001, 2_000_002])).await;
-    for _ in 0..3 {
-        case.answer(0).await;
-    }
+    assert_eq!(case.answer_all([&asked]).await, 3);
     assert_eq!(asked.await.unwrap(), [1, 2, 3]);
     assert_eq!(
         case.sent(),
         [vec![11, 15, 19], vec![12, 16, 2_000_001], vec![13, 17, 2_000_002], vec![14, 18]]
     );
-    for _ in 0..4 {
-        case.answer(0).await;
-    }
+    assert_eq!(case.answer_all([&more]).await, 4);
     assert_eq!(more.await.unwrap().len(), 11);
 }

@@ -6,12 +6,9 @@ use tokio::time::{Instant, advance};
 use super::health::KNOWN_FAILURE;
 use super::traffic::{SHARED_IN_FLIGHT, STALLED};
 use super::*;
-use crate::api::ListOffsetsRequest;
 use crate::config::tests::read;
-use crate::connection::tests::{asked, connected};
+use crate::connection::tests::{QUESTION, asked, connected};
 use crate::transport::Limits;
-
-static REQUEST: ListOffsetsRequest = ListOffsetsRequest { committed: false, partitions: Vec::new() };
 
 fn broker() -> Arc<Broker> {
     let config = read(&[("bootstrap.servers", "broker:1")]).expect("a usable configuration");
@@ -28,7 +25,7 @@ async fn connect(name: &str) -> (Connection, DuplexStream) {
 async fn connect_stalled() -> (Connection, DuplexStream) {
     let (connection, mut peer) = connect("stalled").await;
     let slot = connection.try_reserve().expect("a free slot");
-    tokio::spawn(slot.call(&REQUEST, Duration::from_secs(60)));
+    tokio::spawn(slot.call(&*QUESTION, Duration::from_secs(60)));
     asked(&mut peer).await;
     assert!(!is_stalled(&connection));
     advance(STALLED).await;

@@ -112,14 +112,10 @@ mod tests {
         for secret in [
             "sasl.jaas.config",
             "sasl.oauthbearer.assertion.private.key.passphrase",
-            "sasl.oauthbearer.assertion.private.key.pem",
-            "sasl.oauthbearer.client.credentials.client.secret",
             "sasl.oauthbearer.client.secret",
             "sasl.oauthbearer.config",
             "sasl.password",
-            "ssl.key.password",
             "ssl.key.pem",
-            "ssl.keystore.password",
             "ssl_key",
         ] {
             assert!(is_secret(secret), "{secret}");

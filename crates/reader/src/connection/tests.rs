@@ -21,7 +21,7 @@ use crate::sasl::tests::{Endpoint, granted, pass};
 use crate::sasl::{Credentials, Sasl, TokenSource};
 
 const PATIENCE: Duration = Duration::from_secs(1_000);
-static QUESTION: LazyLock<ListOffsetsRequest> = LazyLock::new(|| {
+pub(crate) static QUESTION: LazyLock<ListOffsetsRequest> = LazyLock::new(|| {
     let asked = AskedOffset { topic: "t".to_owned(), partition: 0, timestamp: -1, leader_epoch: -1 };
     ListOffsetsRequest { committed: false, partitions: vec![asked] }
 });

@@ -11,7 +11,7 @@ use std::io::Write;
 use tokio::task::yield_now;
 
 use super::*;
-use crate::record_batches::{batch, one_record, record};
+use crate::record_batches::{batch, one_record, records};
 
 const LIMITS: Limits = Limits { max_bytes: 1000, max_record_bytes: 1 << 22, max_batch_bytes: 1 << 26 };
 
@@ -59,7 +59,7 @@ async fn small_answer_with_a_large_batch_waits_for_its_turn() {
     let pool = EncoderPool { places: Places::new(1), ..EncoderPool::new() };
     let taken = pool.places.acquire(holder(9)).await;
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-    gzip.write_all(&record(0, &[0; 2 * SMALL])).unwrap();
+    gzip.write_all(&records(&[&[0; 2 * SMALL]])).unwrap();
     let bomb = of(batch(0, 0, 1, 1, &gzip.finish().unwrap()));
     assert!(bomb.records.len() < SMALL / 100);
     let encoding = tokio::spawn({

@@ -3,7 +3,7 @@
 use super::*;
 use crate::encoder_pool::EncoderPool;
 use crate::metadata_cache::log_version;
-use crate::record_batches::{batch, one_record, record};
+use crate::record_batches::{batch, one_record, records};
 use crate::testing::target;
 
 const MAX_RESPONSE: usize = 1 << 20;
@@ -135,7 +135,7 @@ fn errors_name_the_offset() {
     let batches: [(&dyn Fn() -> Answer, &str); 6] = [
         (&|| answer(1, &one_record(0, b'x')), "CORRUPT_MESSAGE: 69 bytes of batches, all before offset 5"),
         (&|| answer(1, &corrupt), "CORRUPT_MESSAGE: batch at offset 5 is corrupt: checksum is"),
-        (&|| answer(1, &batch(5, 0, 0, 1, &record(0, &[0; 2_000]))), "MESSAGE_TOO_LARGE: record of 200"),
+        (&|| answer(1, &batch(5, 0, 0, 1, &records(&[&[0; 2_000]]))), "MESSAGE_TOO_LARGE: record of 200"),
         // Its end is cut off, as brokers do at the requested size.
         (
             &|| answer(1, &control(5, 0, &[0; 2_000_000])[..MAX_RESPONSE - ENVELOPE]),

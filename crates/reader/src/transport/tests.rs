@@ -77,16 +77,6 @@ fn check_protocol(result: Result<Bytes, ConnectionError>, want: &str) {
 }
 
 #[tokio::test]
-async fn pipelined_requests_get_their_responses() {
-    let (transport, peer) = connected(limits());
-    let answers = both(&transport, peer, async |peer| {
-        answer(peer, 0, b"for a").await;
-        answer(peer, 1, b"for b").await;
-    });
-    assert_eq!(answers.await.map(|answer| answer.expect("an answer")), ["for a", "for b"]);
-}
-
-#[tokio::test]
 async fn cancelled_request_stays_until_its_response() {
     let (transport, mut peer) = connected(limits());
     {
@@ -269,7 +259,7 @@ async fn request_times_out_alone() {
         assert_eq!(silent_since(&transport), Some(started));
         answer(&mut peer, 0, b"late").await;
         // From here on it is the turn of the other one.
-        sleep_until(started + TIMEOUT * 2).await;
+        sleep_until(started + TIMEOUT * 17 / 8).await;
         assert_eq!(silent_since(&transport), Some(started + TIMEOUT * 5 / 4));
         answer(&mut peer, 1, b"for b").await;
         peer
@@ -300,33 +290,30 @@ async fn stream_closes_after_twice_the_timeout() {
 
 #[tokio::test(start_paused = true)]
 async fn slow_response_does_not_time_out() {
-    let (transport, peer) = connected(limits());
-    // Then nothing.
-    let [a, b] = both(&transport, peer, async |peer| {
-        for (at, byte) in response(0, b"slow").into_iter().enumerate() {
-            let pause = if at < 6 { Duration::ZERO } else { TIMEOUT / 2 };
-            tokio::time::sleep(pause).await;
-            peer.write_u8(byte).await.expect("an open stream");
+    for len in [90, 200] {
+        let (transport, peer) = connected(limits());
+        let [a, b] = both(&transport, peer, async |peer| {
+            for part in response(0, &vec![b'x'; len]).chunks(20) {
+                tokio::time::sleep(TIMEOUT / 2).await;
+                peer.write_all(part).await.expect("an open stream");
+            }
+            // Then nothing.
+            if len > 100 {
+                answer(peer, 1, b"for b").await;
+            }
+        })
+        .await;
+        match len {
+            90 => {
+                assert_eq!(a.expect("an answer").len(), 90);
+                assert!(matches!(b, Err(ConnectionError::Silent { .. })), "{b:?}");
+            }
+            _ => {
+                assert!(matches!(a, Err(ConnectionError::TooLong { len: 204, .. })), "{a:?}");
+                assert_eq!(b.expect("an answer"), "for b");
+            }
         }
-    })
-    .await;
-    assert_eq!(a.expect("an answer"), "slow");
-    assert!(matches!(b, Err(ConnectionError::Silent { .. })), "{b:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn slow_too_long_response_does_not_time_out() {
-    let (transport, peer) = connected(limits());
-    let [a, b] = both(&transport, peer, async |peer| {
-        for part in response(0, &[b'x'; 200]).chunks(50) {
-            tokio::time::sleep(TIMEOUT / 2).await;
-            peer.write_all(part).await.expect("an open stream");
-        }
-        answer(peer, 1, b"for b").await;
-    })
-    .await;
-    assert!(matches!(a, Err(ConnectionError::TooLong { len: 204, .. })), "{a:?}");
-    assert_eq!(b.expect("an answer"), "for b");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -343,19 +330,6 @@ async fn shorter_timeout_ends_first() {
     check_silent(&patient);
     assert_eq!(started.elapsed(), TIMEOUT);
     assert!(transport.is_usable());
-}
-
-#[tokio::test(start_paused = true)]
-async fn answered_request_is_not_overdue() {
-    let (transport, mut peer) = connected(limits());
-    for id in 0..5 {
-        let (answered, ()) = tokio::join!(request(&transport, b'a'), async {
-            asked(&mut peer).await;
-            sleep_until(Instant::now() + TIMEOUT / 2).await;
-            answer(&mut peer, id, b"").await;
-        });
-        answered.expect("an answer");
-    }
 }
 
 #[tokio::test(start_paused = true)]

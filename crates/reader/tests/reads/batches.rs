@@ -1,5 +1,7 @@
 //! Records as Kafka stores them, for the tests of this crate and of its modules.
 
+use sluicegate_records::{BatchProducer, BatchRecord, encode_batch};
+
 /// A batch with `records` as its uncompressed records section.
 pub(crate) fn batch(
     base_offset: i64,
@@ -27,29 +29,14 @@ pub(crate) fn batch(
 
 /// A batch of one record without a key, whose value is one byte.
 pub(crate) fn one_record(offset: i64, value: u8) -> Vec<u8> {
-    batch(offset, 0, 0, 1, &record(0, &[value]))
+    batch(offset, 0, 0, 1, &records(&[&[value]]))
 }
 
-/// A record without a key, so many offsets after the first one of its batch.
-pub(crate) fn record(offset_delta: usize, value: &[u8]) -> Vec<u8> {
-    let mut body = vec![0, 0]; // attributes and timestamp
-    put_varint(offset_delta, &mut body);
-    body.push(1); // no key
-    put_varint(value.len(), &mut body);
-    body.extend(value);
-    body.push(0); // no headers
-    let mut record = Vec::new();
-    put_varint(body.len(), &mut record);
-    record.extend(body);
-    record
-}
-
-/// A number of a record: zigzag-encoded, seven bits in each byte.
-fn put_varint(number: usize, out: &mut Vec<u8>) {
-    let mut rest = number * 2;
-    while rest >= 0x80 {
-        out.push((rest % 0x80) as u8 | 0x80);
-        rest /= 0x80;
-    }
-    out.push(rest as u8);
+/// The records section of a batch with these values, without keys.
+pub(crate) fn records(values: &[&[u8]]) -> Vec<u8> {
+    let (timestamp, producer) = (0, BatchProducer { id: -1, epoch: -1, sequence: -1 });
+    let values = values.iter().map(|value| Some(*value));
+    let records =
+        values.map(|value| BatchRecord { timestamp, key: None, value, headers: std::iter::empty() });
+    encode_batch(producer, &records.collect::<Vec<_>>()).split_off(61)
 }

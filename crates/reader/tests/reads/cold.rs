@@ -7,7 +7,7 @@ use sluicegate_reader::Reader;
 use sluicegate_shared_log::Fetch;
 use tokio::task::JoinSet;
 
-use crate::scripted::Broker;
+use crate::scripted::{Broker, Key};
 use crate::support::{Calls as _, at, source, switch};
 
 /// The time for a fetch of topic `cold`: a broker waits up to 500 ms for tiered storage (`remote.fetch.max.wait.ms`).
@@ -23,7 +23,7 @@ const APART: i64 = 1_000_000;
 
 /// A broker whose logs have one record at each offset, which it is slow to read before those of [`WARM`].
 async fn broker() -> Broker {
-    Broker::of_fetches(|asked| {
+    Broker::of(Key::Fetch, |asked| {
         let record = asked.record(i64::MAX, 0);
         if asked.offset() < i64::from(WARM) * APART { record.after(COLD) } else { record }
     })
@@ -127,7 +127,7 @@ async fn fetch_keeps_its_place_when_its_client_leaves() {
 #[tokio::test]
 async fn pause_of_the_process_makes_no_log_slow() {
     for pause in [60, 120].map(Duration::from_millis) {
-        let broker = Broker::of_fetches(move |asked| {
+        let broker = Broker::of(Key::Fetch, move |asked| {
             std::thread::sleep(pause);
             asked.record(i64::MAX, 0)
         })

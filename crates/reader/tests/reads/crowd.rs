@@ -1,18 +1,18 @@
 //! Callers that wait at the ends of logs: of thousands of one broker, and for news of the ends themselves.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use kafka_protocol::messages::RequestKind;
 use kafka_protocol::messages::fetch_response::PartitionData;
+use parking_lot::Mutex;
 use sluicegate_reader::Reader;
 use sluicegate_shared_log::{Ends, Log, SeenEnds};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::batches::one_record;
-use crate::scripted::{Asked, Broker, Step, TOPIC, Topic};
+use crate::scripted::{Asked, Broker, Key, RequestKind, Step, TOPIC, Topic};
 use crate::support::{Calls as _, at, log, until};
 
 const LOGS: i32 = 2_000;
@@ -52,7 +52,7 @@ impl Logs {
 
 async fn broker(logs: Arc<Mutex<Logs>>) -> Broker {
     Broker::start(move |asked| match &asked.kind {
-        RequestKind::Fetch(_) => logs.lock().expect("no panic").answer(asked),
+        RequestKind::Fetch(_) => logs.lock().answer(asked),
         RequestKind::Metadata(_) => asked.metadata(&[asked.broker], Topic { partitions: LOGS, ..TOPIC }),
         _ => asked.usual(),
     })
@@ -69,7 +69,7 @@ async fn follow(reader: Reader, partition: i32, read: Arc<Mutex<Vec<i64>>>) {
         let count = i64::try_from(fetched.count).expect("few records");
         assert_eq!(fetched.next_offset, offset + count, "nothing is skipped");
         offset = fetched.next_offset;
-        read.lock().expect("no panic")[index(partition)] = offset;
+        read.lock()[index(partition)] = offset;
     }
 }
 
@@ -85,7 +85,7 @@ async fn crowd_of_logs_is_not_listed_for_each_record() {
     for partition in 0..LOGS {
         callers.spawn(follow(reader.clone(), partition, Arc::clone(&read)));
     }
-    let long = || logs.lock().expect("no panic").long.clone();
+    let long = || logs.lock().long.clone();
     until(|| long().len() == REQUESTS).await;
     let long = long();
     let (last, others) = long.split_last().expect("requests");
@@ -95,7 +95,7 @@ async fn crowd_of_logs_is_not_listed_for_each_record() {
     let allowed = elapsed * 75_000 / u32::try_from(listed).expect("few logs");
     assert!(allowed >= Duration::from_secs(1), "{listed} logs were listed within {elapsed:?}");
     // Each record arrives.
-    until(|| logs.lock().expect("no panic").ends == *read.lock().expect("no panic")).await;
+    until(|| logs.lock().ends == *read.lock()).await;
     callers.shutdown().await;
 }
 
@@ -103,23 +103,18 @@ fn index(partition: i32) -> usize {
     usize::try_from(partition).expect("a partition")
 }
 
-/// The ends of a log: its start, the place of an open transaction, and its end.
-type Told = Arc<Mutex<(i64, i64, i64)>>;
-
-/// A broker of a log without readable records from its offset 8 on.
-async fn telling(told: &Told) -> Broker {
-    let told = Arc::clone(told);
-    let pause = Duration::from_millis(50);
-    Broker::of_fetches(move |asked| {
-        asked.ends(*told.lock().expect("no panic")).after(asked.wait().min(pause))
-    })
-    .await
-}
-
 #[tokio::test]
 async fn callers_at_the_end_are_told_what_they_have_not_seen() {
-    let told = Told::new(Mutex::new((0, 8, 8)));
-    let broker = telling(&told).await;
+    // The ends of the log: its start, the place of an open transaction, and its end.
+    let told = Arc::new(Mutex::new((0, 8, 8)));
+    // Of a log without readable records from its offset 8 on.
+    let broker = {
+        let (told, pause) = (Arc::clone(&told), Duration::from_millis(50));
+        Broker::of(Key::Fetch, move |asked| {
+            asked.fetched_of(*told.lock(), b"").after(asked.wait().min(pause))
+        })
+        .await
+    };
     let reader = broker.reader();
     // The leader is known: waits need one.
     reader.read("t", at(8)).await.expect("an empty answer");
@@ -135,12 +130,12 @@ async fn callers_at_the_end_are_told_what_they_have_not_seen() {
         }
     };
     assert!(timeout(second, both()).await.is_err(), "nothing has changed");
-    *told.lock().expect("no panic") = (3, 8, 8);
+    *told.lock() = (3, 8, 8);
     let news = timeout(second, both()).await.expect("news");
     assert_eq!(news, (Some(Ends { start: 3, stable: 8, end: 8 }), "start"));
 
     let begun = Instant::now();
-    *told.lock().expect("no panic") = (3, 8, 12);
+    *told.lock() = (3, 8, 12);
     let mut of_start = wait(8, 3, i64::MAX);
     let ends = tokio::select! {
         ends = &mut of_end => ends,

@@ -7,15 +7,15 @@ use futures_util::future::join_all;
 use sluicegate_reader::ReadError;
 use tokio::task::JoinSet;
 
-use crate::scripted::{Asked, Broker, Step, TOPIC};
-use crate::support::{Calls as _, at, chain, check_outage, nowhere, until, values, waiting};
+use crate::scripted::{Asked, Broker, Key, Step, TOPIC};
+use crate::support::{Calls as _, at, check_outage, nowhere, until, values, waiting};
 
 #[tokio::test]
 async fn cluster_with_unreachable_advertised_address_is_not_ready() {
     let nowhere = nowhere();
-    let broker = Broker::of_metadata(move |asked| asked.metadata(&[nowhere], TOPIC)).await;
+    let broker = Broker::of(Key::Metadata, move |asked| asked.metadata(&[nowhere], TOPIC)).await;
     let error = broker.reader().ready().await.expect_err("a broker that cannot be reached");
-    assert!(chain(&error).contains(&format!("connect to {nowhere}")), "{}", chain(&error));
+    check_outage(&error, &format!("connect to {nowhere}"));
 }
 
 #[tokio::test]
@@ -39,7 +39,7 @@ async fn invalid_calls_are_rejected_without_a_request() {
 
 #[tokio::test]
 async fn many_missing_topics_cost_few_requests() {
-    let broker = Broker::of_metadata(|asked| asked.missing(&[asked.broker])).await;
+    let broker = Broker::of(Key::Metadata, |asked| asked.missing(&[asked.broker])).await;
     let reader = broker.reader();
     let started = Instant::now();
     let mut callers = JoinSet::new();
@@ -52,12 +52,12 @@ async fn many_missing_topics_cost_few_requests() {
         assert_eq!((error.code(), error.retriable()), (3, false), "{error:?}");
     }
     // The first topic, what its source can have of the next request, and the rest.
-    assert!((2..=6).contains(&broker.metadata()), "{} requests", broker.metadata());
+    assert!((2..=6).contains(&broker.count(Key::Metadata)), "{} requests", broker.count(Key::Metadata));
     for _ in 0..50 {
         reader.list("missing-1999", -1).await.expect_err("no such topic");
     }
     let paced = started.elapsed().as_millis() / 20 + 1;
-    let requests = broker.metadata();
+    let requests = broker.count(Key::Metadata);
     assert!(requests as u128 <= paced, "{requests} requests in {:?}", started.elapsed());
 }
 
@@ -86,7 +86,7 @@ async fn long_poll_has_a_dedicated_connection() {
 /// The errors of two calls to a broker that fails on the first connection and is silent on the next.
 async fn fail_twice(first: fn() -> Step) -> [ReadError; 2] {
     let asked_before = AtomicBool::new(false);
-    let broker = Broker::start(move |asked| match asked.is_versions() {
+    let broker = Broker::start(move |asked| match asked.key == Key::ApiVersions {
         true if !asked_before.swap(true, Ordering::SeqCst) => first(),
         true => Step::Silence,
         false => asked.usual(),
@@ -106,11 +106,11 @@ async fn fail_twice(first: fn() -> Step) -> [ReadError; 2] {
 #[tokio::test]
 async fn only_temporary_failure_is_repeated_to_a_later_call() {
     let [first, later] = fail_twice(|| Step::raw(b"HTTP/1.1 400 Bad Request\r\n\r\n")).await;
-    assert!(!first.retriable(), "{}", chain(&first));
-    assert!(later.retriable() && chain(&later).ends_with(" within 500.0ms"), "{}", chain(&later));
+    assert!(!first.retriable(), "{first:?}");
+    check_outage(&later, " within 500.0ms");
     let [first, later] = fail_twice(|| Step::Close(vec![0])).await;
-    assert!(first.retriable(), "{}", chain(&first));
-    assert!(later.retriable() && chain(&later).contains("lost the connection to"), "{}", chain(&later));
+    check_outage(&first, "");
+    check_outage(&later, "lost the connection to");
 }
 
 #[tokio::test]

@@ -5,22 +5,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use kafka_protocol::messages::{
-    FindCoordinatorResponse, HeartbeatResponse, JoinGroupResponse, OffsetCommitResponse, RequestKind,
-    offset_commit_response,
+use kafka_protocol::messages::offset_commit_response::{
+    OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::messages::{
+    HeartbeatResponse, JoinGroupResponse, OffsetCommitResponse, RequestKind, TopicName,
+};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_reader::{GroupMember, GroupOffset, Join, Joined, ReadError, Reader};
 
-use crate::scripted::{Asked, Broker, Step};
-use crate::support::{PATIENT, nowhere, reader, reader_with};
-
-fn coordinator(asked: &Asked, error: i16, at: std::net::SocketAddr) -> Step {
-    let found = FindCoordinatorResponse::default().with_error_code(error);
-    let host = StrBytes::from_string(at.ip().to_string());
-    asked.answer(&found.with_host(host).with_port(at.port().into()))
-}
+use crate::scripted::{Broker, Key, Step};
+use crate::support::{nowhere, reader, until};
 
 fn member() -> GroupMember {
     GroupMember { group: "g".into(), instance: None, id: "m".into(), generation: 3 }
@@ -58,13 +53,13 @@ async fn coordinator_is_found_again_where_that_helps() {
         let broker = Broker::start(move |asked| match &asked.kind {
             RequestKind::FindCoordinator(_) => {
                 let error = if searches.fetch_add(1, Ordering::SeqCst) == 0 { found } else { 0 };
-                coordinator(asked, error, asked.broker)
+                asked.coordinator(error, asked.broker)
             }
             // A lost connection is replaced once without a word.
             RequestKind::Heartbeat(_) => match (beats.fetch_add(1, Ordering::SeqCst), told) {
                 (0, Some(error)) => asked.answer(&HeartbeatResponse::default().with_error_code(error)),
                 (0 | 1, None) => Step::Close(Vec::new()),
-                _ => asked.answer(&HeartbeatResponse::default()),
+                _ => asked.usual(),
             },
             _ => asked.usual(),
         })
@@ -72,18 +67,11 @@ async fn coordinator_is_found_again_where_that_helps() {
         let reader = broker.reader();
         let what = format!("{found} and {told:?}");
         assert!(beat(&reader, Duration::from_secs(2)).await.is_ok(), "{what}");
-        let count = |is_find: bool| {
-            let is_it = move |asked: &Asked| match &asked.kind {
-                RequestKind::FindCoordinator(_) => is_find,
-                RequestKind::Heartbeat(_) => !is_find,
-                _ => false,
-            };
-            broker.asked(is_it, |_| ()).len()
-        };
         let lost = usize::from(told.is_none());
-        assert_eq!((count(false), count(true)), (tries + lost, finds), "{what}");
+        let beats = broker.count(Key::Heartbeat);
+        assert_eq!((beats, broker.count(Key::FindCoordinator)), (tries + lost, finds), "{what}");
         assert!(beat(&reader, Duration::from_secs(2)).await.is_ok(), "{what}");
-        assert_eq!(count(true), finds, "{what}: it is known");
+        assert_eq!(broker.count(Key::FindCoordinator), finds, "{what}: it is known");
     }
 }
 
@@ -91,7 +79,7 @@ async fn coordinator_is_found_again_where_that_helps() {
 async fn errors_of_groups_name_them_and_come_in_time() {
     let refusing = |error| {
         Broker::start(move |asked| match &asked.kind {
-            RequestKind::FindCoordinator(_) => coordinator(asked, error, asked.broker),
+            RequestKind::FindCoordinator(_) => asked.coordinator(error, asked.broker),
             RequestKind::Heartbeat(_) => asked.answer(&HeartbeatResponse::default().with_error_code(27)),
             _ => asked.usual(),
         })
@@ -108,11 +96,7 @@ async fn errors_of_groups_name_them_and_come_in_time() {
         assert!(started.elapsed() < Duration::from_secs(1), "{want} after {:?}", started.elapsed());
     }
     let gone = nowhere();
-    let broker = Broker::start(move |asked| match &asked.kind {
-        RequestKind::FindCoordinator(_) => coordinator(asked, 0, gone),
-        _ => asked.usual(),
-    })
-    .await;
+    let broker = Broker::of(Key::FindCoordinator, move |asked| asked.coordinator(0, gone)).await;
     let failed = beat(&broker.reader(), Duration::from_millis(500)).await.expect_err("no coordinator");
     assert!(failed.is_unavailable() && failed.retriable(), "{failed}");
     let failed = beat(&reader(&[gone]), Duration::from_secs(5)).await.expect_err("no broker");
@@ -123,18 +107,12 @@ async fn errors_of_groups_name_them_and_come_in_time() {
 /// more.
 #[tokio::test]
 async fn members_that_join_hold_up_nobody_and_follow_their_coordinator() {
-    let held = Broker::start(|asked| match &asked.kind {
-        RequestKind::JoinGroup(_) => Step::Silence,
-        RequestKind::Heartbeat(_) => asked.answer(&HeartbeatResponse::default()),
-        _ => asked.usual(),
-    })
-    .await;
+    let held = Broker::of(Key::JoinGroup, |_| Step::Silence).await;
     let (first, searches) = (held.address, AtomicUsize::new(0));
     let next = Broker::start(move |asked| match &asked.kind {
         RequestKind::FindCoordinator(_) if searches.fetch_add(1, Ordering::SeqCst) == 0 => {
-            coordinator(asked, 0, first)
+            asked.coordinator(0, first)
         }
-        RequestKind::FindCoordinator(_) => coordinator(asked, 0, asked.broker),
         RequestKind::JoinGroup(_) => {
             let joined = JoinGroupResponse::default().with_generation_id(4).with_leader("m".into());
             asked.answer(&joined.with_member_id("m".into()).with_protocol_name(Some("range".into())))
@@ -142,13 +120,10 @@ async fn members_that_join_hold_up_nobody_and_follow_their_coordinator() {
         _ => asked.usual(),
     })
     .await;
-    let reader = reader_with(&[next.address], &[PATIENT]);
+    let reader = next.patient_reader();
     let joins = async { join_all((0..20).map(|_| join(&reader))).await };
     let beats = async {
-        crate::support::until(|| {
-            held.asked(|asked| matches!(asked.kind, RequestKind::JoinGroup(_)), |_| ()).len() == 20
-        })
-        .await;
+        until(|| held.count(Key::JoinGroup) == 20).await;
         let started = Instant::now();
         for _ in 0..20 {
             assert!(beat(&reader, Duration::from_secs(1)).await.is_ok());
@@ -165,19 +140,11 @@ async fn members_that_join_hold_up_nobody_and_follow_their_coordinator() {
 
 #[tokio::test]
 async fn invalid_positions_are_refused_without_the_others() {
-    let broker = Broker::start(|asked| match &asked.kind {
-        RequestKind::FindCoordinator(_) => coordinator(asked, 0, asked.broker),
-        RequestKind::OffsetCommit(request) => {
-            let topic = &request.topics[0];
-            let partition = offset_commit_response::OffsetCommitResponsePartition::default()
-                .with_partition_index(topic.partitions[0].partition_index)
-                .with_error_code(12);
-            let topic = offset_commit_response::OffsetCommitResponseTopic::default()
-                .with_name(topic.name.clone())
-                .with_partitions(vec![partition]);
-            asked.answer(&OffsetCommitResponse::default().with_topics(vec![topic]))
-        }
-        _ => asked.usual(),
+    let broker = Broker::of(Key::OffsetCommit, |asked| {
+        let partition = OffsetCommitResponsePartition::default().with_partition_index(1).with_error_code(12);
+        let topic = OffsetCommitResponseTopic::default().with_name(TopicName("t".into()));
+        let topics = vec![topic.with_partitions(vec![partition])];
+        asked.answer(&OffsetCommitResponse::default().with_topics(topics))
     })
     .await;
     let offset = |topic: &str, metadata: usize| GroupOffset {

@@ -5,12 +5,11 @@ use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sluicegate_reader::Reader;
 use tokio::time::timeout;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter as _;
 
-use crate::scripted::{Asked, Broker, TOPIC, Topic};
+use crate::scripted::{Asked, Broker, Key, TOPIC, Topic};
 use crate::support::{Calls as _, at, reader, switch};
 
 /// The lines of this test's thread at `info` and above.
@@ -65,14 +64,10 @@ async fn outage_logs_one_warning_and_one_recovery() {
         }
         log.check(address, &[FAILED]);
         broker = Broker::start_at(address, Asked::usual).await;
-        answers(&reader).await;
+        let answered = async { while reader.read("t", at(0)).await.is_err() {} };
+        timeout(Duration::from_secs(20), answered).await.expect("an answer in 20 s");
         log.check(address, &[RECOVERED]);
     }
-}
-
-async fn answers(reader: &Reader) {
-    let answered = async { while reader.read("t", at(0)).await.is_err() {} };
-    timeout(Duration::from_secs(20), answered).await.expect("an answer in 20 s");
 }
 
 /// As in a cluster of several brokers: metadata has only those that are up.
@@ -82,7 +77,7 @@ async fn recovery_of_a_dropped_broker_is_logged() {
     let leader = Broker::start(Asked::usual).await;
     let address = leader.address;
     let is_down = switch();
-    let bootstrap = Broker::of_metadata(move |asked| match is_down.load(Ordering::SeqCst) {
+    let bootstrap = Broker::of(Key::Metadata, move |asked| match is_down.load(Ordering::SeqCst) {
         true => asked.usual(),
         false => asked.metadata(&[asked.broker, address], Topic { leader: 1, ..TOPIC }),
     })

@@ -8,8 +8,8 @@ use sluicegate_reader::Reader;
 use sluicegate_shared_log::Fetch;
 use tokio::task::JoinSet;
 
-use crate::batches::{batch, record};
-use crate::scripted::Broker;
+use crate::batches::{batch, records};
+use crate::scripted::{Broker, Key};
 use crate::support::{Calls as _, at, source, until};
 
 /// The reads of the greedy client, each of another offset.
@@ -37,7 +37,7 @@ fn greedy(reader: &Reader) -> (JoinSet<()>, Arc<AtomicUsize>) {
 
 #[tokio::test]
 async fn reads_of_one_client_leave_places_to_others() {
-    let broker = Broker::of_fetches(|asked| asked.usual().after(FETCH)).await;
+    let broker = Broker::of(Key::Fetch, |asked| asked.usual().after(FETCH)).await;
     let reader = broker.patient_reader();
     reader.read("t", fetch(1, 0)).await.expect("an empty log");
     let (_reads, ended) = greedy(&reader);
@@ -50,12 +50,12 @@ async fn reads_of_one_client_leave_places_to_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_wait_for_an_encoder_are_bounded() {
-    let large = record(0, &[b'x'; 600 * 1024]);
+    let large = records(&[&[b'x'; 600 * 1024]]);
     let (asked, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let most = Arc::new(AtomicUsize::new(0));
     let broker = {
         let (asked, ended, most) = (Arc::clone(&asked), Arc::clone(&ended), Arc::clone(&most));
-        Broker::of_fetches(move |request| {
+        Broker::of(Key::Fetch, move |request| {
             let waiting = asked.fetch_add(1, Ordering::SeqCst) + 1 - ended.load(Ordering::SeqCst);
             most.fetch_max(waiting, Ordering::SeqCst);
             request.fetched(i64::MAX, &batch(request.offset(), 0, 0, 1, &large))

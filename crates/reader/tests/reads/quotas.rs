@@ -6,17 +6,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use kafka_protocol::messages::RequestKind;
 use sluicegate_shared_log::Fetch;
 use tokio::task::JoinSet;
 
-use crate::scripted::{Asked, Broker, TOPIC, Topic};
+use crate::scripted::{Asked, Broker, Key, RequestKind, TOPIC, Topic};
 use crate::support::{Calls as _, at, check_outage, source, until, values, waiting};
 
 /// A broker that throttles the first fetch and then has one record at offset 0.
 async fn throttling(throttle_time: i32) -> Broker {
     let done = AtomicBool::new(false);
-    Broker::of_fetches(move |asked| match done.swap(true, Ordering::SeqCst) {
+    Broker::of(Key::Fetch, move |asked| match done.swap(true, Ordering::SeqCst) {
         false => asked.throttled(throttle_time),
         true => asked.record(1, b'x'),
     })
@@ -62,7 +61,7 @@ async fn clients_take_turns_after_a_throttle_time() {
     // The quota has room for a fetch each 100 ms.
     let answered = Arc::new(Mutex::new((None::<Instant>, Vec::new())));
     let quota = Arc::clone(&answered);
-    let broker = Broker::of_fetches(move |asked| {
+    let broker = Broker::of(Key::Fetch, move |asked| {
         let (last, offsets) = &mut *quota.lock().expect("no panic");
         let elapsed = last.map_or(Duration::MAX, |last| last.elapsed());
         if let Some(left) = Duration::from_millis(100).checked_sub(elapsed) {
@@ -94,10 +93,10 @@ async fn nothing_is_sent_during_the_throttle_time() {
     let throttled = Mutex::new(None::<Instant>);
     let broker = Broker::start(move |asked| {
         let mut throttled = throttled.lock().expect("no panic");
-        if let Some(at) = throttled.filter(|_| asked.is_list() || asked.is_metadata()) {
+        if let Some(at) = throttled.filter(|_| [Key::ListOffsets, Key::Metadata].contains(&asked.key)) {
             assert!(at.elapsed() >= Duration::from_millis(600), "asked after {:?}", at.elapsed());
         }
-        if !asked.is_list() {
+        if asked.key != Key::ListOffsets {
             return asked.usual();
         }
         let is_throttled = asked.timestamp() == 7;
@@ -135,6 +134,6 @@ async fn throttle_time_applies_to_one_broker() {
     reader.list("first", -1).await.expect_err("too long a wait");
     // Metadata and offsets come from the other broker.
     assert_eq!(reader.list("second", -1).await.expect("an offset"), 0);
-    assert_eq!(second.metadata(), 1);
+    assert_eq!(second.count(Key::Metadata), 1);
     assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
 }

@@ -1,8 +1,8 @@
 //! A broker that follows a script, and records its requests.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,16 +16,17 @@ use kafka_protocol::messages::list_offsets_response::{
 use kafka_protocol::messages::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
+pub(crate) use kafka_protocol::messages::{ApiKey as Key, RequestKind};
 use kafka_protocol::messages::{
-    FetchRequest, ListOffsetsRequest, MetadataRequest, RequestKind, ResponseHeader, TopicName,
+    FetchRequest, FindCoordinatorResponse, HeartbeatResponse, ListOffsetsRequest, MetadataRequest,
+    ResponseHeader, TopicName,
 };
-use kafka_protocol::protocol::{
-    Decodable, Encodable, HeaderVersion, StrBytes, decode_request_header_from_buffer,
-};
+use kafka_protocol::protocol::{Encodable, HeaderVersion, StrBytes, decode_request_header_from_buffer};
+use parking_lot::Mutex;
 use sluicegate_reader::Reader;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use crate::batches::one_record;
@@ -56,6 +57,7 @@ impl Step {
 
 /// A received request.
 pub(crate) struct Asked {
+    pub(crate) key: Key,
     pub(crate) kind: RequestKind,
     pub(crate) version: i16,
     pub(crate) id: i32,
@@ -67,7 +69,7 @@ pub(crate) struct Asked {
 pub(crate) struct Broker {
     pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
-    accepting: JoinHandle<()>,
+    _accepting: JoinSet<()>,
 }
 
 struct Shared {
@@ -88,34 +90,22 @@ impl Broker {
     ) -> Self {
         let listener = TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let shared = Arc::new(Shared {
-            script: Box::new(script),
-            connections: AtomicUsize::new(0),
-            asked: Mutex::default(),
-        });
-        let accepting = tokio::spawn(accept(listener, address, Arc::clone(&shared)));
-        Self { address, shared, accepting }
+        let (connections, asked) = (AtomicUsize::new(0), Mutex::default());
+        let shared = Arc::new(Shared { script: Box::new(script), connections, asked });
+        let mut accepting = JoinSet::new();
+        accepting.spawn(accept(listener, address, Arc::clone(&shared)));
+        Self { address, shared, _accepting: accepting }
     }
 
-    /// A broker that answers fetches as `script` says.
-    pub(crate) async fn of_fetches(script: impl Fn(&Asked) -> Step + Send + Sync + 'static) -> Self {
-        Self::start(move |asked| if asked.is_fetch() { script(asked) } else { asked.usual() }).await
+    /// A broker that answers requests of this kind as `script` says.
+    pub(crate) async fn of(key: Key, script: impl Fn(&Asked) -> Step + Send + Sync + 'static) -> Self {
+        Self::start(move |asked| if asked.key == key { script(asked) } else { asked.usual() }).await
     }
 
     /// A broker that answers fetches that may wait as `script` says, and others with an empty log.
     pub(crate) async fn of_waits(script: impl Fn(&Asked) -> Step + Send + Sync + 'static) -> Self {
-        Self::of_fetches(move |asked| if asked.wait().is_zero() { asked.usual() } else { script(asked) })
-            .await
-    }
-
-    /// A broker that answers requests for metadata as `script` says.
-    pub(crate) async fn of_metadata(script: impl Fn(&Asked) -> Step + Send + Sync + 'static) -> Self {
-        Self::start(move |asked| if asked.is_metadata() { script(asked) } else { asked.usual() }).await
-    }
-
-    /// A broker that answers requests for offsets as `script` says.
-    pub(crate) async fn of_lists(script: impl Fn(&Asked) -> Step + Send + Sync + 'static) -> Self {
-        Self::start(move |asked| if asked.is_list() { script(asked) } else { asked.usual() }).await
+        let script = move |asked: &Asked| if asked.wait().is_zero() { asked.usual() } else { script(asked) };
+        Self::of(Key::Fetch, script).await
     }
 
     /// A broker of one log with `end` records, one in each answer, which tells that it ends at `told`. At the end,
@@ -146,41 +136,35 @@ impl Broker {
     }
 
     /// Requests of one kind, as received so far.
-    pub(crate) fn asked<T>(&self, of: impl Fn(&Asked) -> bool, what: impl Fn(&Asked) -> T) -> Vec<T> {
-        let asked = self.shared.asked.lock().expect("no panic");
-        asked.iter().filter(|asked| of(asked)).map(|asked| what(asked)).collect()
+    pub(crate) fn asked<T>(&self, key: Key, what: impl Fn(&Asked) -> T) -> Vec<T> {
+        let asked = self.shared.asked.lock();
+        asked.iter().filter(|asked| asked.key == key).map(|asked| what(asked)).collect()
     }
 
-    /// The number of requests for metadata.
-    pub(crate) fn metadata(&self) -> usize {
-        self.asked(Asked::is_metadata, |_| ()).len()
+    /// The number of requests of one kind.
+    pub(crate) fn count(&self, key: Key) -> usize {
+        self.asked(key, |_| ()).len()
     }
 
     /// The times of the requests for offsets, of the first partition of each.
     pub(crate) fn listed(&self) -> Vec<i64> {
-        self.asked(Asked::is_list, Asked::timestamp)
+        self.asked(Key::ListOffsets, Asked::timestamp)
     }
 
     /// The offsets of the fetches.
     pub(crate) fn fetched(&self) -> Vec<i64> {
-        self.asked(Asked::is_fetch, Asked::offset)
+        self.asked(Key::Fetch, Asked::offset)
     }
 
     /// For how long the fetches may wait.
     pub(crate) fn waits(&self) -> Vec<Duration> {
-        self.asked(Asked::is_fetch, Asked::wait)
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        self.accepting.abort();
+        self.asked(Key::Fetch, Asked::wait)
     }
 }
 
 async fn accept(listener: TcpListener, address: SocketAddr, shared: Arc<Shared>) {
     // Dropped, and thereby ended, with the listener.
-    let mut connections = tokio::task::JoinSet::new();
+    let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.expect("a connection");
         shared.connections.fetch_add(1, Ordering::SeqCst);
@@ -195,7 +179,7 @@ async fn serve(mut stream: TcpStream, address: SocketAddr, shared: Arc<Shared>) 
             return;
         }
         let asked = Arc::new(parse(Bytes::from(frame), address));
-        shared.asked.lock().expect("no panic").push(Arc::clone(&asked));
+        shared.asked.lock().push(Arc::clone(&asked));
         let (pause, bytes, close) = match (shared.script)(&asked) {
             Step::Send(pause, bytes) => (pause, bytes, false),
             Step::Close(bytes) => (Duration::ZERO, bytes, true),
@@ -212,42 +196,15 @@ async fn serve(mut stream: TcpStream, address: SocketAddr, shared: Arc<Shared>) 
 
 fn parse(mut frame: Bytes, broker: SocketAddr) -> Asked {
     let header = decode_request_header_from_buffer(&mut frame).expect("a header");
-    let version = header.request_api_version;
-    let kind = match header.request_api_key {
-        1 => RequestKind::Fetch(Decodable::decode(&mut frame, version).expect("a request")),
-        2 => RequestKind::ListOffsets(Decodable::decode(&mut frame, version).expect("a request")),
-        3 => RequestKind::Metadata(Decodable::decode(&mut frame, version).expect("a request")),
-        8 => RequestKind::OffsetCommit(Decodable::decode(&mut frame, version).expect("a request")),
-        10 => RequestKind::FindCoordinator(Decodable::decode(&mut frame, version).expect("a request")),
-        11 => RequestKind::JoinGroup(Decodable::decode(&mut frame, version).expect("a request")),
-        12 => RequestKind::Heartbeat(Decodable::decode(&mut frame, version).expect("a request")),
-        17 => RequestKind::SaslHandshake(Decodable::decode(&mut frame, version).expect("a request")),
-        36 => RequestKind::SaslAuthenticate(Decodable::decode(&mut frame, version).expect("a request")),
-        18 => RequestKind::ApiVersions(Decodable::decode(&mut frame, version).expect("a request")),
-        other => panic!("a request of kind {other}"),
-    };
+    let (key, version) = (Key::try_from(header.request_api_key), header.request_api_version);
+    let key = key.expect("a key of Kafka");
+    let kind = RequestKind::decode(key, &mut frame, version).expect("a request");
     assert!(frame.is_empty(), "{} bytes left of a request", frame.len());
-    Asked { kind, version, id: header.correlation_id, broker }
+    Asked { key, kind, version, id: header.correlation_id, broker }
 }
 
 /// The request.
 impl Asked {
-    pub(crate) fn is_fetch(&self) -> bool {
-        matches!(self.kind, RequestKind::Fetch(_))
-    }
-
-    pub(crate) fn is_metadata(&self) -> bool {
-        matches!(self.kind, RequestKind::Metadata(_))
-    }
-
-    pub(crate) fn is_list(&self) -> bool {
-        matches!(self.kind, RequestKind::ListOffsets(_))
-    }
-
-    pub(crate) fn is_versions(&self) -> bool {
-        matches!(self.kind, RequestKind::ApiVersions(_))
-    }
-
     pub(crate) fn fetch(&self) -> &FetchRequest {
         let RequestKind::Fetch(request) = &self.kind else { panic!("no fetch") };
         request
@@ -290,25 +247,26 @@ impl Asked {
 pub(crate) struct Topic {
     /// The index of the broker that leads all partitions.
     pub(crate) leader: usize,
-    pub(crate) epoch: i32,
-    pub(crate) id: u128,
     pub(crate) partitions: i32,
 }
 
 /// The leader epoch of all partitions.
 pub(crate) const EPOCH: i32 = 7;
 
-pub(crate) const TOPIC: Topic = Topic { leader: 0, epoch: EPOCH, id: 1, partitions: 1 };
+pub(crate) const TOPIC: Topic = Topic { leader: 0, partitions: 1 };
 
 /// Answers.
 impl Asked {
-    /// As a broker of Kafka 4 that leads partition 0 of every topic. All logs are empty and end at 0.
+    /// As a broker of Kafka 4 that leads partition 0 of every topic and coordinates all groups. All logs are empty and
+    /// end at 0.
     pub(crate) fn usual(&self) -> Step {
         match &self.kind {
             RequestKind::ApiVersions(_) => self.versions(),
             RequestKind::Metadata(_) => self.metadata(&[self.broker], TOPIC),
             RequestKind::Fetch(_) => self.fetched(0, b""),
             RequestKind::ListOffsets(_) => self.listed(0),
+            RequestKind::FindCoordinator(_) => self.coordinator(0, self.broker),
+            RequestKind::Heartbeat(_) => self.answer(&HeartbeatResponse::default()),
             _ => Step::Silence,
         }
     }
@@ -316,11 +274,17 @@ impl Asked {
     fn versions(&self) -> Step {
         let reads = [(1, 4, 18), (2, 1, 11), (3, 0, 13), (17, 0, 1), (18, 0, 4), (36, 0, 2)];
         let groups = [(8, 2, 10), (10, 0, 6), (11, 2, 9), (12, 0, 4)];
-        let keys: Vec<_> = reads.into_iter().chain(groups).collect();
-        let keys = keys.into_iter().map(|(key, min, max)| {
+        let keys = reads.into_iter().chain(groups).map(|(key, min, max)| {
             ApiVersion::default().with_api_key(key).with_min_version(min).with_max_version(max)
         });
         self.answer(&ApiVersionsResponse::default().with_api_keys(keys.collect()))
+    }
+
+    /// The coordinator of a group, or an error.
+    pub(crate) fn coordinator(&self, error: i16, at: SocketAddr) -> Step {
+        let found = FindCoordinatorResponse::default().with_error_code(error);
+        let host = StrBytes::from_string(at.ip().to_string());
+        self.answer(&found.with_host(host).with_port(at.port().into()))
     }
 
     /// Brokers 1, 2, … at `brokers`, and the requested topics.
@@ -329,9 +293,9 @@ impl Asked {
             MetadataResponsePartition::default()
                 .with_partition_index(index)
                 .with_leader_id(node(topic.leader).into())
-                .with_leader_epoch(if self.version >= 7 { topic.epoch } else { -1 })
+                .with_leader_epoch(if self.version >= 7 { EPOCH } else { -1 })
         };
-        let id = Uuid::from_u128(if self.version >= 10 { topic.id } else { 0 });
+        let id = Uuid::from_u128((self.version >= 10).into());
         let topics = self.topics().into_iter().map(|name| {
             let partitions = (0..topic.partitions).map(partition).collect();
             named(name).with_topic_id(id).with_partitions(partitions)
@@ -368,7 +332,8 @@ impl Asked {
         self.fetched_of((-1, -1, end), records)
     }
 
-    fn fetched_of(&self, (start, stable, end): (i64, i64, i64), records: &[u8]) -> Step {
+    /// Records of a log with these ends: its start, the place of an open transaction, and its end.
+    pub(crate) fn fetched_of(&self, (start, stable, end): (i64, i64, i64), records: &[u8]) -> Step {
         let data = PartitionData::default()
             .with_log_start_offset(start)
             .with_last_stable_offset(stable)
@@ -380,11 +345,6 @@ impl Asked {
     /// One record, at the offset that was asked for.
     pub(crate) fn record(&self, end: i64, value: u8) -> Step {
         self.fetched(end, &one_record(self.offset(), value))
-    }
-
-    /// A fetch without records, of a log with these ends: its start, the place of an open transaction, and its end.
-    pub(crate) fn ends(&self, ends: (i64, i64, i64)) -> Step {
-        self.fetched_of(ends, b"")
     }
 
     /// A redirect to the preferred replica `node`.
@@ -414,25 +374,23 @@ impl Asked {
 
     /// The offset of each time, and a throttle time in milliseconds.
     pub(crate) fn listed_by(&self, offset: impl Fn(i64) -> i64, throttle_time: i32) -> Step {
-        self.offsets(throttle_time, |asked, answer| answer.with_offset(offset(asked.timestamp)))
+        self.offsets(throttle_time, |timestamp| (0, offset(timestamp)))
     }
 
     /// An error for each partition of a fetch, or of a request for offsets.
     pub(crate) fn rejected(&self, error: i16) -> Step {
-        if self.is_list() {
-            return self.offsets(0, |_, answer| answer.with_error_code(error));
+        if self.key == Key::ListOffsets {
+            return self.offsets(0, |_| (error, -1));
         }
         self.partitions(|_| PartitionData::default().with_error_code(error).with_high_watermark(-1))
     }
 
-    fn offsets(
-        &self,
-        throttle_time: i32,
-        answer: impl Fn(&ListOffsetsPartition, ListOffsetsPartitionResponse) -> ListOffsetsPartitionResponse,
-    ) -> Step {
+    fn offsets(&self, throttle_time: i32, answer: impl Fn(i64) -> (i16, i64)) -> Step {
         let partition = |asked: &ListOffsetsPartition| {
-            let partition = ListOffsetsPartitionResponse::default();
-            answer(asked, partition.with_partition_index(asked.partition_index))
+            let (error, offset) = answer(asked.timestamp);
+            let partition =
+                ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
+            partition.with_error_code(error).with_offset(offset)
         };
         let topic = |asked: &ListOffsetsTopic| {
             ListOffsetsTopicResponse::default()

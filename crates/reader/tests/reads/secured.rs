@@ -1,14 +1,15 @@
 //! Authentication to brokers that accept it, refuse it, or are impostors.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_protocol::messages::{RequestKind, SaslAuthenticateResponse, SaslHandshakeResponse};
 use kafka_protocol::protocol::StrBytes;
+use parking_lot::Mutex;
 use sluicegate_reader::{ReadError, Reader};
 
 use crate::scripted::Broker;
-use crate::support::{self, Calls as _, at, chain};
+use crate::support::{self, Calls as _, at};
 
 /// The client's messages of the authentication, in order.
 type Messages = Arc<Mutex<Vec<String>>>;
@@ -23,7 +24,7 @@ async fn broker(answer: fn(&str) -> SaslAuthenticateResponse) -> (Broker, Messag
         RequestKind::SaslAuthenticate(request) => {
             let message = String::from_utf8(request.auth_bytes.to_vec()).expect("text");
             let response = answer(&message);
-            seen.lock().expect("no panic").push(message);
+            seen.lock().push(message);
             asked.answer(&response)
         }
         _ => asked.usual(),
@@ -52,7 +53,7 @@ const USER: [(&str, &str); 2] = [("sasl.username", "me"), ("sasl.password", "hun
 /// Expects a permanent authorization error that contains `want`.
 #[track_caller]
 fn check_refused(error: &ReadError, want: &str) {
-    let text = chain(error);
+    let text = error.with_causes();
     assert!(text.ends_with(want), "{text}, expected: {want}");
     assert!(error.is_unavailable() && !error.retriable(), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
@@ -64,7 +65,7 @@ async fn plain_authenticates_first_and_quotes_a_refusal_without_the_password() {
     let read = reader(&accepting, "PLAIN", &USER).read("t", at(0)).await;
     assert_eq!(read.expect("an empty answer").next_offset, 0);
     // On the connection for metadata, and on the one for fetches.
-    assert_eq!(*messages.lock().expect("no panic"), ["\0me\0hunter2"; 2]);
+    assert_eq!(*messages.lock(), ["\0me\0hunter2"; 2]);
     let (refusing, _) = broker(|message| refusal(format!("no such user: {message}"))).await;
     let error = reader(&refusing, "PLAIN", &USER).read("t", at(0)).await.expect_err("a refusal");
     check_refused(&error, "SASL_AUTHENTICATION_FAILED: no such user:  me …");
@@ -112,7 +113,7 @@ async fn token_file_is_read_for_each_authentication() {
     let error = reader.read("t", at(0)).await.expect_err("a refusal");
     check_refused(&error, "token … is over (status invalid_token)");
     let first = "n,,\x01auth=Bearer hunter2\x01logicalCluster=lkc-1\x01\x01";
-    assert_eq!(messages.lock().expect("no panic")[..2], [first, "\x01"]);
+    assert_eq!(messages.lock()[..2], [first, "\x01"]);
 
     std::fs::write(&path, "renewed").expect("a file");
     assert_eq!(reader.read("t", at(0)).await.expect("an empty answer").next_offset, 0);
@@ -123,7 +124,7 @@ async fn token_file_is_read_for_each_authentication() {
 async fn expired_authentication_is_replaced() {
     let (broker, messages) = broker(|_| message("").with_session_lifetime_ms(100)).await;
     let reader = reader(&broker, "PLAIN", &USER);
-    while messages.lock().expect("no panic").len() < 5 {
+    while messages.lock().len() < 5 {
         assert_eq!(reader.list("t", -1).await.expect("an offset"), 0);
     }
 }

@@ -10,8 +10,8 @@ use sluicegate_reader::Reader;
 use sluicegate_shared_log::Fetch;
 use tokio::time::sleep;
 
-use crate::batches::{batch, record};
-use crate::scripted::{Asked, Broker, EPOCH, Step};
+use crate::batches::{batch, records};
+use crate::scripted::{Asked, Broker, EPOCH, Key, Step};
 use crate::support::{Calls as _, at, log, reader_with, until, waiting};
 
 const CALLERS: usize = 200;
@@ -55,7 +55,7 @@ async fn brokers_hold_requests_no_longer_than_configured() {
 async fn large_batch_that_ends_a_wait_is_requested_once() {
     const COUNT: i32 = 60_000;
     let broker = Broker::of_waits(|asked| {
-        let records: Vec<u8> = (0..COUNT as usize).flat_map(|delta| record(delta, b"x")).collect();
+        let records = records(&vec![&b"x"[..]; COUNT as usize]);
         asked.fetched(COUNT.into(), &batch(0, COUNT - 1, 0, COUNT, &records))
     })
     .await;
@@ -75,7 +75,7 @@ async fn large_batch_that_ends_a_wait_is_requested_once() {
 #[tokio::test]
 async fn answer_that_left_a_partition_out_does_not_prove_its_end() {
     let looks = AtomicUsize::new(0);
-    let broker = Broker::of_fetches(move |asked| match asked.wait() {
+    let broker = Broker::of(Key::Fetch, move |asked| match asked.wait() {
         Duration::ZERO => match looks.fetch_add(1, Ordering::Relaxed) {
             0 => asked.usual(),
             1 => asked.fetched(1, b""),
@@ -94,7 +94,7 @@ async fn answer_that_left_a_partition_out_does_not_prove_its_end() {
 #[tokio::test]
 async fn answer_before_a_wait_does_not_prove_its_end() {
     let (looks, polls) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let broker = Broker::of_fetches(move |asked| {
+    let broker = Broker::of(Key::Fetch, move |asked| {
         let is_wait = !asked.wait().is_zero();
         match if is_wait { &polls } else { &looks }.fetch_add(1, Ordering::Relaxed) {
             0 => asked.usual(),
@@ -117,7 +117,7 @@ async fn answer_before_a_wait_does_not_prove_its_end() {
 
 #[tokio::test]
 async fn partition_asked_twice_has_its_answer_each_time() {
-    let broker = Broker::of_lists(|asked| asked.listed_by(|timestamp| timestamp + 100, 0)).await;
+    let broker = Broker::of(Key::ListOffsets, |asked| asked.listed_by(|timestamp| timestamp + 100, 0)).await;
     let reader = broker.reader();
     let asked = [-1, 5, -1, 6, 5].map(|timestamp| (log("t"), timestamp));
     let listed: Vec<_> = reader.list_offsets(ClientKey::UNKNOWN, &asked, false).collect().await;
@@ -127,8 +127,8 @@ async fn partition_asked_twice_has_its_answer_each_time() {
     assert_eq!(listed, [(0, 99), (1, 105), (2, 99), (3, 106), (4, 105)]);
     // One for the end, and one for each time: a request cannot ask for two of a partition.
     let epoch = |asked: &Asked| asked.list().topics[0].partitions[0].current_leader_epoch;
-    assert_eq!(broker.asked(Asked::is_list, epoch), [EPOCH; 3], "of the metadata");
-    assert_eq!(broker.metadata(), 1);
+    assert_eq!(broker.asked(Key::ListOffsets, epoch), [EPOCH; 3], "of the metadata");
+    assert_eq!(broker.count(Key::Metadata), 1);
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use futures_util::future::join_all;
 use sluicegate_fair_share::ClientKey;
 use sluicegate_reader::Reader;
 
-use crate::scripted::{Asked, Broker, Step, TOPIC};
-use crate::support::{Calls as _, at, chain, log, nowhere, reader, source, switch, until};
+use crate::scripted::{Asked, Broker, Key, Step, TOPIC};
+use crate::support::{Calls as _, at, check_outage, log, nowhere, reader, source, switch, until};
 
 /// Longer than half of `socket.timeout.ms`, the time for one response.
 const SLOW: Duration = Duration::from_millis(1_500);
@@ -20,7 +20,7 @@ const PROMPT: Duration = Duration::from_millis(900);
 
 /// A broker that takes [`SLOW`] for the end of topic `slow`, and no time for other requests.
 async fn slow_partition() -> Broker {
-    Broker::of_lists(|asked| match &asked.list().topics[0].name.0[..] {
+    Broker::of(Key::ListOffsets, |asked| match &asked.list().topics[0].name.0[..] {
         "slow" => asked.usual().after(SLOW),
         _ => asked.usual(),
     })
@@ -50,7 +50,7 @@ async fn slow_partition_fails_no_other_call() {
     let slow = async {
         for _ in 0..2 {
             let error = reader.list("slow", -1).await.expect_err("no answer in time");
-            assert!(chain(&error).contains("no response from") && error.retriable(), "{}", chain(&error));
+            check_outage(&error, "no response from");
         }
         is_over.store(true, Ordering::SeqCst);
     };
@@ -71,7 +71,7 @@ async fn slow_partition_of_a_call_fails_no_other_of_it() {
     let mut answers: Vec<_> = listed.collect().await;
     answers.sort_by_key(|(number, _)| *number);
     let [(_, slow), (_, other)] = &answers[..] else { panic!("{answers:?}") };
-    assert!(slow.as_ref().is_err_and(|error| chain(error).contains("no response from")), "{slow:?}");
+    assert!(slow.as_ref().is_err_and(|error| error.with_causes().contains("no response from")), "{slow:?}");
     assert!(other.is_ok(), "{other:?}");
 }
 
@@ -79,9 +79,9 @@ async fn slow_partition_of_a_call_fails_no_other_of_it() {
 async fn frozen_broker_is_detected_and_recovers() {
     let (frozen, leader) = (switch(), nowhere());
     // Not a leader itself, it names the frozen one as the leader throughout.
-    let other = Broker::of_metadata(move |asked| asked.metadata(&[leader, asked.broker], TOPIC)).await;
+    let other = Broker::of(Key::Metadata, move |asked| asked.metadata(&[leader, asked.broker], TOPIC)).await;
     let other_address = other.address;
-    let broker = Broker::start_at(leader, move |asked| match asked.is_metadata() {
+    let broker = Broker::start_at(leader, move |asked| match asked.key == Key::Metadata {
         _ if frozen.load(Ordering::SeqCst) => Step::Silence,
         true => asked.metadata(&[asked.broker, other_address], TOPIC),
         false => asked.usual(),
@@ -94,7 +94,7 @@ async fn frozen_broker_is_detected_and_recovers() {
     let first = Instant::now();
     for called in join_all((0..20).map(|_| reader.list("t", -1))).await {
         let error = called.expect_err("nothing comes");
-        assert!(chain(&error).contains("no response from") && error.retriable(), "{}", chain(&error));
+        check_outage(&error, "no response from");
     }
     assert!(first.elapsed() < Duration::from_millis(2_300), "{:?}", first.elapsed());
     let connections = broker.connections();
@@ -111,7 +111,7 @@ async fn frozen_broker_is_detected_and_recovers() {
 
 #[tokio::test]
 async fn fetches_that_take_long_delay_no_lookup() {
-    let broker = Broker::of_fetches(|_| Step::Silence).await;
+    let broker = Broker::of(Key::Fetch, |_| Step::Silence).await;
     let reader = broker.patient_reader();
     let mut fetches = tokio::task::JoinSet::new();
     let mut pace = tokio::time::interval(Duration::from_millis(5));
@@ -131,7 +131,11 @@ async fn fetches_that_take_long_delay_no_lookup() {
 
 /// A broker that answers searches as `script` says, and with the end of an empty log other requests for offsets.
 async fn searched_broker(script: impl Fn(&Asked) -> Step + Send + Sync + 'static) -> Broker {
-    Broker::of_lists(move |asked| if asked.timestamp() < 0 { asked.usual() } else { script(asked) }).await
+    Broker::of(
+        Key::ListOffsets,
+        move |asked| if asked.timestamp() < 0 { asked.usual() } else { script(asked) },
+    )
+    .await
 }
 
 /// The times that were searched for.
@@ -191,7 +195,7 @@ async fn search_without_an_answer_in_time_is_not_repeated() {
     reader.list("t", -1).await.expect("the end");
     let connections = broker.connections();
     let error = reader.list("t", 7).await.expect_err("no answer");
-    assert!(chain(&error).contains("no response from") && error.retriable(), "{}", chain(&error));
+    check_outage(&error, "no response from");
     assert_eq!((error.code(), searched(&broker).len()), (7, 1));
     // The broker was not suspected: the connection for other look-ups is still open.
     reader.list("t", -1).await.expect("the end");

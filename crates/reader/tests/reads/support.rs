@@ -64,17 +64,9 @@ pub(crate) fn at(offset: i64) -> Fetch {
 }
 
 pub(crate) fn waiting(offset: i64, wait: Duration) -> Fetch {
-    Fetch {
-        offset,
-        max_bytes: DEFAULT_MAX_BYTES,
-        wait,
-        min_bytes: 0,
-        max_records: 0,
-        fill: false,
-        committed: false,
-        decode: false,
-        source: ClientKey::default(),
-    }
+    let (max_bytes, min_bytes, max_records) = (DEFAULT_MAX_BYTES, 0, 0);
+    let (fill, committed, decode, source) = (false, false, false, ClientKey::default());
+    Fetch { offset, max_bytes, wait, min_bytes, max_records, fill, committed, decode, source }
 }
 
 /// Partition 0 of a topic.
@@ -148,15 +140,10 @@ pub(crate) fn until(condition: impl Fn() -> bool) -> impl Future<Output = ()> {
     }
 }
 
-/// An error with its causes.
-pub(crate) fn chain(error: &ReadError) -> String {
-    error.with_causes()
-}
-
 /// An error of a cluster that can be there again soon, with causes that contain `want`.
 #[track_caller]
 pub(crate) fn check_outage(error: &ReadError, want: &str) {
-    let text = chain(error);
+    let text = error.with_causes();
     assert!(text.contains(want), "{text}, expected: {want}");
     assert!(error.retriable() && error.is_unavailable(), "{text}");
 }

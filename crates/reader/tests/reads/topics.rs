@@ -8,12 +8,12 @@ use sluicegate_fair_share::ClientKey;
 use sluicegate_shared_log::Log;
 use tokio::time::Instant;
 
-use crate::scripted::{Asked, Broker, Step};
+use crate::scripted::{Asked, Broker, Key, Step};
 use crate::support::{Calls as _, at, log, reader, switch};
 
 #[tokio::test]
 async fn concurrent_callers_share_one_request() {
-    let broker = Broker::of_metadata(|asked| match asked.is_list_of_topics() {
+    let broker = Broker::of(Key::Metadata, |asked| match asked.is_list_of_topics() {
         true => asked.all_topics(&[("t", 0, false)]).after(Duration::from_millis(200)),
         false => asked.usual(),
     })
@@ -29,21 +29,21 @@ async fn concurrent_callers_share_one_request() {
     };
     join_all((0..200).map(call)).await;
     // One description and one list each, and another one if some calls came after the first question.
-    let requests = broker.metadata();
+    let requests = broker.count(Key::Metadata);
     assert!((2..=4).contains(&requests), "{requests} requests");
     let (started, before) = (Instant::now(), requests);
     for _ in 0..10 {
         reader.topics().await.expect("a list");
     }
     let paced = started.elapsed().as_millis() / 100 + 1;
-    let requests = broker.metadata() - before;
+    let requests = broker.count(Key::Metadata) - before;
     assert!(requests == 10 && requests as u128 <= paced, "{requests} requests in {:?}", started.elapsed());
 }
 
 #[tokio::test]
 async fn new_topics_are_found_by_the_next_call() {
     let created = switch();
-    let broker = Broker::of_metadata(move |asked| match created.load(Ordering::SeqCst) {
+    let broker = Broker::of(Key::Metadata, move |asked| match created.load(Ordering::SeqCst) {
         false => asked.missing(&[asked.broker]),
         true if asked.is_list_of_topics() => asked.all_topics(&[("new", 0, false)]),
         true => asked.usual(),
@@ -67,7 +67,7 @@ async fn new_topics_are_found_by_the_next_call() {
 #[tokio::test]
 async fn slow_list_delays_no_read() {
     let silent = |asked: &Asked| if asked.is_list_of_topics() { Step::Silence } else { asked.usual() };
-    let broker = Broker::of_metadata(silent).await;
+    let broker = Broker::of(Key::Metadata, silent).await;
     let other = Broker::start(Asked::usual).await;
     let reader = reader(&[broker.address, other.address]);
     let reads = async {
@@ -83,7 +83,7 @@ async fn slow_list_delays_no_read() {
 
 #[tokio::test]
 async fn missing_internal_and_forbidden_topics_are_errors_or_not_listed() {
-    let broker = Broker::of_metadata(|asked| match &asked.topics()[..] {
+    let broker = Broker::of(Key::Metadata, |asked| match &asked.topics()[..] {
         [name] if name == "t" => asked.usual(),
         _ => asked.all_topics(&[("missing", 3, false), ("secret", 29, false)]),
     })
@@ -105,6 +105,6 @@ async fn missing_internal_and_forbidden_topics_are_errors_or_not_listed() {
     }
     assert_eq!(describe("no name").await.code(), 17);
     let topics = [("t", 0, false), ("__offsets", 0, true), ("secret", 29, false), ("a", 0, false)];
-    let broker = Broker::of_metadata(move |asked| asked.all_topics(&topics)).await;
+    let broker = Broker::of(Key::Metadata, move |asked| asked.all_topics(&topics)).await;
     assert_eq!(*broker.reader().topics().await.expect("a list"), ["a", "t"]);
 }

@@ -45,13 +45,12 @@ fn batches() -> impl Strategy<Value = Vec<Batch>> {
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    (0..2000_usize, 0..1000_usize, 0..10_000_usize).prop_map(
-        |(max_bytes, max_record_bytes, max_batch_bytes)| Limits {
-            max_bytes,
-            max_record_bytes,
-            max_batch_bytes,
-        },
-    )
+    let sizes = (0..2000_usize, 0..1000_usize, 0..10_000_usize);
+    sizes.prop_map(|(all, one, batch)| Limits {
+        max_bytes: all,
+        max_record_bytes: one,
+        max_batch_bytes: batch,
+    })
 }
 
 /// Overwrites, inserts or removes a byte.

@@ -6,9 +6,21 @@ mod invariants;
 mod mapping;
 mod random;
 
+use serde_json::{Value, json};
+
 use super::*;
 
+/// Parses JSON, or in short: a type, the size of `fixed`, a logical type, its precision and its scale.
 fn parse(schema: &str) -> Schema {
+    let mut words = schema.split(' ');
+    let of = words.next().unwrap();
+    let mut short = json!({"type": of, "name": "F"});
+    let size = (of == "fixed").then_some("size");
+    for (key, word) in size.into_iter().chain(["logicalType", "precision", "scale"]).zip(words) {
+        short[key] = word.parse::<u32>().map_or(word.into(), Value::from);
+    }
+    let (short, is_short) = (short.to_string(), schema.starts_with(|first: char| first.is_ascii_lowercase()));
+    let schema = if is_short { &short } else { schema };
     Schema::parse(schema, &[]).unwrap_or_else(|error| panic!("{schema}: {error}"))
 }
 

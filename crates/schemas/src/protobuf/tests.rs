@@ -73,88 +73,54 @@ fn encode(schema: &Schema, indexes: &[usize], json: &str) -> Result<Vec<u8>, Str
 #[test]
 fn messages_and_their_json() {
     let schema = Schema::parse(ORDER, &[]).unwrap();
-    let empty = r#""lines":[],"items":{},"secret":"""#;
-    let zeros = r#""s":0,"x":"0","u":"0","y":0,"z":0,"a":"0","b":"0""#;
-    let rows: [(&[usize], &str, String); 22] = [
-        (&[0], "", format!(r#"{{"orderId":"0","status":"UNKNOWN",{empty}}}"#)),
+    let rows: [(&[usize], &str, &str); 15] = [
+        (&[0], "", r#"{"orderId":"0","status":"UNKNOWN","lines":[],"items":{},"secret":""}"#),
         (
             &[0],
-            "08 ffffffffffffffff7f",
-            format!(r#"{{"orderId":"9223372036854775807","status":"UNKNOWN",{empty}}}"#),
+            "08 ffffffffffffffff7f 10 01 1a 03 01 ac 02 22 07 0a 01 61 12 02 08 05 2a 00 39 0000000000000000
+             42 02 ff fe 4a 00",
+            r#"{"orderId":"9223372036854775807","status":"OPEN","lines":[1,300],"items":{"a":{"count":5}},"card":"","price":0.0,"secret":"//4=","first":{"count":0}}"#,
         ),
-        (&[0], "10 01", format!(r#"{{"orderId":"0","status":"OPEN",{empty}}}"#)),
-        (&[0], "10 07", format!(r#"{{"orderId":"0","status":7,{empty}}}"#)),
-        (
-            &[0],
-            "1a 03 01 ac 02",
-            r#"{"orderId":"0","status":"UNKNOWN","lines":[1,300],"items":{},"secret":""}"#.into(),
-        ),
-        (
-            &[0],
-            "22 07 0a 01 61 12 02 08 05",
-            r#"{"orderId":"0","status":"UNKNOWN","lines":[],"items":{"a":{"count":5}},"secret":""}"#.into(),
-        ),
-        (
-            &[0],
-            "2a 00",
-            r#"{"orderId":"0","status":"UNKNOWN","lines":[],"items":{},"card":"","secret":""}"#.into(),
-        ),
-        (
-            &[0],
-            "30 01",
-            r#"{"orderId":"0","status":"UNKNOWN","lines":[],"items":{},"cash":true,"secret":""}"#.into(),
-        ),
-        (
-            &[0],
-            "39 0000000000000000",
-            r#"{"orderId":"0","status":"UNKNOWN","lines":[],"items":{},"price":0.0,"secret":""}"#.into(),
-        ),
-        (
-            &[0],
-            "42 02 ff fe 4a 00",
-            r#"{"orderId":"0","status":"UNKNOWN","lines":[],"items":{},"secret":"//4=","first":{"count":0}}"#
-                .into(),
-        ),
-        (&[0, 1], "08 05", r#"{"count":5}"#.into()),
+        (&[0], "10 07 30 01", r#"{"orderId":"0","status":7,"lines":[],"items":{},"cash":true,"secret":""}"#),
+        (&[0, 1], "08 05", r#"{"count":5}"#),
         (
             &[1],
             "0a 0a 08 efedf7cb06 10 c0843d 12 08 08 05 10 80cab5ee01",
-            r#"{"at":"2026-01-31T12:34:55.001Z","took":"5.500s"}"#.into(),
+            r#"{"at":"2026-01-31T12:34:55.001Z","took":"5.500s"}"#,
         ),
-        (&[2], "0a 0c 0a 0a 0a 01 61 12 05 1a 03 6f 70 65", r#"{"anyJson":{"a":"ope"}}"#.into()),
-        (&[2], "12 02 08 00", r#"{"value":null}"#.into()),
-        (&[2], "1a 02 08 07 22 05 0a 03 61 5f 62", r#"{"long":"7","mask":"aB"}"#.into()),
+        (&[2], "0a 0c 0a 0a 0a 01 61 12 05 1a 03 6f 70 65", r#"{"anyJson":{"a":"ope"}}"#),
+        (&[2], "12 02 08 00", r#"{"value":null}"#),
+        (&[2], "1a 02 08 07 22 05 0a 03 61 5f 62", r#"{"long":"7","mask":"aB"}"#),
         (
             &[2],
             "2a 22 0a 1c 74 79 70 65 2e 65 78 61 6d 70 6c 65 2f 73 68 6f 70 2e 4f 72 64 65 72 2e 49 74 65 6d 12 02 08 05",
-            r#"{"any":{"@type":"type.example/shop.Order.Item","count":5}}"#.into(),
+            r#"{"any":{"@type":"type.example/shop.Order.Item","count":5}}"#,
         ),
-        (&[2], "32 06 0a 02 04 d2 18 02", r#"{"decimal":{"value":"BNI=","precision":0,"scale":2}}"#.into()),
+        (&[2], "32 06 0a 02 04 d2 18 02", r#"{"decimal":{"value":"BNI=","precision":0,"scale":2}}"#),
         (
             &[3],
             "0d cdcccc3d 11 9a9999999999b93f 18 01 21 ffffffffffffffff 28 ffffffffffffffffff01 35 ffffffff
              3d 05000000 40 03 49 feffffffffffffff",
-            r#"{"f":0.1,"d":0.1,"s":-1,"x":"18446744073709551615","u":"18446744073709551615","y":-1,"z":5,"a":"-2","b":"-2"}"#
-                .into(),
+            r#"{"f":0.1,"d":0.1,"s":-1,"x":"18446744073709551615","u":"18446744073709551615","y":-1,"z":5,"a":"-2","b":"-2"}"#,
         ),
         (
             &[3],
             "0d 0000c07f 11 000000000000f0ff",
-            format!(r#"{{"f":"NaN","d":"-Infinity",{zeros}}}"#),
+            r#"{"f":"NaN","d":"-Infinity","s":0,"x":"0","u":"0","y":0,"z":0,"a":"0","b":"0"}"#,
         ),
-        (&[3], "0d 0000807f", format!(r#"{{"f":"Infinity","d":0.0,{zeros}}}"#)),
+        (&[3], "0d 0000807f", r#"{"f":"Infinity","d":0.0,"s":0,"x":"0","u":"0","y":0,"z":0,"a":"0","b":"0"}"#),
         (
             &[5],
             "0a 09 09 000000000000f83f 12 05 0d 0000c03f 1a 02 08 07 22 02 08 07 2a 02 08 07 32 02 08 01 3a 03 0a 01 61
              42 03 0a 01 ff 4a 04 0a 02 20 01",
-            r#"{"a":1.5,"b":1.5,"c":7,"d":7,"e":"7","f":true,"g":"a","h":"/w==","i":[true]}"#.into(),
+            r#"{"a":1.5,"b":1.5,"c":7,"d":7,"e":"7","f":true,"g":"a","h":"/w==","i":[true]}"#,
         ),
-        (&[4], "0a 02 0a 00 12 00", r#"{"left":{"left":{"more":[]},"more":[]},"more":[{"more":[]}]}"#.into()),
+        (&[4], "0a 02 0a 00 12 00", r#"{"left":{"left":{"more":[]},"more":[]},"more":[{"more":[]}]}"#),
     ];
     for (indexes, bytes, json) in rows {
         let bytes = hex(bytes);
-        assert_eq!(decode(&schema, indexes, &bytes), Ok(json.clone()), "{bytes:x?}");
-        assert_eq!(encode(&schema, indexes, &json), Ok(bytes.clone()), "{json}");
+        assert_eq!(decode(&schema, indexes, &bytes), Ok(json.to_owned()), "{bytes:x?}");
+        assert_eq!(encode(&schema, indexes, json), Ok(bytes.clone()), "{json}");
         for cut in 0..bytes.len() {
             drop(decode(&schema, indexes, &bytes[..cut]));
         }

@@ -9,18 +9,10 @@ use self::log::{Call, Failure, Log, Room, answer};
 use super::*;
 
 fn at(offset: i64) -> Fetch {
-    let (max_bytes, wait, source) = (ROOM, Duration::ZERO, ClientKey::UNKNOWN);
-    Fetch {
-        offset,
-        max_bytes,
-        wait,
-        min_bytes: 0,
-        max_records: 0,
-        fill: false,
-        committed: false,
-        decode: false,
-        source,
-    }
+    let (wait, source) = (Duration::ZERO, ClientKey::UNKNOWN);
+    let (max_bytes, min_bytes, max_records) = (ROOM, 0, 0);
+    let (fill, committed, decode) = (false, false, false);
+    Fetch { offset, max_bytes, wait, min_bytes, max_records, fill, committed, decode, source }
 }
 
 fn waiting(offset: i64) -> Fetch {
@@ -190,34 +182,27 @@ async fn interrupted_wait_is_no_older_than_its_question() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changed_log_is_read_again_after_an_interruption() {
-    let log = Log::new(&[20]);
-    let mut room = Room { wait: Duration::from_secs(1), ..Room::default() };
-    let replaced = async {
-        sleep(Duration::from_millis(500)).await;
+async fn interrupted_wait_gives_what_it_has_gathered_of_one_version() {
+    let replace = |log: &Log| {
         log.change(|state| state.read_takes = Duration::from_millis(400));
         log.replace(&[40]);
     };
-    let fetch = log.fetch_within(Fetch { min_bytes: 100, ..waiting(0) }, &mut room);
-    let (fetched, ()) = tokio::join!(fetch, replaced);
-    assert_eq!(fetched, answer(&[(0, 40)], 1, 1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn interrupted_wait_gives_what_it_has_gathered() {
-    let log = Log::new(&[20]);
-    let mut room = Room { wait: Duration::from_secs(1), ..Room::default() };
-    let began = Instant::now();
-    let written = async {
-        sleep(Duration::from_millis(500)).await;
-        log.write(30);
-    };
-    let fetch = log.fetch_within(Fetch { min_bytes: 100, ..waiting(0) }, &mut room);
-    let (fetched, ()) = tokio::join!(fetch, written);
-    assert_eq!(fetched, answer(&[(0, 20), (1, 30)], 2, 2));
-    assert_eq!(began.elapsed(), Duration::from_secs(1));
-    let (fetched, ()) = tokio::join!(log.fetch(waiting(2)), async { log.write(40) });
-    assert_eq!(fetched, answer(&[(2, 40)], 3, 3));
+    for (change, want, millis) in [
+        ((|log| log.write(30)) as fn(&Log), answer(&[(0, 20), (1, 30)], 2, 2), 1_000),
+        // It is read again.
+        (replace, answer(&[(0, 40)], 1, 1), 1_400),
+    ] {
+        let log = Log::new(&[20]);
+        let mut room = Room { wait: Duration::from_secs(1), ..Room::default() };
+        let began = Instant::now();
+        let changed = async {
+            sleep(Duration::from_millis(500)).await;
+            change(&log);
+        };
+        let fetch = log.fetch_within(Fetch { min_bytes: 100, ..waiting(0) }, &mut room);
+        let (fetched, ()) = tokio::join!(fetch, changed);
+        assert_eq!((fetched, began.elapsed()), (want, Duration::from_millis(millis)));
+    }
 }
 
 #[tokio::test(start_paused = true)]

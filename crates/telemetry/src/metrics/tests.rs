@@ -38,6 +38,13 @@ fn shown(metrics: &Metrics) -> String {
     text
 }
 
+/// The values of the samples that begin so.
+fn values(metrics: &Metrics, begin: &str) -> Vec<u64> {
+    let text = shown(metrics);
+    let rows = text.lines().filter(|line| line.starts_with(begin));
+    rows.map(|row| row.rsplit_once(' ').unwrap().1.parse().unwrap()).collect()
+}
+
 #[test]
 fn reference_lists_every_metric() {
     let text = shown(&counted());
@@ -63,22 +70,18 @@ fn row(text: &str) -> Vec<String> {
 
 #[test]
 fn reference_lists_every_label() {
-    let quoted = |words: &[&str]| {
-        let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-        words.join(", ")
-    };
-    let list = [
-        ("`kind` of a command", quoted(&Kind::ALL.map(Kind::label))),
-        ("`outcome` of a command", quoted(&Outcome::ALL.map(Outcome::label))),
-    ];
-    let list: String = list.iter().map(|(label, values)| format!("- {label}: {values}\n")).collect();
+    let quoted = |words: &[&str]| format!("`{}`", words.join("`, `"));
+    let kinds = quoted(&Kind::ALL.map(Kind::label));
+    let outcomes = quoted(&Outcome::ALL.map(Outcome::label));
+    let list = format!("- `kind` of a command: {kinds}\n- `outcome` of a command: {outcomes}\n");
     reference::check("metrics.md", "labels", &list);
     let failures = WriteFailure::ALL.map(WriteFailure::described);
-    let failures = failures.map(|(label, meaning)| vec![format!("`{label}`"), meaning.to_owned()]);
-    reference::check("metrics.md", "write failures", &reference::table(&["reason", "meaning"], &failures));
     let ends = SessionEnd::ALL.map(SessionEnd::described);
-    let ends = ends.map(|(label, meaning)| vec![format!("`{label}`"), meaning.to_owned()]);
-    reference::check("metrics.md", "session ends", &reference::table(&["reason", "meaning"], &ends));
+    for (region, reasons) in [("write failures", failures.to_vec()), ("session ends", ends.to_vec())] {
+        let row = |(label, meaning): (&str, &str)| vec![format!("`{label}`"), meaning.to_owned()];
+        let rows: Vec<_> = reasons.into_iter().map(row).collect();
+        reference::check("metrics.md", region, &reference::table(&["reason", "meaning"], &rows));
+    }
 }
 
 #[test]
@@ -124,10 +127,7 @@ fn groups_with_a_label_are_those_furthest_behind() {
     let metrics = Metrics::default();
     let consumers = metrics.cluster("default").consumers;
     let count = |labels: &str| {
-        let text = shown(&metrics);
-        let begin = format!("sluicegate_group_lag_records{{cluster=\"default\",gateway_route={labels}");
-        let rows = text.lines().filter(|line| line.starts_with(&begin));
-        rows.map(|row| row.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).collect::<Vec<_>>()
+        values(&metrics, &format!("sluicegate_group_lag_records{{cluster=\"default\",gateway_route={labels}"))
     };
     let group = |number: u64| ((format!("g{number}").into(), "/kafka".into()), number);
     consumers.lags((1..=102).map(group).collect());
@@ -143,11 +143,8 @@ fn routes_with_a_label_are_bounded() {
     let metrics = Metrics::default();
     let cluster = metrics.cluster("default");
     let count = |label: &str| {
-        let begin =
-            format!("sluicegate_delivered_records_total{{cluster=\"default\",gateway_route=\"{label}");
-        let text = shown(&metrics);
-        let rows = text.lines().filter(|line| line.starts_with(&begin));
-        rows.map(|row| row.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).collect::<Vec<_>>()
+        let name = "sluicegate_delivered_records_total";
+        values(&metrics, &format!("{name}{{cluster=\"default\",gateway_route=\"{label}"))
     };
     cluster.route(None).delivered(1, 0);
     let long = "/".repeat(101);
@@ -181,7 +178,5 @@ fn concurrent_first_clients_do_not_exceed_the_routes_with_a_label() {
             });
         }
     });
-    let text = shown(&metrics);
-    let rows = text.lines().filter(|line| line.starts_with("sluicegate_delivered_records_total{"));
-    assert_eq!(rows.count(), 100 + 1);
+    assert_eq!(values(&metrics, "sluicegate_delivered_records_total{").len(), 100 + 1);
 }

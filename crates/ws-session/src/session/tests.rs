@@ -29,11 +29,21 @@ struct Seen {
 }
 
 impl Seen {
-    fn note(&mut self, other: Output) {
-        match other {
-            Output::Count(event, count) => self.counted.extend((0..count).map(|_| event)),
-            other => self.told.push(other),
+    /// Takes all that follows from an input. Bytes for the client replace those that came from the bridge.
+    fn step(&mut self, session: &mut Session, input: Input<'_>, from_bridge: &[u8]) -> Vec<u8> {
+        let (mut outputs, mut to_bridge) = (Vec::new(), Vec::new());
+        session.handle(input, &mut outputs);
+        for output in outputs {
+            match output {
+                Output::ToBridge(bytes) => to_bridge.extend(bytes),
+                Output::ToClient(edit) => {
+                    self.client = [&edit.insert[..], &from_bridge[edit.drop..]].concat()
+                }
+                Output::Count(event, count) => self.counted.extend((0..count).map(|_| event)),
+                other => self.told.push(other),
+            }
         }
+        to_bridge
     }
 }
 
@@ -54,19 +64,12 @@ fn limited_by(budget: &Arc<Budget>, codec: Codec) -> Session {
 
 /// Feeds `pieces` from the client, one step each.
 fn client(session: &mut Session, pieces: &[&[u8]]) -> Seen {
-    let mut seen = Seen::default();
-    let mut stream = Vec::new();
+    let (mut seen, mut stream) = (Seen::default(), Vec::new());
     for piece in pieces {
-        let mut outputs = Vec::new();
-        session.handle(Input::Client { bytes: &mut piece.to_vec(), max_frames: MAX_FRAMES }, &mut outputs);
-        for output in outputs {
-            match output {
-                Output::ToBridge(bytes) => stream.extend_from_slice(&bytes),
-                Output::ToClient(edit) => panic!("{edit:?} although nothing came from the bridge"),
-                other => seen.note(other),
-            }
-        }
+        let input = Input::Client { bytes: &mut piece.to_vec(), max_frames: MAX_FRAMES };
+        stream.extend(seen.step(session, input, &[]));
     }
+    assert_eq!(seen.client, b"", "although nothing came from the bridge");
     let mut rest = stream.as_slice();
     while let Some((head, tail)) = rest.split_first_chunk() {
         let (message, tail) = tail.split_at(grpc::message_len(*head).unwrap() as usize);
@@ -84,23 +87,12 @@ fn client(session: &mut Session, pieces: &[&[u8]]) -> Seen {
 
 /// Feeds `chunk` from the bridge, all of it shown.
 fn bridge(session: &mut Session, chunk: &[u8]) -> Seen {
-    let mut outputs = Vec::new();
-    session.handle(Input::Bridge { size: chunk.len(), seen: chunk }, &mut outputs);
-    said(outputs, chunk)
+    of_bridge(session, Input::Bridge { size: chunk.len(), seen: chunk }, chunk)
 }
 
-fn said(outputs: Vec<Output>, chunk: &[u8]) -> Seen {
+fn of_bridge(session: &mut Session, input: Input<'_>, chunk: &[u8]) -> Seen {
     let mut seen = Seen::default();
-    for output in outputs {
-        match output {
-            Output::ToClient(edit) => {
-                seen.client = edit.insert;
-                seen.client.extend_from_slice(&chunk[edit.drop..]);
-            }
-            Output::ToBridge(bytes) => panic!("{bytes:x?} although nothing came from the client"),
-            other => seen.note(other),
-        }
-    }
+    assert_eq!(seen.step(session, input, chunk), b"", "although nothing came from the client");
     seen
 }
 
@@ -151,8 +143,10 @@ fn check_in(codec: Codec, frames: &[Vec<u8>], want: &[Vec<u8>], counted: &[Event
 const PING: Event = Event::Command(Command::Ping);
 
 #[test]
-fn commands_are_forwarded_unchanged() {
-    let frames = [frame(0x82, &ping(1, "a")), frame(0x82, &ping(2, ""))];
+fn commands_are_forwarded_unchanged_and_empty_requests_get_no_answer() {
+    let sequence_only = PubSubReq { sequence: 5, req: None }.encode_to_vec();
+    let requests = [&ping(1, "a")[..], b"", &sequence_only, &ping(2, "")];
+    let frames = requests.map(|request| frame(0x82, request));
     check(&frames, &[ping(1, "a"), ping(2, "")], &[PING, PING], false);
 }
 
@@ -174,12 +168,6 @@ fn message_of_the_largest_size_needs_no_memory_if_it_comes_at_once() {
     assert_eq!(whole.bridge, [text]);
     let fragments = [frame(0x01, &text[..4000]), frame(0x80, &text[4000..])].concat();
     assert_eq!(client(&mut session_of(Codec::Json), &[&fragments]).bridge, [text]);
-}
-
-#[test]
-fn empty_requests_get_no_answer() {
-    let sequence_only = PubSubReq { sequence: 5, req: None }.encode_to_vec();
-    check(&[frame(0x82, b""), frame(0x82, &sequence_only)], &[], &[], false);
 }
 
 #[test]
@@ -359,10 +347,7 @@ fn clients_close_is_found_after_the_bridges() {
 
 #[test]
 fn end_without_a_close_becomes_one() {
-    let mut session = session();
-    let mut outputs = Vec::new();
-    session.handle(Input::BridgeEnd, &mut outputs);
-    let seen = said(outputs, b"");
+    let seen = of_bridge(&mut session(), Input::BridgeEnd, b"");
     assert_eq!(seen.client, b"\x88\x1e\x03\xf4the bridge ended the session");
     assert_eq!(seen.told, [Output::Closed]);
 }
@@ -412,13 +397,17 @@ fn answers_pass_whatever_the_client_has_begun() {
 
 #[test]
 fn short_write_is_padded_with_one_message() {
+    let padded = |len| {
+        let mut bytes = vec![b'x'; len];
+        pad(&mut bytes);
+        bytes
+    };
+    assert_eq!([0, MIN_WRITE, MIN_WRITE + 1, 70_000].map(|len| padded(len).len() - len), [0; 4]);
     for len in 1..MIN_WRITE {
-        let before = vec![b'x'; len];
-        let mut padded = before.clone();
-        pad(&mut padded);
+        let padded = padded(len);
         assert!((MIN_WRITE..MIN_WRITE + LEAST + 2).contains(&padded.len()), "{len} to {}", padded.len());
         let (message, padding) = padded.split_at(len);
-        assert_eq!(message, before);
+        assert!(message.iter().all(|byte| *byte == b'x'));
         let (head, padding) = padding.split_first_chunk().unwrap();
         assert_eq!(grpc::message_len(*head).unwrap() as usize, padding.len());
         let Some(Req::Control(ControlReq { control: Some(Control::Padding(zeros)) })) =
@@ -427,14 +416,5 @@ fn short_write_is_padded_with_one_message() {
             panic!("{padding:?} after {len} bytes")
         };
         assert!(zeros.iter().all(|byte| *byte == 0));
-    }
-}
-
-#[test]
-fn empty_and_long_writes_are_not_padded() {
-    for len in [0, MIN_WRITE, MIN_WRITE + 1, 70_000] {
-        let mut bytes = vec![b'x'; len];
-        pad(&mut bytes);
-        assert_eq!(bytes.len(), len);
     }
 }

@@ -15,7 +15,7 @@ use sluicegate_stack::kafka::{Kafka, Record};
 use sluicegate_stack::nats::Nats;
 use sluicegate_stack::process::{Process, Usage, total};
 use sluicegate_stack::raw::{BINARY, Raw, Upgrade, masked, request};
-use sluicegate_stack::stack::{BridgeConfig, Setup, Stack};
+use sluicegate_stack::stack::Stack;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use self::jetstream::JetStream;
 use super::{MARKER, VALUE};
-use crate::place::{cpu_between, fill, stack};
+use crate::place::{MANY_SESSIONS, bridge_of, cpu_between, fill, stack_with};
 use crate::{Failure, Plan};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,12 +88,8 @@ impl Server {
                     let record = |number| Record { key: Some(key(number)), ..Record::of("x".repeat(VALUE)) };
                     fill(&kafka, &topic, KEYS, record).await?;
                 }
-                // All sockets are of one address, which has a share of the limit.
-                let settings = "[limits]\nmax_sessions = 100000\n".to_owned();
-                let bridge = BridgeConfig::Cluster { bootstrap: kafka.bootstrap(), settings };
-                let envoy_edits = vec![instead("", &[r#"{"path": "/pubsub", "tables": ["*"]}"#])];
-                let setup = Setup { bridge, envoy_edits, ..Setup::new(plan.profile, "") };
-                let stack = stack(plan, setup).await?;
+                let tables = instead("", &[r#"{"path": "/pubsub", "tables": ["*"]}"#]);
+                let stack = stack_with(plan, bridge_of(&kafka, MANY_SESSIONS), vec![tables]).await?;
                 let mut config = ClientConfig::new();
                 config.set("bootstrap.servers", kafka.bootstrap()).set("linger.ms", linger_ms.to_string());
                 config.set("queue.buffering.max.messages", "1000000");

@@ -22,7 +22,7 @@ use crate::Failure;
 
 /// Walks the log through the gateway, with one fetch in flight.
 pub(crate) async fn walk(url: &str, system: System, log: &Log) -> Result<Read, Failure> {
-    let mut socket = Socket::open_at(url).await;
+    let mut socket = Socket::open_with(url).await;
     let (mut read, mut took) = Read::default();
     for _ in 0..log.rounds {
         let mut offset = match system {
@@ -64,7 +64,7 @@ fn offsets(answer: Resp) -> Result<Vec<i64>, Failure> {
 
 /// Takes the snapshot of a table through the gateway, which has as many keys as the log's end says.
 pub(crate) async fn hold(url: &str, log: &Log) -> Result<Read, Failure> {
-    let mut socket = Socket::open_at(url).await;
+    let mut socket = Socket::open_with(url).await;
     let source = KafkaSource { topic: log.topic.clone(), ..Default::default() };
     let snapshot = Snapshot::LatestPerKey.into();
     let command = CmdKafkaSubscribe { sources: vec![source], snapshot, ..Default::default() };

@@ -114,16 +114,6 @@ pub(crate) async fn post(
     Ok(took)
 }
 
-pub(crate) fn producer(properties: &[(String, String)]) -> Result<FutureProducer, Failure> {
-    Ok(config(properties).create()?)
-}
-
-fn config(properties: &[(String, String)]) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.extend(properties.iter().cloned());
-    config
-}
-
 /// Repeats a request of the bare producer as soon as it is acknowledged.
 pub(crate) async fn again_and_again(
     producer: &FutureProducer,
@@ -157,8 +147,8 @@ pub(crate) async fn request(
 }
 
 /// A librdkafka producer with a full queue.
-pub(crate) fn stream(properties: &[(String, String)], writing: &Writing) -> Result<Measured, Failure> {
-    let producer: ThreadedProducer<Count> = config(properties).create_with_context(Count::default())?;
+pub(crate) fn stream(properties: &ClientConfig, writing: &Writing) -> Result<Measured, Failure> {
+    let producer: ThreadedProducer<Count> = properties.create_with_context(Count::default())?;
     let value = writing.value();
     let send = || match producer.send(BaseRecord::<(), _>::to(&writing.topic).payload(&value)) {
         Ok(()) => Ok(()),

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_protocol::{
-    CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaMetadata, CmdKafkaSubscribe, KafkaSource,
-};
-use sluicegate_stack::kafka::Kafka;
+use sluicegate_protocol::{CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaSubscribe, KafkaSource};
 use sluicegate_stack::raw::{Raw, request};
 use sluicegate_stack::socket::Socket;
 use sluicegate_stack::way::Way;
@@ -22,8 +19,6 @@ use crate::load::memory::{Memory, stuck_session};
 in_ways! {
     [direct]
     lookups_of_missing_topics_delay_nobody
-    ends_of_many_partitions_cost_few_requests
-    descriptions_of_wide_topic_delay_nobody
 }
 
 /// The commands that a session can have in flight: `limits.max_commands_per_session`.
@@ -34,45 +29,19 @@ async fn lookups_of_missing_topics_delay_nobody(way: Way) {
     let before = Memory::now(&bench);
     // Each asks for 16 × 60 topics at the same time, none of which another one asks for.
     let clients = 70;
-    let missing =
-        |client, command| (0..60).map(move |topic| (format!("missing-{client}-{command}-{topic}"), 0));
-    let ends = move |client, command| ends_of(missing(client, command));
+    let ends = move |client, command| {
+        let offset = |topic| CmdKafkaListOffset {
+            topic: format!("missing-{client}-{command}-{topic}"),
+            partition: 0,
+            timestamp: -1,
+        };
+        let offsets = (0..60).map(offset).collect();
+        Req::CmdKafkaListOffsets(CmdKafkaListOffsets { offsets, ..Default::default() })
+    };
     let mut attack = ask_without_pause(&bench, clients, ends).await;
     check(subscribe(&bench).await);
     let bridge = clients * stuck_session();
     before.check(&bench, "70 clients ask for missing topics", Memory { gateway: 0, bridge });
-    assert!(attack.try_join_next().is_none(), "an attacker was closed");
-}
-
-async fn ends_of_many_partitions_cost_few_requests(way: Way) {
-    let bench = Bench::new(way).await;
-    let wide = Kafka::shared().await.unwrap().topic("wide", 60, &[]).await.unwrap();
-    let requests = || bench.stack.bridge.count("sluicegate_kafka_requests_total{", "api=\"ListOffsets\"");
-    let (asked, sent) = (bench.commands().await, requests().await.unwrap_or_default());
-    let ends = move |_, _| ends_of((0..60).map(|partition| (wide.clone(), partition)));
-    let mut attack = ask_without_pause(&bench, 4, ends).await;
-    check(subscribe(&bench).await);
-    let (asked, sent) = (bench.commands().await - asked, requests().await.unwrap() - sent);
-    assert!(sent * 4.0 < asked, "{asked} commands cost {sent} requests");
-    assert!(attack.try_join_next().is_none(), "an attacker was closed");
-}
-
-#[expect(clippy::print_stdout, reason = "a measurement, for `--nocapture`")]
-async fn descriptions_of_wide_topic_delay_nobody(way: Way) {
-    let bench = Bench::new(way).await;
-    let wide = Kafka::shared().await.unwrap().topic("wide", PARTITIONS, &[]).await.unwrap();
-    let cpu = || bench.stack.bridge.process.usage().unwrap().cpu;
-    let (asked, spent) = (bench.commands().await, cpu());
-    let describe = move |_, _| {
-        Req::CmdKafkaMetadata(CmdKafkaMetadata { topics: vec![wide.clone()], ..Default::default() })
-    };
-    let mut attack = ask_without_pause(&bench, 4, describe).await;
-    let disturbed = ping(&bench).await;
-    let (asked, spent) = (bench.commands().await - asked, cpu() - spent);
-    let cost = spent.div_f64(asked);
-    let text = format!("{asked} commands took {cost:?} each, pings {disturbed:?}");
-    println!("{text}");
-    assert!(cost < DESCRIPTION && disturbed.p90 < DESCRIBED_WITHIN, "{text}");
     assert!(attack.try_join_next().is_none(), "an attacker was closed");
 }
 
@@ -97,12 +66,6 @@ pub(crate) async fn ask_without_pause(
         });
     }
     attack
-}
-
-fn ends_of(partitions: impl Iterator<Item = (String, i32)>) -> Req {
-    let offset = |(topic, partition)| CmdKafkaListOffset { topic, partition, timestamp: -1 };
-    let offsets = partitions.map(offset).collect();
-    Req::CmdKafkaListOffsets(CmdKafkaListOffsets { offsets, ..Default::default() })
 }
 
 /// The time that a bystander's pings take.
@@ -158,17 +121,6 @@ fn check(times: Vec<Duration>) {
 const COUNT: usize = 10;
 
 const PINGS: usize = 200;
-
-/// A broker needs more than 10 s for 2,500 if it shares two cores. A debug build takes as long to describe them as a
-/// release build for some thousands.
-const PARTITIONS: i32 = 1_000;
-
-/// The bridge spends less time on a command: up to 300 µs where cores are slow. To describe so many partitions each time,
-/// a debug build would need 1.5 ms where they are not.
-const DESCRIPTION: Duration = Duration::from_micros(700);
-
-/// Nine of ten pings are faster beside descriptions; nearly all take up to 32 ms on a free machine.
-const DESCRIBED_WITHIN: Duration = Duration::from_millis(100);
 
 /// Half of the subscriptions are faster, and nine of ten pings, although all programs share a few cores.
 pub(crate) const WITHIN: Duration = Duration::from_millis(100);

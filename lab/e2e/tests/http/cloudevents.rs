@@ -1,22 +1,18 @@
 //! CloudEvents, judged by their own SDKs: messages of an SDK's binding to HTTP are written through the gateway and read by its
 //! binding to Kafka, and the other way round. The bridge's `http::cloudevents` tests the mapping in detail.
 
-use std::fs::File;
-use std::process::Stdio;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use sluicegate_protocol::KafkaMessage;
-use sluicegate_stack::folder::Folder;
 use sluicegate_stack::http::client::{Client, Request};
 use sluicegate_stack::kafka::{Record, Write};
 use sluicegate_stack::nats::Streams;
 use sluicegate_stack::tools;
 use sluicegate_stack::way::Way;
-use tokio::process::Command;
 
 use crate::pool::{EVENTS, NATS_EVENTS, REST_EVENTS, standard};
+use crate::serializers::output;
 
 /// CloudEvents' SDKs.
 #[derive(Clone, Copy, Debug)]
@@ -155,14 +151,7 @@ impl Sdk {
             Self::Python => tools::python("lab/e2e/cloudevents/judge.py").unwrap(),
         };
         command.args(arguments);
-        let folder = Folder::new("cloudevents").unwrap();
-        let input = folder.write("input", input).unwrap();
-        let mut command = Command::from(command);
-        command.stdin(File::open(input).unwrap()).stderr(Stdio::piped()).kill_on_drop(true);
-        let done = command.output().await.unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        let output = String::from_utf8(done.stdout).unwrap();
-        output.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        output(command, input).await.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::http::answers::{unanswered, written};
 use crate::http::openapi::ask;
-use crate::pool::{ANY, HOME, REST, count, reaches, routed};
+use crate::pool::{ANY, REST, count, reaches, routed};
 
 in_ways! {
     [tunnel full relay apisix]
@@ -29,7 +29,7 @@ async fn accepted_records_are_delivered_and_answered_after_sigterm(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("drained", 1, &[]).await.unwrap();
     let empty = kafka.topic("waits", 1, &[]).await.unwrap();
-    let mut stack = routed(way, HOME).await.properties(LINGER).own().await;
+    let mut stack = routed(way).await.properties(LINGER).own().await;
     let gateway = stack.gateway();
     // The emulated APISIX host serves plain HTTP only.
     let mut sessions = Vec::new();

@@ -23,7 +23,7 @@ use self::exchange::exchange;
 use self::malformed::{CLASSES, Class, Want};
 use crate::http::answers::written;
 use crate::http::openapi::ask;
-use crate::pool::{ANY, HOME, SECRET, count, routed};
+use crate::pool::{ANY, SECRET, count, routed};
 
 in_ways! {
     [tunnel full relay]
@@ -40,9 +40,8 @@ const AT_ONCE: usize = 16;
 async fn malformed_requests_write_nothing_and_learn_nothing() {
     let kafka = Kafka::shared().await.unwrap();
     let victim = &kafka.topic("victim", 1, &[]).await.unwrap();
-    let fixed = &kafka.topic("victim-of-routes", 1, &[]).await.unwrap();
     let good = &kafka.topic("bystander", 1, &[]).await.unwrap();
-    let stack = routed(Way::Tunnel, fixed).await.with_secret().own().await;
+    let stack = routed(Way::Tunnel).await.with_secret().own().await;
     let hidden = hidden(&stack, kafka);
     let mut bystander = Client::connect(stack.gateway()).await.unwrap();
     let mut session = Socket::open(&stack).await;
@@ -59,7 +58,7 @@ async fn malformed_requests_write_nothing_and_learn_nothing() {
         // Memory that the first of them made the parts allocate is theirs to keep.
         before.get_or_insert_with(|| parts(&stack).map(size));
     }
-    for (topic, end) in [(victim, 0), (fixed, 0), (good, REQUESTS as i64)] {
+    for (topic, end) in [(victim, 0), (good, REQUESTS as i64)] {
         assert_eq!(kafka.watermarks(topic, 0).unwrap(), (0, end), "{topic}");
     }
     for (part, (files, memory)) in parts(&stack).into_iter().zip(before.unwrap()) {
@@ -84,7 +83,7 @@ async fn body_that_stops_gives_its_memory_back(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("stops", 1, &[]).await.unwrap();
     let short = ("request_timeout: 60s".to_owned(), "request_timeout: 1s".to_owned());
-    let config = routed(way, HOME).await.keys("\"max_assembly_bytes\": 1100000,").one_worker().edit(short);
+    let config = routed(way).await.keys("\"max_assembly_bytes\": 1100000,").one_worker().edit(short);
     let stack = config.own().await;
     let mut session = Socket::open(&stack).await;
     let head = format!(

@@ -10,7 +10,7 @@ use sluicegate_tests::in_ways;
 
 use crate::http::answers::unanswered;
 use crate::http::openapi::ask;
-use crate::pool::{ANY, HOME, reaches, routed};
+use crate::pool::{ANY, reaches, routed};
 
 in_ways! {
     [tunnel full relay apisix]
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 async fn lost_answers_to_writes_are_unknown(way: Way) {
     let topic = &Kafka::shared().await.unwrap().topic("lost", 1, &[]).await.unwrap();
     // A record stays in the bridge for longer than the test.
-    let mut setup = routed(way, HOME).await.properties("linger.ms = 20000").setup();
+    let mut setup = routed(way).await.properties("linger.ms = 20000").setup();
     if way == Way::Apisix {
         setup.apisix.read_timeout = PATIENCE;
     } else {

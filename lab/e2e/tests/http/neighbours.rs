@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use crate::http::answers::{problem, written};
 use crate::http::openapi::ask;
-use crate::pool::{ANY, HOME, count, routed};
+use crate::pool::{ANY, count, routed};
 
 in_ways! {
     [tunnel relay]
@@ -51,7 +51,7 @@ async fn unread_and_cancelled_requests_harm_no_other(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("unread", 1, &[]).await.unwrap();
     // All clients are on one worker.
-    let stack = routed(way, HOME).await.one_worker().own().await;
+    let stack = routed(way).await.one_worker().alone().await;
     let gateway = stack.gateway();
     let write = |len: usize| Request::post(ANY, vec![b'v'; len]).with("x-kafka-topic", &topic);
     for _ in 0..20 {

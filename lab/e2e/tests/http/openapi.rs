@@ -36,7 +36,7 @@ pub(crate) async fn stream(gateway: SocketAddr, request: Request) -> Streamed {
 async fn every_documented_answer_is_seen() {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("documented", 1, &[]).await.unwrap();
-    let stack = routed(Way::Tunnel, topic).await.own().await;
+    let stack = routed(Way::Tunnel).await.alone().await;
     let gateway = stack.gateway();
     let compacted = &kafka.topic("documented-keys", 1, &[("cleanup.policy", "compact")]).await.unwrap();
     let produce = |topic: &str, body: &str| Request::post(ANY, body.to_owned()).with("x-kafka-topic", topic);
@@ -106,7 +106,7 @@ async fn every_documented_answer_is_seen() {
     requests.extend(consumers::requests(topic, large));
     for resources in [kafka, nats] {
         for (path, _) in &resources.events {
-            let events = stream_of(gateway, resources.route, path).await;
+            let events = self::stream(gateway, Request::get(format!("{}{path}", resources.route))).await;
             assert_eq!(events.head.status, 200);
         }
         requests.extend(resources.requests(large));
@@ -123,10 +123,6 @@ async fn every_documented_answer_is_seen() {
 fn with_gap(request: Request) -> Request {
     let request = request.with("producer-id", "unknown").with("producer-epoch", "0");
     request.with("producer-seq", "5").with("producer-age", "0")
-}
-
-async fn stream_of(gateway: SocketAddr, route: &str, path: &str) -> Streamed {
-    stream(gateway, Request::get(format!("{route}{path}"))).await
 }
 
 /// Requests for streams, whose paths begin with `of` behind their route.

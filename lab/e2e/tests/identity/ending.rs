@@ -10,7 +10,7 @@ use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_ways;
 
-use crate::identity::stacks::{BELIEVED, by_gateway, config, http, session, token};
+use crate::identity::stacks::{http, of_gateway, session, token};
 
 in_ways! {
     [tunnel full relay]
@@ -47,7 +47,7 @@ pub(crate) async fn rest(mut stream: Streamed) -> String {
 }
 
 async fn session_ends_when_its_identity_expires(way: Way) {
-    let stack = config(way, &json!({"identity": by_gateway()}), BELIEVED).await.shared().await;
+    let stack = of_gateway(way).await;
     let began = Instant::now();
     let [short, long] = [3, 600].map(|seconds| token("alice", &json!({}), seconds));
     let short = session(&stack, Some(&short)).await.unwrap();
@@ -59,8 +59,8 @@ async fn session_ends_when_its_identity_expires(way: Way) {
 }
 
 async fn stream_of_events_ends_when_its_identity_expires(way: Way) {
-    let topic = Kafka::shared().await.unwrap().topic("expiring", 1, &[]).await.unwrap();
-    let stack = config(way, &json!({"identity": by_gateway()}), BELIEVED).await.shared().await;
+    let topic = Kafka::shared().await.unwrap().topic("open-expiring", 1, &[]).await.unwrap();
+    let stack = of_gateway(way).await;
     let short = token("alice", &json!({}), 3);
     let path = format!("/kafka/topics/{topic}/partitions/0/records?offset=0&timeout=20000");
     let records = Request::get(&path).with("accept", "application/vnd.kafka.json.v2+json");

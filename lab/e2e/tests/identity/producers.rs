@@ -7,7 +7,7 @@ use sluicegate_stack::json_socket::JsonSocket;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::way::Way;
 
-use crate::identity::stacks::{BELIEVED, by_gateway, command, config, open, token};
+use crate::identity::stacks::{NEW_PRODUCERS, command, of_gateway, open, token};
 
 /// A person's session that writes single records as producers.
 struct Writer<'a> {
@@ -48,16 +48,11 @@ impl Writer<'_> {
     }
 }
 
-const LIMIT: usize = 100;
-
 #[tokio::test]
 async fn hostile_producers_touch_nobody_else_and_stay_within_the_limit() {
     let kafka = Kafka::shared().await.unwrap();
-    let topic = &kafka.topic("hostile", 1, &[]).await.unwrap();
-    let quota = json!({"commands_per_second": 10_000, "records_per_second": 10_000});
-    let keys = json!({"identity": by_gateway(), "write": true, "quota": quota});
-    let tables = format!("limits.new_producers = {LIMIT}\n{BELIEVED}");
-    let stack = config(Way::Tunnel, &keys, &tables).await.own().await;
+    let topic = &kafka.topic("open-hostile", 1, &[]).await.unwrap();
+    let stack = of_gateway(Way::Tunnel).await;
     let writer = async |person| {
         let socket = open(&stack, &token(person, &json!({}), 600)).await;
         Writer { person, topic, socket, commands: 0 }
@@ -76,7 +71,7 @@ async fn hostile_producers_touch_nobody_else_and_stay_within_the_limit() {
     bob.writes(("p", 0, 3)).await;
     // As many producers as it can begin.
     let mut begun = 1;
-    for number in 0..3 * LIMIT {
+    for number in 0..3 * NEW_PRODUCERS {
         let result = eve.write((&format!("new {number}"), 0, 0), 0).await;
         if result["duplicate"] == false {
             begun += 1;
@@ -87,7 +82,7 @@ async fn hostile_producers_touch_nobody_else_and_stay_within_the_limit() {
         assert!(wait > Duration::from_mins(30) && wait <= Duration::from_hours(1), "{result}");
     }
     // More than a half, beside one person.
-    assert!(begun > LIMIT / 2 && begun < LIMIT, "{begun}");
+    assert!(begun > NEW_PRODUCERS / 2 && begun < NEW_PRODUCERS, "{begun}");
     // Producers that go on or repeat count no more, and others can begin.
     eve.writes(("new 0", 0, 1)).await;
     eve.repeats(("new 0", 0, 0), 1).await;

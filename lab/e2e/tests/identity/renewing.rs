@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use sluicegate_protocol::ProduceRecord;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::tokens::Signer;
@@ -10,7 +10,7 @@ use sluicegate_stack::way::Way;
 use tokio::time::{Instant, sleep_until};
 
 use crate::identity::stacks::{
-    ISSUER, answer, by_bridge, by_gateway, command, config, good, now, open, session, token, verifier,
+    ISSUER, answer, command, good, now, of_bridge, of_gateway, open, session, token,
 };
 
 /// A token of alice for so many seconds, with her teams.
@@ -21,14 +21,12 @@ fn alice(teams: &[&str], seconds: i64) -> String {
 #[tokio::test]
 async fn renewal_changes_rights_on_the_open_socket() {
     let kafka = Kafka::shared().await.unwrap();
-    let shared = kafka.topic("renewed", 1, &[]).await.unwrap();
-    let of = |team: &str| format!("{shared}.team.{team}");
+    let shared = kafka.topic("open-renewed", 1, &[]).await.unwrap();
+    let of = |team: &str| format!("team.{team}");
     for team in ["red", "blue"] {
         kafka.make_topic(&of(team), 1, &[]).await.unwrap();
     }
-    let keys = json!({"identity": by_bridge(), "claims": {"teams": ["teams"]},
-        "read": [shared, of("${teams}")], "write": [shared]});
-    let stack = config(Way::Tunnel, &keys, &verifier()).await.own().await;
+    let stack = of_bridge(Way::Tunnel).await;
     let mut socket = open(&stack, &alice(&["red"], 8)).await;
     let over = Instant::now() + Duration::from_secs(9);
     let limits = command(&mut socket, 1, "session", json!({})).await;
@@ -67,10 +65,7 @@ async fn renewal_changes_rights_on_the_open_socket() {
 
 #[tokio::test]
 async fn identity_of_the_gateway_is_renewed_by_the_bridge() {
-    let mut identity: Value = by_gateway();
-    identity["name"] = "main".into();
-    let tables = verifier().replace("[identity]\n", "[identity]\nfrom_gateway = true\n");
-    let stack = config(Way::Tunnel, &json!({"identity": identity}), &tables).await.shared().await;
+    let stack = of_gateway(Way::Tunnel).await;
     let mut socket = open(&stack, &alice(&[], 2)).await;
     let over = Instant::now() + Duration::from_secs(3);
     let renewed = command(&mut socket, 1, "auth", json!({"token": good("alice")})).await;

@@ -1,5 +1,6 @@
-//! A gateway that verifies tokens, and people who have some.
+//! Gateways with people who have tokens: [`of_gateway`] and [`of_bridge`] are those of all tests that break nothing.
 
+use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
@@ -10,7 +11,7 @@ use sluicegate_stack::folder::Folder;
 use sluicegate_stack::http::client::{Request, Response, ask};
 use sluicegate_stack::json_socket::{JsonSocket, upgrade};
 use sluicegate_stack::kafka::Kafka;
-use sluicegate_stack::stack::Stack;
+use sluicegate_stack::stack::{Lent, Stack};
 use sluicegate_stack::tokens::Signer;
 use sluicegate_stack::way::Way;
 
@@ -25,15 +26,53 @@ pub(crate) const ISSUER: &str = "https://issuer.example";
 /// Tables of the bridge's configuration that believe the gateway.
 pub(crate) const BELIEVED: &str = "[identity]\nfrom_gateway = true\nleeway_ms = 0";
 
+/// The files of bridges that several tests use.
+static FILES: LazyLock<Folder> = LazyLock::new(|| {
+    let folder = Folder::new("identities").unwrap();
+    folder.write("keys.json", &SIGNER.key_set()).unwrap();
+    folder.write("revoked.jsonl", "").unwrap();
+    folder
+});
+
+/// The gateway whose Envoy verifies tokens, and whose bridge verifies renewals. Everybody can read and write topics
+/// `open-…`; a person, those of `people-WAY` that are theirs.
+pub(crate) async fn of_gateway(way: Way) -> Lent<&'static Stack> {
+    let mut identity = by_gateway();
+    identity["name"] = "main".into();
+    let of = |end: &str| format!("people-{}{end}", way.name());
+    let keys = json!({"identity": identity, "claims": {"teams": ["realm", "teams"]},
+        "read": ["open-*", of(""), of(".${sub}"), of(".team.${teams}")], "write": ["open-*", of(".${sub}")]});
+    let tables = verifier().replace("[identity]\n", "[identity]\nfrom_gateway = true\n");
+    let limits = format!("admin_token = {ADMIN_TOKEN:?}\nlimits.new_producers = {NEW_PRODUCERS}\n");
+    config(way, &keys, &(limits + &tables)).await.shared().await
+}
+
+pub(crate) const ADMIN_TOKEN: &str = "of-operators-only";
+/// Of [`of_gateway`], in an hour.
+pub(crate) const NEW_PRODUCERS: usize = 100;
+
+/// The gateway whose bridge verifies tokens, has a list of revocations, and writes an audit log. Everybody can read and
+/// write topics `open-…`; members of a team, its topic `team.NAME`.
+pub(crate) async fn of_bridge(way: Way) -> Lent<&'static Stack> {
+    let keys = json!({"identity": by_bridge(), "claims": {"teams": ["teams"]},
+        "read": ["open-*", "team.${teams}"], "write": ["open-*"]});
+    let audit = format!("[audit]\nfile = {:?}\nclaims = [\"email\", \"absent\"]", audit_log(way));
+    let tables = format!("{}[revocation]\nlist_file = {:?}\n{audit}", verifier(), revoked());
+    config(way, &keys, &tables).await.shared().await
+}
+
+pub(crate) fn audit_log(way: Way) -> PathBuf {
+    FILES.path().join(format!("audit-{}.jsonl", way.name()))
+}
+
+/// The list of revocations.
+pub(crate) fn revoked() -> PathBuf {
+    FILES.path().join("revoked.jsonl")
+}
+
 /// Tables with the issuer, for tokens that the bridge verifies.
 pub(crate) fn verifier() -> String {
-    // Written once: bridges of other tests read it.
-    static KEYS: LazyLock<Folder> = LazyLock::new(|| {
-        let folder = Folder::new("keys").unwrap();
-        folder.write("keys.json", &SIGNER.key_set()).unwrap();
-        folder
-    });
-    let keys = KEYS.path().join("keys.json");
+    let keys = FILES.path().join("keys.json");
     format!(
         "[identity]\nleeway_ms = 0\n[identity.main]\nissuer = {ISSUER:?}\naudience = [\"app\"]\njwks_file = {keys:?}\n"
     )

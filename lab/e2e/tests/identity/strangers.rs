@@ -2,27 +2,22 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::json;
 use sluicegate_client::Client;
 use sluicegate_stack::http::client::{Request, ask};
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_ways;
 
-use crate::identity::stacks::{BELIEVED, by_gateway, config, http, session, status, token};
+use crate::identity::stacks::{http, of_gateway, session, status, token};
 
 in_ways! {
     [tunnel full relay]
     client_without_an_identity_is_told_to_log_in
     headers_of_clients_are_no_identity
-    identity_needs_a_bridge_that_believes_gateways
-}
-
-fn keys() -> Value {
-    json!({"identity": by_gateway(), "topics": ["*"]})
 }
 
 async fn client_without_an_identity_is_told_to_log_in(way: Way) {
-    let stack = config(way, &keys(), BELIEVED).await.shared().await;
+    let stack = of_gateway(way).await;
     assert_eq!(status(session(&stack, None).await), 401);
     for path in ["/kafka/topics", "/pubsub"] {
         let answer = http(&stack, None, Request::get(path)).await;
@@ -39,7 +34,7 @@ async fn client_without_an_identity_is_told_to_log_in(way: Way) {
 }
 
 async fn headers_of_clients_are_no_identity(way: Way) {
-    let stack = config(way, &keys(), BELIEVED).await.shared().await;
+    let stack = of_gateway(way).await;
     let claims = STANDARD.encode(json!({"iss": "x", "sub": "alice", "exp": 4_000_000_000_u64}).to_string());
     let headers = [
         ("sluicegate-identity", claims.as_str()),
@@ -63,13 +58,4 @@ async fn headers_of_clients_are_no_identity(way: Way) {
     let good = token("alice", &json!({}), 600);
     assert_eq!(http(&stack, Some(&good), Request::get("/unverified-kafka/topics")).await.status, 401);
     assert_eq!(http(&stack, Some(&good), Request::get("/kafka/topics")).await.status, 200);
-}
-
-async fn identity_needs_a_bridge_that_believes_gateways(way: Way) {
-    let stack = config(way, &keys(), "").await.shared().await;
-    let alice = token("alice", &json!({}), 600);
-    let answer = http(&stack, Some(&alice), Request::get("/kafka/topics")).await;
-    assert_eq!(answer.status, 502, "{}", answer.text());
-    assert!(session(&stack, Some(&alice)).await.is_err());
-    assert_eq!(status(session(&stack, None).await), 401);
 }

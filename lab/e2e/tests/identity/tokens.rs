@@ -11,8 +11,8 @@ use sluicegate_stack::way::Way;
 use sluicegate_tests::in_ways;
 
 use crate::identity::stacks::{
-    ISSUER, SIGNER, by_bridge, config, good, http, now, offsets, post, session, status, token,
-    topics_of_people, verifier,
+    ISSUER, SIGNER, config, good, http, now, of_bridge, offsets, post, session, status, token,
+    topics_of_people,
 };
 use crate::pool::SECRET;
 
@@ -22,9 +22,8 @@ in_ways! {
 }
 
 async fn forged_tokens_open_nothing(way: Way) {
-    let topic = Kafka::shared().await.unwrap().topic("forged", 1, &[]).await.unwrap();
-    let keys = json!({"identity": by_bridge(), "topics": [topic]});
-    let stack = config(way, &keys, &verifier()).await.own().await;
+    let topic = Kafka::shared().await.unwrap().topic("open-forged", 1, &[]).await.unwrap();
+    let stack = of_bridge(way).await;
     let claims = json!({"iss": ISSUER, "sub": "alice", "aud": "app", "exp": now() + 600});
     for (name, forged) in &[
         ("foreign key", Signer::new().unwrap().sign_json(&claims).unwrap()),

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use sluicegate_client::{At, Client, Source, Subscribe, Subscription, Update};
 use sluicegate_protocol::ProduceRecord;
 use sluicegate_stack::kafka::{Kafka, Record, Write};
-use sluicegate_stack::socket::{Socket, produce, results};
+use sluicegate_stack::socket::{produce, results};
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_ways;
 
-use crate::pool::{Config, standard};
+use crate::pool::{Config, WRITES, direct, standard};
 
 in_ways! {
     [tunnel relay direct]
@@ -85,10 +85,10 @@ async fn reload_loses_repeats_and_reorders_no_record() {
     const COMMANDS: usize = 400;
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("reloaded", 1, &[]).await.unwrap();
-    let mut stack =
-        Config::new(Way::Tunnel).await.writing(&["default"]).properties("client.id = \"0\"").own().await;
+    let config = Config::new(Way::Direct).await.writing(&["default"]);
+    let mut stack = config.properties("client.id = \"0\"").own().await;
     let mut subscriber = Subscriber::open(&stack, topic).await;
-    let mut writer = Socket::open(&stack).await;
+    let mut writer = direct(&stack, WRITES).await;
     let mut wanted = Vec::new();
     for reload in 1..=RELOADS {
         let mut open = BTreeSet::new();

@@ -13,7 +13,7 @@ use sluicegate_stack::waiting::until;
 use sluicegate_stack::way::Way;
 
 use crate::live::delivery::write;
-use crate::pool::{HOME, REST, routed};
+use crate::pool::{REST, routed};
 
 const PARTITIONS: [i32; 2] = [0, 1];
 /// Those of a step: of each partition.
@@ -27,7 +27,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 async fn programs_have_every_record_across_drains() {
     let kafka = Kafka::shared().await.unwrap();
     let topic = &kafka.topic("followed", 2, &[]).await.unwrap();
-    let setup = Setup { bridges: 2, ..routed(Way::Tunnel, HOME).await.setup() };
+    let setup = Setup { bridges: 2, ..routed(Way::Tunnel).await.setup() };
     let mut stack = Stack::start(setup).await.unwrap();
     stack.ready_within(Duration::from_secs(30)).await.unwrap();
     let events = format!("http://{}{REST}/topics/{topic}/events?from=earliest", stack.gateway());

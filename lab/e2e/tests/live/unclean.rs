@@ -1,6 +1,6 @@
 //! An unclean leader election cuts a log whose end the bridge has in memory.
 
-use serde_json::json;
+use sluicegate_protocol::metadata::CLUSTER;
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_protocol::{CmdKafkaFetch, CmdKafkaSubscribe, KafkaMessage, KafkaSource, kafka_source};
@@ -10,7 +10,7 @@ use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
 
 use crate::breakable::{cluster, healed, lose, two_replicas};
-use crate::pool::Config;
+use crate::pool::{Config, direct};
 
 const OFFSET_OUT_OF_RANGE: i32 = 1;
 const KEPT: usize = 5;
@@ -32,12 +32,13 @@ async fn lost_records_are_not_served_beside_those_of_the_new_leader() {
     write(&kafka, topic, &"lost".repeat(LARGE / 4), LOST, 302).await;
 
     let stack = start(&kafka).await;
-    let (mut first, mut second) = (Socket::open(&stack).await, open(&stack, "/later").await);
-    let mut forgetful = open(&stack, "/forgetful").await;
+    let open = async |cluster| direct(&stack, (CLUSTER, cluster)).await;
+    let (mut first, mut second) = (open("default").await, open("later").await);
+    let mut forgetful = open("forgetful").await;
     for socket in [&mut first, &mut second] {
         assert_eq!(socket.fetch(topic, 0, 0).await.unwrap().len(), KEPT + LOST);
     }
-    let mut subscribed = Socket::open(&stack).await;
+    let mut subscribed = open("default").await;
     let delivered = |resp: &Resp| matches!(resp, Resp::KafkaDeliveryResp(at) if at.next_offset == 10);
     for socket in [&mut subscribed, &mut forgetful] {
         socket.send(subscribe(topic)).await;
@@ -94,26 +95,19 @@ async fn lost_records_are_not_served_beside_those_of_the_new_leader() {
     }
 }
 
-/// A gateway whose bridge keeps what it reads for longer than the test takes, and sends no pings: sockets that wait for an
-/// election answer none. Envoy closes none of them for its silence.
+/// A bridge that keeps what it reads for longer than the test takes, and sends no pings: sockets that wait for an election
+/// answer none.
 async fn start(kafka: &Kafka) -> Stack {
     let bootstrap = kafka.bootstrap();
     let cluster = |more| format!("bootstrap.servers = {bootstrap:?}\n{more}");
-    let route = |name: &str| json!({"path": format!("/{name}"), "cluster": name});
-    Config::on(Way::Tunnel, &bootstrap)
+    Config::on(Way::Direct, &bootstrap)
         .cluster("later", &cluster(""))
         // Its metadata is out of date at any time.
         .cluster("forgetful", &cluster("metadata.max.age.ms = 1"))
-        .routes(["later", "forgetful"].map(route))
         .environment("SLUICEGATE_READ__CACHE_MS", "900000")
         .environment("SLUICEGATE_SESSION__PING_INTERVAL_MS", "900000")
-        .edit(("stream_idle_timeout: 90s".to_owned(), "stream_idle_timeout: 0s".to_owned()))
         .own()
         .await
-}
-
-async fn open(stack: &Stack, path: &str) -> Socket {
-    Socket::open_at(&format!("ws://{}{path}", stack.gateway())).await
 }
 
 /// A fetch from the start that waits for more than what was read before.

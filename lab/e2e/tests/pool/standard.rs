@@ -5,28 +5,23 @@ use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::nats::Nats;
 use sluicegate_stack::stack::{Lent, Stack};
 use sluicegate_stack::way::Way;
-use tokio::sync::OnceCell;
 
 use super::Config;
 
 /// The Kafka of all tests, and the stack of all tests of a way in. Clients can write, and keep tables of each topic.
 pub(crate) async fn standard(way: impl Into<Way>) -> (&'static Kafka, Lent<&'static Stack>) {
-    static HOME_TOPIC: OnceCell<()> = OnceCell::const_new();
-    let kafka = Kafka::shared().await.unwrap();
-    let make = async || kafka.make_topic(HOME, HOME_PARTITIONS, &[]).await.unwrap();
-    HOME_TOPIC.get_or_init(make).await;
-    (kafka, routed(way, HOME).await.shared().await)
+    (Kafka::shared().await.unwrap(), routed(way).await.shared().await)
 }
 
-/// Its configuration, with `produce` routes that write to the topic `home`.
-pub(crate) async fn routed(way: impl Into<Way>, home: &str) -> Config {
+/// Its configuration.
+pub(crate) async fn routed(way: impl Into<Way>) -> Config {
     let (way, nats) = (way.into(), Nats::shared().await.unwrap());
     let unwritten = format!("bootstrap.servers = {:?}", Kafka::shared().await.unwrap().bootstrap());
     let config = Config::new(way).await.writing(&["default", "nats"]);
     let config = config.cluster(UNWRITTEN, &unwritten).with_nats(nats);
     match way {
-        Way::Tunnel | Way::Relay => config.routes([sessions_on_nats()]).routes(plain(home)),
-        Way::Apisix => config.routes(plain(home)),
+        Way::Tunnel | Way::Relay => config.routes([sessions_on_nats()]).routes(plain()),
+        Way::Apisix => config.routes(plain()),
         Way::Nginx | Way::Direct => config,
     }
 }
@@ -36,7 +31,7 @@ fn sessions_on_nats() -> Value {
 }
 
 /// Routes of plain HTTP.
-fn plain(home: &str) -> Vec<Value> {
+fn plain() -> Vec<Value> {
     let all = ["topic", "partition", "key"];
     vec![
         json!({"path": ANY, "type": "produce", "headerprefix": "x-kafka-", "overrides": all,
@@ -45,8 +40,8 @@ fn plain(home: &str) -> Vec<Value> {
                "cloudevents": true}),
         json!({"path": REST_EVENTS, "type": "rest", "write": true, "cloudevents": true}),
         json!({"path": NATS_EVENTS, "type": "rest", "write": true, "cluster": "nats", "cloudevents": true}),
-        json!({"path": "/unwritten", "type": "produce", "topic": home, "cluster": UNWRITTEN}),
-        json!({"path": "/nowhere", "type": "produce", "topic": home, "cluster": "nowhere"}),
+        json!({"path": "/unwritten", "type": "produce", "topic": "none", "cluster": UNWRITTEN}),
+        json!({"path": "/nowhere", "type": "produce", "topic": "none", "cluster": "nowhere"}),
         json!({"path": "/readonly/", "type": "rest"}),
         json!({"path": "/rest-nowhere", "type": "rest", "write": true, "cluster": "nowhere"}),
         json!({"path": REST, "type": "rest", "write": true, "tables": ["*"], "consume": ["*"],
@@ -64,9 +59,6 @@ fn plain(home: &str) -> Vec<Value> {
     ]
 }
 
-/// The topic that `produce` routes name.
-pub(crate) const HOME: &str = "home";
-pub(crate) const HOME_PARTITIONS: i32 = 3;
 /// A cluster that the bridge knows and may not write to.
 const UNWRITTEN: &str = "unwritten";
 /// The `produce` route on which request headers say everything: `x-kafka-topic` and so on, record headers under

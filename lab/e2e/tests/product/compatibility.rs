@@ -15,7 +15,7 @@ use sluicegate_stack::way::Way;
 use sluicegate_tests::in_ways;
 
 in_ways! {
-    [tunnel relay]
+    [tunnel full relay]
     each_use_works_or_is_refused_with_a_reason
     each_use_with_identity_is_known_or_refused_with_a_reason
 }

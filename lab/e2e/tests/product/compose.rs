@@ -143,11 +143,11 @@ async fn files_of_compose_make_a_page_with_live_records() {
     let mut gates = Process::spawn("the gates", shell, &kafka.folder().path().join("gates.log")).unwrap();
 
     let page = http::get(stack.gateway(), "/").await.unwrap();
-    assert!(page.status == 200 && page.body.contains("page.js"), "{}", page.body);
+    assert!(page.status == 200 && page.text().contains("page.js"), "{}", page.text());
     let records = async || {
         let path = "/kafka/topics/demo/records?offsets=0:0,1:0,2:0";
         let answer = http::get(stack.gateway(), path).await?;
-        if answer.body.contains(r#""topic":"demo""#) { Ok(()) } else { Err(answer.body) }
+        if answer.text().contains(r#""topic":"demo""#) { Ok(()) } else { Err(answer.text().to_owned()) }
     };
     gates.until("write a reading", STEP, records).await.unwrap();
     // The first reading made the topic that this writes to.

@@ -9,7 +9,6 @@ use std::time::Duration;
 use sluicegate_stack::browser;
 use sluicegate_stack::envoy::local_hosts;
 use sluicegate_stack::folder::Folder;
-use sluicegate_stack::http;
 use sluicegate_stack::http::client::{Request, ask};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::port::Port;
@@ -50,7 +49,7 @@ pub(crate) async fn says(process: &mut Process, text: &str, within: Duration) {
 }
 
 /// The commands that the demo tells its user to try.
-fn commands(demo: &Process) -> Vec<String> {
+pub(crate) fn commands(demo: &Process) -> Vec<String> {
     let log = fs::read_to_string(demo.log()).unwrap();
     let (_, tries) = log.split_once("Try in another terminal:").unwrap();
     let lines: Vec<&str> = tries.lines().map(str::trim).collect();
@@ -58,7 +57,7 @@ fn commands(demo: &Process) -> Vec<String> {
 }
 
 /// The processes that this one started, while it runs.
-fn children(process: &Process) -> Vec<u32> {
+pub(crate) fn children(process: &Process) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{}/task", process.id())).unwrap();
     let children = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("children")).unwrap());
     children
@@ -78,67 +77,50 @@ fn run_in(folder: &Path) -> Vec<String> {
 }
 
 /// Waits until none of them runs; a process that nobody waited for is not running.
-async fn gone(processes: &[u32]) {
+pub(crate) async fn gone(processes: &[u32]) {
     let runs = |id: &u32| {
         fs::read_to_string(format!("/proc/{id}/status")).is_ok_and(|status| status.contains("VmRSS:"))
     };
     becomes("something is left running", false, STEP, async || processes.iter().any(runs)).await;
 }
 
-/// Runs the commands that the demo shows, each of which shows what is wanted. Gives those of the first one, which follows
-/// what is written.
-async fn run_shown(demo: &Process, folder: &Folder, wanted: &[&str]) -> Process {
+/// Runs the commands that the demo shows, each of which shows what is wanted.
+async fn run_shown(demo: &Process, folder: &Folder, wanted: &[&str]) -> Vec<Process> {
     let commands = commands(demo);
     assert_eq!(commands.len(), wanted.len(), "{commands:?}");
     let mut shells = Vec::new();
     for (number, (command, wanted)) in commands.iter().zip(wanted).enumerate() {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("{command}; echo done; sleep 60")]);
-        let log = folder.path().join(format!("{number}.log"));
+        let log = folder.path().join(format!("shown-{number}.log"));
         let mut shell = Process::spawn("a shown command", shell, &log).unwrap();
         says(&mut shell, wanted, STEP).await;
         shells.push(shell);
     }
-    shells.swap_remove(0)
+    shells
 }
 
-/// Waits until the first command shows what the second one has written.
-async fn shows_mine(mut follower: Process) {
-    says(&mut follower, "{\"gate\": \"mine\"}", STEP).await;
+/// Expects the commands on readings to work, of which the first one shows what the second one has written. `wanted` are those
+/// of the second one and of the fourth one, and the member of a value.
+pub(crate) async fn shown_commands_work(demo: &Process, folder: &Folder, wanted: [&str; 3]) {
+    let [written, begins, value] = wanted;
+    let (north, read) = ("\"gate\":\"north\"", format!("\"{value}\":{{\"gate\":\"north\""));
+    let mut shells = run_shown(demo, folder, &[north, written, &read, begins, north]).await;
+    says(&mut shells[0], "{\"gate\": \"mine\"}", STEP).await;
 }
 
+/// And so do those on NATS.
 #[tokio::test]
 async fn shown_commands_work_until_the_demo_is_killed() {
     let folder = Folder::new("demo-test").unwrap();
-    let (mut demo, gateway) = ready(&folder, &[]).await;
-    serves_local_pages_and_hosts_only(gateway, ["/pubsub", "/produce", "/kafka/topics"]).await;
-    let wanted = [
-        "\"gate\":\"north\"",
-        "{\"topic\":\"demo\",\"partition\":0,\"offset\":",
-        "\"value\":{\"gate\":\"north\"",
-        "demo [2] offset 0",
-        "\"gate\":\"north\"",
-    ];
-    shows_mine(run_shown(&demo, &folder, &wanted).await).await;
+    let (mut demo, gateway) = ready(&folder, &["--nats"]).await;
+    let wanted = ["{\"stream\":\"demo\",\"sequence\":", "demo sequence 1", "data"];
+    shown_commands_work(&demo, &folder, wanted).await;
+    let asked = async |request: &str| panic!("unknown request {request:?}");
+    browser::run("nats.ts", &[&gateway.to_string()], START, asked).await.unwrap();
     let parts = children(&demo);
     demo.kill_alone();
     gone(&parts).await;
-}
-
-#[tokio::test]
-async fn shown_commands_work_on_nats() {
-    let folder = Folder::new("demo-test").unwrap();
-    let (demo, gateway) = ready(&folder, &["--nats"]).await;
-    let wanted = [
-        "\"gate\":\"north\"",
-        "{\"stream\":\"demo\",\"sequence\":",
-        "\"data\":{\"gate\":\"north\"",
-        "demo sequence 1",
-        "\"gate\":\"north\"",
-    ];
-    shows_mine(run_shown(&demo, &folder, &wanted).await).await;
-    let asked = async |request: &str| panic!("unknown request {request:?}");
-    browser::run("nats.ts", &[&gateway.to_string()], START, asked).await.unwrap();
 }
 
 #[tokio::test]
@@ -159,15 +141,11 @@ async fn shown_commands_and_page_show_avro_as_json_until_the_registry_ends() {
     ends_with(demo, "the schema registry", "schema-registry").await;
 }
 
-#[tokio::test]
-async fn shown_commands_work_with_logins_until_sigterm() {
-    let folder = Folder::new("demo-test").unwrap();
-    let provider = Port::pick().unwrap().number().to_string();
-    let (mut demo, gateway) = ready(&folder, &["--login", "--login-port", &provider]).await;
-    assert_eq!(http::get(gateway, "/readyz").await.unwrap().status, 200);
+/// Expects the commands for a demo with logins to work. Nothing is ordered yet.
+pub(crate) async fn shown_commands_work_with_logins(demo: &Process, folder: &Folder) {
     // In one shell: they share a token.
     let mut shell = Command::new("sh");
-    shell.args(["-c", &(commands(&demo).join("; echo; ") + "; echo; echo done; sleep 60")]);
+    shell.args(["-c", &(commands(demo).join("; echo; ") + "; echo; echo done; sleep 60")]);
     let log = folder.path().join("commands.log");
     let mut shell = Process::spawn("the shown commands", shell, &log).unwrap();
     for wanted in [
@@ -179,14 +157,8 @@ async fn shown_commands_work_with_logins_until_sigterm() {
     ] {
         says(&mut shell, wanted, STEP).await;
     }
-    drop(shell);
-    let parts = children(&demo);
-    assert_eq!(parts.len(), 4, "Kafka, the bridge, Envoy and the OpenID provider");
+    assert_eq!(children(demo).len(), 4, "Kafka, the bridge, Envoy and the OpenID provider");
     assert_eq!(run_in(folder.path()).len(), 5, "they and the demo");
-    demo.terminate();
-    assert!(demo.wait(STEP).await.unwrap().success());
-    gone(&parts).await;
-    assert_eq!(run_in(folder.path()), Vec::<String>::new());
 }
 
 /// Expects the gateway to serve pages and names of this machine, and no others: upgrades, writes and reads at these paths.
@@ -242,7 +214,8 @@ async fn own_routes_and_kafka_are_served_and_foreign_pages_refused() {
     let config = format!("clusters.default.\"bootstrap.servers\" = {:?}\n", kafka.bootstrap());
     let config = folder.write("bridge.toml", &(config + "write.clusters = [\"default\"]\n")).unwrap();
     let own = ["--routes", routes.to_str().unwrap(), "--config", config.to_str().unwrap()];
-    for profile in ["tunnel", "relay"] {
+    for (profile, part, program) in [("tunnel", "Envoy", "envoy"), ("relay", "the bridge", "sluicegate-brid")]
+    {
         let (demo, gateway) = ready(&folder, &[&own[..], &["--profile", profile]].concat()).await;
         serves_local_pages_and_hosts_only(gateway, ["/live", "/write", "/mine/topics"]).await;
         for (path, status) in [("/more", 101), ("/pubsub", 404)] {
@@ -256,32 +229,8 @@ async fn own_routes_and_kafka_are_served_and_foreign_pages_refused() {
             let output = Command::new("sh").args(["-c", &command]).output().unwrap();
             assert!(output.status.success(), "{command}: {output:?}");
         }
-        drop(demo);
+        ends_with(demo, part, program).await;
         fs::remove_file(folder.path().join("demo.log")).unwrap();
-    }
-}
-
-#[tokio::test]
-async fn demo_creates_nothing_on_a_given_cluster() {
-    let kafka = Kafka::shared().await.unwrap();
-    let folder = Folder::new("demo-test").unwrap();
-    let (demo, _) = ready(&folder, &["--bootstrap-servers", &kafka.bootstrap()]).await;
-    let commands = commands(&demo);
-    let [.., write, raw] = &commands[..] else { panic!("{commands:?}") };
-    for (command, wanted) in [(write, "\"status\":403"), (raw, "hello")] {
-        let output = Command::new("sh").args(["-c", command]).output().unwrap();
-        assert!(String::from_utf8_lossy(&output.stdout).contains(wanted), "{output:?}");
-    }
-    assert!(!kafka.topics().unwrap().contains(&"demo".to_owned()));
-}
-
-#[tokio::test]
-async fn death_of_a_part_ends_the_demo_and_is_named() {
-    let kafka = Kafka::shared().await.unwrap().bootstrap();
-    for (name, program) in [("Envoy", "envoy"), ("the bridge", "sluicegate-brid")] {
-        let folder = Folder::new("demo-test").unwrap();
-        let (demo, _) = ready(&folder, &["--bootstrap-servers", &kafka]).await;
-        ends_with(demo, name, program).await;
     }
 }
 

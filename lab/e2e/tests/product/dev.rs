@@ -10,7 +10,7 @@ use sluicegate_stack::port::Port;
 use sluicegate_stack::process::Process;
 use sluicegate_stack::tools;
 
-use crate::product::demo::says;
+use crate::product::demo::{children, commands, gone, says};
 
 /// `./dev test` has built the demo; otherwise the first start does.
 const BUILD: Duration = Duration::from_secs(540);
@@ -25,12 +25,22 @@ async fn demo_starts_and_checks_its_arguments_first() {
         dev.args(args).current_dir(folder.path());
         Process::spawn("./dev", dev, &folder.path().join(log)).unwrap()
     };
-    let kafka = Kafka::shared().await.unwrap().bootstrap();
+    let kafka = Kafka::shared().await.unwrap();
     let port = Port::pick().unwrap().number().to_string();
-    let mut demo = run("demo.log", &["demo", "--port", &port, "--bootstrap-servers", &kafka]);
+    let mut demo = run("demo.log", &["demo", "--port", &port, "--bootstrap-servers", &kafka.bootstrap()]);
     says(&mut demo, "Ctrl-C stops everything", BUILD).await;
+    // It creates and writes nothing there.
+    let commands = commands(&demo);
+    let [.., write, raw] = &commands[..] else { panic!("{commands:?}") };
+    for (command, wanted) in [(write, "\"status\":403"), (raw, "hello")] {
+        let output = Command::new("sh").args(["-c", command]).output().unwrap();
+        assert!(String::from_utf8_lossy(&output.stdout).contains(wanted), "{output:?}");
+    }
+    assert!(!kafka.topics().unwrap().contains(&"demo".to_owned()));
+    let parts = children(&demo);
     demo.terminate();
     assert!(demo.wait(STEP).await.unwrap().success(), "{}", demo.log_tail());
+    gone(&parts).await;
     // Its arguments are checked before anything is built.
     for (number, (args, status, said)) in [
         (["demo", "--help"].as_slice(), 0, "Usage: ./dev demo"),

@@ -8,11 +8,15 @@ use std::time::Duration;
 
 use sluicegate_stack::browser;
 use sluicegate_stack::folder::Folder;
+use sluicegate_stack::http;
 use sluicegate_stack::port::Port;
 use sluicegate_stack::process::Process;
 use sluicegate_stack::tools;
 
-use crate::product::demo::{ends_with, ready, says};
+use crate::product::demo::{
+    ends_with, ready, says, serves_local_pages_and_hosts_only, shown_commands_work,
+    shown_commands_work_with_logins,
+};
 
 const RUN: [&str; 3] = ["sh", "js", "python"];
 const STEP: Duration = Duration::from_secs(20);
@@ -51,7 +55,7 @@ struct Block {
     text: String,
 }
 
-/// On one demo: the records of the first tutorial are in the topic of the second.
+/// On one demo, as its own commands: the records of the first tutorial are in the topic of the second.
 #[tokio::test]
 async fn documented_commands_and_programs_work_as_they_are_shown() {
     let folder = Folder::new("documents").unwrap();
@@ -70,6 +74,9 @@ async fn documented_commands_and_programs_work_as_they_are_shown() {
     let asked = async |request: &str| panic!("unknown request {request:?}");
     let args = [&gateway.to_string(), &page];
     browser::run("tutorial.ts", &args.map(String::as_str), Duration::from_secs(60), asked).await.unwrap();
+    serves_local_pages_and_hosts_only(gateway, ["/pubsub", "/produce", "/kafka/topics"]).await;
+    let wanted = ["{\"topic\":\"demo\",\"partition\":0,\"offset\":", "demo [2] offset 0", "value"];
+    shown_commands_work(&demo, &folder, wanted).await;
     ends_with(demo, "Kafka", "java").await;
 }
 
@@ -80,6 +87,8 @@ async fn tutorial_with_logins_works() {
     let origin = format!("http://127.0.0.1:{page}");
     let args = ["--login", "--login-port", &provider, "--token-seconds", "8", "--origin", &origin];
     let (demo, gateway) = ready(&folder, &args).await;
+    assert_eq!(http::get(gateway, "/readyz").await.unwrap().status, 200);
+    shown_commands_work_with_logins(&demo, &folder).await;
     let run = run(&folder, gateway, &provider, |page| page.ends_with(LOGINS)).await;
     assert_eq!(run, 2, "blocks");
     let asked = async |request: &str| panic!("unknown request {request:?}");

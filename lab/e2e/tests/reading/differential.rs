@@ -50,9 +50,9 @@ async fn random_logs_are_read_as_librdkafka_reads_them() {
         rounds => (first..).take(usize::try_from(rounds).unwrap()).collect(),
     };
     let (kafka, cached) = shared(Way::Tunnel).await;
-    let tight = Config::new(Way::Tunnel).await.settings("[read]\nmax_bytes = 1024").properties(TIGHT);
+    let tight = Config::new(Way::Direct).await.settings("[read]\nmax_bytes = 1024").properties(TIGHT);
     let tight = tight.shared().await;
-    let (_, uncached) = with("[read]\ncache_bytes = 0").await;
+    let uncached = with("[read]\ncache_bytes = 0").await;
     let mut bridges = Vec::new();
     for (name, stack) in [("cached", &cached), ("tight", &tight), ("uncached", &uncached)] {
         bridges.push(Bridge { name, socket: Socket::open(stack).await });

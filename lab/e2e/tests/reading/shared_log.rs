@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdKafkaFetch, Isolation};
-use sluicegate_stack::kafka::{Outcome, Record, Write};
+use sluicegate_stack::kafka::{Kafka, Outcome, Record, Write};
 use sluicegate_stack::socket::{self, Socket};
 use sluicegate_stack::waiting::until;
 use sluicegate_stack::way::Way;
 
-use crate::pool::Config;
-use crate::reading::{FOREVER, START, assert_same, messages, shared, with};
+use crate::pool::routed;
+use crate::reading::{FOREVER, START, assert_same, messages, with};
 
 /// Age drops no record during a test: only what Kafka answers does.
 const KEEPS: &str = "[read]\nwait_ms = 0\ncache_ms = 900000";
@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn acknowledged_record_is_read_while_others_read_the_log_end() {
-    let (kafka, stack) = with(KEEPS).await;
+    let (kafka, stack) = (Kafka::shared().await.unwrap(), with(KEEPS).await);
     let topic = kafka.topic("acknowledged", 1, &[FOREVER]).await.unwrap();
     let mut crowd = Vec::new();
     for _ in 0..8 {
@@ -52,8 +52,8 @@ async fn acknowledged_record_is_read_while_others_read_the_log_end() {
 
 #[tokio::test]
 async fn committed_read_waits_until_a_transaction_commits() {
-    let (kafka, _) = shared(Way::Tunnel).await;
-    let stack = Config::new(Way::Tunnel).await.alone().await;
+    let kafka = Kafka::shared().await.unwrap();
+    let stack = routed(Way::Tunnel).await.alone().await;
     let topic = kafka.topic("stable", 1, &[FOREVER]).await.unwrap();
     let record = |value| [Record { timestamp: Some(START), ..Record::of(value) }];
     let (mut committed, mut all) = (Socket::open(&stack).await, Socket::open(&stack).await);

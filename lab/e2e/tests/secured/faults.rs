@@ -14,7 +14,7 @@ use sluicegate_stack::kafka::secured::{READER, Secured, listener};
 use sluicegate_stack::port::Port;
 use sluicegate_stack::secrets::{secret, shown_in};
 use sluicegate_stack::stack::Stack;
-use sluicegate_stack::tokens::{Claims, TokenResponse};
+use sluicegate_stack::tokens::Claims;
 use tokio::time::Instant;
 
 use crate::secured::gateway::{cause, open, readiness, with};
@@ -32,8 +32,8 @@ async fn faults_have_their_causes_in_the_log() {
     let plain_listener = kafka.kafka.bootstrap();
     let nobody = Port::pick().unwrap();
     let client_secret = secret("of-another-bridge");
-    let token = endpoint(kafka, &client_secret, READER, TokenResponse::Token(HOUR), false);
-    let distrusted = endpoint(kafka, &client_secret, READER, TokenResponse::Token(HOUR), true);
+    let token = endpoint(kafka, &client_secret, READER, false);
+    let distrusted = endpoint(kafka, &client_secret, READER, true);
     let old = Claims::new(READER, HOUR);
     let old = Claims { issued: old.issued - 2 * HOUR, ..old };
     let old_token = folder.write("expired-token", &old.unsecured()).unwrap();
@@ -94,11 +94,11 @@ async fn faults_have_their_causes_in_the_log() {
         (section.with("socket.connection.setup.timeout.ms", "1500"), words, retriable)
     });
     let sections = faults.each_ref().map(|(section, ..)| section.clone());
-    let gateway = with(&sections, "").await;
+    let gateway = with(&sections, &[]).await;
     let stack = &*gateway;
     // A few at a time, so that none is late for the sake of the others.
     stream::iter(&faults).for_each_concurrent(4, |fault| check(stack, fault)).await;
-    let metrics = http::get(stack.bridge.admin(), "/metrics").await.unwrap().body;
+    let metrics = http::get(stack.bridge.admin(), "/metrics").await.unwrap().text().to_owned();
     assert_eq!(shown_in(&metrics), [""; 0]);
 }
 

@@ -43,10 +43,10 @@ impl Drop for Gateway {
     }
 }
 
-/// A gateway with a path for each section; `settings` stand at the top of its bridge's configuration. The log tells all
-/// that it can, but for the frames to and from Envoy, which fill nearly all of such a log and hold no secret of a cluster.
-pub(crate) async fn with(sections: &[Section], settings: &str) -> Gateway {
-    let mut config = config("trace,h2=info").await.settings(settings);
+/// A gateway with a path for each section. Its bridge can write to `writers`. The log tells all that it can, but for the frames to and from Envoy, which fill nearly all of such a log and hold no secret of a cluster.
+pub(crate) async fn with(sections: &[Section], writers: &[Section]) -> Gateway {
+    let names: Vec<&str> = writers.iter().map(|section| section.name).collect();
+    let mut config = config("trace,h2=info").await.settings(&format!("[write]\nclusters = {names:?}"));
     for Section { name, properties, environment } in sections {
         let route = json!({"path": format!("/{name}"), "cluster": name, "write": true});
         config = config.cluster(name, properties).routes([route]);
@@ -74,13 +74,13 @@ async fn config(log: &str) -> Config {
 
 /// A session on a cluster.
 pub(crate) async fn open(stack: &Stack, cluster: &str) -> Socket {
-    Socket::open_at(&format!("ws://{}/{cluster}", stack.gateway())).await
+    Socket::open_with(&format!("ws://{}/{cluster}", stack.gateway())).await
 }
 
 /// Answer of `/readyz` about a cluster.
 pub(crate) async fn readiness(stack: &Stack, cluster: &str) -> (u16, String) {
     let answer = http::get(stack.bridge.admin(), &format!("/readyz?cluster={cluster}")).await.unwrap();
-    (answer.status, answer.body)
+    (answer.status, answer.text().to_owned())
 }
 
 /// The line of the log that an error's text refers to; the text itself shows no cause.

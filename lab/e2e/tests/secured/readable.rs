@@ -1,20 +1,20 @@
-//! Reads offsets and a whole log over each security protocol, also after a password was corrected in its file.
+//! Reads offsets and a whole log over each security protocol, also after a password was corrected in its file, and writes.
 
 use std::fs;
 use std::time::Duration;
 
 use sluicegate_stack::folder::Folder;
-use sluicegate_stack::kafka::secured::{READER, Secured, listener, password};
+use sluicegate_stack::kafka::secured::{READER, Secured, WRITER, listener, password};
 use sluicegate_stack::secrets::secret;
-use sluicegate_stack::tokens::{Claims, TokenResponse};
+use sluicegate_stack::tokens::Claims;
 use sluicegate_stack::waiting;
 
 use crate::secured::gateway::{open, readiness, with};
-use crate::secured::log;
 use crate::secured::section::{Section, encrypted, endpoint};
+use crate::secured::{log, writable};
 
 #[tokio::test]
-async fn secured_clusters_are_read() {
+async fn secured_clusters_are_read_and_written_to() {
     let kafka = Secured::shared().await.unwrap();
     let folder = Folder::new("readable").unwrap();
     let file = |name: &str, content: &str| folder.write(name, content).unwrap();
@@ -27,11 +27,11 @@ async fn secured_clusters_are_read() {
     let locked = file("reader-locked.pem", &encrypted(&kafka.reader.key, &key_password));
     // As an editor leaves it.
     let reader_password = file("password", &format!("{}\n", password(READER)));
-    let token = file("token", &Claims::new(READER, Duration::from_secs(3600)).unsecured());
+    let corrected = file("corrected", &secret("outdated"));
+    let token = |user: &str| file(user, &Claims::new(user, HOUR).unsecured());
     let client_secret = secret("of-the-bridge");
-    let response = TokenResponse::Token(Duration::from_secs(3600));
-    let token_endpoint = endpoint(kafka, &client_secret, READER, response, false);
-    let secured_endpoint = endpoint(kafka, &client_secret, READER, response, true);
+    let endpoint = |user, tls| endpoint(kafka, &client_secret, user, tls);
+    let [token_endpoint, secured_endpoint] = [false, true].map(|tls| endpoint(READER, tls));
 
     let ssl = |name, listener: &str| Section::new(name, &at(listener), "ssl");
     let sasl = |name| Section::new(name, &at(listener::SASL), "sasl_plaintext");
@@ -65,41 +65,36 @@ async fn secured_clusters_are_read() {
             .with("sasl.mechanism", "SCRAM-SHA-256")
             .with("sasl.username", READER)
             .with_file("sasl.password", &reader_password),
-        Section::new("token", &at(listener::UNSECURED), "sasl_plaintext").token_file(&token),
+        Section::new("token", &at(listener::UNSECURED), "sasl_plaintext").token_file(&token(READER)),
         oidc("oidc").oidc(&token_endpoint.url(), &client_secret),
         oidc("oidctls")
             .oidc(&secured_endpoint.url(), &client_secret)
             .with("https.ca.pem", &kafka.authority.pem()),
     ];
-    let (stack, log) = (with(&sections, "").await, log(&kafka.kafka).await);
+    let writer_endpoint = endpoint(WRITER, false);
+    let writers = writable::sections(kafka, &token(WRITER), &writer_endpoint, &client_secret);
+    let outdated = sasl_ssl("rotated").with("sasl.mechanism", "SCRAM-SHA-512").with("sasl.username", READER);
+    let outdated = outdated.with_file("sasl.password", &corrected);
+    let all = [&sections[..], &writers, &[outdated]].concat();
+    let (stack, log) = (with(&all, &writers).await, log(&kafka.kafka).await);
     for Section { name, .. } in sections {
         log.check(&mut open(&stack, name).await, name).await;
         assert_eq!(readiness(&stack, name).await, (200, "ok\n".to_owned()), "{name}");
     }
-}
+    writable::check(kafka, &stack).await;
+    let other = with(&writers, &writers).await;
+    writable::check_repeats(kafka, [&*stack, &*other]).await;
 
-/// While sessions are open.
-#[tokio::test]
-async fn open_session_uses_a_corrected_password() {
-    let kafka = Secured::shared().await.unwrap();
-    let log = log(&kafka.kafka).await;
-    let folder = Folder::new("password").unwrap();
-    let path = folder.path().join("password");
-    fs::write(&path, secret("outdated")).unwrap();
-    let at = kafka.kafka.bootstrap_of(listener::SASL_SSL).unwrap();
-    let section = |name| Section::new(name, &at, "sasl_ssl").with("ssl.ca.pem", &kafka.authority.pem());
-    let outdated = section("rotated").with("sasl.mechanism", "SCRAM-SHA-512").with("sasl.username", READER);
-    let other = section("other").user("PLAIN", READER);
-    let stack = with(&[outdated.with_file("sasl.password", &path), other], "").await;
-    let (mut session, mut bystander) = (open(&stack, "rotated").await, open(&stack, "other").await);
+    // While sessions are open.
+    let (mut session, mut bystander) = (open(&stack, "rotated").await, open(&stack, "tlsplain").await);
     assert!(session.fetch(&log.topic, 0, 0).await.is_err());
     assert_eq!(bystander.fetch(&log.topic, 0, 0).await.unwrap()[0], log.messages[0]);
 
     let connections =
-        async || stack.bridge.count("sluicegate_kafka_connections_total", "other").await.unwrap();
+        async || stack.bridge.count("sluicegate_kafka_connections_total", "tlsplain").await.unwrap();
     let before = connections().await;
 
-    fs::write(&path, password(READER)).unwrap();
+    fs::write(&corrected, password(READER)).unwrap();
     // No signal: the bridge notices the file.
     let read = waiting::until("a fetch", Duration::from_secs(30), async || {
         session.fetch(&log.topic, 0, 0).await.map_err(|error| error.message)
@@ -108,3 +103,5 @@ async fn open_session_uses_a_corrected_password() {
     assert_eq!(bystander.fetch(&log.topic, 0, 0).await.unwrap()[0], log.messages[0]);
     assert_eq!(connections().await, before, "the other cluster was connected anew");
 }
+
+const HOUR: Duration = Duration::from_secs(3600);

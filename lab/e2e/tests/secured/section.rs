@@ -5,7 +5,7 @@ use std::path::Path;
 use pkcs8::pkcs5::pbes2::Parameters;
 use pkcs8::{LineEnding, PrivateKeyInfoRef, SecretDocument};
 use sluicegate_stack::kafka::secured::{Secured, password};
-use sluicegate_stack::tokens::{self, Endpoint, TokenResponse};
+use sluicegate_stack::tokens::{self, Endpoint};
 
 /// `[clusters.NAME]`, and variables that add to it.
 #[derive(Clone)]
@@ -88,16 +88,10 @@ impl Section {
 }
 
 /// A token endpoint that gives [`CLIENT`] tokens of a user; with TLS, of the brokers' authority.
-pub(crate) fn endpoint(
-    kafka: &Secured,
-    secret: &str,
-    subject: &str,
-    response: TokenResponse,
-    with_tls: bool,
-) -> Endpoint {
+pub(crate) fn endpoint(kafka: &Secured, secret: &str, subject: &str, with_tls: bool) -> Endpoint {
     let certificate = with_tls.then(|| kafka.authority.server("localhost").unwrap());
     let (signer, certificate) = (&kafka.signer, certificate.as_ref());
-    Endpoint::start(tokens::Setup { signer, id: CLIENT, secret, subject, response, certificate }).unwrap()
+    Endpoint::start(tokens::Setup { signer, id: CLIENT, secret, subject, certificate }).unwrap()
 }
 
 /// A key in PEM as OpenSSL encrypts one: PBES2 with PBKDF2 and AES (RFC 8018).

@@ -1,28 +1,16 @@
 //! Writing to a secured Kafka, with and without the right.
 
-use std::time::Duration;
+use std::path::Path;
 
 use sluicegate_protocol::pub_sub_req::Req;
 use sluicegate_protocol::{CmdKafkaProduce, ErrorResp, ProduceRecord, Producer};
-use sluicegate_stack::folder::Folder;
 use sluicegate_stack::kafka::secured::{READER, Secured, WRITABLE, WRITER, listener};
-use sluicegate_stack::secrets::secret;
 use sluicegate_stack::socket::results;
 use sluicegate_stack::stack::Stack;
-use sluicegate_stack::tokens::{Claims, TokenResponse};
+use sluicegate_stack::tokens::Endpoint;
 
-use crate::secured::gateway::{cause, open, with};
-use crate::secured::section::{Section, endpoint};
-
-fn at(kafka: &Secured, name: &'static str, listener: &str, protocol: &str) -> Section {
-    Section::new(name, &kafka.kafka.bootstrap_of(listener).unwrap(), protocol)
-}
-
-/// The bridge's settings with which all these may be written to.
-fn allowing(sections: &[Section]) -> String {
-    let names: Vec<&str> = sections.iter().map(|section| section.name).collect();
-    format!("[write]\nclusters = {names:?}\n")
-}
+use crate::secured::gateway::{cause, open};
+use crate::secured::section::Section;
 
 /// The offset of a record that is written through this cluster, or why it is not.
 async fn write(stack: &Stack, cluster: &str, topic: &str) -> Result<i64, ErrorResp> {
@@ -33,33 +21,57 @@ async fn write(stack: &Stack, cluster: &str, topic: &str) -> Result<i64, ErrorRe
     produced.error.map_or(Ok(produced.offset), Err)
 }
 
-#[tokio::test]
-async fn secured_clusters_are_written_to() {
-    let kafka = Secured::shared().await.unwrap();
-    let topic = &kafka.kafka.topic(WRITABLE, 1, &[]).await.unwrap();
-    let folder = Folder::new("token").unwrap();
-    let token = folder.write("token", &Claims::new(WRITER, HOUR).unsecured()).unwrap();
-    let secret = &secret("writable");
-    let endpoint = endpoint(kafka, secret, WRITER, TokenResponse::Token(HOUR), false);
-    let sections = [
-        at(kafka, "tls", listener::SSL, "ssl").trusting(kafka),
-        at(kafka, "plain", listener::SASL, "sasl_plaintext").user("PLAIN", WRITER),
-        at(kafka, "scram256", listener::SASL, "sasl_plaintext").user("SCRAM-SHA-256", WRITER),
-        at(kafka, "token", listener::UNSECURED, "sasl_plaintext").token_file(&token),
-        at(kafka, "oidc", listener::OIDC, "sasl_ssl").oidc(&endpoint.url(), secret).trusting(kafka),
-        at(kafka, "scram512", listener::SASL_SSL, "SASL_SSL").user("SCRAM-SHA-512", WRITER).trusting(kafka),
-    ];
-    let stack = with(&sections, &allowing(&sections)).await;
-    for (offset, section) in (0..).zip(&sections) {
-        assert_eq!(write(&stack, section.name, topic).await, Ok(offset), "{}", section.name);
-    }
+/// Of users that can write.
+const WRITERS: [&str; 6] = ["wtls", "wplain", "wscram256", "wtoken", "woidc", "wscram512"];
+
+/// Clusters that [`check`] writes to, with a token in a file and one of an endpoint, which knows the secret.
+pub(super) fn sections(kafka: &Secured, token: &Path, endpoint: &Endpoint, secret: &str) -> [Section; 9] {
+    let at = |name, listener: &str, protocol| {
+        Section::new(name, &kafka.kafka.bootstrap_of(listener).unwrap(), protocol)
+    };
+    let sasl = |name| at(name, listener::SASL, "sasl_plaintext");
+    [
+        at("wtls", listener::SSL, "ssl").trusting(kafka),
+        sasl("wplain").user("PLAIN", WRITER),
+        sasl("wscram256").user("SCRAM-SHA-256", WRITER),
+        at("wtoken", listener::UNSECURED, "sasl_plaintext").token_file(token),
+        at("woidc", listener::OIDC, "sasl_ssl").oidc(&endpoint.url(), secret).trusting(kafka),
+        at("wscram512", listener::SASL_SSL, "SASL_SSL").user("SCRAM-SHA-512", WRITER).trusting(kafka),
+        sasl("reader").user("PLAIN", READER),
+        at("certificate", listener::MTLS, "ssl")
+            .trusting(kafka)
+            .with("ssl.certificate.pem", &kafka.reader.certificate)
+            .with("ssl.key.pem", &kafka.reader.key),
+        sasl("password").user_with("PLAIN", WRITER, "no-password-of-anyone"),
+    ]
 }
 
-#[tokio::test]
-async fn repeat_is_told_without_the_right_to_read() {
-    let kafka = Secured::shared().await.unwrap();
-    let sections = [at(kafka, "writer", listener::SASL, "sasl_plaintext").user("PLAIN", WRITER)];
-    let stacks = [with(&sections, &allowing(&sections)).await, with(&sections, &allowing(&sections)).await];
+pub(super) async fn check(kafka: &Secured, stack: &Stack) {
+    let topic = &kafka.kafka.topic(WRITABLE, 1, &[]).await.unwrap();
+    for (offset, name) in (0..).zip(WRITERS) {
+        assert_eq!(write(stack, name, topic).await, Ok(offset), "{name}");
+    }
+    let topic = &kafka.kafka.topic("refused", 1, &[]).await.unwrap();
+    for (cluster, code, says) in [
+        ("reader", 31, "may not write to any topic"),
+        ("wplain", 29, "TOPIC_AUTHORIZATION_FAILED"),
+        ("certificate", 31, "may not write to any topic"),
+        ("password", 8, "authent"),
+    ] {
+        let error = write(stack, cluster, topic).await.unwrap_err();
+        assert_eq!(
+            (error.code, error.retriable, error.unknown_outcome),
+            (code, false, false),
+            "{cluster}: {error:?}"
+        );
+        let told = if code == 8 { cause(stack, &error.message) } else { error.message };
+        assert!(told.contains(says), "{cluster}: {told}");
+    }
+    assert_eq!(kafka.kafka.watermarks(topic, 0).unwrap(), (0, 0));
+}
+
+/// Without the right to read, a repeat is told by another bridge, too.
+pub(super) async fn check_repeats(kafka: &Secured, stacks: [&Stack; 2]) {
     for (times, is_told) in [("CreateTime", true), ("LogAppendTime", false)] {
         let topic = &kafka.kafka.topic(WRITABLE, 1, &[("message.timestamp.type", times)]).await.unwrap();
         for (stack, age, duplicate) in [(0, 0, false), (1, 5, is_told)] {
@@ -71,48 +83,10 @@ async fn repeat_is_told_without_the_right_to_read() {
             };
             let producer = Producer { id: "p".to_owned(), epoch: 0, sequence: 0, age_ms: Some(age) };
             let command = CmdKafkaProduce { records: vec![record], producer: Some(producer), dry_run: false };
-            let answer = open(&stacks[stack], "writer").await.ask(Req::CmdKafkaProduce(command)).await;
+            let answer = open(stacks[stack], "wplain").await.ask(Req::CmdKafkaProduce(command)).await;
             let produced = results(answer).unwrap().remove(0);
             assert_eq!((produced.error, produced.offset), (None, 0), "{times}");
             assert_eq!(produced.duplicate, duplicate, "{times} {stack}");
         }
     }
 }
-
-#[tokio::test]
-async fn refused_writes_name_the_missing_right() {
-    let kafka = Secured::shared().await.unwrap();
-    let topic = &kafka.kafka.topic("refused", 1, &[]).await.unwrap();
-    let sections = [
-        at(kafka, "reader", listener::SASL, "sasl_plaintext").user("PLAIN", READER),
-        at(kafka, "writer", listener::SASL, "sasl_plaintext").user("PLAIN", WRITER),
-        at(kafka, "certificate", listener::MTLS, "ssl")
-            .trusting(kafka)
-            .with("ssl.certificate.pem", &kafka.reader.certificate)
-            .with("ssl.key.pem", &kafka.reader.key),
-        at(kafka, "password", listener::SASL, "sasl_plaintext").user_with(
-            "PLAIN",
-            WRITER,
-            "no-password-of-anyone",
-        ),
-    ];
-    let stack = with(&sections, &allowing(&sections)).await;
-    for (cluster, code, says) in [
-        ("reader", 31, "may not write to any topic"),
-        ("writer", 29, "TOPIC_AUTHORIZATION_FAILED"),
-        ("certificate", 31, "may not write to any topic"),
-        ("password", 8, "authent"),
-    ] {
-        let error = write(&stack, cluster, topic).await.unwrap_err();
-        assert_eq!(
-            (error.code, error.retriable, error.unknown_outcome),
-            (code, false, false),
-            "{cluster}: {error:?}"
-        );
-        let told = if code == 8 { cause(&stack, &error.message) } else { error.message };
-        assert!(told.contains(says), "{cluster}: {told}");
-    }
-    assert_eq!(kafka.kafka.watermarks(topic, 0).unwrap(), (0, 0));
-}
-
-const HOUR: Duration = Duration::from_secs(3600);

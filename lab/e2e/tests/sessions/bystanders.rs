@@ -11,13 +11,13 @@ use sluicegate_stack::socket::Socket;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
 
-use crate::pool::Config;
+use crate::pool::routed;
 use crate::sessions::is_alive;
 
 /// All clients share one connection to the bridge, so what breaks that breaks them all.
 #[tokio::test]
 async fn bad_upgrades_end_no_other_session() {
-    let stack = Config::new(Way::Tunnel).await.one_worker().own().await;
+    let stack = routed(Way::Tunnel).await.one_worker().alone().await;
     let mut bystander = Socket::open(&stack).await;
     many_bad_clients(&stack, &mut bystander).await;
     every_header(&stack, &mut bystander).await;

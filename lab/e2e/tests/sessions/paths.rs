@@ -13,7 +13,7 @@ use sluicegate_stack::waiting::becomes;
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_ways;
 
-use crate::pool::{Config, standard};
+use crate::pool::{routed, standard};
 
 in_ways! {
     [tunnel relay]
@@ -22,7 +22,7 @@ in_ways! {
 }
 
 async fn no_spelling_of_the_bridges_paths_reaches_it(way: Way) {
-    let stack = Config::new(way).await.alone().await;
+    let stack = routed(way).await.alone().await;
     let mut bystander = Socket::open(&stack).await;
     bystander.ping().await;
     let open = async || stack.bridge.count("sluicegate_sessions{", "").await.unwrap();
@@ -62,7 +62,7 @@ async fn only_readiness_of_the_admin_port_is_exposed(way: Way) {
     }
     for path in ["/readyz", "/readyz?x=1", "/readyz?cluster=other"] {
         let answer = plain::get(stack.gateway(), path).await.unwrap();
-        assert_eq!((answer.status, answer.body.as_str()), (200, "ok\n"), "{path}");
+        assert_eq!((answer.status, answer.text()), (200, "ok\n"), "{path}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Each way in carries a session: it opens, carries messages however they are cut, tells faults, and closes.
+//! Each way in carries a session: it opens, carries messages however they are cut, and closes.
 
 use std::net::Ipv4Addr;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::ext::Protocol;
 use http::{Method, Request};
-use sluicegate_stack::raw::{BINARY, CLOSE, FIN, Frame, PING, PONG, Raw, TEXT, Upgrade, close, head, masked};
+use sluicegate_stack::raw::{BINARY, CLOSE, FIN, Frame, PING, PONG, Raw, Upgrade, close, masked};
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_ways;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
@@ -19,7 +19,6 @@ in_ways! {
     [tunnel relay]
     accepted_upgrade_has_the_headers_of_the_rfc_alone
     session_of_single_bytes_is_the_same_session
-    faults_are_told
     answers_that_fill_every_buffer_come_before_the_echo
     sessions_share_an_http2_connection
 }
@@ -28,7 +27,6 @@ in_ways! {
     [direct nginx]
     accepted_upgrade_has_the_headers_of_the_rfc_alone
     session_of_single_bytes_is_the_same_session
-    faults_are_told
 }
 
 async fn accepted_upgrade_has_the_headers_of_the_rfc_alone(way: Way) {
@@ -82,35 +80,6 @@ async fn session_of_single_bytes_is_the_same_session(way: Way) {
     assert_eq!(raw.frame().await, Frame { first: PONG, payload: b"between".to_vec() });
     assert_eq!(raw.answer().await, pong(8, b"in fragments"));
     raw.is_closed(&close(1000, "bye"), "after the last byte").await;
-}
-
-/// With a status before the upgrade, and with a code behind it.
-async fn faults_are_told(way: Way) {
-    let (_, stack) = standard(way).await;
-    let upgrade = Upgrade::default().without("upgrade").with("origin", "http://localhost:3000");
-    let refused = Raw::connect(stack.gateway()).await.ask(&upgrade.bytes()).await;
-    assert_eq!(refused.status, 426, "{refused:?}");
-    assert_eq!(refused.json()["detail"], "a WebSocket upgrade is expected here");
-    // Browsers do not tell a page why an upgrade was refused: it asks again with `fetch`.
-    assert_eq!(refused.header("access-control-allow-origin"), Some("http://localhost:3000"));
-
-    let mut raw = Raw::open(stack.gateway()).await;
-    let unmasked = [head(BINARY, 0, 2), b"\x03\xE8".to_vec()].concat();
-    // Later frames are ignored.
-    raw.write([ping(7, b"good"), unmasked, ping(8, b"late")].concat()).await;
-    assert_eq!(raw.answer().await, pong(7, b"good"));
-    raw.is_closed(&close(1002, "frame without a mask"), "a fault").await;
-
-    // JSON without its subprotocol, and with a misspelt one.
-    let mut raw = Raw::open(stack.gateway()).await;
-    raw.write(masked(TEXT, br#"{"id":1,"ping":{}}"#)).await;
-    let reason = "text message in a session of protobuf: send binary messages, or offer the subprotocol sluicegate.v1.json";
-    raw.is_closed(&close(1003, reason), "text").await;
-    let upgrade = Upgrade::default().with("sec-websocket-protocol", "sluicegate.v1.JSON");
-    let refused = Raw::connect(stack.gateway()).await.ask(&upgrade.bytes()).await;
-    assert_eq!(refused.status, 400, "{refused:?}");
-    let detail = refused.json()["detail"].to_string();
-    assert!(detail.contains("expected sluicegate.v1.json for JSON"), "{detail}");
 }
 
 /// Envoy drops what it still holds for a client where a response ends before its request.

@@ -3,14 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
-use sluicegate_client::{Client, Error, Reason, Table, TableChange, Update};
+use sluicegate_client::{Client, Table};
 use sluicegate_stack::kafka::{Codec, Kafka, Record, Write};
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_ways;
 
-use crate::pool::{Config, standard};
+use crate::pool::standard;
 use crate::tables::write;
 
 in_ways! {
@@ -92,32 +91,4 @@ fn replay(kafka: &Kafka, topic: &str, partitions: i32) -> Offsets {
         };
     }
     newest
-}
-
-/// The error with which a table ends, for good or for now.
-async fn fails(table: &mut Table) -> (Reason, String) {
-    loop {
-        match table.next().await.expect("an error") {
-            Err(Error::Command { reason, message, .. })
-            | Ok(TableChange::Other(Update::Reconnecting {
-                error: Error::Command { reason, message, .. },
-                ..
-            })) => {
-                return (reason, message);
-            }
-            Ok(_) => {}
-            Err(other) => panic!("{other:?}"),
-        }
-    }
-}
-
-#[tokio::test]
-async fn only_listed_topics_have_tables() {
-    let kafka = Kafka::shared().await.unwrap();
-    let route = json!({"path": "/pubsub", "cluster": "default", "tables": ["other"]});
-    let stack = Config::new(Way::Tunnel).await.routes([route]).shared().await;
-    let topic = &kafka.topic("unlisted", 1, &[]).await.unwrap();
-    let (reason, message) = fails(&mut open(&stack, topic).await).await;
-    assert_eq!(reason, Reason::Denied, "{message}");
-    assert!(message.contains("this route has no table of topic"), "{message}");
 }

@@ -1,15 +1,12 @@
 //! `cmd_kafka_produce`: records are written as sent and in order, each independent of the others.
 
-use std::collections::BTreeMap;
-
 use futures_util::future::{Either, select};
 use sluicegate_protocol::{Header, KafkaMessage, ProduceRecord};
 use sluicegate_stack::kafka::Kafka;
-use sluicegate_stack::socket::{Socket, produce, results};
+use sluicegate_stack::socket::{Socket, produce};
 use sluicegate_stack::way::Way;
 
-use crate::pool::{Config, standard};
-use crate::writing::told::numbers;
+use crate::pool::{Config, WRITES, direct, routed, standard};
 use crate::writing::{error, offset, record};
 
 const START: i64 = 1_700_000_000_000;
@@ -71,15 +68,11 @@ async fn records_are_written_as_sent() {
 #[tokio::test]
 async fn failed_records_leave_their_neighbours_alone() {
     let kafka = Kafka::shared().await.unwrap();
-    let stack = Config::new(Way::Tunnel)
-        .await
-        .writing(&["default"])
-        .properties("message.max.bytes = 100000")
-        .own()
-        .await;
+    let config = Config::new(Way::Direct).await.writing(&["default"]);
+    let stack = config.properties("message.max.bytes = 100000").own().await;
     let topic = &kafka.topic("neighbours", 1, &[]).await.unwrap();
     let missing = "missing-neighbour";
-    let mut socket = Socket::open(&stack).await;
+    let mut socket = direct(&stack, WRITES).await;
     let wrong = [
         (3, record(missing, "missing topic")),
         (3, ProduceRecord { partition: Some(1), ..record(topic, "missing partition") }),
@@ -142,57 +135,22 @@ fn read(kafka: &Kafka, topic: &str, partition: i32) -> Vec<ProduceRecord> {
     messages.into_iter().map(record).collect()
 }
 
-/// 6 MB in all: more than the windows on the way hold.
+/// An attacker without pause makes few writes of a bystander fail, even if both come from one address.
 #[tokio::test]
-async fn commands_keep_their_order_in_every_partition() {
-    const PARTITIONS: i32 = 4;
-    const COMMANDS: u64 = 400;
-    const RECORDS: u64 = 10;
-    let (kafka, stack) = standard(Way::Tunnel).await;
-    let topic = &kafka.topic("order", PARTITIONS, &[]).await.unwrap();
-    let mut socket = Socket::open(&stack).await;
-    // A topic in between that takes its time to be missed.
-    let missing =
-        |command: u64| (command % 50 == 7).then(|| record(&format!("missing-order-{command}"), "x"));
-    let mut open = BTreeMap::new();
-    for command in 0..COMMANDS {
-        let one = |at: u64| {
-            let number = command * RECORDS + at;
-            let partition = (!number.is_multiple_of(3)).then(|| i32::try_from(number).unwrap() % PARTITIONS);
-            // Without a partition a key chooses it, the same one each time.
-            ProduceRecord {
-                key: Some("key".into()),
-                partition,
-                ..record(topic, format!("{number} {}", "x".repeat(1500)))
-            }
-        };
-        let records: Vec<_> = missing(command).into_iter().chain((0..RECORDS).map(one)).collect();
-        open.insert(socket.send(produce(records)).await, command);
-    }
-    while !open.is_empty() {
-        let (sequence, resp) = socket.receive().await;
-        let command = open.remove(&sequence).expect("an open sequence");
-        let produced = results(resp).unwrap();
-        let written = produced.iter().skip(missing(command).iter().len());
-        assert_eq!(written.inspect(|one| _ = offset(one)).count() as u64, RECORDS);
-    }
-    let mut all = Vec::new();
-    for partition in 0..PARTITIONS {
-        let numbers = numbers(kafka, topic, partition);
-        assert!(numbers.is_sorted_by(|a, b| a < b), "partition {partition}: {numbers:?}");
-        all.extend(numbers);
-    }
-    all.sort_unstable();
-    assert_eq!(all, (0..COMMANDS * RECORDS).collect::<Vec<_>>());
+async fn rejected_records_do_not_fail_those_of_others() {
+    let bad_time = |topic: &str| ProduceRecord { timestamp: Some(8_204_889_600_000), ..record(topic, "x") };
+    bystander_writes_beside("delete", bad_time, 32).await;
+    let without_key = |topic: &str| record(topic, "x");
+    bystander_writes_beside("compact", without_key, 87).await;
 }
 
-/// An attacker without pause makes few writes of a bystander fail, even if both come from one address.
-async fn bystander_writes_beside(property: (&str, &str), bad: impl Fn(&str) -> ProduceRecord, code: i32) {
+/// In a topic with this `cleanup.policy`.
+async fn bystander_writes_beside(policy: &str, bad: impl Fn(&str) -> ProduceRecord, code: i32) {
     const WRITES: usize = 100;
     const IN_FLIGHT: usize = 8;
     let kafka = Kafka::shared().await.unwrap();
-    let stack = Config::new(Way::Tunnel).await.writing(&["default"]).alone().await;
-    let topic = kafka.topic("rejected", 1, &[property]).await.unwrap();
+    let stack = routed(Way::Tunnel).await.alone().await;
+    let topic = kafka.topic("rejected", 1, &[("cleanup.policy", policy)]).await.unwrap();
     let (mut attacker, mut bystander) = (Socket::open(&stack).await, Socket::open(&stack).await);
     let attack = async {
         for _ in 0..IN_FLIGHT {
@@ -226,15 +184,4 @@ async fn bystander_writes_beside(property: (&str, &str), bad: impl Fn(&str) -> P
         Either::Right((failed, _)) => failed,
     };
     assert!(failed <= 2, "{failed} of {WRITES} failed");
-}
-
-#[tokio::test]
-async fn records_without_a_key_do_not_fail_those_of_others() {
-    bystander_writes_beside(("cleanup.policy", "compact"), |topic| record(topic, "x"), 87).await;
-}
-
-#[tokio::test]
-async fn bad_timestamps_do_not_fail_records_of_others() {
-    let far = |topic: &str| ProduceRecord { timestamp: Some(8_204_889_600_000), ..record(topic, "x") };
-    bystander_writes_beside(("cleanup.policy", "delete"), far, 32).await;
 }

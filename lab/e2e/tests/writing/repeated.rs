@@ -9,7 +9,7 @@ use sluicegate_stack::way::Way;
 
 use super::{error, offset, record};
 use crate::http::openapi::ask;
-use crate::pool::{ANY, Config, REST, standard};
+use crate::pool::{ANY, REST, standard};
 
 /// The result of a command: the offset of each record and whether it was there, or why the first was not written.
 #[derive(Debug, PartialEq)]
@@ -43,7 +43,7 @@ fn producer(epoch: u32, sequence: u32, age_ms: u64) -> Producer {
 #[tokio::test]
 async fn repeats_are_written_once_by_whichever_bridge() {
     let (kafka, stack) = standard(Way::Tunnel).await;
-    let other = Config::new(Way::Tunnel).await.writing(&["default"]).own().await;
+    let (_, other) = standard(Way::Relay).await;
     const TOO_OLD: u64 = 19 * 3_600_000;
     for times in ["CreateTime", "LogAppendTime"] {
         let topic = &kafka.topic("repeated", 2, &[("message.timestamp.type", times)]).await.unwrap();

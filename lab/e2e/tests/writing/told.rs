@@ -8,15 +8,15 @@ use std::time::Duration;
 use sluicegate_protocol::{KafkaMessage, ProduceRecord};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::socket::{Socket, produce, results};
-use sluicegate_stack::waiting;
-use tokio::sync::Mutex;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// Outcomes that clients were told of their records, by number.
 #[derive(Default)]
 pub(crate) struct Told {
     /// The offset of each.
-    pub(crate) acknowledged: BTreeMap<u64, i64>,
+    acknowledged: BTreeMap<u64, i64>,
     pub(crate) refused: BTreeSet<u64>,
     pub(crate) unknown: BTreeSet<u64>,
 }
@@ -39,40 +39,36 @@ impl Told {
 
 /// A client that writes to partition 0 of a topic, sends nothing again, and notes what it is told.
 pub(crate) struct Writing {
-    topic: String,
     stop: Arc<AtomicBool>,
-    pub(crate) told: Arc<Mutex<Told>>,
+    told: watch::Receiver<Told>,
     task: JoinHandle<()>,
 }
 
 impl Writing {
-    pub(crate) fn start(url: String, topic: &str) -> Self {
-        let (stop, told) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Told>>::default());
-        let task = tokio::spawn(write(url, topic.to_owned(), Arc::clone(&stop), Arc::clone(&told)));
-        Self { topic: topic.to_owned(), stop, told, task }
+    pub(crate) fn start(socket: Socket, topic: &str) -> Self {
+        let (stop, (tell, told)) = (Arc::<AtomicBool>::default(), watch::channel(Told::default()));
+        let task = tokio::spawn(write(socket, topic.to_owned(), Arc::clone(&stop), tell));
+        Self { stop, told, task }
     }
 
     /// Waits until the client was told something.
-    pub(crate) async fn comes_about(&self, what: &str, is_it: impl Fn(&Told) -> bool) {
-        let check =
-            async || if is_it(&*self.told.lock().await) { Ok(()) } else { Err("not told".to_owned()) };
-        waiting::until(what, Duration::from_secs(60), check).await;
+    pub(crate) async fn comes_about(&mut self, what: &str, is_it: impl Fn(&Told) -> bool) {
+        let told = timeout(Duration::from_secs(60), self.told.wait_for(|told| is_it(told))).await;
+        assert!(told.is_ok_and(|told| told.is_ok()), "{what}");
     }
 
     /// Stops it, waits for its last answers, and holds all of them against the log.
-    pub(crate) async fn end(self, within: Duration, kafka: &Kafka) {
+    pub(crate) async fn end(self, within: Duration, kafka: &Kafka, topic: &str) {
         self.stop.store(true, Ordering::Relaxed);
-        tokio::time::timeout(within, self.task).await.expect("an end").unwrap();
-        let told = self.told.lock().await;
-        told.check(&numbers(kafka, &self.topic, 0));
+        timeout(within, self.task).await.expect("an end").unwrap();
+        self.told.borrow().check(&numbers(kafka, topic));
     }
 }
 
 /// Writes numbers until it is to stop, several commands in flight.
-async fn write(url: String, topic: String, stop: Arc<AtomicBool>, told: Arc<Mutex<Told>>) {
+async fn write(mut socket: Socket, topic: String, stop: Arc<AtomicBool>, tell: watch::Sender<Told>) {
     const RECORDS: u64 = 20;
     const IN_FLIGHT: usize = 8;
-    let mut socket = Socket::open_at(&url).await;
     let (mut open, mut next) = (BTreeMap::new(), 0);
     let record = |number: u64| ProduceRecord {
         topic: topic.clone(),
@@ -92,20 +88,21 @@ async fn write(url: String, topic: String, stop: Arc<AtomicBool>, told: Arc<Mute
         }
         let (sequence, resp) = socket.receive().await;
         let numbers = open.remove(&sequence).expect("an open sequence");
-        let mut told = told.lock().await;
-        for (number, produced) in numbers.zip(results(resp).unwrap()) {
-            match produced.error {
-                None => _ = told.acknowledged.insert(number, produced.offset),
-                Some(error) if error.unknown_outcome => _ = told.unknown.insert(number),
-                Some(_) => _ = told.refused.insert(number),
+        tell.send_modify(|told| {
+            for (number, produced) in numbers.zip(results(resp).unwrap()) {
+                match produced.error {
+                    None => _ = told.acknowledged.insert(number, produced.offset),
+                    Some(error) if error.unknown_outcome => _ = told.unknown.insert(number),
+                    Some(_) => _ = told.refused.insert(number),
+                }
             }
-        }
+        });
     }
 }
 
-/// The numbers that the values of a partition begin with, up to a space, from offset 0 on.
-pub(crate) fn numbers(kafka: &Kafka, topic: &str, partition: i32) -> Vec<u64> {
-    let messages = kafka.read(topic, partition);
+/// The numbers that the values of partition 0 begin with, up to a space, from offset 0 on.
+fn numbers(kafka: &Kafka, topic: &str) -> Vec<u64> {
+    let messages = kafka.read(topic, 0);
     assert!(messages.iter().map(|message| message.offset).eq(0..messages.len() as i64));
     let number = |message: KafkaMessage| {
         let value = String::from_utf8(message.value.unwrap().to_vec()).unwrap();

@@ -16,19 +16,24 @@ impl Controls {
         Self(Rc::<RefCell<Instance<H>>>::clone(machine))
     }
 
-    /// The log since the start.
     pub fn log(&self) -> Vec<LogLine> {
         self.0.borrow_mut().system().log.lines().to_vec()
     }
 
     /// Bytes of linear memory. It never shrinks.
     pub fn memory_bytes(&self) -> usize {
-        self.0.borrow().memory_bytes()
+        self.0.borrow_mut().memory().len()
     }
 
     /// Takes LLVM's 8-bit counters of coverage, which begin again from 0. Empty: the module was built without.
     pub fn take_coverage(&self) -> Vec<u8> {
-        self.0.borrow_mut().take_coverage()
+        let mut machine = self.0.borrow_mut();
+        let range = machine.system().counters.clone().unwrap_or_default();
+        let range = range.start as usize..range.end as usize;
+        let counters = machine.memory().get_mut(range).unwrap_or_default();
+        let taken = counters.to_vec();
+        counters.fill(0);
+        taken
     }
 
     /// Limits linear memory to `bytes` from now on.
@@ -49,8 +54,7 @@ impl Controls {
 
 trait Controlled {
     fn system(&mut self) -> &mut System;
-    fn memory_bytes(&self) -> usize;
-    fn take_coverage(&mut self) -> Vec<u8>;
+    fn memory(&mut self) -> &mut [u8];
 }
 
 impl<H: Host> Controlled for Instance<H> {
@@ -58,17 +62,8 @@ impl<H: Host> Controlled for Instance<H> {
         self.host().system()
     }
 
-    fn memory_bytes(&self) -> usize {
-        self.instance.get_memory(&self.store, "memory").map_or(0, |memory| memory.data_size(&self.store))
-    }
-
-    fn take_coverage(&mut self) -> Vec<u8> {
-        let Some(range) = self.host().system().counters.clone() else { return Vec::new() };
-        let Some(memory) = self.instance.get_memory(&self.store, "memory") else { return Vec::new() };
-        let range = range.start as usize..range.end as usize;
-        let Some(counters) = memory.data_mut(&mut self.store).get_mut(range) else { return Vec::new() };
-        let taken = counters.to_vec();
-        counters.fill(0);
-        taken
+    fn memory(&mut self) -> &mut [u8] {
+        let memory = self.instance.get_memory(&self.store, "memory");
+        memory.map_or(&mut [], |memory| memory.data_mut(&mut self.store))
     }
 }

@@ -1,35 +1,13 @@
 //! Causes for which a module does not load, does not start, or stops.
 
 use std::fmt;
-use std::io;
-use std::path::PathBuf;
 
 use super::log::LogLine;
 
-/// Why a host rejects a module.
+/// Why a host rejects a module, worded to follow "failed to".
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The file does not exist or is not readable.
-    #[error("read the filter {}", path.display())]
-    Read {
-        /// As given.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The bytes are not a valid WebAssembly module.
-    #[error("compile the filter: {0}")]
-    Compile(wasmi::Error),
-    /// Envoy: a version of the ABI and an allocator. wasm-nginx-module: a memory.
-    #[error("load a filter without the export {0}")]
-    Export(&'static str),
-    /// The module imports functions that this host lacks.
-    #[error("load a filter with imports that this host does not have: {0}")]
-    Imports(String),
-    /// An import's type differs from the host function's.
-    #[error("link the filter: {0}")]
-    Link(String),
-}
+#[error("{0}")]
+pub struct LoadError(pub(crate) String);
 
 /// Why an instance did not start.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +18,6 @@ pub struct StartError {
     pub stage: &'static str,
     /// `None` if the module itself returned false.
     pub trap: Option<Trap>,
-    /// The log so far.
     pub log: Vec<LogLine>,
 }
 

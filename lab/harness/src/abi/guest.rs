@@ -10,29 +10,19 @@ pub(crate) struct Guest<'a, H: 'static> {
 }
 
 /// Why a host call failed.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
 pub(crate) enum Refused {
     /// The module gets this status.
-    Status(Status),
+    Status(#[from] Status),
     /// The module traps.
-    Trap(wasmi::Error),
+    Trap(#[from] wasmi::Error),
 }
 
 impl Refused {
     /// The module traps for this reason.
     pub(crate) fn trap(reason: impl Into<String>) -> Self {
         Self::Trap(wasmi::Error::new(reason))
-    }
-}
-
-impl From<Status> for Refused {
-    fn from(status: Status) -> Self {
-        Self::Status(status)
-    }
-}
-
-impl From<wasmi::Error> for Refused {
-    fn from(error: wasmi::Error) -> Self {
-        Self::Trap(error)
     }
 }
 

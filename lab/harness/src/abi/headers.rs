@@ -25,23 +25,19 @@ impl Headers {
         self
     }
 
-    /// This map without the headers of `name`.
     pub fn without(mut self, name: impl AsRef<[u8]>) -> Self {
         self.remove(name.as_ref());
         self
     }
 
-    /// Names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.0.iter().map(|(name, value)| (name.as_slice(), value.as_slice()))
     }
 
-    /// The number of headers.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -230,9 +226,7 @@ impl fmt::Debug for Headers {
 /// The response so far, as the client has received it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Response {
-    /// With `:status`.
     pub headers: Headers,
-    /// The body so far.
     pub body: Vec<u8>,
     /// `None` if there are none, or none yet.
     pub trailers: Option<Headers>,

@@ -2,18 +2,15 @@
 
 macro_rules! host_calls {
     ($($call:ident $name:literal $params:literal)*) => {
-        /// A proxy-wasm host call that the filter makes.
+        /// A host call that the filter makes, by the name of its function without `proxy_`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[expect(missing_docs, reason = "each is the `proxy_*` function of the same name")]
         pub enum HostCall {
             $($call),*
         }
 
         impl HostCall {
-            /// All of them.
             pub const ALL: [Self; 15] = [$(Self::$call),*];
 
-            /// The imported function.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$call => $name),*
@@ -50,11 +47,11 @@ host_calls! {
 
 /// A result code as the module sees it. The constants are cpp-host's `WasmResult`; other numbers, such as
 /// [`Status`]`(77)`, are valid too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("status {0}")]
 pub struct Status(pub u32);
 
 impl Status {
-    /// The call succeeded.
     pub const OK: Self = Self(0);
     /// No such header, property, metric or buffer.
     pub const NOT_FOUND: Self = Self(1);
@@ -62,7 +59,6 @@ impl Status {
     pub const BAD_ARGUMENT: Self = Self(2);
     /// A pointer or length outside the module's memory.
     pub const INVALID_MEMORY_ACCESS: Self = Self(6);
-    /// The host failed.
     pub const INTERNAL_FAILURE: Self = Self(10);
     /// The host has no such call (APISIX says so).
     pub const UNIMPLEMENTED: Self = Self(12);

@@ -79,7 +79,7 @@ pub(crate) fn link<H: Host>(module: &Module, tables: Tables<H>) -> Result<Linker
             continue;
         };
         if !matches!(import.ty(), ExternType::Func(ty) if *ty == known.ty()) {
-            return Err(LoadError::Link(format!("{} has another type", name(&import))));
+            return Err(LoadError(format!("link the filter: {} has another type", name(&import))));
         }
         let call = |caller: Caller<'_, H>, params: &[Val], results: &mut [Val]| {
             let status = known.call(Guest::new(caller), params)?;
@@ -89,9 +89,10 @@ pub(crate) fn link<H: Host>(module: &Module, tables: Tables<H>) -> Result<Linker
             Ok(())
         };
         let linked = linker.func_new(known.module, known.name, known.ty(), call);
-        linked.map_err(|error| LoadError::Link(error.to_string()))?;
+        linked.map_err(|error| LoadError(format!("link the filter: {error}")))?;
     }
-    if unknown.is_empty() { Ok(linker) } else { Err(LoadError::Imports(unknown.join(", "))) }
+    let missing = format!("load a filter with imports that this host does not have: {}", unknown.join(", "));
+    if unknown.is_empty() { Ok(linker) } else { Err(LoadError(missing)) }
 }
 
 /// As `module.name`.

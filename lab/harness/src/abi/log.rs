@@ -1,19 +1,15 @@
 //! The module's log: `proxy_log`, standard output and standard error.
 
-/// proxy-wasm's log levels.
+/// proxy-wasm's log levels, in the order of their numbers from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// 0
     Trace,
-    /// 1
     Debug,
-    /// 2; the level of standard output.
+    /// The level of standard output.
     Info,
-    /// 3
     Warn,
-    /// 4; the level of standard error.
+    /// The level of standard error.
     Error,
-    /// 5
     Critical,
 }
 
@@ -28,7 +24,6 @@ impl Level {
 /// One line of the log. Bytes that are not UTF-8 are replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// As given by the module.
     pub level: Level,
     /// Without the prefix that Envoy adds.
     pub text: String,

@@ -46,8 +46,11 @@ impl<H: Host> Program<H> {
         Ok(Arc::new(Self { module, linker }))
     }
 
-    pub(crate) fn exports(&self, name: &str) -> bool {
-        self.module.get_export(name).is_some()
+    /// Checks that the module has one of these exports.
+    pub(crate) fn must_export(&self, names: &[&str]) -> Result<(), LoadError> {
+        let found = names.iter().any(|name| self.module.get_export(name).is_some());
+        let missing = format!("load a filter without the export {}", names.join(" or "));
+        if found { Ok(()) } else { Err(LoadError(missing)) }
     }
 }
 
@@ -61,7 +64,8 @@ fn compile(wasm: &[u8], features: Features) -> Result<Module, LoadError> {
     if let Some(module) = modules.get(&key) {
         return Ok(module.clone());
     }
-    let module = Module::new(&engine(features), wasm).map_err(LoadError::Compile)?;
+    let module = Module::new(&engine(features), wasm)
+        .map_err(|error| LoadError(format!("compile the filter: {error}")))?;
     modules.insert(key, module.clone());
     Ok(module)
 }
@@ -77,7 +81,7 @@ fn engine(features: Features) -> Engine {
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
-    std::fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })
+    std::fs::read(path).map_err(|error| LoadError(format!("read the filter {}: {error}", path.display())))
 }
 
 /// A running module.

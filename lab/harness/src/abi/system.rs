@@ -27,15 +27,8 @@ pub(crate) struct System {
 
 impl Default for System {
     fn default() -> Self {
-        let limits = limits(MEMORY);
-        Self {
-            log: Log::default(),
-            faults: Faults::default(),
-            limits,
-            counters: None,
-            trap: None,
-            trap_seen: false,
-        }
+        let (log, faults, limits) = (Log::default(), Faults::default(), limits(MEMORY));
+        Self { log, faults, limits, counters: None, trap: None, trap_seen: false }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::abi::host_call::{HostCall, Status};
 use crate::abi::import::{Import, Tables};
 use crate::abi::log::Level;
 use crate::abi::module::coverage_imports;
-use crate::abi::wasi;
+use crate::abi::wasi::{self, nothing};
 
 /// This host's support for an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,10 +63,6 @@ const UNIMPLEMENTED: &[Import<Host>] = &[
     Import::proxy(HostCall::SetBufferBytes, unimplemented),
     Import::proxy(HostCall::SetTickPeriodMilliseconds, unimplemented),
 ];
-
-fn nothing(_: &mut Guest<'_, Host>, _: &Args<'_>) -> Result<(), Refused> {
-    Ok(())
-}
 
 fn unimplemented(_: &mut Guest<'_, Host>, _: &Args<'_>) -> Result<(), Refused> {
     Err(Status::UNIMPLEMENTED.into())
@@ -175,17 +171,12 @@ fn get_header(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refuse
 fn get_headers(guest: &mut Guest<'_, Host>, args: &Args<'_>) -> Result<(), Refused> {
     let exchange = guest.host().exchange().ok_or(Status::BAD_ARGUMENT)?;
     let list = match args.u32(0) {
-        REQUEST => match request(exchange) {
-            Some(list) => list,
-            None => return Err(guest.crash(NO_HOST)),
-        },
-        RESPONSE => match response(exchange) {
-            Some(list) => list,
-            None => return Err(guest.crash("a list of uninitialised memory was read: more than 20 headers")),
-        },
+        REQUEST => request(exchange).ok_or(NO_HOST),
+        RESPONSE => response(exchange).ok_or("a list of uninitialised memory was read: more than 20 headers"),
         CALL_RESPONSE => return Err(Status::NOT_FOUND.into()),
         _ => return Err(Status::UNIMPLEMENTED.into()),
     };
+    let list = list.map_err(|why| guest.crash(why))?;
     guest.give(&list.to_pairs(), args.u32(1), args.u32(2))
 }
 

@@ -18,7 +18,6 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The local response, if there is one.
     pub fn response(&self) -> Option<&Response> {
         match self {
             Self::Answered(response) => Some(response),
@@ -46,8 +45,6 @@ pub(crate) struct Exchange {
     /// The test's `:version`, or `HTTP/1.1`.
     version: Vec<u8>,
     pub(crate) request: Headers,
-    /// Bytes of the request's body.
-    pub(crate) length: usize,
     /// The client's address.
     pub(crate) client: String,
     /// nginx's `upstream_bytes_sent` and `upstream_bytes_received`, once there is an upstream.
@@ -61,7 +58,7 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn new(route: u32, client: &str, headers: &Headers, length: usize) -> Self {
+    pub(crate) fn new(route: u32, client: &str, headers: &Headers) -> Self {
         let mut request = Headers::default();
         let pseudo = |name: &str| headers.get(name).unwrap_or_default().to_vec();
         // nginx, `ngx_http_v2_construct_host_header`.
@@ -79,7 +76,6 @@ impl Exchange {
             scheme,
             version: headers.get(":version").unwrap_or(b"HTTP/1.1").to_vec(),
             request,
-            length,
             client: client.to_owned(),
             bytes: None,
             variables: BTreeMap::new(),

@@ -8,8 +8,6 @@ use crate::abi::system::{self, System};
 #[derive(Default)]
 pub(crate) struct Host {
     pub(crate) system: System,
-    /// nginx's `client_max_body_size`.
-    pub(crate) longest_body: usize,
     /// Contexts that nginx reported as not done.
     pub(crate) undone: usize,
     pub(crate) routes: BTreeMap<u32, RouteState>,
@@ -59,10 +57,6 @@ pub(crate) enum State {
 }
 
 impl Host {
-    pub(crate) fn new() -> Self {
-        Self { longest_body: usize::MAX, ..Self::default() }
-    }
-
     /// M, `cur_ctx_id`: one counter for plugin and request contexts, from 1.
     pub(crate) fn new_context(&mut self) -> u32 {
         self.last_context = self.last_context.wrapping_add(1);

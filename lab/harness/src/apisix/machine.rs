@@ -11,7 +11,7 @@ impl Instance<Host> {
     /// M, `ngx_http_wasm_load_plugin`: `_start`, or else `_initialize`. There is no `proxy_on_vm_start`.
     pub(crate) fn boot(program: &Program<Host>) -> Result<Self, StartError> {
         let error = |trap, log| StartError { stage: "initialize", trap: Some(trap), log };
-        let mut machine = Self::start(program, Host::new()).map_err(|trap| error(trap, Vec::new()))?;
+        let mut machine = Self::start(program, Host::default()).map_err(|trap| error(trap, Vec::new()))?;
         let start = if machine.has("_start") { "_start" } else { "_initialize" };
         machine.run(start, &[]);
         let system = &mut machine.host().system;

@@ -73,12 +73,9 @@ impl Instance<Host> {
 
     /// nginx reads the whole body, into memory or a file, before it connects to the upstream.
     fn forward(&mut self, key: u32) {
-        let longest = self.host().longest_body;
-        let Some(exchange) = self.host().exchanges.get_mut(&key) else { return };
-        if exchange.length > longest {
-            return self.page(key, 413);
+        if let Some(exchange) = self.host().exchanges.get_mut(&key) {
+            exchange.outcome = Outcome::Forwarded(exchange.forwarded());
         }
-        exchange.outcome = Outcome::Forwarded(exchange.forwarded());
     }
 
     /// L, `on_http_request`: prints the body; without one, nginx sends its page for an error status.

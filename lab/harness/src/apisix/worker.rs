@@ -32,12 +32,10 @@ impl Plugin {
 
     /// The same for a module in memory. V, `ngx_wasm_wasmtime_load`, rejects an unknown import or one of another type,
     /// a missing memory export, and WebAssembly features that wasmtime 0.38 lacks. The route then has no such plugin.
-    ///
-    /// # Errors
-    /// As [`Plugin::load`].
     pub fn compile(wasm: &[u8]) -> Result<Self, LoadError> {
         let program = Program::new(wasm, Features::Wasmtime038, TABLES)?;
-        if program.exports("memory") { Ok(Self { program }) } else { Err(LoadError::Export("memory")) }
+        program.must_export(&["memory"])?;
+        Ok(Self { program })
     }
 
     /// Starts a worker. The filter is not configured before the first request of a route.
@@ -70,12 +68,6 @@ impl Worker {
         Route { machine: Rc::clone(&self.machine), key }
     }
 
-    /// Limits the body of a request to this number of bytes, nginx's `client_max_body_size`; 0, APISIX's default, for
-    /// none.
-    pub fn limit_bodies(&self, bytes: usize) {
-        self.machine.borrow_mut().host().longest_body = if bytes == 0 { usize::MAX } else { bytes };
-    }
-
     /// The first failure since the last call. A trap fails only its request, and the instance continues. After a crash
     /// or hang, every request is [`Outcome::Lost`].
     pub fn trap(&self) -> Option<Trap> {
@@ -87,7 +79,6 @@ impl Worker {
         self.machine.borrow_mut().host().undone
     }
 
-    /// Requests that have not ended.
     pub fn open_streams(&self) -> usize {
         self.machine.borrow_mut().host().exchanges.len()
     }
@@ -113,15 +104,15 @@ pub struct Route {
 }
 
 impl Route {
-    /// A client's request with its whole body. `:authority` becomes the `Host` line; nginx accepts requests without it
+    /// A client's request with its whole body, which the filter does not see. `:authority` becomes the `Host` line; nginx accepts requests without it
     /// over HTTP/1.0 only. `:version` is the request's, by default `HTTP/1.1`. The client's address is 10.0.0.9.
     pub fn request(&self, headers: impl Into<Headers>, body: impl AsRef<[u8]>) -> Stream {
         self.request_from("10.0.0.9", headers, body)
     }
 
     /// The same from a client at another address.
-    pub fn request_from(&self, client: &str, headers: impl Into<Headers>, body: impl AsRef<[u8]>) -> Stream {
-        let exchange = Exchange::new(self.key, client, &headers.into(), body.as_ref().len());
+    pub fn request_from(&self, client: &str, headers: impl Into<Headers>, _body: impl AsRef<[u8]>) -> Stream {
+        let exchange = Exchange::new(self.key, client, &headers.into());
         let key = self.machine.borrow_mut().open(exchange);
         Stream { machine: Rc::clone(&self.machine), key }
     }
@@ -144,7 +135,6 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The fate of the request.
     pub fn outcome(&self) -> Outcome {
         let mut machine = self.machine.borrow_mut();
         let host = machine.host();

@@ -113,12 +113,6 @@ impl Half {
     }
 }
 
-/// A reply ready to be sent. With an empty body, the headers end it.
-pub(crate) struct LocalReply {
-    pub(crate) headers: Headers,
-    pub(crate) body: Vec<u8>,
-}
-
 /// The format of a local reply, which depends on the client's original request.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct ReplyFormat {
@@ -136,9 +130,10 @@ impl ReplyFormat {
         }
     }
 
-    /// `:status`, then `added`, then length and type if there is a body. A gRPC client gets headers only, and no
+    /// The headers and the body of a reply: `:status`, then `added`, then length and type if there is a body. With an
+    /// empty body, the headers end it. A gRPC client gets headers only, and no
     /// `grpc-message`, which no test reads.
-    pub(crate) fn reply(self, status: u32, added: &Headers, body: Vec<u8>) -> LocalReply {
+    pub(crate) fn reply(self, status: u32, added: &Headers, body: Vec<u8>) -> (Headers, Vec<u8>) {
         let mut headers = Headers::from([(":status", status.to_string())]);
         for (name, value) in added.iter() {
             headers.add(name, value);
@@ -147,16 +142,16 @@ impl ReplyFormat {
             headers.set(b":status", b"200");
             headers.set(b"content-type", GRPC);
             headers.set(b"grpc-status", grpc_status(status).to_string().as_bytes());
-            return LocalReply { headers: headers.without("content-length"), body: Vec::new() };
+            return (headers.without("content-length"), Vec::new());
         }
         if body.is_empty() {
-            return LocalReply { headers: headers.without("content-length").without("content-type"), body };
+            return (headers.without("content-length").without("content-type"), body);
         }
         headers.set(b"content-length", body.len().to_string().as_bytes());
         if headers.get("content-type").is_none() {
             headers.add(b"content-type", b"text/plain");
         }
-        LocalReply { headers, body: if self.head { Vec::new() } else { body } }
+        (headers, if self.head { Vec::new() } else { body })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The steps of Envoy's filter manager around the filter's callbacks. The rules are the same in both directions: in
 //! Envoy, decoder and encoder filters share `ActiveStreamFilterBase`.
 
-use super::exchange::{Body, Exchange, Flow, Half, LocalReply, ReplyFormat, Side};
+use super::exchange::{Body, Exchange, Flow, Half, ReplyFormat, Side};
 use super::host::{Action, Host, ROOT};
 use super::machine::{Answer, len};
 use crate::abi::headers::Headers;
@@ -30,7 +30,7 @@ impl Instance<Host> {
         let Some(half) = self.half(id, side) else { return };
         let count = len(headers.len());
         (half.headers, half.headers_open, half.ended) = (Some(headers), true, ended);
-        let Some(answer) = self.notify(id, side, "headers", &[count, ended.into()]) else { return };
+        let Some(answer) = self.notify(id, side, HEADERS, &[count, ended.into()]) else { return };
         let Some(half) = self.half(id, side) else { return };
         if answer.value == 0 && !answer.stopped {
             half.headers_open = false;
@@ -59,7 +59,7 @@ impl Instance<Host> {
         if half.flow == Flow::Stopped {
             return;
         }
-        let Some(answer) = self.notify(id, side, "trailers", &[count]) else { return };
+        let Some(answer) = self.notify(id, side, TRAILERS, &[count]) else { return };
         let Some(half) = self.half(id, side) else { return };
         if answer.value != 0 || answer.stopped {
             half.flow = Flow::Stopped;
@@ -80,7 +80,7 @@ impl Instance<Host> {
             half.body = Body::Chunk;
         }
         let size = len(half.open_body().map_or(0, |body| body.len()));
-        let Some(answer) = self.notify(id, side, "body", &[size, ended.into()]) else { return };
+        let Some(answer) = self.notify(id, side, BODY, &[size, ended.into()]) else { return };
         let Some(half) = self.half(id, side) else { return };
         half.body = Body::Closed;
         let chunk = std::mem::take(&mut half.chunk);
@@ -97,8 +97,14 @@ impl Instance<Host> {
     }
 
     /// Calls the filter's callback, then runs the actions that it queued. `None`: it trapped.
-    fn notify(&mut self, id: u32, side: Side, event: &str, args: &[u32]) -> Option<Answer> {
-        let callback = callback(side, event);
+    fn notify(
+        &mut self,
+        id: u32,
+        side: Side,
+        [request, response]: [&'static str; 2],
+        args: &[u32],
+    ) -> Option<Answer> {
+        let callback = if side == Side::Request { request } else { response };
         let args = [&[id], args].concat();
         let Some(answer) = self.invoke(id, callback, &args, 0) else {
             self.fail(id);
@@ -169,25 +175,25 @@ impl Instance<Host> {
         if exchange.response.sent.headers.is_some() {
             return self.reset(id);
         }
-        let reply = exchange.reply_format.reply(status, added, body);
+        let (headers, body) = exchange.reply_format.reply(status, added, body);
         if exchange.response.headers.is_some() {
-            return self.answer_directly(id, reply);
+            return self.answer_directly(id, headers, body);
         }
         exchange.answered_locally = true;
-        let ended = reply.body.is_empty();
-        self.receive_headers(id, Side::Response, reply.headers, ended);
+        let ended = body.is_empty();
+        self.receive_headers(id, Side::Response, headers, ended);
         if !ended {
-            self.receive_body(id, Side::Response, reply.body, true);
+            self.receive_body(id, Side::Response, body, true);
         }
     }
 
     /// Filter manager, `sendDirectLocalReply`.
-    fn answer_directly(&mut self, id: u32, reply: LocalReply) {
+    fn answer_directly(&mut self, id: u32, headers: Headers, body: Vec<u8>) {
         let Some(exchange) = self.live(id, Side::Response) else { return };
         exchange.answered_locally = true;
-        exchange.response.headers = Some(reply.headers.clone());
-        exchange.response.sent.headers = Some(reply.headers);
-        exchange.response.sent.body = reply.body;
+        exchange.response.headers = Some(headers.clone());
+        exchange.response.sent.headers = Some(headers);
+        exchange.response.sent.body = body;
         self.end(id, Side::Response);
     }
 
@@ -197,8 +203,8 @@ impl Instance<Host> {
         if exchange.response.sent.headers.is_some() {
             return self.reset(id);
         }
-        let reply = exchange.reply_format.reply(503, &Headers::default(), Vec::new());
-        self.answer_directly(id, reply);
+        let (headers, body) = exchange.reply_format.reply(503, &Headers::default(), Vec::new());
+        self.answer_directly(id, headers, body);
     }
 
     /// Resets the client's stream.
@@ -231,16 +237,10 @@ impl Instance<Host> {
     }
 }
 
-fn callback(side: Side, event: &str) -> &'static str {
-    match (side, event) {
-        (Side::Request, "headers") => "proxy_on_request_headers",
-        (Side::Request, "body") => "proxy_on_request_body",
-        (Side::Request, _) => "proxy_on_request_trailers",
-        (Side::Response, "headers") => "proxy_on_response_headers",
-        (Side::Response, "body") => "proxy_on_response_body",
-        (Side::Response, _) => "proxy_on_response_trailers",
-    }
-}
+/// The callbacks of requests and responses.
+const HEADERS: [&str; 2] = ["proxy_on_request_headers", "proxy_on_response_headers"];
+const BODY: [&str; 2] = ["proxy_on_request_body", "proxy_on_response_body"];
+const TRAILERS: [&str; 2] = ["proxy_on_request_trailers", "proxy_on_response_trailers"];
 
 /// Envoy, `ConnectionManagerUtility::mutateResponseHeaders`: a 101 keeps `upgrade` and `connection` only if the request
 /// still has them after the filter.

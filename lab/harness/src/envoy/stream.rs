@@ -38,7 +38,6 @@ impl Stream {
         self.body(Side::Request, &[], true);
     }
 
-    /// The client ends with trailers.
     pub fn client_trailers(&mut self, trailers: impl Into<Headers>) {
         self.machine.borrow_mut().receive_trailers(self.id, Side::Request, trailers.into());
     }
@@ -105,7 +104,6 @@ impl Stream {
         self.machine.borrow_mut().answer_locally(self.id, status, &Headers::default(), body);
     }
 
-    /// The request headers that the upstream has received.
     pub fn upstream_request(&self) -> Option<Headers> {
         self.read(|exchange| exchange.request.sent.headers.clone())
     }
@@ -133,7 +131,6 @@ impl Stream {
 
 /// The stream as a whole.
 impl Stream {
-    /// The fate of the request.
     pub fn outcome(&self) -> Outcome {
         let (reset, local, request) = self.read(|exchange| {
             (exchange.reset, exchange.answered_locally, exchange.request.sent.headers.clone())

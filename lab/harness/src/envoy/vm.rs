@@ -32,17 +32,10 @@ impl Filter {
     }
 
     /// The same for a module in memory.
-    ///
-    /// # Errors
-    /// As [`Filter::load`].
     pub fn compile(wasm: &[u8]) -> Result<Self, LoadError> {
         let program = Program::new(wasm, Features::Current, TABLES)?;
-        if !program.exports(ABI) {
-            return Err(LoadError::Export(ABI));
-        }
-        if !ALLOCATORS.iter().any(|name| program.exports(name)) {
-            return Err(LoadError::Export("malloc"));
-        }
+        program.must_export(&[ABI])?;
+        program.must_export(&ALLOCATORS)?;
         Ok(Self { program })
     }
 
@@ -120,7 +113,6 @@ impl Vm {
         machine.host().now = until;
     }
 
-    /// Streams that are neither finished nor reset.
     pub fn open_streams(&self) -> usize {
         self.machine.borrow_mut().host().exchanges.values().filter(|exchange| !exchange.finished).count()
     }

@@ -235,7 +235,6 @@ fn produced(result: &Value) -> Produced {
     }
 }
 
-/// A stream of events.
 struct Events {
     topic: String,
     body: Incoming,
@@ -423,7 +422,6 @@ fn isolation(isolation: i32) -> &'static str {
     if isolation == 0 { "" } else { "&isolation=read_committed" }
 }
 
-/// The error of a problem.
 fn problem(status: u16, document: &Value) -> ErrorResp {
     ErrorResp { retriable: matches!(status, 429 | 503 | 504), ..error_of(document) }
 }

@@ -15,7 +15,6 @@ use super::Connection;
 use crate::jetstream::translation;
 use crate::network::next_frame;
 
-/// An open session.
 pub(super) struct Session {
     stream: DuplexStream,
     unread: BytesMut,

@@ -11,7 +11,6 @@ use super::wire::Link;
 use super::{JetStream, messages, messages_from, subject};
 use crate::kafka::State;
 
-/// A consumer.
 pub(super) struct Consumer {
     stream: String,
     stream_id: u128,
@@ -49,7 +48,6 @@ enum Next {
     /// The next message has no room.
     TooLarge,
     Nothing,
-    /// The consumer is gone.
     Gone,
 }
 

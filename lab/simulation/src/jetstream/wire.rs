@@ -30,7 +30,6 @@ struct Connection {
     random: Mutex<fastrand::Rng>,
 }
 
-/// An open connection.
 pub(super) struct Link {
     /// Cancelled when it is closed.
     closed: CancellationToken,
@@ -120,7 +119,7 @@ impl JetStream {
             }
             if !link.is_silent.load(Ordering::Relaxed) {
                 self.take(link, message);
-                self.0.faults.clock.jump_if_armed().await;
+                self.0.faults.jump_if_armed().await;
             }
         }
     }

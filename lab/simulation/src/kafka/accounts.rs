@@ -39,21 +39,16 @@ impl Log {
             }
             known.push(*counted);
         }
-        let newest = known.last().map(|last| last.at);
-        if newest.is_none_or(|at| at.elapsed() >= life) {
+        if known.last().is_none_or(|last| last.at.elapsed() >= life) {
             return Vec::new();
         }
         // A leader that was started again has read one batch of each producer from its snapshot.
-        let older = known.len() - 1;
-        let is_known = |(place, counted): (usize, &Counted)| {
-            place == older || counted.leader_epoch == self.epoch && place + BATCHES > older
-        };
+        let mut newer = (0..known.len()).rev();
+        known.retain(|counted| {
+            let newer = newer.next().unwrap_or_default();
+            newer == 0 || counted.leader_epoch == self.epoch && newer < BATCHES
+        });
         known
-            .iter()
-            .enumerate()
-            .filter(|(place, counted)| is_known((*place, *counted)))
-            .map(|(_, one)| *one)
-            .collect()
     }
 
     /// A broker's start: it takes no snapshot of producers that is not behind the log's start.

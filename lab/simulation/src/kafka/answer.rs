@@ -21,8 +21,8 @@ use kafka_protocol::messages::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_protocol::messages::{
-    ApiVersionsRequest, DescribeConfigsRequest, DescribeProducersRequest, FetchRequest, ListOffsetsRequest,
-    MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, ResponseHeader, TopicName,
+    ApiVersionsRequest, DescribeConfigsRequest, FetchRequest, MetadataRequest, ProduceRequest,
+    ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{
     Decodable, Encodable, HeaderVersion, StrBytes, decode_request_header_from_buffer,
@@ -39,46 +39,34 @@ pub(crate) async fn answer(kafka: &Kafka, broker: usize, mut frame: Bytes) -> Op
     let throttled = throttle(&kafka.state(), broker);
     match header.request_api_key {
         0 => {
-            let request: ProduceRequest = decode(&mut frame, version)?;
+            let request = ProduceRequest::decode(&mut frame, version).ok()?;
             encode(id, version, &produce::answer(kafka, broker, &request).await)
         }
-        61 => {
-            let request: DescribeProducersRequest = decode(&mut frame, version)?;
-            encode(id, version, &produce::producers(&kafka.state(), broker, &request))
-        }
         1 => {
-            let request: FetchRequest = decode(&mut frame, version)?;
+            let request = FetchRequest::decode(&mut frame, version).ok()?;
             match throttled {
                 0 => encode(id, version, &fetch::answer(kafka, broker, &request).await),
                 millis => encode(id, version, &FetchResponse::default().with_throttle_time_ms(millis)),
             }
         }
-        2 => {
-            let request: ListOffsetsRequest = decode(&mut frame, version)?;
-            encode(id, version, &offsets::list(&kafka.state(), broker, &request))
-        }
-        3 => {
-            let request: MetadataRequest = decode(&mut frame, version)?;
-            encode(id, version, &metadata(&kafka.state(), broker, &request))
-        }
-        18 => {
-            let _: ApiVersionsRequest = decode(&mut frame, version)?;
-            encode(id, version, &versions())
-        }
-        23 => {
-            let request: OffsetForLeaderEpochRequest = decode(&mut frame, version)?;
-            encode(id, version, &offsets::ends_of_epochs(&kafka.state(), broker, &request))
-        }
-        32 => {
-            let request: DescribeConfigsRequest = decode(&mut frame, version)?;
-            encode(id, version, &configs(&kafka.state(), &request))
-        }
+        2 => answered(frame, id, version, |asked| offsets::list(&kafka.state(), broker, &asked)),
+        3 => answered(frame, id, version, |asked| metadata(&kafka.state(), broker, &asked)),
+        18 => answered(frame, id, version, |_: ApiVersionsRequest| versions()),
+        23 => answered(frame, id, version, |asked| offsets::ends_of_epochs(&kafka.state(), broker, &asked)),
+        32 => answered(frame, id, version, |asked| configs(&kafka.state(), &asked)),
+        61 => answered(frame, id, version, |asked| produce::producers(&kafka.state(), broker, &asked)),
         _ => None,
     }
 }
 
-fn decode<R: Decodable>(frame: &mut Bytes, version: i16) -> Option<R> {
-    R::decode(frame, version).ok()
+/// The answer to a request that needs no wait.
+fn answered<Q: Decodable, R: Encodable + HeaderVersion>(
+    mut frame: Bytes,
+    id: i32,
+    version: i16,
+    answer: impl FnOnce(Q) -> R,
+) -> Option<Bytes> {
+    encode(id, version, &answer(Q::decode(&mut frame, version).ok()?))
 }
 
 fn encode<R: Encodable + HeaderVersion>(id: i32, version: i16, response: &R) -> Option<Bytes> {
@@ -124,7 +112,8 @@ fn metadata(state: &State, asked: usize, request: &MetadataRequest) -> MetadataR
             .with_isr_nodes(replicas)
     };
     let topic = |name: &str| {
-        let answer = MetadataResponseTopic::default().with_name(Some(topic_name(name)));
+        let answer = MetadataResponseTopic::default()
+            .with_name(Some(TopicName(StrBytes::from_string(name.to_owned()))));
         match state.topics.get(name) {
             None => answer.with_error_code(UNKNOWN_TOPIC_OR_PARTITION),
             Some(topic) => answer
@@ -161,10 +150,6 @@ fn configs(state: &State, request: &DescribeConfigsRequest) -> DescribeConfigsRe
     DescribeConfigsResponse::default().with_results(results.collect())
 }
 
-fn topic_name(name: &str) -> TopicName {
-    TopicName(StrBytes::from_string(name.to_owned()))
-}
-
 /// The host name of a broker.
 pub(crate) fn host(broker: usize) -> String {
     format!("broker-{broker}")
@@ -189,3 +174,5 @@ const BROKER: i8 = 4;
 /// The port of all brokers.
 pub(crate) const PORT: i32 = 9092;
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+const NOT_LEADER_OR_FOLLOWER: i16 = 6;
+const UNKNOWN_TOPIC_ID: i16 = 100;

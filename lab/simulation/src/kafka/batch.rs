@@ -60,7 +60,8 @@ fn nullable(bytes: Option<&Bytes>, output: &mut BytesMut) {
     }
 }
 
-fn sized(body: &[u8]) -> BytesMut {
+/// Bytes behind their length.
+pub(crate) fn sized(body: &[u8]) -> BytesMut {
     let mut output = BytesMut::new();
     varint(i64::from(small(body.len())), &mut output);
     output.put_slice(body);

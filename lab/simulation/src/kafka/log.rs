@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use sluicegate_protocol::KafkaMessage;
 use tokio::time::Instant;
 
 use super::accounts::Counted;
@@ -61,7 +62,6 @@ pub(crate) struct Record {
     pub(crate) value: Option<Bytes>,
 }
 
-/// An aborted transaction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Aborted {
     pub(crate) producer: i64,
@@ -89,6 +89,13 @@ pub(crate) enum Outcome {
     Open,
     Committed,
     Aborted,
+}
+
+impl Written {
+    /// Whether clients could know that its transaction was committed.
+    pub(crate) fn was_committed(&self) -> bool {
+        self.outcome == Outcome::Committed || self.is_reopened
+    }
 }
 
 impl Log {
@@ -321,6 +328,15 @@ impl Log {
     /// Whether a record at this offset was compacted away.
     pub(crate) fn has_compacted(&self, offset: i64) -> bool {
         self.written.iter().any(|((_, of), written)| *of == offset && written.is_compacted)
+    }
+
+    /// The epochs in which a message was written as it is, and what became of it.
+    pub(crate) fn written_as(&self, message: &KafkaMessage) -> impl Iterator<Item = (i32, &Written)> {
+        let of_epoch = move |epoch| Some((epoch, self.written.get(&(epoch, message.offset))?));
+        let is_it = move |(_, written): &(i32, &Written)| {
+            (&written.record.key, &written.record.value) == (&message.key, &message.value)
+        };
+        (0..=self.epoch).filter_map(of_epoch).filter(is_it)
     }
 
     /// Whether consumers could ever read a record, by its epoch and offset.

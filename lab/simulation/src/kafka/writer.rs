@@ -78,8 +78,7 @@ impl WritableCluster {
     fn send(&self, queued: Queued) {
         let partition = queued.record.partition.and_then(|partition| usize::try_from(partition).ok());
         let partition = partition.unwrap_or_else(|| {
-            let topics = &self.kafka.state().topics;
-            let count = topics.get(&queued.record.topic).map_or(1, |topic| topic.partitions.len());
+            let count = self.kafka.state().partitions(&queued.record.topic);
             self.random.lock().usize(..count)
         });
         let place = (queued.record.topic.clone(), partition);
@@ -160,8 +159,7 @@ impl Lane {
     /// Whether the leader is up, and does not hang.
     fn broker_answers(&self) -> bool {
         let state = self.kafka.state();
-        let topic = state.topics.get(&self.topic);
-        let leader = topic.and_then(|topic| topic.partitions.get(self.partition)).map(Partition::leader);
+        let leader = state.partition(&self.topic, self.partition).map(Partition::leader);
         leader.and_then(|leader| state.brokers.get(leader.broker)).is_some_and(Broker::answers)
     }
 

@@ -56,7 +56,7 @@ impl Schedule {
         let repeated = self.repeaters.iter().map(|each| each.check(&self.world.kafka.state(), may_lose));
         for checked in checked.chain(repeated).collect::<Vec<_>>() {
             match checked {
-                Ok(writes) => self.world.have_ended(writes),
+                Ok(writes) => self.world.outcome.lock().writes.extend(writes),
                 Err(problem) => self.world.broken(problem),
             }
         }
@@ -96,7 +96,7 @@ impl Schedule {
     /// Ends all faults, and all that has begun.
     async fn heal(&mut self) {
         *self.world.faults.state.lock() = FaultState::default();
-        self.world.faults.clock.arm(None);
+        self.world.faults.arm_clock(None);
         self.subscribers.iter().for_each(|subscriber| subscriber.pause(Duration::ZERO));
         while self.events.join_next().await.is_some() {}
         self.world.event(|| "all is well again".to_owned());

@@ -1,22 +1,21 @@
 //! A subscription over server-sent events.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use sluicegate_stack::http::client::{Client, Request, Streamed};
+use sluicegate_stack::http::client::Request;
 
-use super::json_record;
 use super::position::{Begin, Position, Told};
 use super::source::{Source, stream};
 use super::wish::{RED, TENANT, Wish};
+use super::{EventSource, json_record};
 
 pub(crate) struct Events {
     /// None: that of each event.
     partition: Option<i32>,
-    body: Streamed,
-    unread: String,
-    told: VecDeque<Told>,
+    source: EventSource,
+    /// A stream does not say where it begins.
+    begins: Option<Told>,
     is_in_snapshot: bool,
 }
 
@@ -29,45 +28,28 @@ impl Events {
         let headers = [last, ("authorization", wish.authorization.as_deref())];
         let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value?)));
         let request = headers.fold(request, |request, (name, value)| request.with(name, value));
-        let body = Client::connect(gateway).await.ok()?.stream(request).await.ok()?;
-        if body.head.status != 200 {
-            assert!([502, 503, 504].contains(&body.head.status), "{:?}", body.head);
-            return None;
-        }
+        let source = EventSource::open(gateway, request).await?;
         let offset = wish.source.first();
         let begin = |partition| Begin { partition, offset, id: Vec::new() };
         let begins = wish.all_partitions().into_iter().map(begin).collect();
-        // A stream does not say where it begins.
-        let told = Told::Begins(begins);
-        let is_new = !wish.is_table && position.next.is_empty();
-        let told = if is_new { VecDeque::from([told]) } else { VecDeque::new() };
+        let begins = (!wish.is_table && position.next.is_empty()).then_some(Told::Begins(begins));
         let partition = wish.partitions.first().copied();
-        Some(Self { partition, body, unread: String::new(), told, is_in_snapshot: false })
+        Some(Self { partition, source, begins, is_in_snapshot: false })
     }
 
     pub(crate) async fn told(&mut self) -> Option<Told> {
-        loop {
-            if let Some(told) = self.told.pop_front() {
-                return Some(told);
-            }
-            while let Some((event, rest)) = self.unread.split_once("\n\n") {
-                let told = told(event, self.partition);
-                self.unread = rest.to_owned();
-                let told = self.placed(told);
-                self.told.push_back(told);
-            }
-            if self.told.is_empty() {
-                let part = self.body.next().await.ok()??;
-                self.unread.push_str(std::str::from_utf8(&part).unwrap());
-            }
+        if let Some(begins) = self.begins.take() {
+            return Some(begins);
         }
+        let event = self.source.next().await?;
+        Some(self.placed(told(&event, self.partition)))
     }
 
     /// A record of a snapshot does not say where its partition continues.
     fn placed(&mut self, told: Told) -> Told {
         match told {
             Told::Snapshot(_) => self.is_in_snapshot = true,
-            ref told if told.ends_snapshot() => self.is_in_snapshot = false,
+            ref told if matches!(told.what(), Told::SnapshotEnd) => self.is_in_snapshot = false,
             Told::Records { partition, records, .. } if self.is_in_snapshot => {
                 return Told::Records { partition, records, next: None };
             }

@@ -47,22 +47,9 @@ impl Told {
         if is_snapshot { Self::Snapshot(begins) } else { Self::Begins(begins) }
     }
 
-    /// The records of a partition, if it has some.
-    pub(crate) fn records(&self) -> Option<(i32, &[Record])> {
-        match self {
-            Self::Records { partition, records, .. } => Some((*partition, records)),
-            Self::Identified { told, .. } => told.records(),
-            _ => None,
-        }
-    }
-
-    /// Whether a snapshot is complete with it.
-    pub(crate) fn ends_snapshot(&self) -> bool {
-        match self {
-            Self::SnapshotEnd => true,
-            Self::Identified { told, .. } => told.ends_snapshot(),
-            _ => false,
-        }
+    /// Without where to continue after it.
+    pub(crate) fn what(&self) -> &Self {
+        if let Self::Identified { told, .. } = self { told } else { self }
     }
 }
 

@@ -18,35 +18,31 @@ static SIGNER: LazyLock<Signer> = LazyLock::new(|| Signer::new().unwrap());
 pub(super) struct Person {
     name: String,
     random: Random,
-    /// The end of the last token.
-    until: SystemTime,
+    /// The end of the last token, if there was one.
+    until: Option<SystemTime>,
 }
 
 impl Person {
     pub(super) fn new(name: &str, seed: u64) -> Self {
-        Self { name: name.to_owned(), random: Random::new(seed), until: SystemTime::UNIX_EPOCH }
+        Self { name: name.to_owned(), random: Random::new(seed), until: None }
     }
 
     pub(super) fn token(&mut self) -> Result<String, Failure> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
         let seconds = SHORTEST_IDENTITY.as_secs() + u64::try_from(self.random.below(60))?;
-        self.until = SystemTime::UNIX_EPOCH + Duration::from_secs(now + seconds);
+        self.until = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(now + seconds));
         let claims = json!({"iss": ISSUER, "aud": "app", "sub": self.name, "iat": now, "exp": now + seconds});
         Ok(SIGNER.sign_json(&claims)?)
     }
 
     /// Whether the last token is over in some seconds.
     pub(super) fn expires_soon(&self) -> bool {
-        let left = self.until.duration_since(SystemTime::now()).unwrap_or_default();
-        self.until != SystemTime::UNIX_EPOCH && left < RENEWED_BEFORE
+        self.until.is_some_and(|until| until < SystemTime::now() + RENEWED_BEFORE)
     }
 
     /// Fails if there is no token, or the last one is still valid: a connection with it has ended too soon.
     pub(super) fn check_end(&self) -> Result<(), Failure> {
-        if self.until == SystemTime::UNIX_EPOCH {
-            return Err("the connection ended".into());
-        }
-        match self.until.duration_since(SystemTime::now()) {
+        match self.until.ok_or("the connection ended")?.duration_since(SystemTime::now()) {
             Ok(left) => Err(format!("the connection ended {left:?} before its identity").into()),
             Err(_) => Ok(()),
         }
@@ -54,14 +50,11 @@ impl Person {
 
     /// Fails if the last token, if there was any, has been over for too long: a connection with it should have ended.
     pub(super) fn check_open(&self) -> Result<(), Failure> {
-        if self.until == SystemTime::UNIX_EPOCH {
-            return Ok(());
+        let over = self.until.and_then(|until| SystemTime::now().duration_since(until).ok());
+        match over.filter(|over| *over > STALL) {
+            Some(over) => Err(format!("the connection is open {over:?} after its identity").into()),
+            None => Ok(()),
         }
-        let over = SystemTime::now().duration_since(self.until).unwrap_or_default();
-        if over > STALL {
-            return Err(format!("the connection is open {over:?} after its identity").into());
-        }
-        Ok(())
     }
 }
 

@@ -12,14 +12,14 @@ use super::identity::Person;
 use super::probe::{Counts, Probe, STALL};
 use super::stacks::{Gateway, KAFKA_REST, NATS, NATS_REST, STREAM, STREAMS, TOPIC, WAYS, has_filter};
 use crate::Failure;
-use crate::clients::position::Position;
+use crate::clients::position::{Position, Told};
 use crate::clients::session::Session;
 use crate::clients::source::Source;
 use crate::clients::table::{Record, Table};
 use crate::clients::wish::Wish;
 use crate::clients::{Client, Format};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A session in protobuf, whose identity is renewed on the socket.
     Session,
@@ -35,36 +35,23 @@ pub(super) enum Kind {
     Nats,
 }
 
-impl Kind {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Session => "session",
-            Self::Table => "table",
-            Self::Json => "JSON session",
-            Self::Events => "events",
-            Self::Poll => "polls",
-            Self::Nats => "session on NATS",
-        }
-    }
-}
-
-/// The kinds that a gateway serves, and how many clients of each it has.
-pub(super) fn of_gateway(gateway: &Gateway) -> impl Iterator<Item = (Kind, usize)> {
-    KINDS.into_iter().filter(|(kind, _)| match kind {
+/// The kinds that a gateway serves, their names, and how many clients of each it has.
+pub(super) fn of_gateway(gateway: &Gateway) -> impl Iterator<Item = (Kind, &'static str, usize)> {
+    KINDS.into_iter().filter(|(kind, ..)| match kind {
         Kind::Session | Kind::Json => gateway.has_sessions(),
         Kind::Table | Kind::Nats => gateway.has_sessions() && gateway.has_filter(),
         Kind::Events | Kind::Poll => gateway.has_filter(),
     })
 }
 
-/// The kinds, and how many clients of each a gateway has.
-const KINDS: [(Kind, usize); 6] = [
-    (Kind::Session, 20),
-    (Kind::Table, 10),
-    (Kind::Json, 20),
-    (Kind::Events, 20),
-    (Kind::Poll, 8),
-    (Kind::Nats, 10),
+/// The kinds, their names, and how many clients of each a gateway has.
+const KINDS: [(Kind, &str, usize); 6] = [
+    (Kind::Session, "session", 20),
+    (Kind::Table, "table", 10),
+    (Kind::Json, "JSON session", 20),
+    (Kind::Events, "events", 20),
+    (Kind::Poll, "polls", 8),
+    (Kind::Nats, "session on NATS", 10),
 ];
 
 pub(super) struct Reader {
@@ -90,7 +77,7 @@ impl Reader {
             Kind::Poll => self.polls().await,
         };
         let why = ended.err().unwrap_or_else(|| "it has ended".into());
-        format!("{} {} through {}: {why}", self.kind.name(), self.number, self.gateway.name()).into()
+        format!("{:?} {} through {}: {why}", self.kind, self.number, self.gateway.way.name()).into()
     }
 
     /// A subscription, which is opened again where it was when its identity is over, unless it is renewed before.
@@ -111,10 +98,8 @@ impl Reader {
             let mut client = client.ok_or("a connection was refused")?;
             self.probe.connected()?;
             while let Some(told) = self.next(client.told()).await? {
-                if let Some((partition, records)) = told.records() {
-                    for record in records {
-                        self.take(partition, record)?;
-                    }
+                if let Told::Records { partition, records, .. } = told.what() {
+                    records.iter().try_for_each(|record| self.take(*partition, record))?;
                 }
                 position.take(told);
                 position.trim();

@@ -33,10 +33,6 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
-    pub(super) fn name(&self) -> &'static str {
-        self.way.name()
-    }
-
     /// Whether the filter grants rights to people, and serves plain HTTP and NATS.
     pub(super) fn has_filter(&self) -> bool {
         has_filter(self.way)

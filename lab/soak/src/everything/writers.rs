@@ -18,13 +18,12 @@ use crate::Failure;
 /// Writes to the partition, and to the subject of the same number, until a write fails or stalls.
 pub(super) async fn write(gateway: Gateway, partition: i32) -> Failure {
     let Err(failure) = write_on(&gateway, partition).await else { return "the writer has ended".into() };
-    format!("the writer through {}: {failure}", gateway.name()).into()
+    format!("the writer through {}: {failure}", gateway.way.name()).into()
 }
 
 async fn write_on(gateway: &Gateway, partition: i32) -> Result<(), Failure> {
     let number_of_way = u64::from(partition.unsigned_abs());
-    let session =
-        if gateway.has_sessions() { Some(connect(gateway, "/pubsub", number_of_way).await?) } else { None };
+    let session = if gateway.has_sessions() { Some(connect(gateway, number_of_way).await?) } else { None };
     let mut person = Person::new("writer", 1_000 + number_of_way);
     let mut ticks = interval(PACE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -71,8 +70,8 @@ async fn post(gateway: &Gateway, person: &mut Person, path: String, body: &Value
 }
 
 /// A client whose identity is renewed before it is over.
-async fn connect(gateway: &Gateway, path: &str, seed: u64) -> Result<Client, Failure> {
-    let mut builder = Client::builder(format!("ws://{}{path}", gateway.address));
+async fn connect(gateway: &Gateway, seed: u64) -> Result<Client, Failure> {
+    let mut builder = Client::builder(format!("ws://{}/pubsub", gateway.address));
     if gateway.has_filter() {
         let person = std::sync::Mutex::new(Person::new("alice", seed));
         builder = builder.refresh(move || {

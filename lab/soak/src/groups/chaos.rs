@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sluicegate_stack::bridge::Bridge;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::random::Random;
 use sluicegate_stack::stack::Stack;
@@ -12,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::PARTITIONS;
 use super::ledger::{Ledger, Log};
+use crate::live::chaos::{DOWN, any_bridge, drain, kill_bridge, kill_envoy};
 use crate::live::writers::Writers;
 
 pub(super) struct Topic {
@@ -95,7 +95,7 @@ impl Chaos<'_> {
             assert!(
                 since.elapsed() < RECOVERY,
                 "not read after {RECOVERY:?}: {left:?}; {:#?}",
-                self.ledger.summary(0)
+                self.ledger.summary()
             );
             sleep(POLL).await;
         }
@@ -110,27 +110,18 @@ impl Chaos<'_> {
     }
 
     async fn kill(&mut self, choice: usize) -> &'static str {
-        let is_first = self.random.below(2) == 0;
         match choice {
             0 => {
-                let bridge = self.bridge(is_first);
-                bridge.process.terminate();
-                let _ = bridge.process.wait(DRAIN).await;
-                bridge.up().await.unwrap();
+                let _ = drain(any_bridge(self.stack, &mut self.random)).await;
                 "bridge, drained"
             }
             1 => {
-                self.stack.envoy_mut().process.kill();
-                sleep(DOWN).await;
-                self.stack.envoy_mut().up().await.unwrap();
+                kill_envoy(self.stack).await;
                 "Envoy"
             }
             2 => {
                 let down = if self.random.below(2) == 0 { DOWN } else { LONG };
-                let bridge = self.bridge(is_first);
-                bridge.process.kill();
-                sleep(down).await;
-                bridge.up().await.unwrap();
+                kill_bridge(any_bridge(self.stack, &mut self.random), down).await;
                 "bridge"
             }
             _ => {
@@ -142,19 +133,11 @@ impl Chaos<'_> {
             }
         }
     }
-
-    fn bridge(&mut self, is_first: bool) -> &mut Bridge {
-        if is_first { &mut self.stack.bridge } else { self.stack.others.first_mut().unwrap() }
-    }
 }
 
 const POLL: Duration = Duration::from_millis(100);
-/// Time that a part stays away.
-const DOWN: Duration = Duration::from_secs(1);
-/// The same of a bridge whose consumers another one takes over.
+/// Time that a bridge stays away whose consumers another one takes over.
 const LONG: Duration = Duration::from_secs(5);
-/// The time for a drain: the bridge's default, and a second.
-const DRAIN: Duration = Duration::from_secs(11);
 /// The time after which a slow recovery is told of.
 const SLOW: Duration = Duration::from_secs(5);
 /// The longest time until all groups read everything again. A rebalance in which members are killed waits until their sessions

@@ -14,17 +14,14 @@ pub(super) type Log = (Arc<str>, i32);
 /// The deliveries and commits of all groups.
 pub(super) struct Ledger(Mutex<Book>);
 
+#[derive(Default)]
 struct Book {
     groups: Vec<BTreeMap<Log, Place>>,
     /// The last record of each group.
     received: Vec<Instant>,
     /// When something was broken, from the first moment until everything ran again.
     harms: Vec<(Instant, Instant)>,
-    delivered: usize,
-    repeats: usize,
-    standstill: Duration,
-    lost_members: usize,
-    answers: BTreeMap<String, usize>,
+    summary: Summary,
     wrongs: Vec<String>,
 }
 
@@ -53,18 +50,9 @@ pub(super) struct Answer<'a> {
 
 impl Ledger {
     pub(super) fn new(groups: usize) -> Self {
-        let now = Instant::now();
-        Self(Mutex::new(Book {
-            groups: (0..groups).map(|_| BTreeMap::new()).collect(),
-            received: vec![now; groups],
-            harms: Vec::new(),
-            delivered: 0,
-            repeats: 0,
-            standstill: Duration::ZERO,
-            lost_members: 0,
-            answers: BTreeMap::new(),
-            wrongs: Vec::new(),
-        }))
+        let received = vec![Instant::now(); groups];
+        let groups = (0..groups).map(|_| BTreeMap::new()).collect();
+        Self(Mutex::new(Book { groups, received, ..Book::default() }))
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -74,11 +62,11 @@ impl Ledger {
     pub(super) fn received(&self, Answer { group, member, began, is_auto, records }: Answer<'_>) {
         let now = Instant::now();
         let mut book = self.book();
-        let Book { groups, received, harms, delivered, repeats, wrongs, .. } = &mut *book;
+        let Book { groups, received, harms, summary, wrongs } = &mut *book;
         if !records.is_empty() {
             *received.get_mut(group).unwrap() = now;
         }
-        *delivered += records.len();
+        summary.delivered += records.len();
         let logs = groups.get_mut(group).unwrap();
         let mut ends = BTreeMap::new();
         for (log, offset) in records {
@@ -89,7 +77,7 @@ impl Ledger {
             if place.seen.insert(*offset) {
                 continue;
             }
-            *repeats += 1;
+            summary.repeats += 1;
             let told = |what: &str, (at, end): (Instant, i64)| {
                 format!(
                     "group {group}, member {member}: {offset} of {log:?} came again, though {end} was {what} {:?} before the poll",
@@ -130,14 +118,14 @@ impl Ledger {
 
     /// An answer other than the usual one.
     pub(super) fn answered(&self, what: String) {
-        *self.book().answers.entry(what).or_default() += 1;
+        *self.book().summary.answers.entry(what).or_default() += 1;
     }
 
     /// A group does not know a member whose client has not ended it.
     pub(super) fn lost_member(&self, group: usize, member: usize) {
         let now = Instant::now();
         let mut book = self.book();
-        book.lost_members += 1;
+        book.summary.lost_members += 1;
         if is_calm(&book.harms, now - SESSION, now) {
             book.wrongs.push(format!("group {group} has lost member {member} while all was well"));
         }
@@ -162,7 +150,7 @@ impl Ledger {
         let mut book = self.book();
         for group in 0..book.received.len() {
             let still = book.received.get(group).unwrap().max(&calm_since).elapsed();
-            book.standstill = book.standstill.max(still);
+            book.summary.standstill = book.summary.standstill.max(still);
         }
     }
 
@@ -197,11 +185,8 @@ impl Ledger {
         self.book().wrongs.clone()
     }
 
-    pub(super) fn summary(&self, records: usize) -> Summary {
-        let book = self.book();
-        let (delivered, repeats, standstill) = (book.delivered, book.repeats, book.standstill);
-        let (lost_members, answers) = (book.lost_members, book.answers.clone());
-        Summary { records, delivered, repeats, standstill, lost_members, answers, ..Summary::default() }
+    pub(super) fn summary(&self) -> Summary {
+        self.book().summary.clone()
     }
 }
 

@@ -11,27 +11,16 @@ use super::ledger::Log;
 use super::member::{Consume, Trouble};
 
 pub(super) struct Rest {
-    gateway: SocketAddr,
-    connection: Option<Client>,
-    group: String,
-    name: String,
-    topics: Vec<Arc<str>>,
+    pub(super) gateway: SocketAddr,
+    pub(super) connection: Option<Client>,
+    pub(super) group: String,
+    pub(super) name: String,
+    pub(super) topics: Vec<Arc<str>>,
     /// Whether its client commits.
-    commits: bool,
+    pub(super) commits: bool,
 }
 
 impl Rest {
-    pub(super) fn new(
-        gateway: SocketAddr,
-        group: &str,
-        number: usize,
-        topics: &[Arc<str>],
-        commits: bool,
-    ) -> Self {
-        let (group, name) = (group.to_owned(), format!("member-{number}"));
-        Self { gateway, connection: None, group, name, topics: topics.to_vec(), commits }
-    }
-
     /// Sends a request for the member. 404 is [`Trouble::Gone`].
     async fn ask(&mut self, method: &str, path: &str, body: Option<&Value>) -> Result<Response, Trouble> {
         let about = path.split_once('?').map_or(path, |(path, _)| path);

@@ -10,31 +10,18 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::ledger::Log;
 use super::member::{Consume, Trouble};
 
+#[derive(Default)]
 pub(super) struct Session {
-    url: String,
-    group: String,
-    topics: Vec<Arc<str>>,
-    member: Option<Member>,
+    pub(super) url: String,
+    pub(super) group: String,
+    pub(super) topics: Vec<Arc<str>>,
+    pub(super) member: Option<Member>,
     /// When its partitions were given or taken last.
-    since: Option<Instant>,
+    pub(super) since: Option<Instant>,
     /// The same, of a change after the records of the last poll.
-    next_since: Option<Instant>,
+    pub(super) next_since: Option<Instant>,
     /// The assignment of the last records.
-    assignment: u64,
-}
-
-impl Session {
-    pub(super) fn new(url: String, group: &str, topics: &[Arc<str>]) -> Self {
-        Self {
-            url,
-            group: group.to_owned(),
-            topics: topics.to_vec(),
-            member: None,
-            since: None,
-            next_since: None,
-            assignment: 0,
-        }
-    }
+    pub(super) assignment: u64,
 }
 
 impl Consume for Session {

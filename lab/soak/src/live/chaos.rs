@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sluicegate_stack::Error;
 use sluicegate_stack::bridge::Bridge;
 use sluicegate_stack::random::Random;
 use sluicegate_stack::stack::Stack;
 use tokio::time::{Instant, sleep};
 
 use super::PARTITIONS;
-use super::system::Cluster;
+use super::system::{Cluster, NODES};
 use super::tables::Tables;
 
 /// Goes on for this time, and counts what it does. All parts run afterwards. If it `discards`, it also deletes records,
@@ -64,23 +65,15 @@ async fn kill(
 ) -> &'static str {
     match choice {
         0 => {
-            let bridge = any_bridge(stack, random);
-            bridge.process.kill();
-            sleep(DOWN).await;
-            bridge.up().await.unwrap();
+            kill_bridge(any_bridge(stack, random), DOWN).await;
             "bridge"
         }
         1 => {
-            let bridge = any_bridge(stack, random);
-            bridge.process.terminate();
-            let _ = bridge.process.wait(DRAIN).await;
-            bridge.up().await.unwrap();
+            let _ = drain(any_bridge(stack, random)).await;
             "bridge, drained"
         }
         2 if stack.way().is_envoy() => {
-            stack.envoy_mut().process.kill();
-            sleep(DOWN).await;
-            stack.envoy_mut().up().await.unwrap();
+            kill_envoy(stack).await;
             "Envoy"
         }
         _ => {
@@ -119,7 +112,7 @@ async fn discard(
             Some("node killed")
         }
         2 | 3 => {
-            let at = random.below(cluster.nodes());
+            let at = random.below(NODES);
             cluster.node(at).freeze();
             sleep(FROZEN).await;
             cluster.node(at).thaw();
@@ -131,7 +124,31 @@ async fn discard(
     }
 }
 
-fn any_bridge<'a>(stack: &'a mut Stack, random: &mut Random) -> &'a mut Bridge {
+/// Kills a bridge, which stays away for so long.
+pub(crate) async fn kill_bridge(bridge: &mut Bridge, down: Duration) {
+    bridge.process.kill();
+    sleep(down).await;
+    bridge.up().await.unwrap();
+}
+
+/// Drains a bridge, and starts it again.
+///
+/// # Errors
+/// It has not ended in time.
+pub(crate) async fn drain(bridge: &mut Bridge) -> Result<(), Error> {
+    bridge.process.terminate();
+    let ended = bridge.process.wait(DRAIN).await;
+    bridge.up().await.unwrap();
+    ended.map(drop)
+}
+
+pub(crate) async fn kill_envoy(stack: &mut Stack) {
+    stack.envoy_mut().process.kill();
+    sleep(DOWN).await;
+    stack.envoy_mut().up().await.unwrap();
+}
+
+pub(crate) fn any_bridge<'a>(stack: &'a mut Stack, random: &mut Random) -> &'a mut Bridge {
     match stack.others.is_empty() || random.below(2) == 0 {
         true => &mut stack.bridge,
         false => stack.others.first_mut().unwrap(),
@@ -140,18 +157,18 @@ fn any_bridge<'a>(stack: &'a mut Stack, random: &mut Random) -> &'a mut Bridge {
 
 /// A record is acknowledged by two nodes: one is killed at a time.
 async fn kill_node(cluster: &mut Cluster<'_>, random: &mut Random) {
-    let at = random.below(cluster.nodes());
+    let at = random.below(NODES);
     cluster.node(at).kill();
     sleep(DOWN).await;
     cluster.up(at).await;
 }
 
 /// Time that a part stays away.
-const DOWN: Duration = Duration::from_secs(1);
+pub(crate) const DOWN: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(2);
 /// Time that a node stays frozen: longer than it may take until clients are told.
 const FROZEN: Duration = Duration::from_secs(6);
 /// Between two things that harm no node.
 const BREAK: Duration = Duration::from_millis(300);
-/// The time for a drain: the bridge's default.
-const DRAIN: Duration = Duration::from_secs(11);
+/// The time for a drain: the bridge's default, and a second.
+pub(crate) const DRAIN: Duration = Duration::from_secs(11);

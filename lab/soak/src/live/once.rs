@@ -65,12 +65,7 @@ impl Numbered {
         &self,
         saved: &Arc<Mutex<Account>>,
     ) -> Writer<impl FnMut(&Account) -> std::io::Result<()> + use<>> {
-        let client = loop {
-            match Client::connect(&self.url).await {
-                Ok(client) => break client,
-                Err(_) => sleep(PAUSE).await,
-            }
-        };
+        let client = connect(&self.url).await;
         // As a file: the flag of what was tried is not in it.
         let account = serde_json::to_string(&*saved.lock().unwrap()).unwrap();
         let saved = Arc::clone(saved);
@@ -86,6 +81,16 @@ impl Numbered {
             key: Some(key(number % KEYS).into()),
             value: Some((self.value)(self.partition, number).into()),
             ..ProduceRecord::default()
+        }
+    }
+}
+
+/// A session, as soon as there can be one.
+pub(super) async fn connect(url: &str) -> Client {
+    loop {
+        match Client::connect(url).await {
+            Ok(client) => return client,
+            Err(_) => sleep(PAUSE).await,
         }
     }
 }

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use sluicegate_client::{Client, ProduceRecord};
+use sluicegate_client::ProduceRecord;
 use sluicegate_protocol::KafkaMessage;
 use sluicegate_stack::bridge::Bridge;
 use sluicegate_stack::envoy::{instead, routes};
@@ -17,6 +16,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::chaos::{DRAIN, drain};
+use super::once::{connect, each_is_there_once};
 use super::subscriber::{Report, Subscriber};
 use super::{bounds, oracles};
 use crate::clients::source::Source;
@@ -74,14 +75,8 @@ pub async fn roll(Load { subscribers, producers }: Load) -> Rolled {
     let acknowledged: BTreeMap<i32, u64> = writing.join_all().await.into_iter().collect();
     let logs: BTreeMap<i32, Vec<KafkaMessage>> =
         (0..producers).map(|partition| (partition, kafka.read(&topic, partition))).collect();
-    for (partition, log) in &logs {
-        let values: Vec<_> = log.iter().filter_map(|message| message.value.clone()).collect();
-        let want = (0..acknowledged.get(partition).copied().unwrap_or_default()).map(|n| n.to_string());
-        assert!(
-            values.into_iter().eq(want.map(Bytes::from)),
-            "partition {partition} lost or repeated a record"
-        );
-    }
+    assert!(logs.values().all(|log| !log.is_empty()), "a partition lost its records");
+    each_is_there_once(&acknowledged, |_, number| number.to_string(), 0, &logs);
     tell_ends.send_replace(Some(bounds(&logs)));
     let mut reports: Vec<Report> = Vec::new();
     while let Some(report) = timeout(LAST, running.join_next()).await.expect("subscribers reach the ends") {
@@ -118,9 +113,7 @@ fn setup(bootstrap: String) -> Setup {
 /// Drains a bridge, and starts it again when it has ended. Gives the time of SIGTERM.
 async fn restart(bridge: &mut Bridge) -> Instant {
     let begun = Instant::now();
-    bridge.process.terminate();
-    bridge.process.wait(DRAIN).await.unwrap();
-    bridge.up().await.unwrap();
+    drain(bridge).await.unwrap();
     begun
 }
 
@@ -147,21 +140,10 @@ async fn produce(url: String, topic: Arc<str>, partition: i32, stopped: watch::R
     (partition, next)
 }
 
-async fn connect(url: &str) -> Client {
-    loop {
-        match Client::connect(url).await {
-            Ok(client) => return client,
-            Err(_) => sleep(Duration::from_millis(50)).await,
-        }
-    }
-}
-
 const BATCH: u64 = 20;
 /// Between two writes of a session.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Before, between and after the restarts.
 const STEADY: Duration = Duration::from_secs(3);
-/// The time for a drain: the bridge's default, and a second.
-const DRAIN: Duration = Duration::from_secs(11);
 /// Time that the subscribers have to reach the ends of the logs.
 const LAST: Duration = Duration::from_secs(90);

@@ -7,7 +7,7 @@ use sluicegate_stack::random::Random;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::clients::position::Position;
+use crate::clients::position::{Position, Told};
 use crate::clients::source::Source;
 use crate::clients::table::{Logs, Table};
 use crate::clients::wish::{RED_REST, RED_SESSIONS, Tenant, Wish};
@@ -32,8 +32,9 @@ pub(super) struct Subscriber {
     number: usize,
     kind: Kind,
     gateway: SocketAddr,
-    wish: Wish,
-    may_miss: bool,
+    pub(super) wish: Wish,
+    /// Whether records can be discarded before it has them.
+    pub(super) may_miss: bool,
     random: Random,
 }
 
@@ -107,15 +108,6 @@ impl Subscriber {
         Self { wish, ..self }
     }
 
-    /// Records can be discarded before it has them.
-    pub(super) fn may_miss(self) -> Self {
-        Self { may_miss: true, ..self }
-    }
-
-    pub(super) fn has_table(&self) -> bool {
-        self.wish.is_table
-    }
-
     /// Runs until all its partitions are at the ends of the logs, once those are known, or nobody waits for it any more.
     pub(super) async fn run(mut self, mut logs: watch::Receiver<Option<Logs>>) -> Report {
         let table = self.wish.is_table.then(Table::default);
@@ -168,7 +160,7 @@ impl Subscriber {
                 _ = logs.changed() => continue,
             };
             // A table with a header's condition would begin anew for ever.
-            let has_table = told.ends_snapshot() && self.wish.tenant.is_none();
+            let has_table = matches!(told.what(), Told::SnapshotEnd) && self.wish.tenant.is_none();
             position.take(told);
             // Once the ends are known, the rest is read without a pause.
             if logs.borrow().is_some() && self.kind != Kind::Fickle {

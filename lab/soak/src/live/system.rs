@@ -92,13 +92,6 @@ impl Cluster<'_> {
         }
     }
 
-    pub(super) fn nodes(&self) -> usize {
-        match self {
-            Self::Kafka(kafka, _) => kafka.nodes.len(),
-            Self::Nats(cluster) => cluster.nodes.len(),
-        }
-    }
-
     pub(super) fn node(&mut self, at: usize) -> &mut Process {
         match self {
             Self::Kafka(kafka, _) => &mut kafka.nodes.get_mut(at).unwrap().process,
@@ -176,6 +169,8 @@ impl Cluster<'_> {
         logs
     }
 }
+
+pub(super) const NODES: usize = 3;
 
 /// The topic that is checked record by record, and the beginning of the names of such streams.
 pub(super) const CHECKED: &str = "checked";

@@ -123,22 +123,19 @@ impl Writers {
         self.tasks.spawn_blocking(move || transact(&config, &topic, &partitions, &stopped, random));
     }
 
-    /// Stops writing when all that is under way is acknowledged.
-    pub async fn stop(mut self) -> Written {
-        self.ended().await
-    }
-
     /// As [`Writers::stop`], and writes a last record to each partition that everyone wants.
-    pub(super) async fn stop_with_last(mut self, partitions: i32) -> Written {
-        let mut all = self.ended().await;
+    pub(super) async fn stop_with_last(self, partitions: i32) -> Written {
+        let sink = self.sink.clone();
+        let mut all = self.stop().await;
         for partition in 0..partitions {
             let last = Change { key: key(0), value: Some(VALUE.to_owned()), tenant: Some(RED) };
-            all.offsets.insert((partition, self.sink.write(partition, &last, "last").await));
+            all.offsets.insert((partition, sink.write(partition, &last, "last").await));
         }
         all
     }
 
-    async fn ended(&mut self) -> Written {
+    /// Stops writing when all that is under way is acknowledged.
+    pub async fn stop(mut self) -> Written {
         self.stop.send_replace(true);
         let mut all = Written::default();
         while let Some(written) = self.tasks.join_next().await {

@@ -34,31 +34,17 @@ pub(super) fn run(
     (address, bridge): (SocketAddr, SocketAddr),
     filter: &Path,
     setup: Setup,
-    started: oneshot::Sender<Result<(), Error>>,
+    started: oneshot::Sender<()>,
     stopped: oneshot::Receiver<()>,
     memory: Arc<AtomicU64>,
-) {
-    let runtime = match Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            let _ = started.send(Err(Error::failed("start a runtime")(error)));
-            return;
-        }
-    };
+) -> Result<(), Error> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(Error::failed("start a runtime"))?;
     let serve = async move {
-        let start = async {
-            let host = Rc::new(Host::start(filter, bridge, setup, memory)?);
-            let listener = TcpListener::bind(address).await;
-            Ok((host, listener.map_err(Error::failed(format!("listen on {address}")))?))
-        };
-        let (host, listener) = match start.await {
-            Ok(both) => both,
-            Err(error) => {
-                let _ = started.send(Err(error));
-                return;
-            }
-        };
-        let _ = started.send(Ok(()));
+        let host = Rc::new(Host::start(filter, bridge, setup, memory)?);
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(Error::failed(format!("listen on {address}")))?;
+        let _ = started.send(());
         let accept = async {
             loop {
                 if let Ok((stream, client)) = listener.accept().await {
@@ -70,8 +56,9 @@ pub(super) fn run(
             () = accept => {}
             _ = stopped => {}
         }
+        Ok(())
     };
-    LocalSet::new().block_on(&runtime, serve);
+    LocalSet::new().block_on(&runtime, serve)
 }
 
 async fn connection(host: Rc<Host>, stream: TcpStream, client: SocketAddr) {
@@ -96,13 +83,10 @@ struct Host {
 
 impl Host {
     fn start(filter: &Path, bridge: SocketAddr, setup: Setup, memory: Arc<AtomicU64>) -> Result<Self, Error> {
-        let Setup { mut routes, client_max_body_size, read_timeout } = setup;
-        let plugin = Plugin::load(filter)
-            .map_err(|error| Error::failed("start the filter in APISIX's host")(error.to_string()))?;
-        let worker = plugin
-            .start()
-            .map_err(|error| Error::failed("start the filter in APISIX's host")(error.to_string()))?;
-        worker.limit_bodies(client_max_body_size);
+        let Setup { mut routes, read_timeout } = setup;
+        let what = "start the filter in APISIX's host";
+        let plugin = Plugin::load(filter).map_err(|error| Error::failed(what)(error.to_string()))?;
+        let worker = plugin.start().map_err(|error| Error::failed(what)(error.to_string()))?;
         routes.sort_by_key(|route| (route.below, usize::MAX - route.path.len()));
         let with_plugin = |route: super::Route| {
             let plugin = worker.route(serde_json::Value::from(route.conf.clone()).to_string());
@@ -136,8 +120,8 @@ impl Host {
                     let answer = stream.upstream_answers(response.status, response.headers);
                     self::answer(&answer.ok_or("the request was not forwarded")?, response.body)
                 }
-                Err(failure) => {
-                    let page = stream.upstream_fails(failure.status, failure.bytes_sent);
+                Err((status, bytes_sent)) => {
+                    let page = stream.upstream_fails(status, bytes_sent);
                     made_here(page.ok_or("the request was not forwarded")?)
                 }
             },

@@ -33,27 +33,21 @@ pub(super) struct Response {
     pub(super) body: Body,
 }
 
-/// No answer, for which nginx has a page of this status.
-pub(super) struct Failure {
-    pub(super) status: u16,
-    pub(super) bytes_sent: usize,
-}
-
 impl Upstream {
-    /// Sends a request with the headers that the filter left.
-    pub(super) async fn send(&self, headers: &Headers, body: Bytes) -> Result<Response, Failure> {
+    /// Sends a request with the headers that the filter left. Without an answer, gives the status of nginx's page, and
+    /// the number of bytes that were sent.
+    pub(super) async fn send(&self, headers: &Headers, body: Bytes) -> Result<Response, (u16, usize)> {
         // Once connected, the system accepts at least the request's head.
         let bytes_sent = body.len().saturating_add(1);
-        let bad = |bytes_sent| Failure { status: 502, bytes_sent };
-        let late = |bytes_sent| Failure { status: 504, bytes_sent };
-        let request = request(headers, body).map_err(|_| bad(0))?;
+        let request = request(headers, body).map_err(|_| (502, 0))?;
         let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(self.address)).await;
-        let stream = stream.map_err(|_| late(0))?.map_err(|_| bad(0))?;
+        let stream = stream.map_err(|_| (504, 0))?.map_err(|_| (502, 0))?;
         let _ = stream.set_nodelay(true);
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| bad(0))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| (502, 0))?;
         spawn_local(connection);
         let response = timeout(self.read_timeout, sender.send_request(request)).await;
-        let (head, body) = response.map_err(|_| late(bytes_sent))?.map_err(|_| bad(bytes_sent))?.into_parts();
+        let (head, body) =
+            response.map_err(|_| (504, bytes_sent))?.map_err(|_| (502, bytes_sent))?.into_parts();
         let passed = head.headers.iter().filter(|(name, _)| !KEPT_FROM_CLIENTS.contains(&name.as_str()));
         let headers = passed.fold(Headers::default(), |headers, (name, value)| headers.and(name, value));
         Ok(Response { status: head.status.as_u16(), headers, body: streamed(body, self.read_timeout) })

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use rdkafka::error::KafkaError;
-use tokio::time::{Instant, sleep};
-
 use super::Kafka;
 use crate::Error;
+use crate::waiting::retry;
 
 /// The state of a partition, as a cluster reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +20,8 @@ pub struct Partition {
 impl Kafka {
     /// The partitions of a topic, as reported by any live node. Blocks at most half a second.
     pub fn partitions(&self, topic: &str) -> Result<Vec<Partition>, Error> {
-        let what = format!("read the leaders of {topic}");
-        self.described(topic).map_err(Error::failed(what))
-    }
-
-    fn described(&self, topic: &str) -> Result<Vec<Partition>, KafkaError> {
-        let metadata = self.observer.inner().fetch_metadata(Some(topic), ASK)?;
+        let metadata = self.observer.inner().fetch_metadata(Some(topic), ASK);
+        let metadata = metadata.map_err(Error::failed(format!("read the leaders of {topic}")))?;
         let ids = |ids: &[i32]| ids.iter().filter_map(|id| usize::try_from(*id).ok()).collect();
         let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
         let partition = partitions.map(|partition| Partition {
@@ -45,19 +39,12 @@ impl Kafka {
         topic: &str,
         condition: impl Fn(&[Partition]) -> bool,
     ) -> Result<Vec<Partition>, Error> {
-        let start = Instant::now();
-        loop {
-            // The request may have gone to a killed or frozen node; the next may reach another.
-            let seen = self.described(topic);
-            match seen {
-                Ok(partitions) if condition(&partitions) => return Ok(partitions),
-                seen if start.elapsed() > WITHIN => {
-                    let detail = format!(": {topic} is {seen:?}");
-                    return Err(Error::Late { part: "Kafka", what, within: WITHIN, detail });
-                }
-                _ => sleep(POLL).await,
-            }
-        }
+        // A request may go to a killed or frozen node; the next may reach another.
+        let seen = retry(WITHIN, async || match self.partitions(topic) {
+            Ok(partitions) if condition(&partitions) => Ok(partitions),
+            seen => Err(format!(": {topic} is {seen:?}")),
+        });
+        seen.await.map_err(|detail| Error::Late { part: "Kafka", what, within: WITHIN, detail })
     }
 
     /// Moves each partition of a topic to the nodes of these ids, and waits until the first of them leads it and other
@@ -81,4 +68,3 @@ impl Kafka {
 const REASSIGN: &str = "org.apache.kafka.tools.reassign.ReassignPartitionsCommand";
 const ASK: Duration = Duration::from_millis(500);
 const WITHIN: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(10);

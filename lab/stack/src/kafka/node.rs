@@ -4,7 +4,7 @@ mod prepared;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rdkafka::admin::AdminClient;
@@ -12,7 +12,7 @@ use rdkafka::client::DefaultClientContext;
 
 use self::prepared::Prepared;
 pub(super) use self::prepared::java;
-use super::{Listener, Setup};
+use super::{HOST, Setup};
 use crate::Error;
 use crate::folder::Folder;
 use crate::port::Port;
@@ -20,7 +20,6 @@ use crate::process::Process;
 
 pub struct Node {
     pub(super) ports: Ports,
-    launch: Launch,
     pub process: Process,
 }
 
@@ -32,14 +31,6 @@ pub(super) struct Ports {
     controller: Port,
     /// One for each of [`Setup::listeners`].
     pub(super) listeners: Vec<Port>,
-}
-
-/// The settings to start and restart a node.
-struct Launch {
-    id: usize,
-    java: Vec<String>,
-    properties: PathBuf,
-    log: PathBuf,
 }
 
 impl Ports {
@@ -56,10 +47,9 @@ impl Ports {
         let Self { id, client, controller, listeners } = self;
         let (client, controller) = (client.address(), controller.address());
         let (mut addresses, mut protocols) = (String::new(), String::new());
-        for (listener, port) in setup.listeners.iter().zip(listeners) {
-            let Listener { name, protocol, host } = listener;
+        for ((name, protocol), port) in setup.listeners.iter().zip(listeners) {
             // Writing to a string cannot fail.
-            let _ = write!(addresses, ",{name}://{host}:{}", port.number());
+            let _ = write!(addresses, ",{name}://{HOST}:{}", port.number());
             let _ = write!(protocols, ",{name}:{protocol}");
         }
         format!(
@@ -101,48 +91,31 @@ impl Node {
             prepared.format(&data, id)?;
             let text = ports.server_properties(setup, &voters, &data);
             let properties = folder.write(&format!("node-{id}.properties"), &text)?;
+            let mut command = java("kafka.Kafka", &setup.java)?;
+            command.arg(&properties);
             let log = folder.path().join(format!("kafka-{id}.log"));
-            let launch = Launch { id, java: setup.java.clone(), properties, log };
-            let process = launch.spawn()?;
-            nodes.push(Self { ports, launch, process });
+            nodes.push(Self { ports, process: Process::spawn("Kafka", command, &log)? });
         }
         for node in &mut nodes {
-            node.launch.serves(&mut node.process, admin).await?;
+            node.serves(admin).await?;
         }
         Ok(nodes)
     }
 
     /// Restarts the node on the same ports with the same data, unless it is running.
     pub(super) async fn up(&mut self, admin: &AdminClient<DefaultClientContext>) -> Result<(), Error> {
-        if self.process.ended().is_some() {
-            self.process = self.launch.spawn()?;
-            self.launch.serves(&mut self.process, admin).await?;
-        }
-        Ok(())
-    }
-}
-
-impl Launch {
-    fn spawn(&self) -> Result<Process, Error> {
-        let mut command = java("kafka.Kafka", &self.java)?;
-        command.arg(&self.properties);
-        Process::spawn("Kafka", command, &self.log)
+        if self.process.restart()? { self.serves(admin).await } else { Ok(()) }
     }
 
     /// Waits until the node is registered with its controller and can lead partitions.
-    async fn serves(
-        &self,
-        process: &mut Process,
-        admin: &AdminClient<DefaultClientContext>,
-    ) -> Result<(), Error> {
+    async fn serves(&mut self, admin: &AdminClient<DefaultClientContext>) -> Result<(), Error> {
+        let id = self.ports.id;
         let serves = async || match admin.inner().fetch_metadata(None, Duration::from_millis(500)) {
-            Ok(metadata) if metadata.brokers().iter().any(|b| usize::try_from(b.id()) == Ok(self.id)) => {
-                Ok(())
-            }
+            Ok(metadata) if metadata.brokers().iter().any(|b| usize::try_from(b.id()) == Ok(id)) => Ok(()),
             Ok(_) => Err("the node is not registered yet".to_owned()),
             Err(error) => Err(error.to_string()),
         };
-        process.until("serve clients", START_WITHIN, serves).await
+        self.process.until("serve clients", START_WITHIN, serves).await
     }
 }
 

@@ -25,14 +25,12 @@ use super::Kafka;
 impl Kafka {
     /// All records of a partition, from the start to the end of its log, including aborted ones.
     pub fn read(&self, topic: &str, partition: i32) -> Vec<KafkaMessage> {
-        self.read_as("read_uncommitted", topic, partition..partition + 1)
-            .remove(&partition)
-            .unwrap_or_default()
+        self.read_as("read_uncommitted", topic, partition..partition + 1).remove(&partition).unwrap()
     }
 
     /// As [`read`](Self::read), without the records of open and aborted transactions.
     pub fn read_committed(&self, topic: &str, partition: i32) -> Vec<KafkaMessage> {
-        self.read_as("read_committed", topic, partition..partition + 1).remove(&partition).unwrap_or_default()
+        self.read_as("read_committed", topic, partition..partition + 1).remove(&partition).unwrap()
     }
 
     /// The same for each of so many partitions.
@@ -64,12 +62,7 @@ impl Kafka {
                     timestamp: message.timestamp().to_millis().unwrap(),
                     key: message.key().map(Bytes::copy_from_slice),
                     value: message.payload().map(Bytes::copy_from_slice),
-                    headers: message
-                        .headers()
-                        .into_iter()
-                        .flat_map(|headers| headers.iter())
-                        .map(header)
-                        .collect(),
+                    headers: message.headers().into_iter().flat_map(|all| all.iter()).map(header).collect(),
                     timestamp_type: matches!(message.timestamp(), Timestamp::LogAppendTime(_)).into(),
                     ..KafkaMessage::default()
                 }),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use super::{Kafka, Listener, Setup};
+use super::{HOST, Kafka, Listener, Setup};
 use crate::Error;
 use crate::certificates::{Authority, Certificate};
 use crate::folder::Folder;
@@ -70,7 +70,7 @@ impl Secured {
         }
         let own = format!("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={}", key_set(folder.path()));
         let setup = Setup {
-            listeners: LISTENERS.map(|(name, protocol)| Listener { name, protocol, host: HOST }).to_vec(),
+            listeners: &LISTENERS,
             properties: properties(folder.path()),
             java: [vec![own], java].concat(),
             format: scram(),
@@ -135,29 +135,21 @@ fn key_set(folder: &Path) -> String {
 
 /// The SCRAM users, for Kafka's formatter.
 fn scram() -> Vec<String> {
-    let mut arguments = Vec::new();
-    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
-        for user in [READER, WRITER, OUTSIDER] {
-            let password = password(user);
-            arguments.push("--add-scram".to_owned());
-            arguments.push(format!("{mechanism}=[name={user},password={password}]"));
-        }
-    }
-    arguments
+    let user = |mechanism, user| format!("{mechanism}=[name={user},password={}]", password(user));
+    let users = |mechanism| [READER, WRITER, OUTSIDER].map(|name| user(mechanism, name));
+    let users = ["SCRAM-SHA-256", "SCRAM-SHA-512"].map(users).concat();
+    users.into_iter().flat_map(|user| ["--add-scram".to_owned(), user]).collect()
 }
 
 /// Grants [`READER`] its rights, by password, token and certificate, and [`WRITER`] its own, by password: also to know settings.
 async fn allow_reader_and_writer(kafka: &Kafka) -> Result<(), Error> {
-    let principals = [format!("User:{READER}"), format!("User:CN={READER}")];
-    let [by_name, by_certificate] = principals.each_ref().map(|user| ["--allow-principal", user]);
-    let right = ["--add", "--topic", "*", "--operation", "Read"];
-    let writer = format!("User:{WRITER}");
-    let reads = [&right[..], &by_name, &by_certificate].concat();
-    let pattern = ["--add", "--topic", WRITABLE, "--resource-pattern-type", "prefixed"];
-    let allowed = ["--operation", "DescribeConfigs", "--allow-principal", &writer];
-    let writes = [&pattern[..], &["--operation", "Write"], &allowed].concat();
-    let knows_settings = [&["--add", "--cluster"][..], &allowed].concat();
-    for rights in [reads, writes, knows_settings] {
+    let reads = format!(
+        "--topic * --operation Read --allow-principal User:{READER} --allow-principal User:CN={READER}"
+    );
+    let settings = format!("--operation DescribeConfigs --allow-principal User:{WRITER}");
+    let writes = format!("--topic {WRITABLE} --resource-pattern-type prefixed --operation Write {settings}");
+    for rights in [reads, writes, format!("--cluster {settings}")] {
+        let rights: Vec<&str> = ["--add"].into_iter().chain(rights.split(' ')).collect();
         kafka.run("org.apache.kafka.tools.AclCommand", &rights).await?;
     }
     Ok(())
@@ -170,7 +162,7 @@ pub const WRITER: &str = "writer";
 pub const WRITABLE: &str = "writable";
 pub const OUTSIDER: &str = "outsider";
 
-const LISTENERS: [(&str, &str); 8] = [
+static LISTENERS: [Listener; 8] = [
     (listener::SSL, "SSL"),
     (listener::MTLS, "SSL"),
     (listener::SASL, "SASL_PLAINTEXT"),
@@ -180,7 +172,6 @@ const LISTENERS: [(&str, &str); 8] = [
     (listener::MISNAMED, "SSL"),
     (listener::FOREIGN, "SSL"),
 ];
-const HOST: &str = "localhost";
 /// A session ends with its token only if the listener limits the lifetime of all sessions.
 const LONG_MS: u32 = 3_600_000;
 const PLAIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule";

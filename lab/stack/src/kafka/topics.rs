@@ -8,10 +8,10 @@ use rdkafka::admin::{AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaErrorCode;
-use tokio::time::{Instant, sleep};
 
 use super::Kafka;
 use crate::Error;
+use crate::waiting::retry;
 
 impl Kafka {
     /// Creates a topic with a unique name that begins with `about`, and `configs` such as `("cleanup.policy",
@@ -41,19 +41,9 @@ impl Kafka {
         for (key, value) in configs {
             topic = topic.set(key, value);
         }
-        let deadline = Instant::now().checked_add(WITHIN);
-        let made = loop {
-            match self.admin.create_topics([&topic], &options()).await {
-                // A lagging node reported too few nodes, and librdkafka dropped the controller.
-                Err(KafkaError::AdminOp(RDKafkaErrorCode::DestroyBroker))
-                    if deadline.is_some_and(|deadline| Instant::now() < deadline) =>
-                {
-                    sleep(POLL).await;
-                }
-                made => break made.map_err(Error::failed(what()))?,
-            }
-        };
-        first_refusal(made).map_err(Error::failed(what()))?;
+        // Fails if a lagging node reports too few nodes: librdkafka drops the controller.
+        let made = retry(WITHIN, async || self.admin.create_topics([&topic], &options()).await).await;
+        made.and_then(first_refusal).map_err(Error::failed(what()))?;
         self.led(name, partitions).await.map_err(Error::failed(what()))
     }
 
@@ -62,26 +52,21 @@ impl Kafka {
         let what = || format!("add partitions to the topic {name}");
         let count = usize::try_from(partitions).unwrap_or_default();
         let grown = self.admin.create_partitions(&[NewPartitions::new(name, count)], &options()).await;
-        first_refusal(grown.map_err(Error::failed(what()))?).map_err(Error::failed(what()))?;
+        grown.and_then(first_refusal).map_err(Error::failed(what()))?;
         self.led(name, partitions).await.map_err(Error::failed(what()))
     }
 
     /// Waits until every node's metadata has the partitions and their leaders. A node creates its replica once its own
     /// metadata lists it.
     async fn led(&self, topic: &str, partitions: i32) -> Result<(), KafkaError> {
-        let deadline = Instant::now().checked_add(WITHIN);
-        loop {
+        retry(WITHIN, async || {
             let metadata = self.admin.inner().fetch_metadata(Some(topic), WITHIN)?;
             let led = metadata.topics().iter().flat_map(|topic| topic.partitions());
             let led = led.filter(|partition| partition.leader() >= 0).count();
-            if led == partitions.unsigned_abs() as usize && self.every_node_holds(topic, partitions) {
-                return Ok(());
-            }
-            if deadline.is_none_or(|deadline| Instant::now() >= deadline) {
-                return Err(KafkaError::AdminOp(RDKafkaErrorCode::LeaderNotAvailable));
-            }
-            sleep(POLL).await;
-        }
+            let all = led == partitions.unsigned_abs() as usize && self.every_node_holds(topic, partitions);
+            if all { Ok(()) } else { Err(KafkaError::AdminOp(RDKafkaErrorCode::LeaderNotAvailable)) }
+        })
+        .await
     }
 
     fn every_node_holds(&self, topic: &str, partitions: i32) -> bool {
@@ -105,19 +90,19 @@ impl Kafka {
 
     /// Deletes every record before `offset`, which becomes the log start.
     pub async fn delete_records_before(&self, topic: &str, partition: i32, offset: i64) -> Result<(), Error> {
-        let what = || format!("delete records of {topic} {partition} before {offset}");
-        let mut before = TopicPartitionList::new();
-        before
-            .add_partition_offset(topic, partition, Offset::Offset(offset))
-            .map_err(Error::failed(what()))?;
-        let deleted = self.admin.delete_records(&before, &options()).await.map_err(Error::failed(what()))?;
-        deleted.elements().iter().try_for_each(|e| e.error()).map_err(Error::failed(what()))
+        let deleted = async {
+            let mut before = TopicPartitionList::new();
+            before.add_partition_offset(topic, partition, Offset::Offset(offset))?;
+            let deleted = self.admin.delete_records(&before, &options()).await?;
+            deleted.elements().iter().try_for_each(|e| e.error())
+        };
+        let what = format!("delete records of {topic} {partition} before {offset}");
+        deleted.await.map_err(Error::failed(what))
     }
 
     pub async fn delete_topic(&self, topic: &str) -> Result<(), Error> {
-        let what = || format!("delete the topic {topic}");
-        let deleted = self.admin.delete_topics(&[topic], &options()).await.map_err(Error::failed(what()))?;
-        first_refusal(deleted).map_err(Error::failed(what()))
+        let deleted = self.admin.delete_topics(&[topic], &options()).await;
+        deleted.and_then(first_refusal).map_err(Error::failed(format!("delete the topic {topic}")))
     }
 }
 
@@ -133,4 +118,3 @@ fn first_refusal(results: Vec<Result<String, (String, RDKafkaErrorCode)>>) -> Re
 }
 
 const WITHIN: Duration = Duration::from_secs(10);
-const POLL: Duration = Duration::from_millis(10);

@@ -3,14 +3,17 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use async_nats::ConnectOptions;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sluicegate_protocol::{Header, KafkaMessage};
-use tokio::time::{Instant, sleep};
 
 use super::{Nats, Streams};
 use crate::Error;
 use crate::folder::Folder;
 use crate::port::Port;
+use crate::waiting::retry;
 
 /// A running cluster of three servers with JetStream.
 pub struct Cluster {
@@ -38,7 +41,7 @@ impl Cluster {
         }
         let cluster = Self { nodes, _routes: routes, _folder: folder };
         let streams = cluster.streams().await?;
-        until_done(async || streams.call("INFO", &json!({})).await.map(drop)).await?;
+        retry(ELECTED_WITHIN, async || streams.call("INFO", &json!({})).await).await?;
         Ok(cluster)
     }
 
@@ -51,7 +54,9 @@ impl Cluster {
     /// A client of the first server that runs.
     pub async fn streams(&self) -> Result<Streams, Error> {
         let addresses: Vec<_> = self.nodes.iter().map(Nats::client).collect();
-        Streams::connect_to_any(&addresses).await
+        // So that a request to a server that was killed is soon repeated.
+        let options = ConnectOptions::new().request_timeout(Some(Duration::from_secs(2)));
+        Streams::connect_with(&addresses, options).await
     }
 
     /// Creates a stream with a copy on each server, and with `more` settings.
@@ -59,7 +64,7 @@ impl Cluster {
         if let Some(settings) = more.as_object_mut() {
             settings.insert("num_replicas".to_owned(), NODES.into());
         }
-        until_done(async || streams.create(name, more.clone()).await).await
+        retry(ELECTED_WITHIN, async || streams.create(name, more.clone()).await).await
     }
 }
 
@@ -72,34 +77,25 @@ impl Streams {
         loop {
             let next = found.last().map_or(1, |last| last.offset.saturating_add(1));
             let request = json!({ "seq": next, "next_by_subj": ">" });
-            let mut answer = None;
-            until_done(async || {
-                answer = match self.call(&call, &request).await {
-                    Err(Error::JetStream { error, .. }) if error.contains("10037") => None,
-                    answer => Some(answer?),
-                };
-                Ok(())
-            })
-            .await?;
-            let Some(answer) = answer else { return Ok(found) };
-            found.push(message(&answer));
+            let answer = retry(ELECTED_WITHIN, async || match self.call(&call, &request).await {
+                Err(Error::JetStream { error, .. }) if error.contains("10037") => Ok(None),
+                answer => answer.map(Some),
+            });
+            match answer.await? {
+                Some(answer) => found.push(message(&answer)),
+                None => return Ok(found),
+            }
         }
     }
 }
 
 fn message(answer: &Value) -> KafkaMessage {
-    use base64::Engine;
-    let message = answer.get("message");
-    let text = |name: &str| message.and_then(|message| message.get(name)).and_then(Value::as_str);
-    let bytes = |name: &str| {
-        let decoded = text(name).map(|text| base64::engine::general_purpose::STANDARD.decode(text));
-        decoded.transpose().ok().flatten().unwrap_or_default()
-    };
-    let number = message.and_then(|message| message.get("seq")).and_then(Value::as_i64);
+    let text = |name: &str| answer.get("message")?.get(name)?.as_str();
+    let bytes = |name: &str| STANDARD.decode(text(name).unwrap_or_default()).unwrap_or_default();
     let headers = String::from_utf8_lossy(&bytes("hdrs")).into_owned();
     let headers = headers.lines().filter_map(|line| line.split_once(": "));
     KafkaMessage {
-        offset: number.unwrap_or_default(),
+        offset: answer.pointer("/message/seq").and_then(Value::as_i64).unwrap_or_default(),
         key: text("subject").map(|subject| subject.to_owned().into()),
         value: Some(bytes("data").into()),
         headers: headers
@@ -109,17 +105,6 @@ fn message(answer: &Value) -> KafkaMessage {
     }
 }
 
-/// Tries until it is done: while servers start or elect, they refuse.
-async fn until_done(mut attempt: impl AsyncFnMut() -> Result<(), Error>) -> Result<(), Error> {
-    let start = Instant::now();
-    loop {
-        match attempt().await {
-            Err(_) if start.elapsed() < ELECTED_WITHIN => sleep(PAUSE).await,
-            done => return done,
-        }
-    }
-}
-
 const NODES: usize = 3;
+/// While servers start or elect, they refuse.
 const ELECTED_WITHIN: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(50);

@@ -15,7 +15,7 @@ use crate::Error;
 /// A client that reconnects for as long as it lives.
 pub struct Streams {
     client: Client,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
 }
 
 impl Streams {
@@ -25,24 +25,15 @@ impl Streams {
     }
 
     pub async fn connect(address: SocketAddr) -> Result<Self, Error> {
-        Self::connect_with(address, ConnectOptions::new()).await
+        Self::connect_with(&[address], ConnectOptions::new()).await
     }
 
-    /// Connects to one of the servers of a cluster, and to another one whenever that is lost.
-    pub async fn connect_to_any(addresses: &[SocketAddr]) -> Result<Self, Error> {
+    /// Connects to one of these servers, and to another one whenever that is lost.
+    pub async fn connect_with(addresses: &[SocketAddr], options: ConnectOptions) -> Result<Self, Error> {
         let urls: Vec<ServerAddr> =
             addresses.iter().filter_map(|address| address.to_string().parse().ok()).collect();
-        // So that a request to a server that was killed is soon repeated.
-        let options = ConnectOptions::new().request_timeout(Some(Duration::from_secs(2)));
         let client = options.connect(urls).await.map_err(Error::failed("connect to nats-server"))?;
-        let address = addresses.first().copied().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
-        Ok(Self { client, address })
-    }
-
-    pub async fn connect_with(address: SocketAddr, options: ConnectOptions) -> Result<Self, Error> {
-        let client =
-            options.connect(address.to_string()).await.map_err(Error::failed("connect to nats-server"))?;
-        Ok(Self { client, address })
+        Ok(Self { client, addresses: addresses.to_vec() })
     }
 
     /// Creates a stream of the subjects `NAME.>`, with direct gets, in files, and with `more` settings.
@@ -98,7 +89,7 @@ impl Streams {
         sent.extend_from_slice(payload);
         sent.extend_from_slice(b"\r\nPING\r\n");
         let answered = || -> io::Result<()> {
-            let mut socket = TcpStream::connect(self.address)?;
+            let mut socket = TcpStream::connect(&self.addresses[..])?;
             socket.set_read_timeout(Some(Duration::from_secs(10)))?;
             socket.write_all(&sent)?;
             let mut answer = Vec::new();
@@ -106,7 +97,7 @@ impl Streams {
             while memchr::memmem::find(&answer, b"PONG\r\n").is_none() {
                 let len = socket.read(&mut read)?;
                 if len == 0 {
-                    return Err(std::io::ErrorKind::UnexpectedEof.into());
+                    return Err(io::ErrorKind::UnexpectedEof.into());
                 }
                 answer.extend_from_slice(read.get(..len).unwrap_or_default());
             }

@@ -27,6 +27,7 @@ pub struct Setup {
 }
 
 /// The source of the bridge's configuration. Its addresses are overridden.
+#[derive(Clone)]
 pub enum BridgeConfig {
     /// One cluster, `default`.
     Cluster {

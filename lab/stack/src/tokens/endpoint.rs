@@ -1,9 +1,7 @@
 //! A token endpoint for client credentials (RFC 6749, section 4.4).
 
 use std::convert::Infallible;
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -34,11 +32,10 @@ use crate::port::Port;
 pub struct Endpoint {
     port: Port,
     scheme: &'static str,
-    state: Arc<State>,
     _running: oneshot::Sender<()>,
 }
 
-/// The client's credentials, and the endpoint's response.
+/// The client's credentials, and whom its tokens are for.
 pub struct Setup<'a> {
     pub signer: &'a Arc<Signer>,
     /// The client's id, of characters that need no form encoding.
@@ -46,20 +43,8 @@ pub struct Setup<'a> {
     /// The client's secret, of such characters too.
     pub secret: &'a str,
     pub subject: &'a str,
-    pub response: TokenResponse,
     /// The certificate of `localhost`, for TLS.
     pub certificate: Option<&'a Certificate>,
-}
-
-/// The response to a client with the right id and secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenResponse {
-    Token(Duration),
-    /// A token that expired an hour ago, with an answer that promises another hour.
-    Expired,
-    Failure,
-    Nonsense,
-    Silence,
 }
 
 struct State {
@@ -67,29 +52,25 @@ struct State {
     /// The expected header `authorization`.
     credentials: String,
     subject: String,
-    response: TokenResponse,
-    requests: AtomicU64,
 }
 
 impl Endpoint {
     pub fn start(setup: Setup<'_>) -> Result<Self, Error> {
-        let Setup { signer, id, secret, subject, response, certificate } = setup;
+        let Setup { signer, id, secret, subject, certificate } = setup;
         let port = Port::pick()?;
         let listener = std::net::TcpListener::bind(port.address()).map_err(Error::failed("listen"))?;
         listener.set_nonblocking(true).map_err(Error::failed("listen"))?;
         let scheme = if certificate.is_some() { "https" } else { "http" };
-        let tls = certificate.map(acceptor).transpose()?;
+        let tls = certificate.map(acceptor).transpose().map_err(Error::failed("use a certificate"))?;
         let state = Arc::new(State {
             signer: Arc::clone(signer),
             credentials: format!("Basic {}", STANDARD.encode(format!("{id}:{secret}"))),
             subject: subject.to_owned(),
-            response,
-            requests: AtomicU64::new(0),
         });
         let (running, ended) = oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(Error::failed("start a runtime"))?;
-        let accept = accept(listener, tls, Arc::clone(&state));
+        let accept = accept(listener, tls, state);
         // Runs in its own thread: the tests that share it have separate runtimes.
         thread::spawn(move || {
             runtime.block_on(async {
@@ -99,29 +80,21 @@ impl Endpoint {
                 }
             });
         });
-        Ok(Self { port, scheme, state, _running: running })
+        Ok(Self { port, scheme, _running: running })
     }
 
     pub fn url(&self) -> String {
         format!("{}://localhost:{}{PATH}", self.scheme, self.port.number())
     }
-
-    pub fn requests(&self) -> u64 {
-        self.state.requests.load(Ordering::Relaxed)
-    }
 }
 
-fn acceptor(certificate: &Certificate) -> Result<TlsAcceptor, Error> {
-    let unusable = |error: &dyn std::error::Error| {
-        Error::failed("use a certificate")(io::Error::other(error.to_string()))
-    };
-    let chain = CertificateDer::from_pem_slice(certificate.certificate.as_bytes())
-        .map_err(|error| unusable(&error))?;
-    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).map_err(|error| unusable(&error))?;
+fn acceptor(certificate: &Certificate) -> Result<TlsAcceptor, Box<dyn std::error::Error + Send + Sync>> {
+    let chain = CertificateDer::from_pem_slice(certificate.certificate.as_bytes())?;
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes())?;
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(|config| config.with_no_client_auth().with_single_cert(vec![chain], key))
-        .map_err(|error| unusable(&error))?;
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![chain], key)?;
     Ok(Arc::new(config).into())
 }
 
@@ -154,7 +127,6 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State>) {
 
 impl State {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        self.requests.fetch_add(1, Ordering::Relaxed);
         let shown = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes().to_vec());
         if request.method() != Method::POST || request.uri().path() != PATH {
             return json(StatusCode::NOT_FOUND, &json!({}));
@@ -166,23 +138,10 @@ impl State {
         if shown.as_deref() != Some(self.credentials.as_bytes()) {
             return json(StatusCode::UNAUTHORIZED, &json!({"error": "invalid_client"}));
         }
-        let claims = match self.response {
-            TokenResponse::Token(lifetime) => Claims::new(&self.subject, lifetime),
-            TokenResponse::Expired => {
-                let claims = Claims::new(&self.subject, HOUR);
-                let ago = claims.issued.checked_sub(HOUR.saturating_mul(2));
-                Claims { issued: ago.unwrap_or(claims.issued), ..claims }
-            }
-            TokenResponse::Failure => {
-                return json(StatusCode::INTERNAL_SERVER_ERROR, &json!({"error": "server_error"}));
-            }
-            TokenResponse::Nonsense => return json(StatusCode::OK, &json!(["what", "else"])),
-            TokenResponse::Silence => return std::future::pending().await,
-        };
-        match self.signer.sign(&claims) {
+        match self.signer.sign(&Claims::new(&self.subject, HOUR)) {
             Ok(token) => {
                 // The expiry is rounded down to a whole second, so the token lives up to a second less.
-                let seconds = claims.lifetime.as_secs().saturating_sub(1);
+                let seconds = HOUR.as_secs().saturating_sub(1);
                 let answer = json!({"access_token": token, "token_type": "Bearer", "expires_in": seconds});
                 json(StatusCode::OK, &answer)
             }

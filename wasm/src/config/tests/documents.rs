@@ -133,19 +133,9 @@ fn reference_lists_every_metric() {
 
 /// Each `conf` of the YAML.
 fn confs(yaml: &str) -> Vec<String> {
-    fn collect(value: &Value, confs: &mut Vec<String>) {
-        match value {
-            Value::Array(items) => items.iter().for_each(|item| collect(item, confs)),
-            Value::Object(members) => {
-                confs.extend(members.get("conf").map(Value::to_string));
-                members.values().for_each(|member| collect(member, confs));
-            }
-            _ => {}
-        }
-    }
-    let mut confs = Vec::new();
-    collect(&serde_saphyr::from_str(yaml).expect("YAML"), &mut confs);
-    confs
+    let mut parts = Vec::new();
+    collect(&serde_saphyr::from_str(yaml).expect("YAML"), &mut parts);
+    parts.iter().filter_map(|part| part.get("conf")).map(Value::to_string).collect()
 }
 
 #[test]

@@ -134,6 +134,8 @@ fn failed_upgrade_logs_no_gateway_headers() {
     assert_eq!(stream.outcome().response().map(Response::status), Some(500));
     let logged = sorted(&stream.logged());
     assert!(!logged.iter().any(|line| line.starts_with("sluicegate-")), "{logged:#?}");
+    let text = "sluicegate: failed to answer a request: host status 77; the stream is ended";
+    assert_eq!(worker.log().last().map(|line| line.text.clone()), Some(text.to_owned()));
 }
 
 #[test]
@@ -147,15 +149,4 @@ fn failed_removal_of_a_gateway_header_is_logged() {
     let text = "sluicegate: failed to remove sluicegate-gateway-secret from the headers that plugins log: \
                 host status 77";
     assert_eq!(worker.log().into_iter().map(|line| line.text).collect::<Vec<_>>(), [text]);
-}
-
-#[test]
-fn every_refusal_that_ends_a_request_is_logged() {
-    let worker = apisix();
-    let route = worker.route(configuration(APISIX));
-    worker.refuse(HostCall::GetHeaderMapPairs, When::Always, Status(77));
-    let seen = play(&route, &stories()[0]);
-    assert!(matches!(seen, Seen::Answered(500, ..)), "{seen:?}");
-    let text = "sluicegate: failed to answer a request: host status 77; the stream is ended";
-    assert_eq!(worker.log().last().map(|line| line.text.clone()), Some(text.to_owned()));
 }

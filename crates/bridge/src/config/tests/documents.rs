@@ -11,7 +11,9 @@ use super::*;
 fn reference_lists_every_key() {
     let heads = ["key", "type or range", "default", "meaning", "worst case in memory"];
     let rows = keys::rows();
-    reference::check("bridge-configuration.md", "keys", &reference::table(&heads, &rows));
+    for (region, rows) in [("keys", &rows), ("nats-keys", &super::super::nats::keys::rows())] {
+        reference::check("bridge-configuration.md", region, &reference::table(&heads, rows));
+    }
     let example = include_str!("../../../example.toml");
     for name in rows.iter().map(|row| row[0].trim_matches('`')) {
         let (table, key) = name.rsplit_once('.').unwrap_or(("", name));
@@ -46,40 +48,22 @@ fn documented_configurations_lack_only_their_files() {
     }
 }
 
-#[test]
-fn reference_lists_every_key_of_nats_clusters() {
-    let rows = super::super::nats::keys::rows();
-    let heads = ["key", "type or range", "default", "meaning", "worst case in memory"];
-    reference::check("bridge-configuration.md", "nats-keys", &reference::table(&heads, &rows));
-}
-
 const PROPERTIES: &str = include_str!("../../../../../docs/reference/kafka-properties.md");
 
-/// The cells of each row that begins with a property, of the sections up to the rejected ones.
-fn property_rows() -> Vec<Vec<&'static str>> {
-    let (accepted, _) = PROPERTIES.split_once("## Rejected properties").unwrap();
-    rows(accepted)
-}
-
+/// The cells of each row that begins with a property.
 fn rows(section: &'static str) -> Vec<Vec<&'static str>> {
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
 }
 
 #[test]
-fn documented_properties_are_librdkafkas() {
-    let cells = property_rows().into_iter().map(|row| row[0].trim_matches('`')).collect::<Vec<_>>();
-    assert!(cells.len() > 45, "{cells:?}");
-    for name in cells {
-        assert!(sluicegate_kafka::properties::is_property(name), "{name}");
-    }
-}
-
-#[test]
-fn documented_ranges_are_those_that_are_accepted() {
-    let mut checked = 0;
-    for row in property_rows() {
+fn documented_properties_and_ranges_are_librdkafkas() {
+    let (accepted, _) = PROPERTIES.split_once("## Rejected properties").unwrap();
+    let (rows, mut checked) = (rows(accepted), 0);
+    assert!(rows.len() > 45, "{rows:?}");
+    for row in rows {
         let name = row[0].trim_matches('`');
+        assert!(sluicegate_kafka::properties::is_property(name), "{name}");
         let Some((min, max)) = row.get(2).and_then(|values| values.split_once(" to ")) else { continue };
         let Ok((min, max)) = min.parse().and_then(|min: i64| Ok((min, max.parse::<i64>()?))) else {
             continue;
@@ -133,22 +117,12 @@ fn every_rejected_property_is_documented() {
         None => named.contains(name),
     };
     // Librdkafka cannot be asked for all of its names.
-    let of_the_reader = [
-        "enable.sasl.oauthbearer.unsecure.jwt",
-        "sasl.jaas.config",
-        "sasl.kerberos.*",
-        "sasl.oauthbearer.assertion.*",
-        "sasl.oauthbearer.config",
-        "ssl.ca.certificate.stores",
-        "ssl.cipher.suites",
-        "ssl.curves.list",
-        "ssl.engine.*",
-        "ssl.keystore.*",
-        "ssl.providers",
-        "ssl.sigalgs.list",
-        "ssl.truststore.*",
-    ];
-    let refused = sluicegate_kafka::properties::REFUSED.iter().map(|(name, _)| *name).chain(of_the_reader);
+    let of_the_reader = "enable.sasl.oauthbearer.unsecure.jwt sasl.jaas.config sasl.kerberos.* \
+                         sasl.oauthbearer.assertion.* sasl.oauthbearer.config ssl.ca.certificate.stores \
+                         ssl.cipher.suites ssl.curves.list ssl.engine.* ssl.keystore.* ssl.providers \
+                         ssl.sigalgs.list ssl.truststore.*";
+    let refused = sluicegate_kafka::properties::REFUSED.iter().map(|(name, _)| *name);
+    let refused = refused.chain(of_the_reader.split(' '));
     let missing: Vec<&str> = refused.filter(|name| !is_documented(name)).collect();
     assert!(missing.is_empty(), "{missing:?}");
     for name in named.iter().filter(|name| !name.ends_with('*') && !name.starts_with('_')) {

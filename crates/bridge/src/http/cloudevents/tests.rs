@@ -28,11 +28,8 @@ fn one(lines: Lines<'_>, body: &str, system: System) -> Record {
 /// The headers of a record as lines.
 fn lines(record: &Record) -> Vec<String> {
     let text = |value: &Bytes| String::from_utf8(value.to_vec()).unwrap();
-    record
-        .headers
-        .iter()
-        .map(|header| format!("{}={}", header.key, text(header.value.as_ref().unwrap())))
-        .collect()
+    let line = |header: &Header| format!("{}={}", header.key, text(header.value.as_ref().unwrap()));
+    record.headers.iter().map(line).collect()
 }
 
 #[test]

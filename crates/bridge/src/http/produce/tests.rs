@@ -348,10 +348,8 @@ impl Writer {
     }
 
     async fn ask(&self, method: Method, lines: Lines<'_>) -> Response {
-        let grant = Grant::of(
-            &self.cluster,
-            Rights { read: None, write: Some(Topics::default()), ..Rights::default() },
-        );
+        let rights = Rights { read: None, write: Some(Topics::default()), ..Rights::default() };
+        let grant = Grant::of(&self.cluster, rights);
         let headers = headers(lines);
         let body = Bytes::from_static(b"body");
         let request = Request {

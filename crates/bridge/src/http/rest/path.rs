@@ -283,50 +283,41 @@ mod tests {
 
     #[test]
     fn paths_parse_into_resources() {
+        let check = |path: &str, resource: &str, topic, partition| {
+            check_target(System::Kafka, path, resource, topic, partition);
+        };
         for path in ["/topics", "/topics/", "topics"] {
-            check_target(System::Kafka, path, "/topics", None, None);
+            check(path, "/topics", None, None);
         }
         for resource in ["", "/records", "/events"] {
             let want = format!("/topics/{{topic}}{resource}");
             for slash in ["", "/"] {
                 let path = format!("/topics/a%20b{resource}{slash}");
-                check_target(System::Kafka, &path, &want, Some("a b"), None);
+                check(&path, &want, Some("a b"), None);
             }
         }
         for resource in ["", "/records", "/offsets", "/events"] {
             let want = format!("/topics/{{topic}}/partitions/{{partition}}{resource}");
             for (number, partition) in [("7", 7), ("%30", 0), ("2147483647", i32::MAX)] {
                 let path = format!("/topics/a b/partitions/{number}{resource}");
-                check_target(System::Kafka, &path, &want, Some("a b"), Some(partition));
+                check(&path, &want, Some("a b"), Some(partition));
             }
         }
         for prefix in ["", "/kafka", "kafka"] {
             for slash in ["", "/"] {
                 let clusters = format!("{prefix}/v3/clusters");
-                check_target(System::Kafka, &format!("{clusters}{slash}"), "/v3/clusters", None, None);
+                check(&format!("{clusters}{slash}"), "/v3/clusters", None, None);
                 let one = "/v3/clusters/{cluster}";
-                check_target(System::Kafka, &format!("{clusters}/a%20b{slash}"), one, None, None);
+                check(&format!("{clusters}/a%20b{slash}"), one, None, None);
                 let path = format!("{clusters}/c/topics/t{slash}");
                 assert!(Target::parse(&path, System::Kafka).is_err());
                 let path = format!("{clusters}/a%20b/topics/t/records{slash}");
-                check_target(
-                    System::Kafka,
-                    &path,
-                    &format!("{one}/topics/{{topic}}/records"),
-                    Some("t"),
-                    None,
-                );
+                check(&path, &format!("{one}/topics/{{topic}}/records"), Some("t"), None);
                 assert_eq!(Target::parse(&path, System::Kafka).unwrap().cluster, "a b");
             }
         }
-        check_target(System::Kafka, "/brokers/", "/brokers", None, None);
-        check_target(
-            System::Kafka,
-            "/topics/kafka/partitions/",
-            "/topics/{topic}/partitions",
-            Some("kafka"),
-            None,
-        );
+        check("/brokers/", "/brokers", None, None);
+        check("/topics/kafka/partitions/", "/topics/{topic}/partitions", Some("kafka"), None);
         for (name, topic) in [
             ("topics", "topics"),
             ("%e2%82%ac", "€"),
@@ -335,7 +326,7 @@ mod tests {
             ("{topic}", "{topic}"),
             ("a%2Fb", "a/b"),
         ] {
-            check_target(System::Kafka, &format!("/topics/{name}"), "/topics/{topic}", Some(topic), None);
+            check(&format!("/topics/{name}"), "/topics/{topic}", Some(topic), None);
         }
         check_target(System::Nats, "/streams/", "/streams", None, None);
         for resource in ["", "/messages", "/sequences", "/events"] {

@@ -7,7 +7,7 @@ use sluicegate_delivery::quota::{Account, People};
 use sluicegate_delivery::testing::script::Script;
 use sluicegate_rights::{Quota, Rights};
 
-use super::super::tests::{headers, rest, told};
+use super::super::tests::{header, headers, rest, told};
 use super::*;
 
 /// Asks for JSON or events of a scripted cluster.
@@ -49,6 +49,8 @@ async fn streams_are_read_by_their_paths() {
 async fn topics_and_clusters_are_described_as_far_as_the_route_says() {
     const PARTITION: &str = r#"{"partition":0,"leader":-1,"replicas":[]}"#;
     let topic = |configs: &str| format!(r#"{{"name":"0","configs":{configs},"partitions":[{PARTITION}]}}"#);
+    let one = r#"{"kind":"KafkaCluster","metadata":{"self":"https://h:8/kafka/v3/clusters/own-id""#;
+    let other = r#""error_code":404,"message":"the cluster of the path"#;
     let clusters = concat!(
         r#"{"kind":"KafkaClusterList","metadata":{"self":"https://h:8/kafka/kafka/v3/clusters","next":null},"data":["#,
         r#"{"kind":"KafkaCluster","metadata":{"self":"https://h:8/kafka/kafka/v3/clusters/own-id","#,
@@ -61,33 +63,23 @@ async fn topics_and_clusters_are_described_as_far_as_the_route_says() {
             .with_describe(describes)
     };
     for (describes, target, status, want) in [
-        (false, "/topics/0", 200, topic("{}")),
-        (true, "/topics/0/", 200, topic(r#"{"cleanup.policy":"delete","retention.ms":"1"}"#)),
-        (false, "/topics/0/partitions", 200, format!("[{PARTITION}]")),
-        (false, "/topics/0/partitions/0/", 200, PARTITION.to_owned()),
-        (false, "/topics/0/partitions/9", 404, r#""detail":"topic 0 has no partition 9""#.to_owned()),
-        (false, "/topics/gone/partitions", 404, r#""error_code":40401"#.to_owned()),
-        (false, "/brokers", 403, "its key describe is not true".to_owned()),
-        (true, "/brokers", 200, r#"{"brokers":[1,2]}"#.to_owned()),
-        (false, "/kafka/v3/clusters/", 200, clusters.to_owned()),
-        (
-            false,
-            "/v3/clusters/own-id",
-            200,
-            r#"{"kind":"KafkaCluster","metadata":{"self":"https://h:8/kafka/v3/clusters/own-id""#.to_owned(),
-        ),
-        (false, "/v3/clusters/test", 200, r#""cluster_id":"own-id""#.to_owned()),
-        (
-            false,
-            "/v3/clusters/other",
-            404,
-            r#""error_code":404,"message":"the cluster of the path"#.to_owned(),
-        ),
+        (false, "/topics/0", 200, &*topic("{}")),
+        (true, "/topics/0/", 200, &topic(r#"{"cleanup.policy":"delete","retention.ms":"1"}"#)),
+        (false, "/topics/0/partitions", 200, &format!("[{PARTITION}]")),
+        (false, "/topics/0/partitions/0/", 200, PARTITION),
+        (false, "/topics/0/partitions/9", 404, r#""detail":"topic 0 has no partition 9""#),
+        (false, "/topics/gone/partitions", 404, r#""error_code":40401"#),
+        (false, "/brokers", 403, "its key describe is not true"),
+        (true, "/brokers", 200, r#"{"brokers":[1,2]}"#),
+        (false, "/kafka/v3/clusters/", 200, clusters),
+        (false, "/v3/clusters/own-id", 200, one),
+        (false, "/v3/clusters/test", 200, r#""cluster_id":"own-id""#),
+        (false, "/v3/clusters/other", 404, other),
     ] {
         let grant = on_route(describes);
         let (found, body) =
             told(crate::http::ask(&grant, &rest(target), Method::GET, &headers(&lines), "").await);
-        assert!(found == status && body.contains(&want), "{target}: {found} {body}");
+        assert!(found == status && body.contains(want), "{target}: {found} {body}");
     }
 }
 
@@ -98,19 +90,14 @@ async fn refusals_have_the_words_of_the_system() {
     let with_offset = "/topics/0/records?offsets=0:0&offset=0";
     let of_stream = "method not allowed for a stream: expected GET, HEAD, POST, OPTIONS";
     let of_messages = "method not allowed for messages: expected GET, HEAD, OPTIONS";
+    let of_version_3 = "of version 3: expected POST, OPTIONS";
     let timestamp = "timestamp: expected milliseconds since 1970, a time such as";
     for (system, method, target, status, want) in [
         (nats, Method::GET, "/topics/t", 404, "the cluster is of NATS: expected /streams"),
         (nats, Method::GET, "/streams/gone/events", 404, "stream gone does not exist, create it first"),
         (nats, Method::DELETE, "/streams/s", 405, of_stream),
         (nats, Method::POST, "/streams/s/messages", 405, of_messages),
-        (
-            kafka,
-            Method::GET,
-            "/v3/clusters/test/topics/t/records",
-            405,
-            "of version 3: expected POST, OPTIONS",
-        ),
+        (kafka, Method::GET, "/v3/clusters/test/topics/t/records", 405, of_version_3),
         (kafka, Method::POST, "/topics/t?async=1", 400, "query parameter async: expected true or false"),
         (nats, Method::GET, "/streams?x=1", 400, "unknown query parameter x: expected none"),
         (nats, Method::GET, sequences, 400, "unknown query parameter isolation: expected timestamp"),
@@ -161,20 +148,12 @@ fn errors_of_streams_are_not_those_of_the_proxies() {
 
 #[tokio::test]
 async fn identity_that_ends_after_admission_is_not_served_either() {
-    let (kafka, nats) = (System::Kafka, System::Nats);
-    for (system, method, target) in [
-        (kafka, Method::GET, "/topics"),
-        (kafka, Method::GET, "/topics/0"),
-        (kafka, Method::GET, "/topics/0/records"),
-        (kafka, Method::GET, "/topics/0/partitions/0/records?offset=0"),
-        (kafka, Method::GET, "/topics/0/partitions/0/offsets"),
-        (kafka, Method::GET, "/topics/0/events"),
-        (kafka, Method::GET, "/topics/0/table/k"),
-        (kafka, Method::POST, "/topics/0"),
-        (nats, Method::GET, "/streams"),
-        (nats, Method::GET, "/streams/0/messages?sequence=1"),
-        (nats, Method::POST, "/streams/0"),
-    ] {
+    let reads = "/topics /topics/0 /topics/0/records /topics/0/partitions/0/records?offset=0 \
+                 /topics/0/partitions/0/offsets /topics/0/events /topics/0/table/k \
+                 /streams /streams/0/messages?sequence=1";
+    let reads = reads.split(' ').map(|target| (Method::GET, target));
+    for (method, target) in reads.chain(["/topics/0", "/streams/0"].map(|target| (Method::POST, target))) {
+        let system = if target.starts_with("/streams") { System::Nats } else { System::Kafka };
         for is_revoked in [false, true] {
             let person = Arc::new(Person::new(Some("i".into()), Some("alice".into()), None, None));
             let expires = (!is_revoked).then(tokio::time::Instant::now);
@@ -184,8 +163,7 @@ async fn identity_that_ends_after_admission_is_not_served_either() {
                 person.revoke();
             }
             let response = ask_with(&grant, method.clone(), target).await;
-            let challenge = response.headers.iter().find(|(name, _)| *name == http::header::WWW_AUTHENTICATE);
-            let challenge = challenge.map(|(_, challenge)| challenge.as_str());
+            let challenge = header(&response, "www-authenticate");
             assert_eq!(challenge, Some(r#"Bearer error="invalid_token""#), "{method} {target}");
             let (status, body) = told(response);
             let word = if is_revoked { "revoked" } else { "expired" };

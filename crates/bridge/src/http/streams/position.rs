@@ -65,17 +65,8 @@ mod tests {
     fn other_texts_are_no_positions() {
         let text = Position::new(Some(7), 5).text();
         assert_eq!(text, "AAAAAAAAAAAAAAAAAAAABw_00000000000000000005");
-        for text in [
-            "",
-            "_",
-            "5",
-            "-1",
-            "now",
-            &text[1..],
-            &text[..42],
-            &text.replace("_0", "_-"),
-            &format!("{text}0"),
-        ] {
+        let (negative, long) = (text.replace("_0", "_-"), format!("{text}0"));
+        for text in ["", "_", "5", "-1", "now", &text[1..], &text[..42], &negative, &long] {
             assert_eq!(Position::parse(text), None, "{text}");
         }
     }

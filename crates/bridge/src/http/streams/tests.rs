@@ -11,7 +11,7 @@ use sluicegate_protocol::http_streams::Elements;
 use sluicegate_protocol::{HttpRoute, KafkaMessage};
 use sluicegate_rights::{Pattern, Rights, Row};
 
-use super::super::tests::{headers, told};
+use super::super::tests::{header, headers, told};
 use super::position::Position;
 use super::*;
 
@@ -36,10 +36,6 @@ async fn ask(logs: &Logs, method: Method, target: &str, lines: &[(&str, &str)], 
 
 async fn get(logs: &Logs, target: &str) -> Response {
     ask(logs, Method::GET, target, &[], "").await
-}
-
-fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
-    response.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
 }
 
 #[track_caller]
@@ -69,16 +65,12 @@ async fn reader_goes_on_where_each_answer_ended() {
     assert_eq!(header(&quiet, "stream-up-to-date"), Some("true"));
     let cursor: u64 = header(&quiet, "stream-cursor").unwrap().parse().unwrap();
     assert!(cursor > 5);
-    let waiting = tokio::spawn({
-        let (cluster, target) = (logs.cluster(), rest("&live=long-poll"));
-        async move {
-            let route = route(JSON, &target);
-            crate::http::ask(&Grant::all(&cluster), &route, Method::GET, &HeaderMap::new(), "").await
-        }
-    });
-    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
-    logs.append(0, 1);
-    let more = waiting.await.unwrap();
+    let append = async {
+        tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+        logs.append(0, 1);
+    };
+    let target = rest("&live=long-poll");
+    let (more, ()) = tokio::join!(get(&logs, &target), append);
     assert_eq!((more.status.as_u16(), &more.body[..]), (200, &b"[{\"a\":3}]"[..]));
     assert_eq!(header(&more, "stream-up-to-date"), Some("true"));
 }
@@ -88,20 +80,17 @@ async fn client_that_has_a_page_is_told_so() {
     let logs = logs(2);
     let first = get(&logs, "/t/0").await;
     let etag = header(&first, "etag").unwrap();
-    let again = |etag: String| {
-        let logs = &logs;
-        async move { ask(logs, Method::GET, "/t/0", &[("if-none-match", &etag)], "").await }
-    };
-    for same in [etag.to_owned(), format!("W/{etag}"), format!("\"x\", {etag}"), "*".to_owned()] {
+    let again = async |etag: &str| ask(&logs, Method::GET, "/t/0", &[("if-none-match", etag)], "").await;
+    for same in [etag, &format!("W/{etag}"), &format!("\"x\", {etag}"), "*"] {
         let known = again(same).await;
         assert_eq!((known.status.as_u16(), known.body.len()), (304, 0));
     }
-    assert_eq!(again("\"x\"".to_owned()).await.status.as_u16(), 200);
+    assert_eq!(again("\"x\"").await.status.as_u16(), 200);
     // As if the topic was compacted, or the route has other content.
     logs.set_values(|_| "4");
-    assert_eq!(again(etag.to_owned()).await.status.as_u16(), 200);
+    assert_eq!(again(etag).await.status.as_u16(), 200);
     logs.append(0, 1);
-    assert_eq!(again(etag.to_owned()).await.status.as_u16(), 200);
+    assert_eq!(again(etag).await.status.as_u16(), 200);
 }
 
 #[tokio::test(start_paused = true)]
@@ -210,21 +199,16 @@ async fn each_event_with_data_is_followed_by_one_that_says_where_to_go_on() {
     assert_eq!(parts(&events(&logs, JSON, "offset=-1").await), ["[1,[2]]", "2 true"]);
     assert_eq!(parts(&events(&logs, JSON, "offset=now").await), ["2 true"]);
     assert_eq!(parts(&events(&logs, JSON, "offset=-1&key=none").await), ["2 true"]);
-    logs.set_values(|_| "a\r\n\r\nevent: control\ndata: x\rb");
-    let logs = {
+    let one = |value| {
         let logs = Logs::default();
-        logs.set_values(|_| "a\r\n\r\nevent: control\ndata: x\rb");
+        logs.set_values(value);
         logs.append(0, 1);
         logs
     };
+    let logs = one(|_| "a\r\n\r\nevent: control\ndata: x\rb");
     let text = events(&logs, "text/plain", "offset=-1").await;
     assert_eq!(parts(&text), ["a||event: control|data: x|b", "1 true"], "{text}");
-    let logs = {
-        let logs = Logs::default();
-        logs.set_values(|_| "  two\n spaces");
-        logs.append(0, 1);
-        logs
-    };
+    let logs = one(|_| "  two\n spaces");
     let text = events(&logs, "text/plain", "offset=-1").await;
     assert!(text.starts_with("event: data\ndata:   two\ndata:  spaces\n\n"), "{text}");
     let bytes = parts(&events(&logs, "image/png", "offset=-1").await);
@@ -234,6 +218,16 @@ async fn each_event_with_data_is_followed_by_one_that_says_where_to_go_on() {
 fn record(key: Option<&'static str>, value: Option<&'static [u8]>) -> KafkaMessage {
     let key = key.map(|key| Bytes::from_static(key.as_bytes()));
     KafkaMessage { offset: 7, timestamp: 5, key, value: value.map(Bytes::from_static), ..Default::default() }
+}
+
+/// The elements of records on a route of JSON.
+fn put(streams: HttpStreams, records: &[KafkaMessage]) -> String {
+    let content = Content::new(&HttpStreams { content_type: JSON.to_owned(), ..streams }, "t");
+    let mut body = Vec::new();
+    content.begin(&mut body);
+    records.iter().for_each(|record| content.put(&mut body, System::Kafka, 0, record));
+    content.end(&mut body);
+    String::from_utf8(body).unwrap()
 }
 
 #[test]
@@ -253,8 +247,8 @@ fn records_become_elements() {
         change("n", r#""value":{"value":2},"#, "insert"),
     ];
     for (elements, want) in [
-        (Elements::Values, r#"[{"a": 1},{"base64":"/w=="},null,2]"#.to_owned()),
-        (Elements::State, format!("[{}]", changes.join(","))),
+        (Elements::Values, r#"[{"a": 1},{"base64":"/w=="},null,2]"#),
+        (Elements::State, &*format!("[{}]", changes.join(","))),
         (
             Elements::Envelope,
             concat!(
@@ -262,40 +256,22 @@ fn records_become_elements() {
                 r#"{"partition":0,"offset":7,"timestamp":5,"key":null,"value":{"base64":"/w=="}},"#,
                 r#"{"partition":0,"offset":7,"timestamp":5,"key":"k","value":null},"#,
                 r#"{"partition":0,"offset":7,"timestamp":5,"key":"n","value":2}]"#,
-            )
-            .to_owned(),
+            ),
         ),
     ] {
-        let streams = HttpStreams {
-            content_type: JSON.to_owned(),
-            elements: elements.into(),
-            ..HttpStreams::default()
-        };
-        let content = Content::new(&streams, "t");
-        let mut body = Vec::new();
-        content.begin(&mut body);
-        records.iter().for_each(|record| content.put(&mut body, System::Kafka, 0, record));
-        content.end(&mut body);
-        assert_eq!(String::from_utf8(body).unwrap(), want);
+        assert_eq!(put(HttpStreams { elements: elements.into(), ..HttpStreams::default() }, &records), want);
     }
 }
 
 #[test]
 fn packed_messages_are_elements_again() {
-    let streams = HttpStreams { content_type: JSON.to_owned(), pack: true, ..HttpStreams::default() };
-    let content = Content::new(&streams, "t");
     let header = |value: &'static str| sluicegate_protocol::Header {
         key: content::PACKED.to_owned(),
         value: Some(value.into()),
     };
     let packed = |value| KafkaMessage { headers: vec![header("2")], ..record(None, Some(value)) };
-    let mut body = Vec::new();
-    content.begin(&mut body);
-    for record in [packed(b"[1, [2]]"), packed(b"[ ]"), packed(b"7"), record(None, Some(b"[3]"))] {
-        content.put(&mut body, System::Kafka, 0, &record);
-    }
-    content.end(&mut body);
-    assert_eq!(String::from_utf8(body).unwrap(), "[1, [2],[ ],7,[3]]");
+    let records = [packed(b"[1, [2]]"), packed(b"[ ]"), packed(b"7"), record(None, Some(b"[3]"))];
+    assert_eq!(put(HttpStreams { pack: true, ..HttpStreams::default() }, &records), "[1, [2],[ ],7,[3]]");
 }
 
 /// A copy of one person's rows must not be taken for those of another.

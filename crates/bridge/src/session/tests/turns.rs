@@ -18,10 +18,8 @@ use crate::session::input::{READ_BYTES, chunks};
 pub(super) fn serve(
     cluster: &Arc<Cluster>,
     input: impl Stream<Item = Vec<u8>> + Send + 'static,
-    change: impl FnOnce(&mut Limits),
-    drain: Drain,
 ) -> (JoinHandle<End>, SessionBody) {
-    serve_grant(Grant::all(cluster), input, change, drain)
+    serve_grant(Grant::all(cluster), input, |_| {}, Drain::default())
 }
 
 fn serve_grant(
@@ -53,6 +51,15 @@ fn credit() -> Vec<u8> {
     request(1, Req::CmdCredit(CmdCredit { subscription: 77, bytes: 1 }))
 }
 
+/// Chunks of input, and how many of them are taken.
+fn counted(
+    chunks: impl Iterator<Item = Vec<u8>> + Send + 'static,
+) -> (impl Stream<Item = Vec<u8>> + Send + 'static, Arc<AtomicUsize>) {
+    let taken = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&taken);
+    (stream::iter(chunks.inspect(move |_| _ = count.fetch_add(1, Ordering::Relaxed))), taken)
+}
+
 #[tokio::test(start_paused = true)]
 async fn ended_subscriptions_hold_nothing() {
     for reads in [true, false] {
@@ -60,28 +67,27 @@ async fn ended_subscriptions_hold_nothing() {
         // They never get as far as their first answer.
         logs.silence_ends();
         let cluster = logs.cluster();
-        let (held, taken) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let chunks = {
-            let (cluster, held, taken) = (Arc::clone(&cluster), Arc::clone(&held), Arc::clone(&taken));
+        let held = Arc::new(AtomicUsize::new(0));
+        let (chunks, taken) = counted({
+            let (cluster, held) = (Arc::clone(&cluster), Arc::clone(&held));
             (0..PAIRS / PAIRS_PER_CHUNK).map(move |_| {
                 // Each subscription that is not dropped yet keeps the cluster.
                 held.fetch_max(Arc::strong_count(&cluster), Ordering::Relaxed);
-                taken.fetch_add(PAIRS_PER_CHUNK, Ordering::Relaxed);
                 let unsubscribe = CmdUnsubscribe { subscription: 1 };
                 [subscribe(1), request(2, Req::CmdUnsubscribe(unsubscribe))].concat().repeat(PAIRS_PER_CHUNK)
             })
-        };
-        let (session, mut answers) = serve(&cluster, stream::iter(chunks), |_| {}, Drain::default());
+        });
+        let (session, mut answers) = serve(&cluster, chunks);
         if reads {
             while let Some(frame) = answers.frame().await {
                 frame.unwrap();
             }
             assert_eq!(session.await.unwrap(), End::Left);
-            assert_eq!(taken.load(Ordering::Relaxed), PAIRS);
+            assert_eq!(taken.load(Ordering::Relaxed) * PAIRS_PER_CHUNK, PAIRS);
         } else {
             // The clock moves once the session can take no more.
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let taken = taken.load(Ordering::Relaxed);
+            let taken = taken.load(Ordering::Relaxed) * PAIRS_PER_CHUNK;
             assert!((PAIRS_PER_CHUNK..PAIRS / 10).contains(&taken), "{taken} pairs were taken");
         }
         let held = held.load(Ordering::Relaxed);
@@ -92,15 +98,9 @@ async fn ended_subscriptions_hold_nothing() {
 #[tokio::test(start_paused = true)]
 async fn endless_input_delays_no_answer_and_no_delivery() {
     for (asks, sequence) in [(request(5, ping(b"")), 5), (subscribe(6), 6)] {
-        let taken = Arc::new(AtomicUsize::new(0));
-        let chunks = {
-            let taken = Arc::clone(&taken);
-            std::iter::once(asks).chain(std::iter::repeat_with(credit).take(CHUNKS)).inspect(move |_| {
-                taken.fetch_add(1, Ordering::Relaxed);
-            })
-        };
-        let (_session, mut answers) =
-            serve(&Logs::default().cluster(), stream::iter(chunks), |_| {}, Drain::default());
+        let (chunks, taken) =
+            counted(std::iter::once(asks).chain(std::iter::repeat_with(credit).take(CHUNKS)));
+        let (_session, mut answers) = serve(&Logs::default().cluster(), chunks);
         let first = answers.frame().await.unwrap().unwrap().into_data().unwrap();
         let answer = PubSubResp::decode(&first[grpc::HEAD_LEN..]).unwrap();
         assert_eq!(answer.sequence, sequence);
@@ -114,7 +114,8 @@ async fn endless_input_delays_no_drain() {
     let drain = Drain::default();
     drain.begin(1, Duration::ZERO);
     let chunks = std::iter::repeat_with(credit).take(CHUNKS);
-    let (session, _answers) = serve(&Logs::default().cluster(), stream::iter(chunks), |_| {}, drain);
+    let grant = Grant::all(&Logs::default().cluster());
+    let (session, _answers) = serve_grant(grant, stream::iter(chunks), |_| {}, drain);
     assert_eq!(session.await.unwrap(), End::Drained);
 }
 
@@ -128,8 +129,7 @@ async fn endless_deliveries_delay_no_drain() {
         vec![KafkaSource { topic: "t".into(), partitions: vec![0], from, ..KafkaSource::default() }];
     let command = CmdKafkaSubscribe { sources, max_batch_records: 1, ..CmdKafkaSubscribe::default() };
     let input = stream::iter([request(1, Req::CmdKafkaSubscribe(command))]).chain(stream::pending());
-    let cluster = logs.cluster();
-    let (session, mut answers) = serve(&cluster, input, |_| {}, drain.clone());
+    let (session, mut answers) = serve_grant(Grant::all(&logs.cluster()), input, |_| {}, drain.clone());
     let mut bytes = 0;
     while let Some(frame) = answers.frame().await {
         bytes += frame.unwrap().data_ref().map_or(0, Bytes::len);
@@ -147,8 +147,8 @@ async fn endless_input_delays_no_deadline() {
     let chunks = std::iter::once(unfinished).chain(std::iter::repeat_with(credit));
     let interval = Duration::from_millis(100);
     let change = |limits: &mut Limits| (limits.ping_interval, limits.close_timeout) = (interval, interval);
-    let (session, _answers) =
-        serve(&Logs::default().cluster(), stream::iter(chunks), change, Drain::default());
+    let grant = Grant::all(&Logs::default().cluster());
+    let (session, _answers) = serve_grant(grant, stream::iter(chunks), change, Drain::default());
     assert_eq!(session.await.unwrap(), End::Unfinished(3 * interval));
 }
 
@@ -176,7 +176,7 @@ fn used_up<T>() -> (impl Stream<Item = T> + Send + 'static, impl Future<Output =
 async fn many_requests_of_one_read_leave_turns_to_other_tasks() {
     let (requests, (end, turns)) = (100 * TURN, used_up());
     let input = stream::iter([credit().repeat(requests)]).chain(end);
-    let (_session, _answers) = serve(&Logs::default().cluster(), input, |_| {}, Drain::default());
+    let (_session, _answers) = serve(&Logs::default().cluster(), input);
     let turns = turns.await;
     assert!(turns >= 100, "{turns} turns beside {requests} requests");
 }
@@ -198,21 +198,14 @@ async fn requests_of_one_client_leave_some_of_each_turn_to_others() {
         let rights = Rights { read: Some(Topics::default()), write: None, ..Rights::default() };
         Grant::new(Arc::clone(&cluster), ClientKey::parse(address), None, rights)
     };
-    let taken = Arc::new(AtomicUsize::new(0));
-    let chunks = {
-        let taken = Arc::clone(&taken);
-        std::iter::repeat_with(move || {
-            taken.fetch_add(TURN, Ordering::Relaxed);
-            credit().repeat(TURN)
-        })
-    };
+    let (chunks, taken) = counted(std::iter::repeat_with(|| credit().repeat(TURN)));
     let (drain, began) = (Drain::default(), Instant::now());
-    let (_greedy, _unread) = serve_grant(grant(b"192.0.2.1"), stream::iter(chunks), |_| {}, drain.clone());
+    let (_greedy, _unread) = serve_grant(grant(b"192.0.2.1"), chunks, |_| {}, drain.clone());
     for turn in 1..=5 {
         // Of 10,000 in each tenth of a second, a client can have three quarters. These count a little more than one
         // each.
         tokio::time::sleep_until(began + turn * Duration::from_millis(100) - Duration::from_millis(50)).await;
-        let taken = taken.load(Ordering::Relaxed) / usize::try_from(turn).unwrap();
+        let taken = taken.load(Ordering::Relaxed) * TURN / usize::try_from(turn).unwrap();
         assert!((6_000..7_500).contains(&taken), "{taken} in each of {turn} turns");
         let input = stream::iter([request(5, ping(b""))]).chain(stream::pending());
         let (_other, mut answers) = serve_grant(grant(b"192.0.2.2"), input, |_| {}, drain.clone());

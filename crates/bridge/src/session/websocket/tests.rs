@@ -159,17 +159,6 @@ async fn client_that_sends_without_pause_and_never_reads_is_held_up_and_closed()
     assert_eq!(session.await.unwrap(), End::Stalled);
 }
 
-#[tokio::test(start_paused = true)]
-async fn client_that_does_not_answer_the_close_is_given_up() {
-    let (client, session) = open(1024).await;
-    let mut client = client.into_inner();
-    let began = Instant::now();
-    // Without a mask.
-    client.write_all(&[0x82, 0x01, 0]).await.unwrap();
-    session.await.unwrap();
-    assert_eq!(began.elapsed().as_secs(), 5);
-}
-
 #[test]
 fn unsent_close_ends_the_input() {
     let (cluster, _) = Script::cluster(MAX_FETCH);

@@ -5,11 +5,9 @@ use std::time::Duration;
 use ::http::Request;
 use bytes::Bytes;
 use h2::Reason;
-use h2::client::SendRequest;
 use serde_json::Value;
 use sluicegate_bridge::Bridge;
 use sluicegate_stack::raw::Raw;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{check_marks, check_problem, http1, produce, rest, send};
@@ -89,21 +87,14 @@ async fn broken_body_is_400_and_ends_its_connection() {
 #[tokio::test]
 async fn body_that_is_reset_without_an_error_is_not_written() {
     let stack = Stack::start_with(WRITES).await;
-    let io = TcpStream::connect(stack.bridge.address()).await.unwrap();
-    let (http, connection) = h2::client::handshake(io).await.unwrap();
-    tokio::spawn(connection);
-    let mut http: SendRequest<Bytes> = http.ready().await.unwrap();
     let mut written = 0;
     for _ in 0..50 {
-        let request = || produce().map(drop);
-        let (_answer, mut body) = http.send_request(request(), false).unwrap();
+        let (_answer, mut body) = stack.gateway.begin(produce().map(drop), false).await;
         body.send_data(Bytes::from_static(b"half of it"), false).unwrap();
         // The answer proves that the bridge has read the frames before it.
-        http = http.ready().await.unwrap();
-        assert_eq!(http.send_request(request(), true).unwrap().0.await.unwrap().status(), 200);
+        assert_eq!(send(&stack.gateway, produce()).await.status, 200);
         written += 1;
         body.send_reset(Reason::NO_ERROR);
-        http = http.ready().await.unwrap();
     }
     let mut ends = 0;
     for partition in [0, 1] {

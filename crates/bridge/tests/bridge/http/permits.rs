@@ -6,9 +6,6 @@ use ::http::{Method, Request};
 use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use h2::RecvStream;
-use h2::client::SendRequest;
-use sluicegate_stack::http::client::Client;
 use sluicegate_stack::raw::Raw;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -19,22 +16,6 @@ use crate::support::{Gateway, mock, start_hanging, with};
 
 const FRAME_BYTES: usize = 16 * 1024;
 const RECORDS: &str = "/topics/t/partitions/0/records?offset=";
-
-/// A client whose streams have a window of `window` bytes.
-async fn narrow(stack: &Stack, window: usize) -> SendRequest<Bytes> {
-    let io = TcpStream::connect(stack.bridge.address()).await.unwrap();
-    let mut builder = h2::client::Builder::new();
-    let (http, connection) =
-        builder.initial_window_size(window.try_into().unwrap()).handshake(io).await.unwrap();
-    tokio::spawn(connection);
-    http.ready().await.unwrap()
-}
-
-/// Asks for records as JSON, and takes no byte of the answer but its head.
-async fn ask(http: &mut SendRequest<Bytes>, request: Request<Bytes>) -> RecvStream {
-    let (response, _) = http.send_request(request.map(|_| ()), true).unwrap();
-    response.await.unwrap().into_body()
-}
 
 fn record(offset: usize) -> Request<Bytes> {
     let accept = ("accept", "application/vnd.kafka.json.v2+json");
@@ -83,8 +64,11 @@ async fn unread_answer_holds_its_place_but_for_its_last_frame() {
         (3, 2 * FRAME_BYTES - 1, true),
         (3, 2 * FRAME_BYTES + 1, false),
     ] {
-        let mut http = narrow(&stack, window).await;
-        let unread = ask(&mut http, record(offset)).await;
+        let io = TcpStream::connect(stack.bridge.address()).await.unwrap();
+        let gateway = Gateway::with_window(window.try_into().unwrap(), io).await;
+        // It takes no byte of the answer but its head.
+        let (response, _) = gateway.begin(record(offset).map(|_| ()), true).await;
+        let unread = response.await.unwrap().into_body();
         if is_held {
             // Other requests go all the way meanwhile.
             for _ in 0..20 {
@@ -168,26 +152,21 @@ async fn streams_leave_connections_to_others() {
     let address = stack.bridge.address();
     let open = async |source| {
         let request = with(rest("GET", "/topics/t/events"), &[("sluicegate-client", source)]);
-        let client = Client::connect(address).await.unwrap();
-        client.stream(plain(&request)).await.unwrap()
+        let mut client = Raw::connect(address).await;
+        client.write(http1(&request)).await;
+        (client.head().await.unwrap(), client)
     };
     let mut streams = Vec::new();
     for number in 0..12 {
-        let stream = open("203.0.113.1").await;
-        assert_eq!(stream.head.status, 200, "stream {number}: {:?}", stream.head);
+        let (head, stream) = open("203.0.113.1").await;
+        assert_eq!(head.status, 200, "stream {number}: {head:?}");
         streams.push(stream);
     }
-    let refused = open("203.0.113.1").await;
-    assert_eq!((refused.head.status, refused.head.header("retry-after")), (503, Some("1")));
-    assert_eq!(open("203.0.113.2").await.head.status, 200, "a bystander");
+    let (refused, _) = open("203.0.113.1").await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    assert_eq!(open("203.0.113.2").await.0.status, 200, "a bystander");
     // A client that leaves makes room.
     drop(streams.pop());
-    let reopened = async { while open("203.0.113.1").await.head.status != 200 {} };
+    let reopened = async { while open("203.0.113.1").await.0.status != 200 {} };
     timeout(Duration::from_secs(10), reopened).await.expect("the place of the stream that has ended");
-}
-
-/// A request for a client that takes a relative target.
-fn plain(request: &Request<Bytes>) -> sluicegate_stack::http::client::Request {
-    let get = sluicegate_stack::http::client::Request::get(request.uri().path());
-    request.headers().iter().fold(get, |get, (name, value)| get.with(name.as_str(), value))
 }

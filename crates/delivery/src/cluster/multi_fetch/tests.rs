@@ -116,11 +116,11 @@ async fn ends_beside_others(
 ) -> (Vec<i64>, usize, Duration) {
     let waiting = MultiFetch { wait: Duration::from_secs(10), ..FETCH };
     let (cluster, script) = Script::cluster(1);
-    script.watch(WATCHED);
+    script.state().watched = Some(WATCHED);
     let start = Instant::now();
     let results = cluster.multi_fetch(places, waiting, reservation).await;
     let ends = results.iter().map(|result| result.as_ref().map_or(-2, |read| read.ends.end)).collect();
-    (ends, script.fetches(), start.elapsed())
+    (ends, script.state().fetches, start.elapsed())
 }
 
 #[tokio::test(start_paused = true)]

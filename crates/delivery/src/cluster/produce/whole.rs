@@ -61,11 +61,9 @@ mod tests {
 
     #[test]
     fn records_of_a_producer_have_one_place() {
-        let record = |topic: &str, partition, key: &'static str| Record {
-            topic: topic.to_owned(),
-            partition: Some(partition),
-            key: Some(key.into()),
-            ..Record::default()
+        let record = |topic: &str, partition, key: &'static str| {
+            let (topic, partition, key) = (topic.to_owned(), Some(partition), Some(key.into()));
+            Record { topic, partition, key, ..Record::default() }
         };
         for (system, other, is_one) in [
             (System::Kafka, record("t", 0, "b"), true),

@@ -352,43 +352,24 @@ mod tests {
     #[test]
     fn those_who_keep_most_lose_a_table_and_first_one_that_nobody_uses() {
         let used = None;
-        for (bystander, attacker, want) in [
+        // The last is the one that is dropped, of all of them.
+        for (bystander, attacker, dropped) in [
             // As many as a client likes: a page with one topic keeps it, also in several partitions.
-            (
-                &[("a", 525, used)][..],
-                &[("b", 125, used), ("c", 125, used), ("d", 125, used), ("e", 125, used)][..],
-                (&[false][..], &[false, false, false, true][..]),
-            ),
-            (
-                &[("a", 263, used); 2],
-                &[("b", 125, used), ("c", 125, used), ("d", 250, used)],
-                (&[false; 2], &[false, false, true]),
-            ),
+            (&[("a", 525, used)][..], &["b", "c", "d", "e"].map(|topic| (topic, 125, used))[..], 4),
+            (&[("a", 263, used); 2], &[("b", 125, used), ("c", 125, used), ("d", 250, used)], 4),
             // Unused tables go before others, the oldest first, also those of a client that holds less.
-            (
-                &[("a", 600, used)],
-                &[("b", 100, Some(1)), ("c", 100, Some(2)), ("d", 300, used)],
-                (&[false], &[false, true, false]),
-            ),
-            (&[("a", 300, used), ("b", 300, Some(1))], &[("c", 500, used)], (&[false, true], &[false])),
+            (&[("a", 600, used)], &[("b", 100, Some(1)), ("c", 100, Some(2)), ("d", 300, used)], 2),
+            (&[("a", 300, used), ("b", 300, Some(1))], &[("c", 500, used)], 1),
             // The page that was closed, too, unless others leave more behind.
-            (
-                &[("a", 525, Some(9))],
-                &[("b", 200, Some(1)), ("c", 200, Some(2)), ("d", 200, used)],
-                (&[false], &[false, true, false]),
-            ),
+            (&[("a", 525, Some(9))], &[("b", 200, Some(1)), ("c", 200, Some(2)), ("d", 200, used)], 2),
             // A newcomer is let in by those who hold much.
-            (
-                &[("a", 200, used)],
-                &[("b", 300, used), ("c", 300, used), ("d", 300, used)],
-                (&[false], &[false, false, true]),
-            ),
+            (&[("a", 200, used)], &["b", "c", "d"].map(|topic| (topic, 300, used)), 3),
         ] {
             let limits = TableLimits::new(1000, TableMetrics::default());
-            let (bystander, attacker) =
-                (tables(&limits, (1, 1), bystander), tables(&limits, (1, 2), attacker));
-            let dropped = (are_dropped(&bystander), are_dropped(&attacker));
-            assert_eq!((&dropped.0[..], &dropped.1[..]), want);
+            let mut held = tables(&limits, (1, 1), bystander);
+            held.extend(tables(&limits, (1, 2), attacker));
+            let want: Vec<_> = (0..held.len()).map(|number| number == dropped).collect();
+            assert_eq!(are_dropped(&held), want, "{bystander:?} {attacker:?}");
         }
     }
 

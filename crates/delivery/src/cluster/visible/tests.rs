@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sluicegate_backend::System;
-use sluicegate_backend::command::{RecordFilter, ValuePart};
+use sluicegate_backend::command::{ReadBounds, RecordFilter, ValuePart};
 use sluicegate_fair_share::ClientKey;
 use sluicegate_protocol::KafkaMessage;
 
 use super::*;
+use crate::cluster::Reads;
 use crate::testing::logs::Logs;
 use crate::testing::records::{fetched, keys, offsets, topic};
 
@@ -26,56 +27,44 @@ fn mine(topic: &str) -> Result<Rows, CommandError> {
     Ok(self::topic([keys("mine:")]).rows(topic).unwrap_or_else(Rows::none))
 }
 
-fn at(offset: i64, wait: Duration) -> Fetch {
-    let (max_bytes, source) = (1000, ClientKey::UNKNOWN);
-    Fetch {
-        offset,
-        max_bytes,
-        wait,
-        min_bytes: 0,
-        max_records: 0,
-        fill: false,
-        committed: false,
-        decode: false,
-        source,
-    }
+fn at(offset: i64) -> Fetch {
+    let reads = Reads { max_bytes: 1000, wait: Duration::ZERO, table_away: Duration::ZERO };
+    reads.fetch(ClientKey::UNKNOWN, offset, ReadBounds::default())
 }
 
-async fn fetch(cluster: &Arc<Cluster>, fetch: Fetch, reads_on: bool) -> Chunk {
-    cluster
-        .fetch(
-            LOG,
-            fetch,
-            Wanted { filters: &Filters::default(), reads_on },
-            &mine,
-            &RouteMetrics::default(),
-            &mut (),
-        )
-        .await
-        .unwrap()
+async fn fetch(cluster: &Arc<Cluster>, fetch: Fetch, reads_on: bool, rows: &RowsOf<'_>) -> Chunk {
+    let wanted = Wanted { filters: &Filters::default(), reads_on };
+    cluster.fetch(LOG, fetch, wanted, rows, &RouteMetrics::default(), &mut ()).await.unwrap()
+}
+
+async fn fetch_each(
+    cluster: &Arc<Cluster>,
+    places: &[Place<'_>],
+    rows: &RowsOf<'_>,
+) -> Vec<Result<Chunk, CommandError>> {
+    let (fetch, filters) = (MultiFetch::of(at(0)), Filters::default());
+    cluster.fetch_each(places, fetch, &filters, rows, &RouteMetrics::default(), &mut ()).await
+}
+
+/// Reads each place by a fetch of many, or the only one by a fetch.
+async fn read(cluster: &Arc<Cluster>, places: &[Place<'_>], is_multi: bool, rows: &RowsOf<'_>) -> Vec<Chunk> {
+    match is_multi {
+        false => vec![fetch(cluster, at(places[0].1), false, rows).await],
+        true => fetch_each(cluster, places, rows).await.into_iter().map(Result::unwrap).collect(),
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn fetch_reads_on_to_the_first_visible_record() {
     let cluster = logs(3500).cluster();
     for (offset, want) in [(0, 999), (999, 999), (1000, 1999)] {
-        let read = fetch(&cluster, at(offset, Duration::ZERO), false).await;
+        let read = fetch(&cluster, at(offset), false, &mine).await;
         assert_eq!((read.count > 0, offsets(&read.messages)[0]), (true, want), "{read:?}");
     }
-    let end = fetch(&cluster, at(3000, Duration::ZERO), false).await;
+    let end = fetch(&cluster, at(3000), false, &mine).await;
     assert_eq!((end.count, end.messages.len(), end.next_offset), (0, 0, 3500));
     let nobody = |_: &str| Ok(Rows::none());
-    let read = cluster
-        .fetch(
-            LOG,
-            at(0, Duration::ZERO),
-            Wanted { filters: &Filters::default(), reads_on: false },
-            &nobody,
-            &RouteMetrics::default(),
-            &mut (),
-        )
-        .await
-        .unwrap();
+    let read = fetch(&cluster, at(0), false, &nobody).await;
     assert_eq!((read.count, read.next_offset), (0, 3500));
 }
 
@@ -100,11 +89,10 @@ async fn fetch_moves_past_records_that_filters_leave_out() {
         (&all, 4000, None, 4000),
     ];
     for (rows, offset, want, next) in cases {
-        let read =
-            cluster.fetch(LOG, at(offset, Duration::ZERO), wanted, rows, &metrics, &mut ()).await.unwrap();
+        let read = cluster.fetch(LOG, at(offset), wanted, rows, &metrics, &mut ()).await.unwrap();
         assert_eq!(offsets(&read.messages).first().copied(), want, "from {offset}");
         assert!(read.next_offset >= next, "{read:?}");
-        let fetch = MultiFetch { max_bytes: 1 << 20, ..MultiFetch::of(at(0, Duration::ZERO)) };
+        let fetch = MultiFetch { max_bytes: 1 << 20, ..MultiFetch::of(at(0)) };
         let many = cluster.fetch_each(&[(LOG, offset)], fetch, &filters, rows, &metrics, &mut ()).await;
         let many = many[0].as_ref().unwrap();
         assert_eq!(offsets(&many.messages).first().copied(), want, "of many, from {offset}");
@@ -120,11 +108,11 @@ async fn search_ends_unless_the_client_cannot_continue() {
     logs.append(0, 100_000);
     let cluster = logs.cluster_with(System::Kafka, 4000);
     let start = Instant::now();
-    let read = fetch(&cluster, at(0, Duration::ZERO), false).await;
+    let read = fetch(&cluster, at(0), false, &mine).await;
     assert_eq!(read.count, 0);
     assert!((5_000..30_000).contains(&read.next_offset), "{read:?}");
     assert!((SEARCH_TIME..SEARCH_TIME * 3 / 2).contains(&start.elapsed()), "{:?}", start.elapsed());
-    let read = fetch(&cluster, at(0, Duration::ZERO), true).await;
+    let read = fetch(&cluster, at(0), true, &mine).await;
     assert_eq!((read.count, read.next_offset > 50_000), (1, true), "{read:?}");
     assert!(start.elapsed() > SEARCH_TIME * 3, "{:?}", start.elapsed());
 }
@@ -143,7 +131,7 @@ async fn search_does_not_chase_an_end_that_moves() {
         }
     };
     let read = tokio::select! {
-        read = fetch(&cluster, at(0, Duration::ZERO), true) => read,
+        read = fetch(&cluster, at(0), true, &mine) => read,
         () = write => unreachable!(),
     };
     assert_eq!(read.count, 0);
@@ -157,53 +145,16 @@ async fn bounds_of_a_client_are_for_what_it_sees() {
     logs.set_keys(|offset| if offset % 3 == 2 { "mine:1" } else { "yours:1" });
     logs.append(0, 5000);
     let cluster = logs.cluster();
-    let small = Fetch { max_bytes: 1, ..at(0, Duration::ZERO) };
+    let small = Fetch { max_bytes: 1, ..at(0) };
     let (mut seen, mut next) = (Vec::new(), 0);
-    for fetch_of in [Fetch { max_records: 2, ..at(0, Duration::ZERO) }, small, at(0, Duration::ZERO)] {
-        let read = fetch(&cluster, Fetch { offset: next, ..fetch_of }, false).await;
+    for fetch_of in [Fetch { max_records: 2, ..at(0) }, small, at(0)] {
+        let read = fetch(&cluster, Fetch { offset: next, ..fetch_of }, false, &mine).await;
         seen.extend(offsets(&read.messages));
         next = read.next_offset;
     }
     let count = i64::try_from(seen.len()).unwrap();
     assert_eq!(seen, (0..count).map(|number| number * 3 + 2).collect::<Vec<_>>(), "none is lost or repeated");
     assert!((30..50).contains(&count) && (count * 3..=count * 3 + 2).contains(&next), "{count} {next}");
-}
-
-/// Reads each place by a fetch of many, or the only one by a fetch.
-async fn read(
-    cluster: &Arc<Cluster>,
-    places: &[(Log<'_>, i64)],
-    is_multi: bool,
-    rows: &RowsOf<'_>,
-) -> Vec<Chunk> {
-    let fetch = at(places[0].1, Duration::ZERO);
-    let read = match is_multi {
-        false => vec![
-            cluster
-                .fetch(
-                    LOG,
-                    fetch,
-                    Wanted { filters: &Filters::default(), reads_on: false },
-                    rows,
-                    &RouteMetrics::default(),
-                    &mut (),
-                )
-                .await,
-        ],
-        true => {
-            cluster
-                .fetch_each(
-                    places,
-                    MultiFetch::of(fetch),
-                    &Filters::default(),
-                    rows,
-                    &RouteMetrics::default(),
-                    &mut (),
-                )
-                .await
-        }
-    };
-    read.into_iter().map(Result::unwrap).collect()
 }
 
 /// While it waits for its share, the client gets other rights.
@@ -234,14 +185,14 @@ async fn hidden_record_does_not_end_a_wait() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         logs.append(0, 1);
     };
-    let (read, ()) = tokio::join!(fetch(&cluster, at(998, wait), false), write);
+    let (read, ()) = tokio::join!(fetch(&cluster, Fetch { wait, ..at(998) }, false, &mine), write);
     assert_eq!((read.count, read.next_offset, start.elapsed().as_secs()), (1, 1000, 2));
     let start = Instant::now();
     let write = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         logs.append(0, 1);
     };
-    let (read, ()) = tokio::join!(fetch(&cluster, at(1000, wait), false), write);
+    let (read, ()) = tokio::join!(fetch(&cluster, Fetch { wait, ..at(1000) }, false, &mine), write);
     assert_eq!((read.count, read.next_offset, start.elapsed().as_secs()), (0, 1001, 20));
 }
 
@@ -298,36 +249,17 @@ async fn logs_of_one_fetch_advance_to_the_first_visible_record() {
     let logs = logs(1500);
     logs.append(1, 10);
     let other = Log { topic: "t", partition: 1 };
-    let fetch = MultiFetch::of(at(0, Duration::ZERO));
     let denied = Log { topic: "x", partition: 0 };
     let rows = |topic: &str| match topic {
         "x" => Err(CommandError::forbidden(29, "denied")),
         topic => mine(topic),
     };
     let cluster = logs.cluster();
-    let read = cluster
-        .fetch_each(
-            &[(LOG, 0), (other, 0)],
-            fetch,
-            &Filters::default(),
-            &rows,
-            &RouteMetrics::default(),
-            &mut (),
-        )
-        .await;
+    let read = fetch_each(&cluster, &[(LOG, 0), (other, 0)], &rows).await;
     let counts: Vec<_> = read.iter().map(|read| read.as_ref().map(|read| read.count)).collect();
     assert_eq!(counts, [Ok(1), Ok(0)]);
     assert_eq!(read[1].as_ref().unwrap().next_offset, 10);
-    let read = cluster
-        .fetch_each(
-            &[(LOG, 0), (denied, 0)],
-            fetch,
-            &Filters::default(),
-            &rows,
-            &RouteMetrics::default(),
-            &mut (),
-        )
-        .await;
+    let read = fetch_each(&cluster, &[(LOG, 0), (denied, 0)], &rows).await;
     assert!(read[0].as_ref().is_ok_and(|read| read.count == 0 && read.next_offset > 0), "{read:?}");
     assert_eq!(read[1].as_ref().unwrap_err().message, "denied");
 }
@@ -337,7 +269,7 @@ async fn logs_of_one_fetch_advance_to_the_first_visible_record() {
 fn small_answer_holds_no_large_read() {
     let message = |key: &'static str| KafkaMessage { key: Some(key.into()), ..Default::default() };
     let read = fetched(&vec![message("a"); 100], 100);
-    let one = cut(read.clone(), Fetch { max_records: 1, ..at(0, Duration::ZERO) });
+    let one = cut(read.clone(), Fetch { max_records: 1, ..at(0) });
     assert_eq!((one.count, one.messages.as_ptr() == read.messages.as_ptr()), (1, false));
     assert!(read.messages.starts_with(&one.messages));
 }

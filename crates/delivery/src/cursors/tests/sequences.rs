@@ -125,8 +125,7 @@ fn client_that_skips_is_told_and_waits_at_the_end() {
     let ends = Ends { start: 0, stable: 9, end: 9 };
     turn(&mut cursors, LEADER, Some(Chunk { ends, ..read(0, 2) }));
     apply(&mut cursors, "take");
-    let told = "Ready: delivery up to 2, skip 2 to 9: Lag";
-    assert_eq!(outputs(&mut cursors), told);
+    assert_eq!(outputs(&mut cursors), "Ready: delivery up to 2, skip 2 to 9: Lag");
     // The rest is left out by the messaging system: a look that finds nothing has found the end.
     ask(&mut cursors);
     answer(&mut cursors, 0, nothing(9, 20, 20));
@@ -198,10 +197,8 @@ fn topic_with_too_many_partitions_ends_the_subscription() {
     cursors.grow(&TOPIC.into(), None, &(0..most).collect::<Vec<_>>());
     assert_eq!(outputs(&mut cursors), "Ready:");
     cursors.grow(&TOPIC.into(), None, &(0..=most).collect::<Vec<_>>());
-    assert_eq!(
-        (outputs(&mut cursors), cursors.all().len()),
-        ("Ready: ended: Invalid".into(), MAX_PARTITIONS)
-    );
+    let ended = "Ready: ended: Invalid".into();
+    assert_eq!((outputs(&mut cursors), cursors.all().len()), (ended, MAX_PARTITIONS));
 }
 
 #[test]

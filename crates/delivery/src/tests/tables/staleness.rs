@@ -19,6 +19,14 @@ async fn client_that_is_behind_for_too_long_begins_anew() {
     holder.settle_as_replay(&logs, logs::PARTITIONS, 2).await;
 }
 
+/// The subscription of a client that was away for so many milliseconds, and goes on from an offset of this topic.
+fn resumed(next: i64, topic_id: Option<u128>, away: Option<u64>) -> SubscribeCommand {
+    let mut command = command();
+    (command.sources[0].next, command.sources[0].topic_id) = (vec![(0, next)], topic_id);
+    command.table = Some(TableCommand { away: away.map(Duration::from_millis) });
+    command
+}
+
 #[tokio::test(start_paused = true)]
 async fn client_that_was_away_goes_on_only_if_its_log_has_each_removal() {
     let logs = logs(20);
@@ -39,11 +47,7 @@ async fn client_that_was_away_goes_on_only_if_its_log_has_each_removal() {
         logs.change(|state| {
             (state.tombstone_life, state.life_refusal) = (life.map(Duration::from_millis), refusal);
         });
-        let mut command = command();
-        (command.sources[0].next, command.sources[0].topic_id) = (vec![(0, 5)], topic_id);
-        command.table = Some(TableCommand { away: away.map(Duration::from_millis) });
-        let opened = subscribe_in(&cluster, &Arc::default(), System::Kafka, command).await;
-        let told = soon(&mut opened.unwrap()).await;
+        let told = Holder::of(&cluster, resumed(5, topic_id, away)).await.soon().await;
         let is_as_told = matches!(told, Some(Item::Subscribed(_))) == goes_on
             && matches!(told, Some(Item::Snapshot(_))) != goes_on;
         assert!(is_as_told, "{away:?} ms, id {topic_id:?}, life {life:?} ms: {told:?}");
@@ -97,11 +101,8 @@ async fn client_that_was_behind_goes_on_only_if_its_log_has_each_removal() {
 #[tokio::test(start_paused = true)]
 async fn absence_counts_to_the_time_behind() {
     let logs = forgetful();
-    let mut command = command();
-    (command.sources[0].next, command.sources[0].topic_id) = (vec![(0, 20)], Some(1));
-    command.table = Some(TableCommand { away: Some(Duration::from_secs(4)) });
-    let opened = subscribe_in(&logs.cluster(), &Arc::default(), System::Kafka, command).await;
-    let mut holder = Holder { held: replay(&logs, 1), ..Holder::new(opened.unwrap()) };
+    let opened = Holder::of(&logs.cluster(), resumed(20, Some(1), Some(4_000))).await;
+    let mut holder = Holder { held: replay(&logs, 1), ..opened };
     write_and_compact(&logs, 3, false).await;
     assert!(matches!(holder.soon().await, Some(Item::Subscribed(_))));
     holder.settle_as_replay(&logs, 1, 1).await;
@@ -114,16 +115,13 @@ async fn client_that_was_away_while_removals_were_kept_for_less_begins_anew() {
         let logs = forgetful();
         let cluster = logs.cluster();
         Holder::open(&cluster).await.settle().await;
-        let held = replay(&logs, 1);
-        let mut command = command();
-        (command.sources[0].next, command.sources[0].topic_id) = (vec![(0, logs.end(0))], Some(1));
-        command.table = Some(TableCommand { away: Some(Duration::from_secs(3)) });
+        let (held, command) = (replay(&logs, 1), resumed(logs.end(0), Some(1), Some(3_000)));
         write_and_compact(&logs, 3, !is_raised).await;
         if is_raised {
             logs.change(|state| state.tombstone_life = Some(Duration::from_secs(3600)));
         }
-        let opened = subscribe_in(&cluster, &Arc::default(), System::Kafka, command).await;
-        Holder { held, ..Holder::new(opened.unwrap()) }.settle_as_replay(&logs, 1, snapshots).await;
+        let opened = Holder::of(&cluster, command).await;
+        Holder { held, ..opened }.settle_as_replay(&logs, 1, snapshots).await;
     }
 }
 

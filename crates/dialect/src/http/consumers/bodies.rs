@@ -289,11 +289,9 @@ mod tests {
         let empty = |commits| Commits { commits, is_partitions: false };
         assert_eq!(commits(r#"{"offsets":[]}"#).unwrap(), empty(Some(vec![])));
         assert_eq!((commits("").unwrap(), commits("{}").unwrap()), (empty(None), empty(None)));
-        assert_eq!(
-            positions(r#"{"timestamps":[{"topic":"t","partition":0,"timestamp":"1970-01-01T00:00:01Z"}]}"#)
-                .unwrap(),
-            Positions { times: vec![(log("t", 0), 1000)], ..Positions::default() }
-        );
+        let times = r#"{"timestamps":[{"topic":"t","partition":0,"timestamp":"1970-01-01T00:00:01Z"}]}"#;
+        let want = Positions { times: vec![(log("t", 0), 1000)], ..Positions::default() };
+        assert_eq!(positions(times).unwrap(), want);
         let both = subscription(r#"{"topics":["a"],"topic_pattern":"b"}"#).unwrap();
         assert_eq!(both, Some(Subscribed::Topics(vec!["a".into()])));
         assert_eq!(subscription(r#"{"topics":[]}"#).unwrap(), None);
@@ -305,18 +303,13 @@ mod tests {
             Err(BodyError::Unfit(text) | BodyError::TooLarge(text)) => text,
             Ok(commits) => panic!("{json}: {commits:?}"),
         };
+        let number = "offsets[0].offset: expected a whole number from 0";
         for (item, want) in [
             (r#"{"partition":0,"offset":1}"#, "offsets[0]: expected a topic"),
             (r#"{"topic":"t","partition":-1,"offset":1}"#, "offsets[0]: expected the number of a partition"),
             (r#"{"topic":"t","partition":0}"#, "offsets[0]: expected an offset"),
-            (
-                r#"{"topic":"t","partition":0,"offset":-1}"#,
-                "offsets[0].offset: expected a whole number from 0",
-            ),
-            (
-                r#"{"topic":"t","partition":0,"offset":1.5}"#,
-                "offsets[0].offset: expected a whole number from 0",
-            ),
+            (r#"{"topic":"t","partition":0,"offset":-1}"#, number),
+            (r#"{"topic":"t","partition":0,"offset":1.5}"#, number),
             ("1", "offsets[0]: expected an object"),
         ] {
             assert_eq!(error(&format!(r#"{{"offsets":[{item}]}}"#)), want);

@@ -236,14 +236,12 @@ mod tests {
 
     #[test]
     fn invalid_settings_are_named() {
+        let same = "expected the same as enable.auto.commit";
         for (json, want) in [
             (r#"{"format":"xml"}"#, "format: expected one of binary, json, text"),
             (r#"{"auto.offset.reset":"bad-config"}"#, "auto.offset.reset: expected earliest, latest or none"),
             (r#"{"auto.commit.enable":"foo"}"#, "auto.commit.enable: expected true or false"),
-            (
-                r#"{"auto.commit.enable":true,"enable.auto.commit":false}"#,
-                "expected the same as enable.auto.commit",
-            ),
+            (r#"{"auto.commit.enable":true,"enable.auto.commit":false}"#, same),
             (r#"{"fetch.min.bytes":-2}"#, "fetch.min.bytes: expected a whole number from -1 to 10000000"),
             (r#"{"consumer.request.timeout.ms":"x"}"#, "consumer.request.timeout.ms: expected"),
             (r#"{"isolation.level":"foo"}"#, "isolation.level: expected"),

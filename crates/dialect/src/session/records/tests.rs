@@ -51,11 +51,9 @@ fn fetched_answer_is_valid_protobuf() {
         let (key, value) = (Some("k".into()), Some(value));
         let headers = vec![Header { key: "h".into(), value: None }];
         let message = KafkaMessage { offset: 5, timestamp: 6, key, value, headers, ..Default::default() };
-        let encoded = KafkaFetchResp { messages: vec![message.clone()], ..Default::default() };
-        let messages = Bytes::from(encoded.encode_to_vec());
         let ends = Ends { start: 1, stable: i64::MAX, end: -1 };
         for sequence in [0, 1, -1, i64::MAX] {
-            let fetched = Chunk { messages: messages.clone(), count: 1, ..Chunk::nothing(9, ends) };
+            let fetched = read(std::slice::from_ref(&message), 9, ends);
             let want = KafkaFetchResp {
                 messages: vec![message.clone()],
                 next_offset: 9,
@@ -143,7 +141,7 @@ fn place(topic: &str, partition: i32, offset: i64) -> Place {
 /// Expects the text of a delivery to be within its bound.
 fn check_delivery(messages: Vec<KafkaMessage>, format: Format) {
     let count = messages.len();
-    let encoded: Bytes = KafkaFetchResp { messages, ..Default::default() }.encode_to_vec().into();
+    let encoded = read(&messages, 0, Ends::UNKNOWN).messages;
     let bytes = encoded.len();
     let next = place(&"t".repeat(249), i32::MAX, i64::MAX);
     let nats = delivered(i64::MIN, System::Nats, &next, encoded.clone(), i64::MAX, format);
@@ -156,11 +154,8 @@ fn check_delivery(messages: Vec<KafkaMessage>, format: Format) {
 
 #[test]
 fn delivery_says_what_follows_and_what_it_costs() {
-    let value = Some(Bytes::from_static(b"{\"n\": 1.0}"));
-    let messages =
-        vec![KafkaMessage { offset: 5, timestamp: 6, key: Some("a".into()), value, ..Default::default() }];
-    let encoded = KafkaFetchResp { messages, ..Default::default() }.encode_to_vec();
-    let encoded = Bytes::from(encoded);
+    let message = KafkaMessage { timestamp: 6, ..message(5, Some(b"a"), Some(b"{\"n\": 1.0}")) };
+    let encoded = read(&[message], 9, Ends::UNKNOWN).messages;
     let text = delivered(-7, System::Kafka, &place("demo", 3, 9), encoded.clone(), 12, Format::Json);
     let want = concat!(
         r#"{"id":-7,"messages":[{"partition":3,"offset":5,"timestamp":6,"key":"a","value":{"n": 1.0}}],"#,
@@ -209,18 +204,11 @@ fn content() -> impl Strategy<Value = Option<Bytes>> {
 fn any_message() -> impl Strategy<Value = KafkaMessage> {
     let header = ("[\0-\u{1f}a\"]{0,3}", content()).prop_map(|(key, value)| Header { key, value });
     let headers = prop::collection::vec(header, 0..4);
-    let numbers = (any::<i64>(), any::<i64>(), 0..2);
-    (numbers, content(), content(), headers).prop_map(
-        |((offset, timestamp, timestamp_type), key, value, headers)| KafkaMessage {
-            offset,
-            timestamp,
-            timestamp_type,
-            key,
-            value,
-            headers,
-            ..KafkaMessage::default()
-        },
-    )
+    let parts = (any::<i64>(), any::<i64>(), 0..2, content(), content(), headers);
+    parts.prop_map(|(offset, timestamp, timestamp_type, key, value, headers)| {
+        let message = KafkaMessage { offset, timestamp, timestamp_type, ..Default::default() };
+        KafkaMessage { key, value, headers, ..message }
+    })
 }
 
 proptest! {

@@ -9,17 +9,20 @@ struct Walk {
     step: Step,
 }
 
+fn member() -> Membership {
+    let wanted = Wanted {
+        group: "g".into(),
+        instance: Some("i".into()),
+        topics: ["t".into()].into(),
+        settings: "ours".into(),
+        session_timeout: Duration::from_secs(9),
+    };
+    Membership::new(wanted, Instant::now())
+}
+
 impl Walk {
     fn new() -> Self {
-        let now = Instant::now();
-        let wanted = Wanted {
-            group: "g".into(),
-            instance: Some("i".into()),
-            topics: ["t".into()].into(),
-            settings: "ours".into(),
-            session_timeout: Duration::from_secs(9),
-        };
-        let mut membership = Membership::new(wanted, now);
+        let (mut membership, now) = (member(), Instant::now());
         let step = membership.next(now);
         Self { membership, now, step }
     }
@@ -66,23 +69,16 @@ impl Walk {
                     step => panic!("{step:?} does not fail"),
                 }
             }
-            "later" => {
-                self.now += Duration::from_millis(argument.parse().expect("a time"));
+            _ => {
+                match what {
+                    "later" => self.now += Duration::from_millis(argument.parse().expect("a time")),
+                    "subscribe" => self.membership.subscribe(now, [argument.into()].into(), "ours".into()),
+                    "asked" => self.membership.confirm(now),
+                    "leave" => self.membership.leave(now),
+                    _ => panic!("unknown event {event}"),
+                }
                 Answer::Waited
             }
-            "subscribe" => {
-                self.membership.subscribe(now, [argument.into()].into(), "ours".into());
-                Answer::Waited
-            }
-            "asked" => {
-                self.membership.confirm(now);
-                Answer::Waited
-            }
-            "leave" => {
-                self.membership.leave(now);
-                Answer::Waited
-            }
-            _ => panic!("unknown event {event}"),
         };
         self.membership.answer(self.now, answer);
         self.step = self.membership.next(self.now);
@@ -173,8 +169,13 @@ fn leader_assigns_and_watches_partitions() {
         ("later 3000", "beat 2, has 2 in 1"),
         ("alive", "wait 3000, has 2 in 1"),
     ]);
-    let mut walk = Walk::new();
-    let lead = |walk: &mut Walk, joined, counts| {
+    for (joined, counts, again, want) in [
+        ("leads 1", "counts t3", "counts t3", "wait 3000, has 2 in 1"),
+        ("leads 1", "counts t3", "counts t4", "commit 1 2, joining"),
+        // Partitions can have been added before a leader came back, whose group goes on with what it had.
+        ("returns 1", "counts t4", "counts t4", "commit 1 2, joining"),
+    ] {
+        let mut walk = Walk::new();
         [joined, counts, "logs t0 t1"].into_iter().for_each(|event| drop(walk.go(event)));
         // Until it looks for partitions.
         for _ in 0..4 {
@@ -182,17 +183,9 @@ fn leader_assigns_and_watches_partitions() {
             walk.go("alive");
         }
         walk.go("later 3000");
-        walk.go("alive")
-    };
-    assert_eq!(lead(&mut walk, "leads 1", "counts t3"), "count, has 2 in 1");
-    assert_eq!(walk.go("counts t3"), "wait 3000, has 2 in 1");
-    let mut walk = Walk::new();
-    assert_eq!(lead(&mut walk, "leads 1", "counts t3"), "count, has 2 in 1");
-    assert_eq!(walk.go("counts t4"), "commit 1 2, joining");
-    // Partitions can have been added before a leader came back, whose group goes on with what it had.
-    let mut walk = Walk::new();
-    assert_eq!(lead(&mut walk, "returns 1", "counts t4"), "count, has 2 in 1");
-    assert_eq!(walk.go("counts t4"), "commit 1 2, joining");
+        assert_eq!(walk.go("alive"), "count, has 2 in 1", "{joined} {counts}");
+        assert_eq!(walk.go(again), want, "{joined} {counts} {again}");
+    }
 }
 
 #[test]
@@ -255,30 +248,14 @@ fn wishes_have_their_effect_in_every_phase() {
         ("left", "end, Left"),
     ]);
     check_member(&[("leave", "commit 1 2, joining"), ("subscribe u", "commit 1 2, joining")]);
-    check_member(&[
-        ("later 1000", "wait 2000, has 2 in 1"),
-        ("asked", "beat 1, has 2 in 1"),
-        ("error 15", "wait 250, has 2 in 1"),
-    ]);
-    check_member(&[
-        ("later 1000", "wait 2000, has 2 in 1"),
-        ("asked", "beat 1, has 2 in 1"),
-        ("alive", "wait 3000, has 2 in 1"),
-    ]);
+    for answer in [("error 15", "wait 250, has 2 in 1"), ("alive", "wait 3000, has 2 in 1")] {
+        check_member(&[("later 1000", "wait 2000, has 2 in 1"), ("asked", "beat 1, has 2 in 1"), answer]);
+    }
     check(&[(
         "subscribe .",
         "end, INVALID_TOPIC_EXCEPTION: topic name `.`: expected 1 to 249 characters of a-z A-Z 0-9 . _ -, other than . and ..",
     )]);
-    let mut unsent = Membership::new(
-        Wanted {
-            group: "g".into(),
-            instance: None,
-            topics: Arc::default(),
-            settings: Bytes::new(),
-            session_timeout: Duration::ZERO,
-        },
-        Instant::now(),
-    );
+    let mut unsent = member();
     unsent.leave(Instant::now());
     assert_eq!(unsent.state(), &MemberState::Ended(Ended::Left));
 }

@@ -69,11 +69,6 @@ fn sound(version: i16) -> &'static [u8] {
     }
 }
 
-/// A valid answer to version 0; later ones have no error and null for the versions.
-fn null_versions(version: i16) -> &'static [u8] {
-    if version == 0 { sound(0) } else { &[0, 0, 0, 0, 0, 0, 0, 0] }
-}
-
 #[tokio::test]
 async fn hanging_token_endpoint_fails_all_writers_at_once() {
     const WRITERS: usize = 50;
@@ -116,7 +111,8 @@ async fn hanging_token_endpoint_fails_all_writers_at_once() {
 #[tokio::test]
 async fn broker_that_answers_null_versions_gets_no_producer() {
     let (listener, address) = listen().await;
-    let serving = tokio::spawn(serve(listener, null_versions));
+    // A valid answer to version 0; later ones have no error and null for the versions.
+    let serving = tokio::spawn(serve(listener, |version| if version == 0 { sound(0) } else { &[0; 8] }));
     let writer = writer(&[("bootstrap.servers", &address)]);
     let error = enqueue(&writer).await.unwrap_err();
     let NoProducer::Unreachable { cause, retriable: false } = error else { panic!("{error:?}") };

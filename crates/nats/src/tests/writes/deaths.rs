@@ -1,7 +1,5 @@
 //! Servers that die while a bridge writes: what a writer is told of each message, held against the stream.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use futures_util::stream::FuturesOrdered;
 use sluicegate_stack::nats::Cluster;
 use tokio::task::JoinHandle;
@@ -16,9 +14,9 @@ async fn answers_to_writes_are_true_while_the_server_is_killed() {
     case.keep_streams();
     let writing = Writing::start(&case.nats);
     for _ in 0..KILLS {
-        writing.more_is_acknowledged(500).await;
+        writing.more(500, Result::is_ok).await;
         case.server.process.kill();
-        writing.more_is_refused().await;
+        writing.more(0, is_refused).await;
         case.server.up().await.unwrap();
     }
     let told = writing.end().await;
@@ -36,13 +34,13 @@ async fn deaths_of_leaders_lose_and_repeat_no_message() {
     let config = ClusterConfig { servers, request_timeout, ..testing::config() };
     let (nats, _shared) = writing(&config, Metrics::default().writes("test"));
     let writing = Writing::start(&nats);
-    writing.more_is_acknowledged(200).await;
+    writing.more(200, Result::is_ok).await;
     let leader = leader(&streams).await;
     // Writes are in flight when it dies.
     cluster.nodes[leader].process.freeze();
     writing.stands_still().await;
     cluster.nodes[leader].process.kill();
-    writing.more_is_acknowledged(200).await;
+    writing.more(200, Result::is_ok).await;
     cluster.nodes[leader].up().await.unwrap();
     all_are_current(&streams).await;
     let told = writing.end().await;
@@ -51,19 +49,18 @@ async fn deaths_of_leaders_lose_and_repeat_no_message() {
 
 /// A writer of numbers, from 0 on, that sends each message once, without an id. It has several commands in flight.
 struct Writing {
-    acknowledged: Arc<AtomicUsize>,
-    refused: Arc<AtomicUsize>,
+    /// The report of each number.
+    told: Arc<Mutex<Vec<DeliveryReport>>>,
     stop: CancellationToken,
-    told: JoinHandle<Vec<DeliveryReport>>,
+    task: JoinHandle<()>,
 }
 
 impl Writing {
     fn start(nats: &Arc<Nats>) -> Self {
-        let (acknowledged, refused) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-        let (stop, nats) = (CancellationToken::new(), Arc::clone(nats));
-        let (counts, stopped) = ((Arc::clone(&acknowledged), Arc::clone(&refused)), stop.clone());
-        let told = tokio::spawn(async move {
-            let (due, mut told, mut next) = (CancellationToken::new(), Vec::new(), 0);
+        let (told, stop) = (Arc::<Mutex<Vec<DeliveryReport>>>::default(), CancellationToken::new());
+        let (nats, all, stopped) = (Arc::clone(nats), Arc::clone(&told), stop.clone());
+        let task = tokio::spawn(async move {
+            let (due, mut next) = (CancellationToken::new(), 0);
             let mut open = FuturesOrdered::new();
             loop {
                 while open.len() < IN_FLIGHT && !stopped.is_cancelled() {
@@ -77,43 +74,45 @@ impl Writing {
                         }
                     });
                 }
-                let Some(reports) = open.next().await else { return told };
-                counts.0.fetch_add(reports.iter().filter(|report| report.is_ok()).count(), Ordering::Relaxed);
-                let refused = reports.iter().filter(|report| report.is_err() && !is_unknown(report)).count();
-                counts.1.fetch_add(refused, Ordering::Relaxed);
-                told.extend(reports);
-                if refused > 0 {
+                let Some(reports) = open.next().await else { return };
+                let is_refused = reports.iter().any(is_refused);
+                all.lock().extend(reports);
+                if is_refused {
                     sleep(POLL).await;
                 }
             }
         });
-        Self { acknowledged, refused, stop, told }
+        Self { told, stop, task }
     }
 
-    async fn more_is_acknowledged(&self, more: usize) {
-        let before = self.acknowledged.load(Ordering::Relaxed);
-        until(|| self.acknowledged.load(Ordering::Relaxed) > before + more).await;
+    fn count(&self, is_meant: fn(&DeliveryReport) -> bool) -> usize {
+        self.told.lock().iter().filter(|report| is_meant(report)).count()
+    }
+
+    /// Waits for more than so many more of these reports.
+    async fn more(&self, more: usize, is_meant: fn(&DeliveryReport) -> bool) {
+        let before = self.count(is_meant);
+        until(|| self.count(is_meant) > before + more).await;
     }
 
     /// Waits until nothing is acknowledged any more.
     async fn stands_still(&self) {
         let mut before = usize::MAX;
-        while before != self.acknowledged.load(Ordering::Relaxed) {
-            before = self.acknowledged.load(Ordering::Relaxed);
+        while before != self.count(Result::is_ok) {
+            before = self.count(Result::is_ok);
             sleep(STILL).await;
         }
     }
 
-    async fn more_is_refused(&self) {
-        let before = self.refused.load(Ordering::Relaxed);
-        until(|| self.refused.load(Ordering::Relaxed) > before).await;
-    }
-
-    /// The report of each number.
     async fn end(self) -> Vec<DeliveryReport> {
         self.stop.cancel();
-        within(self.told).await.unwrap()
+        within(self.task).await.unwrap();
+        std::mem::take(&mut *self.told.lock())
     }
+}
+
+fn is_refused(report: &DeliveryReport) -> bool {
+    report.is_err() && !is_unknown(report)
 }
 
 /// Checks that the stream has what a writer was told.
@@ -151,16 +150,8 @@ async fn all_are_current(streams: &Streams) {
 
 /// Waits until the servers tell something of the stream's cluster.
 async fn until_told<T>(streams: &Streams, told: impl Fn(&Value) -> Option<T>) -> T {
-    let asked = async {
-        loop {
-            let info = streams.call("STREAM.INFO.S", &json!({})).await.unwrap_or_default();
-            if let Some(told) = told(&info["cluster"]) {
-                return told;
-            }
-            sleep(POLL).await;
-        }
-    };
-    within(asked).await
+    let info = async || streams.call("STREAM.INFO.S", &json!({})).await.unwrap_or_default();
+    until_some(async || told(&info().await["cluster"])).await
 }
 
 /// Messages of a command.

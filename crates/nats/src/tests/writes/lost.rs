@@ -1,7 +1,5 @@
 //! Writes whose acknowledgements do not come, and the end of writing.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use super::*;
 
 #[tokio::test]
@@ -86,48 +84,6 @@ async fn write_without_a_server_is_not_written() {
     // By itself, without another write.
     until(|| case.nats.writer.as_ref().unwrap().is_connected()).await;
     assert_eq!(case.produce_one(record("S.a", "3")).await, written(2));
-}
-
-#[tokio::test]
-async fn repeated_writes_with_ids_store_each_message_once() {
-    const MESSAGES: usize = 5_000;
-    const KILLS: usize = 3;
-    let mut case = Case::start_with("", |config| config.request_timeout = Duration::from_secs(1)).await;
-    case.stream("S", 0).await;
-    let nats = Arc::clone(&case.nats);
-    let progress = Arc::new(AtomicUsize::new(0));
-    let written = Arc::clone(&progress);
-    let writing = tokio::spawn(async move {
-        let due = CancellationToken::new();
-        let mut unknown = 0;
-        for command in 0..MESSAGES / 50 {
-            let mut left: Vec<usize> = (command * 50..(command + 1) * 50).collect();
-            while !left.is_empty() {
-                let message = |id: &usize| with_id(&id.to_string(), record("S.a", id.to_string()));
-                let records = left.iter().map(message).collect();
-                let Ok(enqueued) = enqueue(&nats, ClientKey::default(), records, &due).await else {
-                    continue;
-                };
-                let reports = enqueued.reports.await;
-                unknown += reports.iter().filter(|report| is_unknown(report)).count();
-                let mut reports = reports.into_iter();
-                left.retain(|_| reports.next().unwrap().is_err());
-            }
-            written.fetch_add(50, Ordering::Relaxed);
-        }
-        unknown
-    });
-    for kill in 1..=KILLS {
-        until(|| progress.load(Ordering::Relaxed) > kill * MESSAGES / (KILLS + 1)).await;
-        case.server.process.kill();
-        case.server.up().await.unwrap();
-    }
-    let unknown = within(writing).await.unwrap();
-    assert!(unknown > 0, "no write was in flight when the server ended");
-    let stored = case.stored("S").await;
-    let mut ids: Vec<usize> = data_of(&stored).into_iter().map(|data| data.parse().unwrap()).collect();
-    ids.sort_unstable();
-    assert_eq!(ids, (0..MESSAGES).collect::<Vec<_>>());
 }
 
 #[tokio::test]

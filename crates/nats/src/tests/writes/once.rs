@@ -28,7 +28,13 @@ async fn once(nats: &Nats, subject: &str, account: Account, count: i32) -> Vec<D
     let Account { epoch, sequence, .. } = account;
     let data = (sequence..sequence + count).map(|number| format!("{epoch}/{number}"));
     let records = data.map(|data| record(subject, data)).collect();
-    match within(nats.enqueue_once(ClientKey::default(), records, account, &due)).await {
+    reports(nats.enqueue_once(ClientKey::default(), records, account, &due)).await
+}
+
+async fn reports<'a>(
+    enqueuing: impl Future<Output = Result<Enqueued<'a>, CommandError>>,
+) -> Vec<DeliveryReport> {
+    match within(enqueuing).await {
         Ok(enqueued) => within(enqueued.reports).await,
         Err(error) => vec![Err(error)],
     }
@@ -203,13 +209,9 @@ async fn ascending(
     count: usize,
 ) -> Vec<DeliveryReport> {
     let due = CancellationToken::new();
-    let header =
-        Header { key: STREAM_SEQ.to_owned(), value: Some(Bytes::copy_from_slice(sequence.as_bytes())) };
-    let record = Record { headers: vec![header], ..record(subject, sequence.to_owned()) };
-    match within(nats.enqueue_after(ClientKey::default(), vec![record; count], account, &due)).await {
-        Ok(enqueued) => within(enqueued.reports).await,
-        Err(error) => vec![Err(error)],
-    }
+    let record =
+        Record { headers: vec![header(STREAM_SEQ, sequence)], ..record(subject, sequence.to_owned()) };
+    reports(nats.enqueue_after(ClientKey::default(), vec![record; count], account, &due)).await
 }
 
 #[tokio::test]
@@ -252,11 +254,10 @@ async fn sequences_of_clients_ascend() {
     case.streams.create("QUEUE", json!({ "retention": "workqueue" })).await.unwrap();
     let due = CancellationToken::new();
     let queued = Record { topic: "QUEUE".into(), ..record("QUEUE.a", "1") };
-    let enqueued = other.enqueue_after(ClientKey::default(), vec![queued], None, &due).await.unwrap();
-    assert_eq!(within(enqueued.reports).await.remove(0).unwrap_err().fault, Fault::Invalid);
+    let report = reports(other.enqueue_after(ClientKey::default(), vec![queued], None, &due)).await.remove(0);
+    assert_eq!(report.unwrap_err().fault, Fault::Invalid);
     // Copied messages have a sequence that nobody compares.
-    let header = Header { key: STREAM_SEQ.to_owned(), value: Some("0".into()) };
-    let copied = Record { headers: vec![header], ..record("S.c", "1") };
+    let copied = Record { headers: vec![header(STREAM_SEQ, "0")], ..record("S.c", "1") };
     case.produce_one(copied).await.unwrap();
     let report = ascending(&other, "S.c", "1", None, 1).await.remove(0);
     assert!(report.unwrap_err().message.contains("the last message of the subject has none"));

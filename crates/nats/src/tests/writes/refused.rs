@@ -136,17 +136,7 @@ async fn mapped_subjects_are_written_to_the_stream_that_takes_them() {
 
 #[tokio::test]
 async fn denied_subject_is_refused_at_once() {
-    let users = r#"authorization { users = [
-        { user: u, password: p, permissions: { publish: { deny: ["S.secret.>"] } } }
-    ] }"#;
-    let server = Server::jetstream(users).await.unwrap();
-    let options = async_nats::ConnectOptions::with_user_and_password("u".to_owned(), "p".to_owned());
-    let streams = Streams::connect_with(server.client(), options).await.unwrap();
-    let (nats, shared) = nats(&server, |config| {
-        config.credentials = password("p");
-        config.request_timeout = Duration::from_secs(600);
-    });
-    let case = Case { server, streams, nats, shared, due: CancellationToken::new() };
+    let case = Case::without("S.secret.>").await;
     case.stream("S", 0).await;
     let reports = case.produce(vec![record("S.a", "1"), record("S.secret.b", "2"), record("S.c", "3")]).await;
     let error = reports[1].clone().unwrap_err();

@@ -98,10 +98,8 @@ fn subject_must_be_one_of_the_streams() {
     let error = message(&record("$JS.API.STREAM.DELETE.S"), &all).unwrap_err();
     assert_eq!(error.fault, Fault::Forbidden, "whatever the stream takes");
     let mirror = message(&record("S.a"), &Intake::default()).unwrap_err();
-    assert_eq!(
-        (mirror.fault, mirror.message.as_str()),
-        (Fault::Rejected, "the stream has no subjects to write to")
-    );
+    let want = (Fault::Rejected, "the stream has no subjects to write to");
+    assert_eq!((mirror.fault, mirror.message.as_str()), want);
 }
 
 #[test]

@@ -29,8 +29,7 @@ pub(in crate::api) fn fetch_request() -> FetchRequest<'static> {
 
 #[test]
 fn broker_decodes_fetch() {
-    for version in FetchRequest::VERSIONS {
-        let request: messages::FetchRequest = received(&fetch_request(), version);
+    each(&fetch_request(), |version, request: messages::FetchRequest| {
         assert_eq!((request.replica_id.0, request.isolation_level), (-1, 1));
         assert_eq!((request.max_wait_ms, request.min_bytes, request.max_bytes), (250, 1, 6_000));
         assert_eq!((request.session_id, request.session_epoch), (0, -1));
@@ -43,7 +42,7 @@ fn broker_decodes_fetch() {
         assert_eq!((partition.partition, partition.fetch_offset), (3, 1 << 40));
         assert_eq!(partition.partition_max_bytes, 5_000);
         assert_eq!(partition.current_leader_epoch, if version >= 9 { 7 } else { -1 });
-    }
+    });
 }
 
 pub(super) fn fetch_response(version: i16, topic: &'static str, partition: i32) -> FetchResponse {
@@ -102,15 +101,14 @@ fn partitions_are_grouped_by_topic() {
         |partition| FetchPartition { topic: "u", topic_id: Some(ID + 1), ..fetch_partition(partition) };
     let partitions = vec![fetch_partition(3), fetch_partition(4), other(3)];
     let request = FetchRequest { partitions, ..fetch_request() };
-    for version in FetchRequest::VERSIONS {
-        let received: messages::FetchRequest = received(&request, version);
+    each(&request, |version, received: messages::FetchRequest| {
         let topics: Vec<Vec<i32>> = received
             .topics
             .iter()
             .map(|topic| topic.partitions.iter().map(|partition| partition.partition).collect())
             .collect();
         assert_eq!(topics, [vec![3, 4], vec![3]], "version {version}");
-    }
+    });
 }
 
 #[test]

@@ -43,10 +43,9 @@ fn coordinator_is_asked_for() {
     };
     let error = ErrorCode::of(15);
     check(&request, response, |_| FindCoordinatorAnswer { error, host: "host".to_owned(), port: 9092 });
-    for version in FindCoordinatorRequest::VERSIONS {
-        let request: messages::FindCoordinatorRequest = received(&request, version);
+    each(&request, |_, request: messages::FindCoordinatorRequest| {
         assert_eq!((&request.key[..], request.key_type), ("g", 0));
-    }
+    });
 }
 
 #[test]
@@ -89,8 +88,7 @@ fn member_joins_and_learns_whether_it_leads() {
             members: vec![joined("m", None), joined("n", Some("i"))],
         });
     }
-    for version in JoinGroupRequest::VERSIONS {
-        let request: messages::JoinGroupRequest = received(&request, version);
+    each(&request, |_, request: messages::JoinGroupRequest| {
         assert_eq!((&request.group_id.0[..], &request.member_id[..]), ("g", "m"));
         assert_eq!((request.session_timeout_ms, request.rebalance_timeout_ms), (6_000, 60_000));
         assert_eq!(
@@ -99,7 +97,7 @@ fn member_joins_and_learns_whether_it_leads() {
         );
         let protocols = request.protocols.iter().map(|of| (&of.name[..], &of.metadata[..]));
         assert_eq!(protocols.collect::<Vec<_>>(), [("range", &b"wants"[..]), ("roundrobin", b"wants")]);
-    }
+    });
 }
 
 #[test]
@@ -114,15 +112,14 @@ fn leader_gives_assignments_and_members_get_theirs() {
             .with_assignment("logs".into())
     };
     check(&request, response, |_| SyncGroupAnswer { error: ErrorCode::of(27), assignment: "logs".into() });
-    for version in SyncGroupRequest::VERSIONS {
-        let request: messages::SyncGroupRequest = received(&request, version);
+    each(&request, |version, request: messages::SyncGroupRequest| {
         assert_eq!((&request.group_id.0[..], &request.member_id[..], request.generation_id), ("g", "m", 7));
         assert_eq!(request.protocol_name.as_deref(), (version >= 5).then_some("range"));
         assert_eq!(
             (&request.assignments[0].member_id[..], &request.assignments[0].assignment[..]),
             ("m", &b"logs"[..])
         );
-    }
+    });
 }
 
 #[test]
@@ -137,17 +134,15 @@ fn member_stays_and_leaves() {
         };
         check(&LeaveGroupRequest(&member), response, |_| ErrorCode::of(want));
     }
-    for version in HeartbeatRequest::VERSIONS {
-        let request: messages::HeartbeatRequest = received(&HeartbeatRequest(&member), version);
+    each(&HeartbeatRequest(&member), |_, request: messages::HeartbeatRequest| {
         assert_eq!((&request.group_id.0[..], &request.member_id[..], request.generation_id), ("g", "m", 7));
         assert_eq!(request.group_instance_id.as_deref(), Some("i"));
-    }
-    for version in LeaveGroupRequest::VERSIONS {
-        let request: messages::LeaveGroupRequest = received(&LeaveGroupRequest(&member), version);
+    });
+    each(&LeaveGroupRequest(&member), |_, request: messages::LeaveGroupRequest| {
         let leaving = &request.members[0];
         assert_eq!((&request.group_id.0[..], &leaving.member_id[..]), ("g", "m"));
         assert_eq!(leaving.group_instance_id.as_deref(), Some("i"));
-    }
+    });
 }
 
 #[test]
@@ -172,14 +167,13 @@ fn commits_and_committed_positions_keep_the_order_of_the_request() {
         messages::OffsetCommitResponse::default().with_topics(topics)
     };
     check(&commit, response, |_| [12, 3, 0].map(ErrorCode::of).to_vec());
-    for version in OffsetCommitRequest::VERSIONS {
-        let request: messages::OffsetCommitRequest = received(&commit, version);
+    each(&commit, |_, request: messages::OffsetCommitRequest| {
         assert_eq!((&request.member_id[..], request.generation_id_or_member_epoch), ("m", 7));
         assert_eq!((request.topics.len(), request.topics[0].partitions.len()), (2, 2));
         let first = &request.topics[0].partitions[0];
         assert_eq!((first.partition_index, first.committed_offset), (1, 42));
         assert_eq!(first.committed_metadata.as_deref(), Some("text"));
-    }
+    });
 
     let fetch = OffsetFetchRequest { group: "g", logs: &logs };
     let response = |error| {
@@ -210,11 +204,10 @@ fn commits_and_committed_positions_keep_the_order_of_the_request() {
         },
     );
     check(&fetch, |_| response(30), |_| OffsetFetchAnswer { error: ErrorCode::of(30), offsets: Vec::new() });
-    for version in OffsetFetchRequest::VERSIONS {
-        let request: messages::OffsetFetchRequest = received(&fetch, version);
+    each(&fetch, |version, request: messages::OffsetFetchRequest| {
         assert_eq!((&request.group_id.0[..], request.require_stable), ("g", version >= 7));
         assert_eq!(request.topics.expect("topics")[0].partition_indexes, [1, 0]);
-    }
+    });
     let missing = sent(&messages::OffsetCommitResponse::default(), 8);
     assert_eq!(read(&commit, 8, missing), Err(WireError::Partition));
 }
@@ -264,16 +257,14 @@ fn member_of_an_instance_is_described() {
         let want = |_| ConsumerGroupDescribeAnswer { error: None, subscription: wants.clone() };
         check(&request_new(instance), response, want);
     }
-    for version in ConsumerGroupDescribeRequest::VERSIONS {
-        let request: messages::ConsumerGroupDescribeRequest = received(&request_new("i"), version);
+    each(&request_new("i"), |_, request: messages::ConsumerGroupDescribeRequest| {
         assert_eq!(request.group_ids, [group_id("g")]);
-    }
+    });
     let none = sent(&messages::DescribeGroupsResponse::default(), 5);
     assert_eq!(read(&request, 5, none), Err(WireError::Group));
-    for version in DescribeGroupsRequest::VERSIONS {
-        let request: messages::DescribeGroupsRequest = received(&request, version);
+    each(&request, |_, request: messages::DescribeGroupsRequest| {
         assert_eq!(request.groups, [group_id("g")]);
-    }
+    });
 }
 
 /// As Kafka's own messages in each version; a newer version has more at its end.

@@ -29,14 +29,13 @@ fn answered(answer: AnsweredOffset) -> BTreeMap<(String, i32), AnsweredOffset> {
 
 #[test]
 fn broker_decodes_list_offsets() {
-    for version in ListOffsetsRequest::VERSIONS {
-        let request: messages::ListOffsetsRequest = received(&list_offsets_request(), version);
+    each(&list_offsets_request(), |version, request: messages::ListOffsetsRequest| {
         assert_eq!((request.replica_id.0, request.isolation_level), (-1, 1));
         let partition = &request.topics[0].partitions[0];
         assert_eq!(&request.topics[0].name.0[..], "t");
         assert_eq!((partition.partition_index, partition.timestamp), (3, -2));
         assert_eq!(partition.current_leader_epoch, if version >= 4 { 7 } else { -1 });
-    }
+    });
     let request = asking(&[("a", 0, -1), ("a", 1, -1), ("b", 0, 5)]);
     let request: messages::ListOffsetsRequest = received(&request, 7);
     let topics: Vec<_> =

@@ -12,8 +12,7 @@ pub(super) fn metadata_request() -> MetadataRequest {
 
 #[test]
 fn metadata_request_creates_no_topic() {
-    for version in MetadataRequest::VERSIONS {
-        let all: messages::MetadataRequest = received(&MetadataRequest { topics: None }, version);
+    each(&MetadataRequest { topics: None }, |version, all: messages::MetadataRequest| {
         assert_eq!((all.topics, all.allow_auto_topic_creation), (None, false), "version {version}");
         for topics in [Some(Vec::new()), metadata_request().topics] {
             let request: messages::MetadataRequest =
@@ -24,7 +23,7 @@ fn metadata_request_creates_no_topic() {
                 asked.iter().map(|topic| topic.name.clone().unwrap().to_string()).collect();
             assert_eq!(Some(asked), topics, "version {version}");
         }
-    }
+    });
 }
 
 fn metadata_response(version: i16) -> MetadataResponse {
@@ -59,19 +58,15 @@ fn metadata_answer(version: i16) -> MetadataAnswer {
     let replicas = [(2, true), (1, false), (3, true)];
     let replicas = replicas.map(|(broker, in_sync)| Replica { broker, in_sync }).into();
     let partitions = vec![PartitionAnswer { error: None, partition: 4, leader: 2, epoch, replicas }];
-    let id = Some(ID).filter(|_| version >= 10);
+    let (id, error) = (Some(ID).filter(|_| version >= 10), ErrorCode::of(3));
+    let absent =
+        TopicAnswer { error, name: "u".to_owned(), internal: true, id: None, partitions: Vec::new() };
     MetadataAnswer {
         cluster_id: Some("cluster".to_owned()),
         brokers: vec![(2, "host".to_owned(), 9092)],
         topics: vec![
             TopicAnswer { error: None, name: "t".to_owned(), internal: false, id, partitions },
-            TopicAnswer {
-                error: ErrorCode::of(3),
-                name: "u".to_owned(),
-                internal: true,
-                id: None,
-                partitions: Vec::new(),
-            },
+            absent,
         ],
     }
 }

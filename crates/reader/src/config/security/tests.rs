@@ -84,18 +84,15 @@ const PLAIN: [(&str, &str); 4] = [
 ];
 const BEARER: [(&str, &str); 2] = [SASL_PLAINTEXT, ("sasl.mechanisms", "OAUTHBEARER")];
 const URL: &str = "sasl.oauthbearer.token.endpoint.url";
-/// A client of an endpoint, whose URL is to be added.
-const OIDC: [(&str, &str); 5] = [
+/// A client of an endpoint.
+const OIDC: [(&str, &str); 6] = [
     BEARER[0],
     BEARER[1],
     ("sasl.oauthbearer.method", "oidc"),
     ("sasl.oauthbearer.client.id", "me"),
     ("sasl.oauthbearer.client.credentials.client.secret", "client-secret"),
+    (URL, "http://localhost:8080/token?x=url-secret"),
 ];
-
-fn oidc() -> Vec<(&'static str, &'static str)> {
-    [&OIDC[..], &[(URL, "http://localhost:8080/token?x=url-secret")]].concat()
-}
 
 #[test]
 fn security_protocol_ignores_case() {
@@ -116,16 +113,27 @@ fn security_protocol_ignores_case() {
 
 #[test]
 fn security_properties_without_effect_are_rejected() {
-    let check = |base, key, protocol, expected| {
-        let why = format!("has no effect with `security.protocol` {protocol}: expected {expected}");
-        refused(base, &[(key, "true")], &[&format!("`{key}`: {why}")]);
+    let check = |base, key, with: &str, expected: &str| {
+        refused(
+            base,
+            &[(key, "HTTPS")],
+            &[&format!("`{key}`: has no effect with {with}: expected {expected}")],
+        );
     };
     for key in TLS {
-        check(&[], key, "plaintext", "`ssl` or `sasl_ssl`");
-        check(&PLAIN, key, "sasl_plaintext", "`ssl` or `sasl_ssl`");
+        check(&[], key, "`security.protocol` plaintext", "`ssl` or `sasl_ssl`");
+        check(&PLAIN, key, "`security.protocol` sasl_plaintext", "`ssl` or `sasl_ssl`");
     }
     for key in SASL.concat() {
-        check(&[], key, "plaintext", "`sasl_plaintext` or `sasl_ssl`");
+        check(&[], key, "`security.protocol` plaintext", "`sasl_plaintext` or `sasl_ssl`");
+    }
+    let (ca, _) = certificate();
+    let unverified = [SSL, ("ssl.ca.pem", &*ca), ("enable.ssl.certificate.verification", "false")];
+    read(&unverified, &[]).expect("roots that are not used");
+    let names = "ssl.endpoint.identification.algorithm";
+    read(&unverified, &[(names, "none")]).expect("no check");
+    for key in [names, "ssl.crl.location"] {
+        check(&unverified, key, "`enable.ssl.certificate.verification` false", "`true`");
     }
 }
 
@@ -179,7 +187,7 @@ fn mechanism_requires_its_own_properties_only() {
     refused_with(&PLAIN, &[(secret, "hunter2")], &without_effect);
     refused_with(&PLAIN[..3], &[("sasl.password", "a\0b")], "contains a NUL character");
     let without_effect = "`sasl.password`: has no effect with `sasl.mechanism` OAUTHBEARER";
-    refused_with(&oidc(), &[("sasl.password", "hunter2")], without_effect);
+    refused_with(&OIDC, &[("sasl.password", "hunter2")], without_effect);
     for (name, hash) in [("SCRAM-SHA-256", Hash::Sha256), ("SCRAM-SHA-512", Hash::Sha512)] {
         let config = read(&[SASL_PLAINTEXT, (mechanism, name)], &PLAIN[2..]).expect("a configuration");
         assert!(matches!(config.security.sasl, Some(Sasl::Scram(got, _)) if got == hash));
@@ -210,7 +218,7 @@ fn token_comes_from_a_file() {
 
 #[test]
 fn token_comes_from_an_endpoint() {
-    let config = read(&oidc(), &[]).expect("a configuration");
+    let config = read(&OIDC, &[]).expect("a configuration");
     assert!(matches!(config.security.sasl, Some(Sasl::OAuthBearer(TokenSource::Oidc(_), _))));
     refused(
         &OIDC[..3],
@@ -223,10 +231,10 @@ fn token_comes_from_an_endpoint() {
         ],
     );
     for wrong in ["ftp://idp/", "idp/token", "https://user:hunter2@idp/token", "file:///t"] {
-        refused_with(&OIDC, &[(URL, wrong)], "without user name");
+        refused_with(&OIDC[..5], &[(URL, wrong)], "without user name");
     }
     let kind = "sasl.oauthbearer.metadata.authentication.type";
-    read(&oidc(), &[(kind, "none")]).expect("the default");
+    read(&OIDC, &[(kind, "none")]).expect("the default");
     let grant = "sasl.oauthbearer.grant.type";
     let alias = "is an alias of `sasl.oauthbearer.client.secret`";
     for (key, value, want) in [
@@ -235,30 +243,30 @@ fn token_comes_from_an_endpoint() {
         ("https.ca.pem", "x", "has no effect with an `http:` endpoint"),
         ("sasl.oauthbearer.client.secret", "another-secret", alias),
     ] {
-        refused_with(&oidc(), &[(key, value)], want);
+        refused_with(&OIDC, &[(key, value)], want);
     }
 }
 
 #[test]
 fn plain_http_endpoint_must_be_local() {
     for host in ["localhost", "LOCALHOST:1", "127.0.0.1:8080", "127.1.2.3", "[::1]:8080"] {
-        read(&OIDC, &[(URL, &format!("http://{host}/token"))]).expect(host);
+        read(&OIDC[..5], &[(URL, &format!("http://{host}/token"))]).expect(host);
     }
     for host in ["idp", "localhost.example", "128.0.0.1", "10.0.0.1:8080", "[::2]", "0.0.0.0"] {
         let want = "would send the client's secret unencrypted: expected an `https:` URL";
-        refused_with(&OIDC, &[(URL, &format!("http://{host}/token"))], want);
+        refused_with(&OIDC[..5], &[(URL, &format!("http://{host}/token"))], want);
     }
 }
 
 #[test]
 fn extensions_are_names_and_values() {
     let key = "sasl.oauthbearer.extensions";
-    let config = read(&oidc(), &[(key, "traceId=a=b, cluster=lkc 1")]).expect("a configuration");
+    let config = read(&OIDC, &[(key, "traceId=a=b, cluster=lkc 1")]).expect("a configuration");
     let Some(Sasl::OAuthBearer(_, extensions)) = config.security.sasl else { panic!("no OAUTHBEARER") };
     let extensions: Vec<_> = extensions.iter().map(|e| (e.name.as_str(), e.value.as_str())).collect();
     assert_eq!(extensions, [("traceId", "a=b"), ("cluster", "lkc 1")]);
     for wrong in ["x", "=x", "a1=x", "auth=x", "a=\u{1}", "a=ü"] {
-        refused_with(&oidc(), &[(key, wrong)], "expected `name=value,…`");
+        refused_with(&OIDC, &[(key, wrong)], "expected `name=value,…`");
     }
 }
 
@@ -320,19 +328,6 @@ fn unusable_file_of_a_directory_is_named() {
 }
 
 #[test]
-fn certificate_checks_are_rejected_without_verification() {
-    let (ca, _) = certificate();
-    let base = [SSL, ("ssl.ca.pem", &*ca), ("enable.ssl.certificate.verification", "false")];
-    read(&base, &[]).expect("roots that are not used");
-    let names = "ssl.endpoint.identification.algorithm";
-    read(&base, &[(names, "none")]).expect("no check");
-    for (key, value) in [(names, "HTTPS"), ("ssl.crl.location", "/nowhere")] {
-        let why = "has no effect with `enable.ssl.certificate.verification` false: expected `true`";
-        refused(&base, &[(key, value)], &[&format!("`{key}`: {why}")]);
-    }
-}
-
-#[test]
 fn pem_given_as_a_path_is_not_repeated() {
     let (ca, key) = certificate();
     let private = key.serialize_pem();
@@ -347,7 +342,11 @@ fn pem_given_as_a_path_is_not_repeated() {
 
 #[test]
 fn encrypted_key_requires_its_password() {
-    let key = KeyPair::from_pem(&decrypted(Some("pencil")).expect("a key")).expect("a key");
+    let unread = BTreeMap::from([("ssl.key.pem", ENCRYPTED_KEY)]);
+    let mut encrypted = Properties { unread, problems: Vec::new() };
+    let encrypted = encrypted.pem("ssl.key.location", "ssl.key.pem", false).expect("PEM");
+    let decrypted = encrypted.private_key(Some("pencil")).expect("a key");
+    let key = KeyPair::from_pem(&pem("PRIVATE KEY", decrypted.secret_der())).expect("a key");
     let params = CertificateParams::new(vec!["client".to_owned()]).expect("a name");
     let certificate = params.self_signed(&key).expect("a certificate").pem();
     let (ca, _) = self::certificate();
@@ -359,14 +358,6 @@ fn encrypted_key_requires_its_password() {
     let legacy = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n\
                   -----END EC PRIVATE KEY-----";
     refused_with(&chain, &[("ssl.key.pem", legacy)], "convert it with `openssl pkcs8 -topk8");
-}
-
-/// [`ENCRYPTED_KEY`] as PKCS#8.
-fn decrypted(password: Option<&str>) -> Result<String, String> {
-    let mut read =
-        Properties { unread: BTreeMap::from([("ssl.key.pem", ENCRYPTED_KEY)]), problems: Vec::new() };
-    let key = read.pem("ssl.key.location", "ssl.key.pem", false).expect("PEM").private_key(password)?;
-    Ok(pem("PRIVATE KEY", key.secret_der()))
 }
 
 /// PEM of these bytes.
@@ -386,7 +377,7 @@ fn debug_output_has_no_secret() {
         ("ssl.key.pem", &private),
         ("ssl.key.password", "key-secret"),
     ];
-    for sasl in [&PLAIN[1..], &oidc()[1..]] {
+    for sasl in [&PLAIN[1..], &OIDC[1..]] {
         let printed = format!("{:#?}", read(&keyed, sasl).expect("a configuration"));
         for secret in ["admin-secret", "client-secret", "url-secret", "key-secret", "PRIVATE", "BEGIN"] {
             assert!(!printed.contains(secret), "{secret} in {printed}");

@@ -1,45 +1,37 @@
 //! Against a small endpoint: how often it is called, and how its responses are handled.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use super::*;
 
 /// Answers the request number n with what `answer` says to n, until it is dropped.
 pub(crate) struct Endpoint {
     url: String,
-    asked: Arc<Asked>,
-    accepting: JoinHandle<()>,
-}
-
-#[derive(Default)]
-struct Asked {
-    times: AtomicUsize,
-    last: Mutex<String>,
+    requests: Arc<Mutex<Vec<String>>>,
+    _accepting: JoinSet<()>,
 }
 
 impl Endpoint {
     pub(crate) async fn start(answer: impl Fn(usize) -> (u16, String) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/token?tenant=url-secret", listener.local_addr().expect("an address"));
-        let asked = Arc::new(Asked::default());
-        let seen = Arc::clone(&asked);
-        let accepting = tokio::spawn(async move {
+        let requests = Arc::<Mutex<Vec<_>>>::default();
+        let seen = Arc::clone(&requests);
+        let mut accepting = JoinSet::new();
+        accepting.spawn(async move {
             loop {
                 let (mut stream, request) = accepted(&listener).await;
-                let number = seen.times.fetch_add(1, Ordering::SeqCst);
-                *seen.last.lock() = String::from_utf8(request).expect("text");
-                let (status, body) = answer(number);
+                seen.lock().push(String::from_utf8(request).expect("text"));
+                let (status, body) = answer(seen.lock().len() - 1);
                 let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n", body.len());
                 // A client that has read enough may be gone.
                 let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
             }
         });
-        Self { url, asked, accepting }
+        Self { url, requests, _accepting: accepting }
     }
 
     pub(crate) fn source(&self, scope: Option<&str>) -> Arc<Oidc> {
@@ -47,13 +39,7 @@ impl Endpoint {
     }
 
     fn times(&self) -> usize {
-        self.asked.times.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for Endpoint {
-    fn drop(&mut self) {
-        self.accepting.abort();
+        self.requests.lock().len()
     }
 }
 
@@ -106,7 +92,7 @@ fn check(token: Result<Secret, TokenFault>, want: &str) {
 async fn request_matches_librdkafkas() {
     let endpoint = Endpoint::start(|_| granted("t", 60)).await;
     check(endpoint.source(Some("api://kafka/.default b&c")).token(soon()).await, "t");
-    let request = endpoint.asked.last.lock().clone();
+    let request = endpoint.requests.lock()[0].clone();
     let (head, body) = request.split_once("\r\n\r\n").expect("a body");
     assert!(head.starts_with("POST /token?tenant=url-secret HTTP/1.1\r\n"), "{head}");
     // `me:client-secret`.
@@ -114,7 +100,7 @@ async fn request_matches_librdkafkas() {
     assert!(head.contains("content-type: application/x-www-form-urlencoded"), "{head}");
     assert_eq!(body, "grant_type=client_credentials&scope=api://kafka/.default+b%26c");
     check(endpoint.source(None).token(soon()).await, "t");
-    assert!(endpoint.asked.last.lock().ends_with("\r\n\r\ngrant_type=client_credentials"));
+    assert!(endpoint.requests.lock()[1].ends_with("\r\n\r\ngrant_type=client_credentials"));
 }
 
 #[tokio::test]
@@ -244,15 +230,6 @@ async fn only_tokens_in_use_are_renewed() {
     check(source.token(soon()).await, "t1");
 }
 
-/// The fault that an answer makes: its text after the endpoint's name, and whether it may pass.
-async fn fault(status: u16, body: &str) -> (String, bool) {
-    let body = body.to_owned();
-    let endpoint = Endpoint::start(move |_| (status, body.clone())).await;
-    let TokenFault { what, retriable } = endpoint.source(None).token(soon()).await.expect_err("a fault");
-    let name = format!("the token endpoint {} ", endpoint.url.split('?').next().expect("a URL"));
-    (what.strip_prefix(&name).expect("the endpoint's name").to_owned(), retriable)
-}
-
 #[tokio::test]
 async fn response_without_a_token_is_quoted_by_code_only() {
     let refusal = r#"{"error":"invalid_client","error_description":"client-secret is wrong"}"#;
@@ -272,7 +249,11 @@ async fn response_without_a_token_is_quoted_by_code_only() {
         (200, &long, "answered with more than 65536 bytes", false),
         (503, &long, "answered with HTTP status 503", true),
     ] {
-        assert_eq!(fault(status, body).await, (want.to_owned(), retriable), "{status} {body:.40}");
+        let sent = body.to_owned();
+        let endpoint = Endpoint::start(move |_| (status, sent.clone())).await;
+        let fault = endpoint.source(None).token(soon()).await.expect_err("a fault");
+        let want = format!("the token endpoint {} {want}", endpoint.url.split('?').next().expect("a URL"));
+        assert_eq!((fault.what, fault.retriable), (want, retriable), "{status} {body:.40}");
     }
 }
 
@@ -291,32 +272,22 @@ async fn accepted(listener: &TcpListener) -> (TcpStream, Vec<u8>) {
     (stream, request)
 }
 
+/// Whether it is truncated, or without an end.
 #[tokio::test]
-async fn truncated_response_is_retriable() {
-    let (listener, source) = listen().await;
-    let cut = async {
-        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"access_token\":\"t\"}";
-        accepted(&listener).await.0.write_all(answer.as_bytes()).await.expect("an open stream");
-    };
-    let (token, ()) = tokio::join!(source.token(soon()), cut);
-    let fault = token.expect_err("half an answer");
-    assert!(fault.retriable && fault.what.ends_with("did not answer to the end"), "{fault:?}");
-}
-
-#[tokio::test]
-async fn answer_without_an_end_is_not_read_to_it() {
+async fn broken_answer_is_retriable() {
+    let truncated = "HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{\"access_token\":\"t\"}";
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-    for (head, part, told) in [
-        ("", "HTTP/1.1 100 Continue\r\n\r\n", "did not answer with HTTP/1.1"),
-        (chunked, "0000000000000001\r\n \r\n", "did not answer to the end"),
+    for (head, rest, told) in [
+        (truncated, None, "did not answer to the end"),
+        ("", Some("HTTP/1.1 100 Continue\r\n\r\n"), "did not answer with HTTP/1.1"),
+        (chunked, Some("0000000000000001\r\n \r\n"), "did not answer to the end"),
     ] {
         let (listener, source) = listen().await;
         let flood = async {
             let (mut stream, _) = accepted(&listener).await;
-            let mut bytes = head.as_bytes().to_owned();
-            while stream.write_all(&bytes).await.is_ok() {
-                bytes = part.repeat(1000).into_bytes();
-            }
+            stream.write_all(head.as_bytes()).await.expect("an open stream");
+            let Some(part) = rest.map(|part| part.repeat(1000)) else { return };
+            while stream.write_all(part.as_bytes()).await.is_ok() {}
         };
         let (token, ()) = tokio::join!(source.token(soon()), flood);
         let fault = token.expect_err("no answer");

@@ -46,17 +46,13 @@ fn choices_and_defaults_are_bounded() {
     let error = encode(&union, &json).unwrap_err();
     assert!(error.ends_with("/r: expected one of int, string, A, B, found null"), "{error}");
 
-    let mut defaults = r#""null""#.to_owned();
-    for at in 0..20 {
+    let of_null = r#"{"type":"record","name":"R0","fields":[{"name":"n","type":"null","default":null}]}"#;
+    let mut defaults = of_null.to_owned();
+    for at in 1..20 {
         defaults = format!(
             r#"{{"type":"record","name":"R{at}","fields":[{{"name":"a","type":{defaults},"default":{{}}}},{{"name":"b","type":"R{}","default":{{}}}}]}}"#,
             at - 1
         );
-        if at == 0 {
-            defaults =
-                r#"{"type":"record","name":"R0","fields":[{"name":"n","type":"null","default":null}]}"#
-                    .to_owned();
-        }
     }
     let error = encode(&defaults, "{}").unwrap_err();
     assert!(error.contains(FEWER), "{error}");

@@ -43,16 +43,16 @@ fn schemas_that_are_none_are_refused() {
 #[test]
 fn bytes_that_are_no_value_are_refused() {
     const ROWS: [(&str, &str, &str); 16] = [
-        (r#""boolean""#, "02", "at byte 1: a boolean is 2, not 0 or 1"),
-        (r#""int""#, "8080808010", "at byte 5: an int is 2147483648, beyond 32 bits"),
-        (r#""int""#, "80", "at byte 0: a number is cut off"),
-        (r#""long""#, "80808080808080808002", "at byte 0: a number exceeds 64 bits"),
-        (r#""long""#, "8080808080808080808000", "at byte 0: a number exceeds 64 bits"),
-        (r#""double""#, "0000", "at byte 0: 8 bytes are needed, and 2 are left"),
-        (r#""string""#, "0661", "at byte 1: 3 bytes are needed, and 1 are left"),
-        (r#""string""#, "01", "at byte 1: -1 bytes are needed, and 0 are left"),
-        (r#""string""#, "02ff", "at byte 2: a string before here is not UTF-8"),
-        (r#""int""#, "0200", "at byte 1: the value ends, and 1 bytes are left"),
+        ("boolean", "02", "at byte 1: a boolean is 2, not 0 or 1"),
+        ("int", "8080808010", "at byte 5: an int is 2147483648, beyond 32 bits"),
+        ("int", "80", "at byte 0: a number is cut off"),
+        ("long", "80808080808080808002", "at byte 0: a number exceeds 64 bits"),
+        ("long", "8080808080808080808000", "at byte 0: a number exceeds 64 bits"),
+        ("double", "0000", "at byte 0: 8 bytes are needed, and 2 are left"),
+        ("string", "0661", "at byte 1: 3 bytes are needed, and 1 are left"),
+        ("string", "01", "at byte 1: -1 bytes are needed, and 0 are left"),
+        ("string", "02ff", "at byte 2: a string before here is not UTF-8"),
+        ("int", "0200", "at byte 1: the value ends, and 1 bytes are left"),
         (r#"["null","int"]"#, "04", "at byte 1: a union of 2 branches has position 2"),
         (r#"["null","int"]"#, "01", "at byte 1: a union of 2 branches has position -1"),
         (
@@ -60,17 +60,9 @@ fn bytes_that_are_no_value_are_refused() {
             "02",
             "at byte 1: an enum of 1 symbols has position 1",
         ),
-        (
-            r#"{"type":"bytes","logicalType":"big-decimal"}"#,
-            "0802070000",
-            "at byte 4: bytes of a big-decimal are left behind its scale",
-        ),
+        ("bytes big-decimal", "0802070000", "at byte 4: bytes of a big-decimal are left behind its scale"),
         (r#"{"type":"array","items":"null"}"#, "feffffffffffffffff01", "the JSON has more than 65536 bytes"),
-        (
-            r#"{"type":"bytes","logicalType":"big-decimal"}"#,
-            "0e0207feffffff0f",
-            "the JSON has more than 65536 bytes",
-        ),
+        ("bytes big-decimal", "0e0207feffffff0f", "the JSON has more than 65536 bytes"),
     ];
     for (schema, hex, error) in ROWS {
         assert_eq!(decode(schema, &unhex(hex)).unwrap_err(), error, "{schema} {hex}");
@@ -86,38 +78,22 @@ fn json_that_is_no_value_is_refused_with_its_place() {
     let default = record(r#"{"name":"a","type":"int","default":"x"}"#);
     let lines = r#"{"type":"array","items":{"type":"map","values":"int"}}"#;
     let rows = [
-        (r#""int""#, "{", "the value: expected JSON: EOF while parsing an object at line 1 column 1"),
-        (r#""int""#, "2147483648", "the value: expected an integer of 32 bits, found 2147483648"),
-        (r#""int""#, "1.5", "the value: expected an integer of 32 bits, found 1.5"),
+        ("int", "{", "JSON: EOF while parsing an object at line 1 column 1"),
+        ("int", "2147483648", "an integer of 32 bits, found 2147483648"),
+        ("int", "1.5", "an integer of 32 bits, found 1.5"),
+        ("long", "9223372036854775808", "an integer of 64 bits, found 9223372036854775808"),
+        ("float", "1e39", "a number of 32 bits, found 1e+39"),
+        ("double", r#""1""#, r#"a number, found "1""#),
+        ("string", "[]", "a string, found an array"),
+        ("bytes", r#""%""#, r#"base64, found "%""#),
+        ("fixed 2", r#""YQ==""#, r#"base64 of 2 bytes, found "YQ==""#),
+        (r#"{"type":"enum","name":"E","symbols":["A","B"]}"#, r#""C""#, r#"one of "A", "B", found "C""#),
+        ("string uuid", r#""x""#, r#"a UUID, found "x""#),
+        ("int date", r#""2026-02-29""#, r#"a date such as "2026-01-31", found "2026-02-29""#),
         (
-            r#""long""#,
-            "9223372036854775808",
-            "the value: expected an integer of 64 bits, found 9223372036854775808",
-        ),
-        (r#""float""#, "1e39", "the value: expected a number of 32 bits, found 1e+39"),
-        (r#""double""#, r#""1""#, r#"the value: expected a number, found "1""#),
-        (r#""string""#, "[]", "the value: expected a string, found an array"),
-        (r#""bytes""#, r#""%""#, r#"the value: expected base64, found "%""#),
-        (
-            r#"{"type":"fixed","name":"F","size":2}"#,
-            r#""YQ==""#,
-            r#"the value: expected base64 of 2 bytes, found "YQ==""#,
-        ),
-        (
-            r#"{"type":"enum","name":"E","symbols":["A","B"]}"#,
-            r#""C""#,
-            r#"the value: expected one of "A", "B", found "C""#,
-        ),
-        (r#"{"type":"string","logicalType":"uuid"}"#, r#""x""#, r#"the value: expected a UUID, found "x""#),
-        (
-            r#"{"type":"int","logicalType":"date"}"#,
-            r#""2026-02-29""#,
-            r#"the value: expected a date such as "2026-01-31", found "2026-02-29""#,
-        ),
-        (
-            r#"{"type":"long","logicalType":"timestamp-millis"}"#,
+            "long timestamp-millis",
             r#""2026-01-31T12:34:56.7891Z""#,
-            r#"the value: expected a timestamp such as "2026-01-31T12:34:56.789Z", with at most 3 digits after the point, found "2026-01-31T12:34:56.7891Z""#,
+            r#"a timestamp such as "2026-01-31T12:34:56.789Z", with at most 3 digits after the point, found "2026-01-31T12:34:56.7891Z""#,
         ),
         (
             &*order,
@@ -133,19 +109,21 @@ fn json_that_is_no_value_is_refused_with_its_place() {
         (&*order, r#"{"order":null,"x":1}"#, "/x: expected a field of com.acme.Order (one of order)"),
         (&*default, "{}", r#"/a: expected an integer of 32 bits, found "x" (the default in the schema)"#),
         (lines, r#"[{},{"a":1,"b":null}]"#, "/1/b: expected an integer of 32 bits, found null"),
-        (r#"["int","string"]"#, "true", "the value: expected one of int, string, found true"),
+        (r#"["int","string"]"#, "true", "one of int, string, found true"),
         (
             r#"["int","bytes","string"]"#,
             r#"{"int":"x"}"#,
             r#"/int: expected an integer of 32 bits, found "x""#,
         ),
         (
-            r#""null""#,
+            "null",
             r#""0123456789012345678901234567890123456789X""#,
-            r#"the value: expected null, found "0123456789012345678901234567890123456789"..."#,
+            r#"null, found "0123456789012345678901234567890123456789"..."#,
         ),
     ];
     for (schema, json, error) in rows {
-        assert_eq!(encode(schema, json).unwrap_err(), error, "{schema} {json}");
+        let of_all = format!("the value: expected {error}");
+        let want = if error.starts_with('/') { error } else { &of_all };
+        assert_eq!(encode(schema, json).unwrap_err(), want, "{schema} {json}");
     }
 }

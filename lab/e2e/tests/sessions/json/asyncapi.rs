@@ -1,19 +1,17 @@
 //! Compares `docs/reference/asyncapi.yaml` with the messages of these tests.
 
 use std::sync::LazyLock;
-use std::time::SystemTime;
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
-use sluicegate_stack::folder::Folder;
-use sluicegate_stack::json_socket::{JsonSocket, Request, upgrade};
+use sluicegate_stack::json_socket::{JsonSocket, upgrade};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::nats::Streams;
 use sluicegate_stack::stack::Stack;
-use sluicegate_stack::tokens::Signer;
 use sluicegate_stack::way::Way;
 
-use crate::pool::{Config, NATS_SESSION, standard};
+use crate::identity::stacks::{self, of_bridge, token};
+use crate::pool::{NATS_SESSION, standard};
 use crate::schema::{self, Document, members};
 
 /// A session whose messages have to be documented.
@@ -22,10 +20,6 @@ pub(crate) struct DocumentedSocket(JsonSocket);
 impl DocumentedSocket {
     pub(crate) async fn open(stack: &Stack) -> Self {
         Self(JsonSocket::open(stack).await)
-    }
-
-    async fn open_with(request: Request) -> Self {
-        Self(JsonSocket::open_with(request).await)
     }
 
     /// Sends a command, and returns its answer.
@@ -173,8 +167,8 @@ async fn of_nats(stack: &Stack) {
     for stream in ["asyncapi", "asyncapi-gone"] {
         streams.create(stream, json!({})).await.unwrap();
     }
-    let mut socket =
-        DocumentedSocket::open_with(upgrade(&format!("ws://{}{NATS_SESSION}", stack.gateway()))).await;
+    let request = upgrade(&format!("ws://{}{NATS_SESSION}", stack.gateway()));
+    let mut socket = DocumentedSocket(JsonSocket::open_with(request).await);
     let message = json!({"stream": "asyncapi", "subject": "asyncapi.a", "data": null});
     let header = json!([{"key": "h", "value": "x"}]);
     let whole = json!({"stream": "asyncapi", "subject": "asyncapi.a", "data": {"n": 1}, "headers": header,
@@ -212,22 +206,9 @@ async fn of_nats(stack: &Stack) {
 
 /// A session whose identity expires.
 async fn of_identities() {
-    let signer = Signer::new().unwrap();
-    let folder = Folder::new("documented-identity").unwrap();
-    let keys = folder.write("keys.json", &signer.key_set()).unwrap();
-    let issuer = format!("[identity.main]\nissuer = \"i\"\naudience = [\"a\"]\njwks_file = {keys:?}\n");
-    let settings = format!("[identity]\nleeway_ms = 0\n{issuer}");
-    let stack = Config::new(Way::Direct).await.settings(&settings).own().await;
-    let token = || {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        signer.sign_json(&json!({"iss": "i", "aud": "a", "sub": "s", "exp": now + 6})).unwrap()
-    };
-    let mut request = upgrade(&stack.url());
-    let policy = r#"{"identity":{"token":"main"},"read":[]}"#;
-    for (name, value) in [("sluicegate-access", policy), ("sluicegate-token", &token())] {
-        request.headers_mut().insert(name, value.parse().unwrap());
-    }
-    let mut socket = DocumentedSocket::open_with(request).await;
+    let stack = of_bridge(Way::Tunnel).await;
+    let token = || token("alice", &json!({"aud": "app"}), 6);
+    let mut socket = DocumentedSocket(stacks::open(&stack, &token()).await);
     socket.ask(json!({"id": 40, "auth": {"token": token()}})).await;
     let command = json!({"id": 41, "session": {}});
     socket.ask(command.clone()).await;

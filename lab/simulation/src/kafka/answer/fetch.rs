@@ -11,8 +11,8 @@ use kafka_protocol::messages::fetch_response::{
 use tokio::time::{Instant, timeout_at};
 
 use super::super::{Kafka, State, Topic, batch};
-use super::node;
 use super::served::{Reader, Served};
+use super::{UNKNOWN_TOPIC_ID, node};
 
 /// Answers at once if there are records or an error, else after the request's wait.
 pub(super) async fn answer(kafka: &Kafka, broker: usize, request: &FetchRequest) -> FetchResponse {
@@ -116,4 +116,3 @@ fn one(
 }
 
 const OFFSET_OUT_OF_RANGE: i16 = 1;
-const UNKNOWN_TOPIC_ID: i16 = 100;

@@ -11,9 +11,9 @@ use kafka_protocol::messages::{DescribeProducersRequest, ProduceRequest, Produce
 use kafka_protocol::records::RecordBatchDecoder;
 use tokio::time::sleep;
 
-use super::super::{Kafka, State};
-use super::UNKNOWN_TOPIC_OR_PARTITION;
+use super::super::{Kafka, Partition, State};
 use super::served::{Reader, Served};
+use super::{NOT_LEADER_OR_FOLLOWER, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION};
 
 /// The batch's place, once replicas have it.
 pub(super) async fn answer(kafka: &Kafka, broker: usize, request: &ProduceRequest) -> ProduceResponse {
@@ -71,7 +71,7 @@ fn leads(state: &State, name: &str, index: i32, broker: usize) -> Result<(), i16
     let topic = state.topics.get(name);
     let served = Served::of(state, broker, topic, (index, -1), Reader::OfLeaders)?;
     let number = usize::try_from(index).unwrap_or(usize::MAX);
-    let leader = topic.and_then(|topic| topic.partitions.get(number)).map(|partition| partition.leader());
+    let leader = state.partition(name, number).map(Partition::leader);
     match leader.is_some_and(|leader| (leader.broker, leader.epoch) == (broker, served.log.epoch)) {
         true => Ok(()),
         false => Err(NOT_LEADER_OR_FOLLOWER),
@@ -90,11 +90,10 @@ pub(super) fn producers(
             if let Err(code) = leads(state, asked.name.as_str(), *index, broker) {
                 return answer.with_error_code(code);
             }
-            let log = usize::try_from(*index)
-                .ok()
-                .and_then(|number| Some(&state.topics.get(asked.name.as_str())?.partitions.get(number)?.log));
-            let known = log.map(|log| log.producers(state.producer_life)).unwrap_or_default();
-            let producers = known.into_iter().map(|known| {
+            let number = usize::try_from(*index).unwrap_or(usize::MAX);
+            let known = state.partition(asked.name.as_str(), number).into_iter();
+            let known = known.flat_map(|partition| partition.log.producers(state.producer_life));
+            let producers = known.map(|known| {
                 let at = now.saturating_sub(known.at.elapsed());
                 ProducerState::default()
                     .with_producer_id(known.id.into())
@@ -112,6 +111,4 @@ pub(super) fn producers(
 }
 
 const CORRUPT_MESSAGE: i16 = 2;
-const NOT_LEADER_OR_FOLLOWER: i16 = 6;
 const NOT_ENOUGH_REPLICAS_AFTER_APPEND: i16 = 20;
-const UNKNOWN_TOPIC_ID: i16 = 100;

@@ -2,7 +2,7 @@
 
 use super::super::log::Log;
 use super::super::{Partition, State, Topic};
-use super::UNKNOWN_TOPIC_OR_PARTITION;
+use super::{NOT_LEADER_OR_FOLLOWER, UNKNOWN_TOPIC_OR_PARTITION};
 
 /// A log as one broker serves it.
 pub(super) struct Served<'a> {
@@ -76,6 +76,5 @@ impl Served<'_> {
     }
 }
 
-const NOT_LEADER_OR_FOLLOWER: i16 = 6;
 const FENCED_LEADER_EPOCH: i16 = 74;
 const UNKNOWN_LEADER_EPOCH: i16 = 75;

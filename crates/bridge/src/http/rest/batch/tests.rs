@@ -92,20 +92,17 @@ fn headers_are_a_list_of_names_and_base64() {
     let body = r#"{"records":[{"value":1,"headers":[{"key":"b","value":"AA=="},{"name":"a"},{"key":"b","value":null}]}]}"#;
     let want = [header("b", Some(b"\0")), header("a", None), header("b", None)];
     assert_eq!(json(body)[0].headers, want);
-    for (headers, status, want) in [
-        ("{}", 422, "records[0].headers: expected an array"),
-        ("[1]", 422, "records[0].headers[0]: expected an object"),
-        ("[{}]", 422, "records[0].headers[0].key: expected a string"),
-        (r#"[{"key":null}]"#, 422, "records[0].headers[0].key: expected a string"),
-        (
-            r#"[{"key":"k","vlaue":""}]"#,
-            422,
-            "headers[0]: unknown member vlaue, expected one of key, name, value",
-        ),
-        (r#"[{"key":"k","name":"k"}]"#, 422, "headers[0]: has key and name, expected one of them"),
-        (r#"[{"key":"k","value":1}]"#, 422, "records[0].headers[0].value: expected a base64 string"),
+    for (headers, want) in [
+        ("{}", ": expected an array"),
+        ("[1]", "[0]: expected an object"),
+        ("[{}]", "[0].key: expected a string"),
+        (r#"[{"key":null}]"#, "[0].key: expected a string"),
+        (r#"[{"key":"k","vlaue":""}]"#, "[0]: unknown member vlaue, expected one of key, name, value"),
+        (r#"[{"key":"k","name":"k"}]"#, "[0]: has key and name, expected one of them"),
+        (r#"[{"key":"k","value":1}]"#, "[0].value: expected a base64 string"),
     ] {
-        check(Format::Json, &format!(r#"{{"records":[{{"value":1,"headers":{headers}}}]}}"#), status, want);
+        let body = format!(r#"{{"records":[{{"value":1,"headers":{headers}}}]}}"#);
+        check(Format::Json, &body, 422, &format!("records[0].headers{want}"));
     }
 }
 
@@ -240,10 +237,6 @@ fn invalid_messages_are_refused() {
     }
     let other = "the body: unknown member records, expected messages";
     check_of(System::Nats, Format::Json, r#"{"records":[{}]}"#, 422, other);
-    check_of(System::Nats, Format::Json, "{}", 422, "messages: expected an array");
-    check_of(System::Nats, Format::Json, r#"{"messages":[]}"#, 422, "messages: expected at least one");
-    let many = format!("{{\"messages\":[{}1]}}", "1,".repeat(1000));
-    check_of(System::Nats, Format::Json, &many, 413, "messages: expected at most 1000 elements, got 1001");
 }
 
 #[test]
@@ -261,6 +254,7 @@ fn records_and_headers_are_bounded() {
     let one = "{\"value\":1}";
     let records = |count: usize| format!("{{\"records\":[{}{one}]}}", format!("{one},").repeat(count - 1));
     assert_eq!(json(&records(MAX_RECORDS)).len(), MAX_RECORDS);
+    check(Format::Json, &records(1001), 413, "records: expected at most 1000 elements, got 1001");
     check(Format::Json, &records(300_000), 413, "records: expected at most 1000 elements, got 300000");
     let header = "{\"key\":\"\"}";
     let headers = |count: usize| {

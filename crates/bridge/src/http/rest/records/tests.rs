@@ -21,18 +21,21 @@ fn message(offset: i64, key: Option<&str>, value: Option<&str>) -> KafkaMessage 
     KafkaMessage { offset, timestamp: 7, key, value, headers: Vec::new(), ..Default::default() }
 }
 
+/// A document with the messages of some partitions, and the header with the offsets to continue from.
+fn paged(
+    system: System,
+    mut parts: Vec<Part>,
+    elements: Elements,
+    limits: (usize, usize),
+) -> (String, String) {
+    let body = document(system, |_| TOPIC, &mut parts, elements, limits, &RouteMetrics::default());
+    let response = with_lists(Response::empty(StatusCode::OK), &parts, &[], System::Kafka);
+    (String::from_utf8(body).unwrap(), response.headers[0].1.clone())
+}
+
 /// A document with the messages of one partition.
 fn body(system: System, messages: &[KafkaMessage], format: Format, max_bytes: usize) -> String {
-    let metrics = RouteMetrics::default();
-    let body = document(
-        system,
-        |_| TOPIC,
-        &mut [part(3, messages)],
-        Elements::Records(format),
-        (max_bytes, 0),
-        &metrics,
-    );
-    String::from_utf8(body).unwrap()
+    paged(system, vec![part(3, messages)], Elements::Records(format), (max_bytes, 0)).0
 }
 
 fn part(partition: i32, messages: &[KafkaMessage]) -> Part {
@@ -100,21 +103,12 @@ fn places(format: Format, max_bytes: usize, max_records: usize) -> (Vec<(i64, i6
     let part = |partition, offsets: std::ops::Range<i64>| {
         part(partition, &offsets.map(|offset| message(offset, None, Some("1"))).collect::<Vec<_>>())
     };
-    let mut parts = [part(0, 0..8), part(1, 5..6), part(2, 0..0), part(3, 7..10)];
-    let metrics = RouteMetrics::default();
-    let body = document(
-        System::Kafka,
-        |_| TOPIC,
-        &mut parts,
-        Elements::Records(format),
-        (max_bytes, max_records),
-        &metrics,
-    );
-    let records: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
+    let parts = vec![part(0, 0..8), part(1, 5..6), part(2, 0..0), part(3, 7..10)];
+    let (body, next) = paged(System::Kafka, parts, Elements::Records(format), (max_bytes, max_records));
+    let records: Vec<serde_json::Value> = serde_json::from_str(&body).unwrap();
     let number = |record: &serde_json::Value, name: &str| record[name].as_i64().unwrap();
     let places = records.iter().map(|record| (number(record, "partition"), number(record, "offset")));
-    let response = with_lists(Response::empty(StatusCode::OK), &parts, &[], System::Kafka);
-    (places.collect(), response.headers[0].1.clone())
+    (places.collect(), next)
 }
 
 /// A page that ends before an event ends before the others that precede it.
@@ -128,12 +122,8 @@ fn records_without_events_are_left_out() {
     };
     let other = |offset| message(offset, None, Some("1"));
     let read = |max_bytes, max_records| {
-        let mut parts = [part(0, &[other(0), event(1), other(2), event(3), other(4)]), part(1, &[other(9)])];
-        let (elements, metrics) = (Elements::CloudEvents, RouteMetrics::default());
-        let limits = (max_bytes, max_records);
-        let body = document(System::Kafka, |_| TOPIC, &mut parts, elements, limits, &metrics);
-        let next = with_lists(Response::empty(StatusCode::OK), &parts, &[], System::Kafka).headers;
-        (String::from_utf8(body).unwrap(), next[0].1.clone())
+        let parts = vec![part(0, &[other(0), event(1), other(2), event(3), other(4)]), part(1, &[other(9)])];
+        paged(System::Kafka, parts, Elements::CloudEvents, (max_bytes, max_records))
     };
     let one = r#"{"id":"1","source":"/","specversion":"1.0","type":"t"}"#;
     assert_eq!(read(usize::MAX, 0), (format!("[{one},{one}]"), "0:99,1:99".to_owned()));

@@ -32,31 +32,22 @@ async fn each_record_is_answered_in_its_place() {
         "timestamp":"2021-02-05T19:14:42Z"}"#;
     let of_full = r#","key":{"type":"BINARY","size":6},"value":{"type":"JSON","size":13}"#;
     let failed = |message: &str| format!(r#"{{"error_code":400,"message":"{message}"}}"#);
+    let unknown = "the record: unknown member records, expected one of partition_id, headers, key, value, \
+                   timestamp";
+    let [a, b] = ["a", "b"].map(|data| format!(r#"{{"value":{{"type":"STRING","data":"{data}"}}}}"#));
+    let text = |offset| ok(offset, r#","value":{"type":"STRING","size":1}"#);
     for (body, want, values) in [
         (full, vec![ok(0, of_full)], &[r#"{"foo":"bar"}"#][..]),
+        (&format!("{a}{b} {{}}"), vec![text(0), text(1), ok(2, "")], &["a", "b", ""]),
         (
-            r#"{"value":{"type":"STRING","data":"a"}}{"value":{"type":"STRING","data":"b"}} {}"#,
-            vec![
-                ok(0, r#","value":{"type":"STRING","size":1}"#),
-                ok(1, r#","value":{"type":"STRING","size":1}"#),
-                ok(2, ""),
-            ],
-            &["a", "b", ""],
-        ),
-        (
-            r#"{"key":null,"value":{"type":"BINARY","data":1}}{"value":{"type":"STRING","data":"b"},"timestamp":null}"#,
-            vec![
-                failed("value.data: expected a base64 string or null"),
-                ok(0, r#","value":{"type":"STRING","size":1}"#),
-            ],
+            &format!(r#"{{"key":null,"value":{{"type":"BINARY","data":1}}}}{{"timestamp":null,{}"#, &b[1..]),
+            vec![failed("value.data: expected a base64 string or null"), text(0)],
             &["b"],
         ),
         (
             r#"{"records":[]}{"value":{"type":"TEXT","data":1}}{"partition_id":-1}{"timestamp":1}"#,
             vec![
-                failed(
-                    "the record: unknown member records, expected one of partition_id, headers, key, value, timestamp",
-                ),
+                failed(unknown),
                 failed("value.type: expected BINARY, JSON, STRING, AVRO, JSONSCHEMA or PROTOBUF"),
                 failed("partition_id: expected a whole number from 0 to 2147483647"),
                 failed("timestamp: expected a time such as 2026-01-31T12:00:00Z"),
@@ -65,11 +56,8 @@ async fn each_record_is_answered_in_its_place() {
         ),
         // The rest is not read.
         (
-            r#"{"value":{"type":"STRING","data":"a"}}[{}]{}"#,
-            vec![
-                ok(0, r#","value":{"type":"STRING","size":1}"#),
-                failed("expected an object, or several after one another, as the body"),
-            ],
+            &format!("{a}[{{}}]{{}}"),
+            vec![text(0), failed("expected an object, or several after one another, as the body")],
             &["a"],
         ),
         (r#"{"value":{]{}"#, vec![failed("the body ended within a record")], &[]),
@@ -88,44 +76,27 @@ async fn each_record_is_answered_in_its_place() {
 
 #[tokio::test]
 async fn schemas_of_records_are_named_as_in_the_api() {
-    let text = |text: &str| Some(text.to_owned());
-    let choice = |subject: &str| Some(SchemaChoice::Subject(subject.into()));
+    let subject = |subject: &str| Ok(SchemaChoice::Subject(subject.into()));
     let avro = SchemaChoice::Text { kind: SchemaType::Avro, text: r#""int""#.into(), registers: false };
-    for (value, want, error) in [
-        (r#"{"data":1}"#, choice("0-value"), None),
-        (r#"{"subject":"s","data":1}"#, choice("s"), None),
-        (r#"{"subject_name_strategy":"TOPIC_NAME","schema_id":7,"data":1}"#, Some(SchemaChoice::Id(7)), None),
-        (r#"{"type":"AVRO","schema":"\"int\"","data":1}"#, Some(avro), None),
-        (
-            r#"{"schema_version":1,"data":1}"#,
-            None,
-            text("value.schema_version: not served, expected schema_id"),
-        ),
-        (r#"{"schema":"1","data":1}"#, None, text("value.schema: expected it with type AVRO, JSONSCHEMA or")),
-        (r#"{"type":"AVRO","data":1}"#, None, text("value.schema: missing, expected it with this type")),
-        (
-            r#"{"type":"AVRO","schema_id":1,"data":1}"#,
-            None,
-            text("value.schema_id: expected it without type"),
-        ),
-        (
-            r#"{"type":"JSON","subject":"s","data":1}"#,
-            None,
-            text("value.subject: expected none with the type JSON"),
-        ),
-        (
-            r#"{"type":"AVRO","schema":"1","subject":"s","data":1}"#,
-            None,
-            text("value.subject: expected 0-value"),
-        ),
-        (r#"{"subject_name_strategy":"RECORD_NAME","data":1}"#, None, text("expected TOPIC_NAME")),
+    for (value, want) in [
+        (r#"{"data":1}"#, subject("0-value")),
+        (r#"{"subject":"s","data":1}"#, subject("s")),
+        (r#"{"subject_name_strategy":"TOPIC_NAME","schema_id":7,"data":1}"#, Ok(SchemaChoice::Id(7))),
+        (r#"{"type":"AVRO","schema":"\"int\"","data":1}"#, Ok(avro)),
+        (r#"{"schema_version":1,"data":1}"#, Err("value.schema_version: not served, expected schema_id")),
+        (r#"{"schema":"1","data":1}"#, Err("value.schema: expected it with type AVRO, JSONSCHEMA or")),
+        (r#"{"type":"AVRO","data":1}"#, Err("value.schema: missing, expected it with this type")),
+        (r#"{"type":"AVRO","schema_id":1,"data":1}"#, Err("value.schema_id: expected it without type")),
+        (r#"{"type":"JSON","subject":"s","data":1}"#, Err("value.subject: expected none with the type JSON")),
+        (r#"{"type":"AVRO","schema":"1","subject":"s","data":1}"#, Err("value.subject: expected 0-value")),
+        (r#"{"subject_name_strategy":"RECORD_NAME","data":1}"#, Err("expected TOPIC_NAME")),
     ] {
         let (cluster, script) = Script::cluster(1);
         let (_, lines) = ask(&Grant::all(&cluster), TARGET, &format!(r#"{{"value":{value}}}"#)).await;
-        match error {
-            None => assert_eq!(script.schemas(), [want], "{value}: {lines:?}"),
-            Some(error) => {
-                assert!(lines[0].contains(&error) && script.taken().is_empty(), "{value}: {lines:?}")
+        match want {
+            Ok(want) => assert_eq!(script.schemas(), [Some(want)], "{value}: {lines:?}"),
+            Err(want) => {
+                assert!(lines[0].contains(want) && script.taken().is_empty(), "{value}: {lines:?}");
             }
         }
     }
@@ -134,8 +105,8 @@ async fn schemas_of_records_are_named_as_in_the_api() {
 #[tokio::test]
 async fn refused_request_has_the_status_of_its_error() {
     let (cluster, script) = Script::cluster(1);
-    let (all, reads) =
-        (Grant::all(&cluster), Rights { read: Some(Topics::default()), write: None, consume: None });
+    let all = Grant::all(&cluster);
+    let reads = Rights { read: Some(Topics::default()), write: None, consume: None };
     for (grant, target, content_type, accept, body, status) in [
         (Grant::of(&cluster, reads), TARGET, JSON, "*/*", "{}", 403),
         (all.clone(), "/kafka/v3/clusters/own-id/topics/0/records/", JSON, "*/*", "[]", 200),
@@ -211,9 +182,8 @@ async fn records_are_answered_while_the_body_goes_on() {
     assert!(client.answer().await.contains(r#""offset":2,"#));
     // More than a body can have, in the order of the records though the first takes longer.
     script.acknowledge_in(Duration::from_secs(1));
-    client
-        .send(r#"{"value":{"type":"STRING","data":"a"}}{"value":{"type":"STRING","data":"b"}}{"x":1}"#)
-        .await;
+    let records = r#"{"value":{"type":"STRING","data":"a"}}{"value":{"type":"STRING","data":"b"}}{"x":1}"#;
+    client.send(records).await;
     for want in [r#""offset":3,"#, r#""offset":4,"#, "unknown member x"] {
         let answer = client.answer().await;
         assert!(answer.contains(want), "{answer}");

@@ -41,21 +41,17 @@ fn ping_may_have_a_state() {
 #[test]
 fn session_asks_for_limits_on_every_system() {
     for system in [System::Kafka, System::Nats] {
-        assert_eq!(
-            super::parse(br#"{"id":7,"session":{}}"#, system),
-            Request::Limits { sequence: 7, bound: None }
-        );
-        let least = MessageBound::new(8_192).ok();
-        let limits = br#"{"id":7,"session":{"max_message_bytes":8192}}"#;
-        assert_eq!(super::parse(limits, system), Request::Limits { sequence: 7, bound: least });
+        let parse = |text: &str| super::parse(text.as_bytes(), system);
+        let asks = |bound| Request::Limits { sequence: 7, bound };
+        assert_eq!(parse(r#"{"id":7,"session":{}}"#), asks(None));
+        let least = r#"{"id":7,"session":{"max_message_bytes":8192}}"#;
+        assert_eq!(parse(least), asks(MessageBound::new(8_192).ok()));
         for (limits, want) in [
             (r#"{"x":1}"#, "session: unknown field `x`"),
             (r#"{"max_message_bytes":8191}"#, "session: expected max_message_bytes of at least 8192"),
         ] {
-            let text = format!(r#"{{"id":7,"session":{limits}}}"#);
-            let Request::Invalid { sequence: 7, kind: Kind::Session, message } =
-                super::parse(text.as_bytes(), system)
-            else {
+            let invalid = parse(&format!(r#"{{"id":7,"session":{limits}}}"#));
+            let Request::Invalid { sequence: 7, kind: Kind::Session, message } = invalid else {
                 panic!("accepted {limits}")
             };
             assert!(message.starts_with(want), "{message}");
@@ -67,21 +63,12 @@ fn session_asks_for_limits_on_every_system() {
 fn reads_become_commands() {
     let log = || LogName { topic: "t".into(), partition: 1 };
     let bounds = ReadBounds { decode: true, ..ReadBounds::default() };
-    runs(
-        r#"{"id":7,"fetch":{"topic":"t","partition":1,"offset":2}}"#,
-        Format::Json,
-        Command::Fetch { log: log(), offset: 2, bounds, filters: Vec::new() },
-    );
-    let bounds = ReadBounds {
-        wait: Some(Duration::ZERO),
-        min_bytes: 3,
-        max_bytes: Some(4),
-        max_records: 5,
-        committed: true,
-        ..ReadBounds::default()
-    };
-    let text = r#"{"id":7,"fetch":{"topic":"t","partition":1,"offset":"9223372036854775807","format":"text",
-        "max_wait_ms":0,
+    let text = r#"{"id":7,"fetch":{"topic":"t","partition":1,"offset":2}}"#;
+    runs(text, Format::Json, Command::Fetch { log: log(), offset: 2, bounds, filters: Vec::new() });
+    let (wait, max_bytes) = (Some(Duration::ZERO), Some(4));
+    let bounds = ReadBounds { wait, min_bytes: 3, max_bytes, max_records: 5, ..ReadBounds::default() };
+    let bounds = ReadBounds { committed: true, ..bounds };
+    let text = r#"{"id":7,"fetch":{"topic":"t","partition":1,"offset":"9223372036854775807","format":"text","max_wait_ms":0,
         "min_bytes":3,"max_bytes":4,"max_records":5,"isolation":"read_committed","filters":[{"value":"/a"},{"key":"b"}]}}"#;
     let value = Some(ValuePart { pointer: "/a".into(), ..Default::default() });
     let part = RecordFilter { value, ..Default::default() };
@@ -111,10 +98,8 @@ fn reads_become_commands() {
     let commits = vec![Commit { log: ("t".into(), 1), offset: i64::MAX, metadata: "".into() }];
     for (given, assignment) in [("", None), (r#""assignment":null,"#, None), (r#""assignment":3,"#, Some(3))]
     {
-        let text = format!(
-            r#"{{"id":7,"commit":{{"subscription":-7,{given}"offsets":[{{"topic":"t","partition":1,"offset":"{}"}}]}}}}"#,
-            i64::MAX
-        );
+        let offsets = r#""offsets":[{"topic":"t","partition":1,"offset":"9223372036854775807"}]"#;
+        let text = format!(r#"{{"id":7,"commit":{{"subscription":-7,{given}{offsets}}}}}"#);
         let commits = commits.clone();
         runs(&text, Format::Json, Command::Commit { subscription: -7, assignment, commits });
     }
@@ -123,13 +108,12 @@ fn reads_become_commands() {
 #[test]
 fn subscriptions_begin_get_credit_and_end() {
     let text = r#"{"id":7,"subscribe":{"topic":"t","format":"text","linger_ms":9}}"#;
-    let Request::Subscribe { sequence, subscribed, encoding } = parse(text.as_bytes()) else {
+    let Request::Subscribe { sequence: 7, subscribed, encoding: Encoding::Json(Format::Text) } =
+        parse(text.as_bytes())
+    else {
         panic!("{text}")
     };
-    assert_eq!(
-        (sequence, subscribed.command.linger.as_millis(), encoding),
-        (7, 9, Encoding::Json(Format::Text))
-    );
+    assert_eq!(subscribed.command.linger.as_millis(), 9);
     let text = r#"{"id":8,"unsubscribe":{"subscription":-7}}"#;
     assert_eq!(parse(text.as_bytes()), Request::Unsubscribe { sequence: 8, subscription: -7 });
     let text = r#"{"credit":{"subscription":-7,"bytes":500}}"#;
@@ -143,8 +127,12 @@ fn subscriptions_begin_get_credit_and_end() {
 fn written(format: &str, members: &str) -> Result<Record, String> {
     let text =
         format!(r#"{{"id":7,"produce":{{"format":"{format}","records":[{{"topic":"t",{members}}}]}}}}"#);
+    produced(&text).map(|mut write| write.records.pop().unwrap())
+}
+
+fn produced(text: &str) -> Result<Write, String> {
     match parse(text.as_bytes()) {
-        Request::Command { command: Command::Produce(mut write), .. } => Ok(write.records.pop().unwrap()),
+        Request::Command { command: Command::Produce(write), .. } => Ok(write),
         Request::Invalid { message, .. } => Err(message),
         other => panic!("{other:?}"),
     }
@@ -154,11 +142,7 @@ fn written(format: &str, members: &str) -> Result<Record, String> {
 fn producers_are_taken_with_all_their_members() {
     let parsed = |producer: &str| {
         let text = format!(r#"{{"id":7,"produce":{{"records":[],"producer":{producer},"dry_run":true}}}}"#);
-        match parse(text.as_bytes()) {
-            Request::Command { command: Command::Produce(write), .. } => Ok((write.producer, write.dry_run)),
-            Request::Invalid { message, .. } => Err(message),
-            other => panic!("{other:?}"),
-        }
+        produced(&text).map(|write| (write.producer, write.dry_run))
     };
     let age = Duration::from_millis(3);
     let producer = Producer { id: "p".to_owned(), epoch: 1, sequence: 2, age };
@@ -196,16 +180,9 @@ fn records_are_written_in_the_format() {
             r#""key":{json},"value":{json},"headers":[{{"key":"h","value":{json}}}],"partition":3,"timestamp":"5","offset":7,"timestamp_type":"LogAppendTime""#
         );
         let headers = vec![Header { key: "h".into(), value: key.clone() }];
-        let want = Record {
-            topic: "t".into(),
-            partition: Some(3),
-            key,
-            value,
-            headers,
-            timestamp: Some(5),
-            value_schema: (format == "json").then_some(SchemaChoice::Topic),
-            ..Record::default()
-        };
+        let value_schema = (format == "json").then_some(SchemaChoice::Topic);
+        let place = Record { topic: "t".into(), partition: Some(3), timestamp: Some(5), ..Record::default() };
+        let want = Record { key, value, headers, value_schema, ..place };
         assert_eq!(written(format, &members), Ok(want), "{format} {json}");
     }
     let named = written("json", r#""value":null,"headers":[{"name":"h","value":"x"}]"#).unwrap();
@@ -220,43 +197,19 @@ fn records_are_written_in_the_format() {
 #[test]
 fn records_have_the_schemas_that_they_name() {
     let subject = |name: &str| Some(SchemaChoice::Subject(name.into()));
-    for (format, members, key, schemas) in [
-        ("json", r#""key":"k","value":1,"value_schema":"s""#, "k", (subject("s"), None)),
-        (
-            "json",
-            r#""key":"k","value":1,"value_schema":7,"key_schema":null"#,
-            "k",
-            (Some(SchemaChoice::Id(7)), None),
-        ),
-        (
-            "json",
-            r#""key":"k","value":1,"key_schema":"s""#,
-            "\"k\"",
-            (Some(SchemaChoice::Topic), subject("s")),
-        ),
-        (
-            "json",
-            r#""key":{"a":1},"value":1,"key_schema":"s""#,
-            r#"{"a":1}"#,
-            (Some(SchemaChoice::Topic), subject("s")),
-        ),
-        (
-            "text",
-            r#""key":"1","value":"1","value_schema":"s","key_schema":"k""#,
-            "1",
-            (subject("s"), subject("k")),
-        ),
+    let (topic, id) = (Some(SchemaChoice::Topic), Some(SchemaChoice::Id(7)));
+    for (format, members, key, value_schema, key_schema) in [
+        ("json", r#""key":"k","value_schema":"s""#, "k", subject("s"), None),
+        ("json", r#""key":"k","value_schema":7,"key_schema":null"#, "k", id.clone(), None),
+        ("json", r#""key":"k","key_schema":"s""#, "\"k\"", topic.clone(), subject("s")),
+        ("json", r#""key":{"a":1},"key_schema":"s""#, r#"{"a":1}"#, topic, subject("s")),
+        ("text", r#""key":"1","value_schema":"s","key_schema":"k""#, "1", subject("s"), subject("k")),
         // As it was read.
-        (
-            "json",
-            r#""key":"k","value":1,"value_schema":{"id":7,"type":"AVRO"}"#,
-            "k",
-            (Some(SchemaChoice::Id(7)), None),
-        ),
+        ("json", r#""key":"k","value_schema":{"id":7,"type":"AVRO"}"#, "k", id, None),
     ] {
-        let record = written(format, members).unwrap();
-        let found = (record.value_schema, record.key_schema);
-        assert_eq!((record.key.as_deref(), found), (Some(key.as_bytes()), schemas), "{members}");
+        let record = written(format, &format!(r#""value":"1",{members}"#)).unwrap();
+        assert_eq!(record.key.as_deref(), Some(key.as_bytes()), "{members}");
+        assert_eq!((record.value_schema, record.key_schema), (value_schema, key_schema), "{members}");
     }
     let null = written("json", r#""key":null,"value":null,"key_schema":7"#).unwrap();
     assert_eq!((null.key, null.value), (None, None));
@@ -367,6 +320,7 @@ fn optional_members_can_be_null() {
 #[test]
 fn members_are_checked() {
     let fetch = |members: &str| format!(r#"{{"id":5,"fetch":{{{members}}}}}"#);
+    let named = "fetch: \"earliest\" is not a number: `list_offset` or `list_sequences` finds";
     for (members, want) in [
         (r#""topic":"t","partition":0"#, "fetch: missing field `offset`"),
         (r#""topic":"t","topic":"t""#, "fetch: duplicate field `topic`"),
@@ -376,10 +330,7 @@ fn members_are_checked() {
         (r#""offset":1.0"#, "fetch: invalid type: floating point `1.0`, expected a whole number of 64 bits"),
         (r#""offset":1e400"#, "fetch: number out of range"),
         (r#""offset":"1.0""#, "fetch: invalid value: string \"1.0\", expected a whole number"),
-        (
-            r#""offset":"earliest""#,
-            "fetch: \"earliest\" is not a number: `list_offset` or `list_sequences` finds",
-        ),
+        (r#""offset":"earliest""#, named),
         (r#""offset":9223372036854775808"#, "fetch: invalid value: integer `9223372036854775808`, expected"),
         (r#""isolation":"READ_COMMITTED""#, "fetch: unknown variant `READ_COMMITTED`"),
     ] {
@@ -397,11 +348,8 @@ fn deep_nesting_is_refused_without_recursion() {
     invalid(format!(r#"{{"id":5,"ping":{closed}}}"#), 5, "ping: invalid type: sequence, expected an object");
     invalid(format!(r#"{{"id":5,"ping":{{"state":{closed}}}}}"#), 5, "ping: invalid type: sequence");
     invalid(format!(r#"{{"id":5,"produce":{{"records":{closed}}}}}"#), 5, "produce: ");
-    invalid(
-        format!(r#"{{"id":5,"subscribe":{{"topic":"t","filters":[{{"key":{closed}}}]}}}}"#),
-        5,
-        "subscribe: ",
-    );
+    let filter = format!(r#"{{"id":5,"subscribe":{{"topic":"t","filters":[{{"key":{closed}}}]}}}}"#);
+    invalid(filter, 5, "subscribe: ");
     for json in [&closed, &format!(r#"{{"base64":{closed}}}"#)] {
         let message = written("json", &format!(r#""key":{json},"value":1"#)).unwrap_err();
         assert!(message.starts_with("produce: records[0].key: expected a string"), "{message}");
@@ -432,35 +380,18 @@ fn lists_are_bounded_as_in_protobuf() {
 #[test]
 fn commands_have_the_words_of_nats() {
     let stream = || LogName::of_stream("s".into());
-    let bounds = ReadBounds {
-        wait: Some(Duration::from_millis(1)),
-        min_bytes: 2,
-        max_bytes: Some(3),
-        max_records: 4,
-        ..ReadBounds::default()
-    };
+    let (wait, max_bytes) = (Some(Duration::from_millis(1)), Some(3));
+    let bounds = ReadBounds { wait, min_bytes: 2, max_bytes, max_records: 4, ..ReadBounds::default() };
     let text = r#"{"id":7,"fetch":{"stream":"s","sequence":"5","format":"text","max_wait_ms":1,"min_bytes":2,"max_bytes":3,"max_messages":4}}"#;
-    runs_on(
-        System::Nats,
-        text,
-        Format::Text,
-        Command::Fetch { log: stream(), offset: 5, bounds, filters: Vec::new() },
-    );
+    let command = Command::Fetch { log: stream(), offset: 5, bounds, filters: Vec::new() };
+    runs_on(System::Nats, text, Format::Text, command);
     let text = r#"{"id":7,"list_sequences":{"times":[{"stream":"s","timestamp":-2}]}}"#;
-    runs_on(
-        System::Nats,
-        text,
-        Format::Json,
-        Command::ListOffsets { asked: vec![(stream(), -2)], committed: false },
-    );
+    let command = Command::ListOffsets { asked: vec![(stream(), -2)], committed: false };
+    runs_on(System::Nats, text, Format::Json, command);
     let header = |key: &str, value: &'static str| Header { key: key.into(), value: Some(value.into()) };
-    let record = Record {
-        topic: "s".into(),
-        key: Some("a.b".into()),
-        value: Some("{\"n\":1}".into()),
-        headers: vec![header("h", "v"), header(MESSAGE_ID_HEADER, "id")],
-        ..Default::default()
-    };
+    let headers = vec![header("h", "v"), header(MESSAGE_ID_HEADER, "id")];
+    let (key, value) = (Some("a.b".into()), Some(r#"{"n":1}"#.into()));
+    let record = Record { topic: "s".into(), key, value, headers, ..Default::default() };
     let empty = Record { value: Some(Bytes::new()), headers: Vec::new(), ..record.clone() };
     let text = r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a.b","data":{"n": 1},"headers":[{"key":"h","value":"v"}],"message_id":"id"},{"stream":"s","subject":"a.b","data":null,"headers":[{"key":"Nats-Expected-Last-Sequence","value":"6"}],"sequence":7,"timestamp":5}],"producer":{"id":"p","epoch":1,"sequence":2,"age_ms":3},"dry_run":true}}"#;
     let producer = Producer::new("p".to_owned(), 1, 2, Some(Duration::from_millis(3))).unwrap();
@@ -471,43 +402,31 @@ fn commands_have_the_words_of_nats() {
 
 #[test]
 fn words_of_kafka_are_refused() {
-    for (text, want) in [
-        (
-            r#"{"id":7,"fetch":{"topic":"t","partition":0,"offset":0}}"#,
-            "the cluster is of NATS: fetch: unknown field `topic`, expected one of `stream`, `sequence`",
-        ),
-        (
-            r#"{"id":7,"produce":{"records":[]}}"#,
-            "the cluster is of NATS: unknown command \"produce\": expected one of ping, fetch, list_sequences, publish, subscribe, unsubscribe, credit",
-        ),
-        (r#"{"id":7,"subscribe":{"from":"earliest"}}"#, "missing field `stream`, or `sources`"),
-        (
-            r#"{"id":7,"subscribe":{"stream":"s","filters":[{"key":"a"}]}}"#,
-            "unknown field `key`, expected one of `subject`, `header`, `value`, `is`, `above`, `below`, `exists`",
-        ),
-        (
-            r#"{"id":7,"subscribe":{"stream":"s","filters":[{}]}}"#,
-            "filters[0]: expected `subject`, `value`, or `header` and perhaps `value`",
-        ),
-        (
-            r#"{"id":7,"subscribe":{"stream":"s","from":{"sequence":5},"stream_id":""}}"#,
-            "stream_id: expected the one of an answer to `subscribe`",
-        ),
-        (
-            r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a"}]}}"#,
-            "publish: messages[0].data: missing, expected a value or null",
-        ),
-        (
-            r#"{"id":7,"publish":{"messages":[{"stream":"s","subject":"a","data":1,"headers":[{"key":"h","value":1}]}]}}"#,
-            "publish: messages[0].headers[0].value: expected a string",
-        ),
-    ] {
-        match super::parse(text.as_bytes(), System::Nats) {
-            Request::Invalid { sequence: 7, message, .. } => {
-                assert!(message.contains(want), "{message}");
-                assert_eq!(message.contains("of NATS"), want.contains("of NATS"), "{message}");
-            }
-            other => panic!("{text}: {other:?}"),
+    let refused = |command: &str, want: &str| match super::parse(
+        format!(r#"{{"id":7,{command}}}"#).as_bytes(),
+        System::Nats,
+    ) {
+        Request::Invalid { sequence: 7, message, .. } => {
+            assert!(message.contains(want), "{message}");
+            assert_eq!(message.contains("of NATS"), want.contains("of NATS"), "{message}");
         }
-    }
+        other => panic!("{command}: {other:?}"),
+    };
+    let want = "the cluster is of NATS: fetch: unknown field `topic`, expected one of `stream`, `sequence`";
+    refused(r#""fetch":{"topic":"t","partition":0,"offset":0}"#, want);
+    let want = "the cluster is of NATS: unknown command \"produce\": expected one of ping, fetch, list_sequences, publish, subscribe, unsubscribe, credit";
+    refused(r#""produce":{"records":[]}"#, want);
+    refused(r#""subscribe":{"from":"earliest"}"#, "missing field `stream`, or `sources`");
+    let want =
+        "unknown field `key`, expected one of `subject`, `header`, `value`, `is`, `above`, `below`, `exists`";
+    refused(r#""subscribe":{"stream":"s","filters":[{"key":"a"}]}"#, want);
+    let want = "filters[0]: expected `subject`, `value`, or `header` and perhaps `value`";
+    refused(r#""subscribe":{"stream":"s","filters":[{}]}"#, want);
+    let want = "stream_id: expected the one of an answer to `subscribe`";
+    refused(r#""subscribe":{"stream":"s","from":{"sequence":5},"stream_id":""}"#, want);
+    let want = "publish: messages[0].data: missing, expected a value or null";
+    refused(r#""publish":{"messages":[{"stream":"s","subject":"a"}]}"#, want);
+    let header = r#"{"stream":"s","subject":"a","data":1,"headers":[{"key":"h","value":1}]}"#;
+    let want = "publish: messages[0].headers[0].value: expected a string";
+    refused(&format!(r#""publish":{{"messages":[{header}]}}"#), want);
 }
