@@ -6,7 +6,7 @@ set positional-arguments
 export CARGO_TARGET_DIR := justfile_directory() / "target"
 
 # Tests wait more than they compute: for timeouts, for brokers and gateways to start, for a cluster that another one breaks.
-export RUST_TEST_THREADS := env("RUST_TEST_THREADS", shell("echo $((3 * $(nproc)))"))
+export RUST_TEST_THREADS := env("RUST_TEST_THREADS", shell("echo $((4 * $(nproc)))"))
 
 # One build for demo, tests and simulation: with the librdkafka that `./dev` has fetched, which programs and tests find from their own
 # folders, and with Tokio's flag to repeat what it draws by chance. Recipes for what ships set their own flags.
@@ -175,7 +175,7 @@ compatibility ref="": wasm _servers
         CARGO_TARGET_DIR=$older cargo build -p sluicegate-filter --target wasm32-wasip1 --profile wasm
     )
     just _demo-programs
-    check() { cargo test -q --workspace {{ dev }} --test e2e -- each_use --nocapture --test-threads=1; }
+    check() { cargo test -q --workspace {{ dev }} --test e2e -- each_use --include-ignored --nocapture --test-threads=1; }
     echo "the filter of $ref with this bridge:"
     SLUICEGATE_FILTER=$older/wasm32-wasip1/wasm/sluicegate_filter.wasm check
     echo "this filter with the bridge of $ref:"
