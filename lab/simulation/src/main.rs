@@ -1,5 +1,10 @@
 //! Runs schedules and tells which of them break a promise: `simulate COUNT [SEED] [--trace]`.
 
+// Without the flag, a seed does not repeat its run: see the justfile.
+#[cfg(test)]
+#[cfg(tokio_unstable)]
+mod seeds;
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -64,7 +64,7 @@ async fn checked(system: System<'_>, subscribers: usize, duration: Duration, dis
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::print_stdout, reason = "a measurement, for `--nocapture`")]
 async fn rolling_restart_loses_and_repeats_no_record() {
-    let rolled = roll(Load { subscribers: scale(100, 300), producers: scale(4, 20) }).await;
+    let rolled = roll(Load { subscribers: scale(60, 300), producers: scale(4, 20) }).await;
     println!("{rolled:?}");
     assert!(rolled.acknowledged > 1_000 && rolled.delivered > rolled.acknowledged, "{rolled:?}");
     // A bridge tells a thousand clients a second to go, in random order.

@@ -1,8 +1,5 @@
 //! The schedules of the first seeds, and that a seed repeats its run.
 
-// Without it, a seed does not repeat its run: see `just _simulation`.
-#![cfg(tokio_unstable)]
-
 use std::collections::BTreeSet;
 use std::env;
 use std::sync::Mutex;
