@@ -53,7 +53,7 @@ pub struct Setup {
     pub format: Vec<String>,
 }
 
-/// The name of a listener at [`HOST`], as in `listener.name.NAME.…`, in capitals; and its protocol, as in
+/// The name of a listener at localhost, as in `listener.name.NAME.…`, in capitals; and its protocol, as in
 /// `listener.security.protocol.map`.
 pub type Listener = (&'static str, &'static str);
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// Polls `condition` until it succeeds. Panics with the last error, as [`retry`] limits it.
+/// Polls `condition` until it succeeds. Panics with the error of an attempt that began after `within`.
 #[track_caller]
 pub fn until<T>(
     what: impl Display,
