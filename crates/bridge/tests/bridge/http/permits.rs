@@ -119,7 +119,12 @@ async fn waiting_reads_over_http1_leave_connections_to_others() {
 #[tokio::test]
 async fn greedy_source_leaves_permits_to_others() {
     let healthy = mock(1);
-    let more = format!("[clusters.healthy]\nbootstrap.servers = \"{}\"", healthy.bootstrap_servers());
+    // The attack waits for its broker until the end, however slow the machine is.
+    let more = format!(
+        "socket.timeout.ms = 60000\nsocket.connection.setup.timeout.ms = 60000\n\
+         [clusters.healthy]\nbootstrap.servers = {:?}",
+        healthy.bootstrap_servers()
+    );
     let (bridge, _silent) = start_hanging(&more).await;
     let a = ("sluicegate-client", "203.0.113.1");
     let b = ("sluicegate-client", "203.0.113.2");
