@@ -39,7 +39,7 @@ def main():
         sys.exit("cargo named no test programs")
     alone = [program for program in every if program[0].name == "e2e"]
     beside = [program for program in every if program not in alone]
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(3) as pool:
         caught = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         failed = list(pool.map(lambda program: run(program, **caught), beside))
     failed += [run(program) for program in alone]

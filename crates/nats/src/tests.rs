@@ -248,8 +248,9 @@ fn data_of(messages: &[KafkaMessage]) -> Vec<String> {
     messages.iter().map(text).collect()
 }
 
+/// Ends a test that hangs: each takes seconds where nothing else runs.
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(30), future).await.expect("an end in time")
+    timeout(Duration::from_secs(120), future).await.expect("an end in time")
 }
 
 async fn until(condition: impl Fn() -> bool) {
