@@ -26,6 +26,11 @@ in_ways! {
 }
 
 in_ways! {
+    [direct]
+    clients_that_leave_are_noticed_and_their_fetches_cancelled
+}
+
+in_ways! {
     [nginx]
     killed_bridge_ends_its_connections_at_once
 }

@@ -85,6 +85,19 @@ fn positions(response: &Response) -> [&str; 4] {
 }
 
 #[tokio::test]
+async fn read_is_a_page_from_the_earliest_record() {
+    let stack = Stack::start().await;
+    for number in 1..=5 {
+        // The mock cluster answers with one batch at a time, and the bridge keeps it.
+        stack.produce(&[Some(b"1")]);
+        for path in ["/topics/t/partitions/0/records", "/topics/t/records"] {
+            let page = Stack::check(&stack.get(path, "*/*").await, 200, BINARY);
+            assert_eq!(page.as_array().unwrap().len(), number, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn records_of_many_partitions_come_in_one_answer() {
     let stack = Stack::start().await;
     stack.produce(&[Some(b"0"), Some(b"1")]);

@@ -3,12 +3,17 @@
 use serde_json::{Value, json};
 use sluicegate_client::Error;
 use sluicegate_protocol::{ProduceRecord, Reason};
-use sluicegate_stack::http::client::Request;
+use sluicegate_stack::http::client::{Request, ask};
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::way::Way;
 use sluicegate_tests::in_ways;
 
-use crate::identity::stacks::{http, of_gateway, offsets, post, session, token};
+use crate::identity::stacks::{BELIEVED, config, http, of_gateway, offsets, post, session, token};
+
+in_ways! {
+    [apisix]
+    consumer_reads_its_own_topics
+}
 
 in_ways! {
     [tunnel relay]
@@ -61,4 +66,26 @@ async fn each_person_has_their_own_topics(way: Way) {
 
 fn is_denied<T>(result: &Result<T, Error>) -> bool {
     matches!(result, Err(Error::Command { reason: Reason::Denied, .. }))
+}
+
+/// APISIX's plugins name its consumers in headers.
+async fn consumer_reads_its_own_topics(way: Way) {
+    let kafka = Kafka::shared().await.unwrap();
+    let of = |person: &str| format!("consumers.{person}");
+    for person in ["alice", "bob"] {
+        kafka.make_topic(&of(person), 1, &[]).await.unwrap();
+    }
+    let identity = json!({"from": "consumer", "trust_consumer_headers": true});
+    let stack =
+        config(way, &json!({"identity": identity, "topics": [of("${sub}")]}), BELIEVED).await.own().await;
+    for (consumer, topic, want) in [
+        (Some("alice"), "alice", 200),
+        (Some("alice"), "bob", 403),
+        (None, "alice", 401),
+        (Some(""), "alice", 401),
+    ] {
+        let request = offsets(&of(topic));
+        let request = consumer.into_iter().fold(request, |all, name| all.with("x-consumer-username", name));
+        assert_eq!(ask(stack.gateway(), request).await.status, want, "{consumer:?} reads {topic}");
+    }
 }

@@ -4,13 +4,14 @@
 use std::time::Duration;
 
 use sluicegate_protocol::pub_sub_resp::Resp;
-use sluicegate_stack::socket::produce;
+use sluicegate_stack::kafka::Kafka;
+use sluicegate_stack::socket::{Socket, produce};
 use sluicegate_stack::way::Way;
 use tokio::time::Instant;
 
 use crate::breakable::{self, cluster, lose, two_replicas};
 use crate::pool::{Config, WRITES, direct};
-use crate::writing::told::Writing;
+use crate::writing::told::{Writing, numbers};
 use crate::writing::{becomes, error, grows, offset, record};
 
 #[tokio::test]
@@ -47,6 +48,30 @@ async fn record_without_enough_replicas_is_not_written() {
     let refused = error(&produced[0]);
     assert_eq!((refused.code, refused.retriable, refused.unknown_outcome), (7, true, false), "{refused:?}");
     assert_eq!(kafka.read(topic, 0), []);
+}
+
+#[tokio::test]
+async fn records_of_clients_that_left_are_delivered() {
+    let kafka = Kafka::shared().await.unwrap();
+    let topic = &kafka.topic("gone", 1, &[]).await.unwrap();
+    let mut stack =
+        Config::new(Way::Tunnel).await.writing(&["default"]).properties("linger.ms = 5000").own().await;
+    let mut socket = Socket::open(&stack).await;
+    socket.send(produce((0..100).map(|n| record(topic, n.to_string())).collect())).await;
+    becomes(&stack, "write_queue_records", 100.0).await;
+    drop(socket);
+    becomes(&stack, "sessions", 0.0).await;
+    becomes(&stack, "written_records_total", 100.0).await;
+    assert_eq!(numbers(kafka, topic), (0..100).collect::<Vec<_>>());
+
+    // Nor does the bridge's end lose what a client that is gone has sent.
+    let mut socket = Socket::open(&stack).await;
+    socket.send(produce((100..200).map(|n| record(topic, n.to_string())).collect())).await;
+    becomes(&stack, "write_queue_records", 100.0).await;
+    drop(socket);
+    stack.bridge.process.terminate();
+    assert!(stack.bridge.process.wait(Duration::from_secs(10)).await.unwrap().success());
+    assert_eq!(numbers(kafka, topic), (0..200).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -101,7 +101,7 @@ async fn write(mut socket: Socket, topic: String, stop: Arc<AtomicBool>, tell: w
 }
 
 /// The numbers that the values of partition 0 begin with, up to a space, from offset 0 on.
-fn numbers(kafka: &Kafka, topic: &str) -> Vec<u64> {
+pub(crate) fn numbers(kafka: &Kafka, topic: &str) -> Vec<u64> {
     let messages = kafka.read(topic, 0);
     assert!(messages.iter().map(|message| message.offset).eq(0..messages.len() as i64));
     let number = |message: KafkaMessage| {

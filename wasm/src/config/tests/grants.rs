@@ -289,3 +289,9 @@ fn mistakes_in_an_identity_are_reported_with_their_keys() {
         check(&format!("{JWT},{keys}"), want);
     }
 }
+
+#[test]
+fn listed_topics_have_tables() {
+    let lists = [("sluicegate-topics", "a,b.*"), ("sluicegate-tables", "a,b.*")];
+    check(r#""topics":["a","b.*"],"tables":["a","b.*"]"#, &lists);
+}
