@@ -40,7 +40,7 @@ fn all() -> SubscribeCommand {
     SubscribeCommand { sources: vec![source], ..Default::default() }
 }
 
-/// Those of its first partition.
+/// A subscription to its first partition.
 fn one() -> SubscribeCommand {
     let mut command = all();
     command.sources[0].partitions = vec![0];

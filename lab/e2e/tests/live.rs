@@ -4,3 +4,4 @@ mod checker;
 mod delivery;
 mod programs;
 mod unclean;
+mod unled;

@@ -29,7 +29,7 @@ pub(crate) struct World {
     pub(crate) is_calm: AtomicBool,
     /// Whether nothing fails for a while.
     pub(crate) rests: AtomicBool,
-    /// What was found.
+    /// The outcome so far.
     pub(crate) outcome: Mutex<Outcome>,
     pub(crate) keeps_trace: bool,
     pub(crate) start: Instant,

@@ -130,7 +130,7 @@ pub(crate) const WINDOW: Duration = Duration::from_secs(300);
 const SAMPLE: Duration = Duration::from_secs(5);
 const MIB: u64 = 1 << 20;
 
-/// What a process may use more than before, of its memory, and besides: allocators do not give all back.
+/// Growth that a process may have, of its memory and besides: allocators do not give all back.
 const MORE_PERCENT: u64 = 5;
 const MORE_BYTES: u64 = 4 * MIB;
 /// Clients that have just lost a connection and have another one already.

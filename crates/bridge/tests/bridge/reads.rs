@@ -98,6 +98,18 @@ async fn read_is_a_page_from_the_earliest_record() {
 }
 
 #[tokio::test]
+async fn filter_leaves_records_of_a_page_out() {
+    let stack = Stack::start().await;
+    stack.produce(&[Some(b"1")]);
+    for path in ["/topics/t/partitions/0/records", "/topics/t/records"] {
+        // {"key":"none"}
+        let filtered = format!("{path}?filter=%7B%22key%22%3A%22none%22%7D");
+        let page = Stack::check(&stack.get(&filtered, "*/*").await, 200, BINARY);
+        assert_eq!(page.as_array().unwrap().len(), 0, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn records_of_many_partitions_come_in_one_answer() {
     let stack = Stack::start().await;
     stack.produce(&[Some(b"0"), Some(b"1")]);

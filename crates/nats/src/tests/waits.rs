@@ -21,7 +21,7 @@ async fn waiters_share_one_consumer() {
         assert_eq!(data(&wait.await.unwrap().unwrap()), ["4"]);
     }
     let after = case.shared.stats();
-    // What the consumer delivers is kept for all.
+    // Messages that the consumer delivers are kept for all.
     assert_eq!((after.misses, after.waiters), (before.misses, 0));
     case.consumers("S", 1).await;
 }

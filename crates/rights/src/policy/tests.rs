@@ -54,7 +54,7 @@ fn entries_that_grant_nothing_say_why() {
     let outcomes = policy.outcomes(policy.read.as_deref().unwrap(), &alice);
     let row = Row::KeyPrefix("alice:".into());
     let granted = Ok(vec![(Pattern::Name("a.alice".into()), Some(row))]);
-    // What does not fit takes no room from others.
+    // An entry that does not fit takes no room from others.
     let fixed = Ok(vec![(Pattern::Name("fixed".into()), None)]);
     let [when, missing, many] = [NotGranted::Condition, NotGranted::Claims, NotGranted::Room].map(Err);
     let want = [granted, when, missing, many, fixed];

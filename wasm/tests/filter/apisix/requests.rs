@@ -74,7 +74,7 @@ fn loggers_see_no_gateway_headers() {
         let route = worker.route(conf);
         let kept: Headers = request.iter().filter(|(name, _)| !name.starts_with(b":")).collect();
         let kept = sorted(&kept.and("host", "gateway.example"));
-        // Those with a number of sent bytes are no answers.
+        // Statuses with a number of sent bytes are no answers.
         let ends = [(200, None), (101, None), (401, None), (502, None), (502, Some(0)), (504, Some(217))];
         for (status, sent) in ends {
             let mut stream = route.request(&request, "");
