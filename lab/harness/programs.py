@@ -6,8 +6,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-
-# Packages whose tests take longest, those of the first one 50 s of a core. Others wait for less than 15 s.
+# Packages whose tests take longest. Without them in front, one would run on while cores idle.
 LONGEST = ["simulation", "nats", "reader", "bridge", "wasm"]
 
 

@@ -49,8 +49,7 @@ test("in browsers the compiler names the wrong member of a record, suggests none
   const gate = `declare const gate: import(${JSON.stringify(resolve("dist/index.js"))}).Gate;`;
   writeFileSync(file, `${gate}\n${calls}\nexport {};\n`);
   const checked = compile("--lib", "es2022,dom", "dist/tables.d.ts", "dist/outbox.d.ts", file);
-  const failed: { stdout?: string } = await checked.catch((error) => error);
-  const { stdout = "" } = failed;
+  const { stdout }: { stdout: string } = await checked.catch((error) => error);
   assert.match(stdout, /'vlaue' does not exist in type 'NewRecord'.*'dta' does not exist in type 'NewMessage'/s);
   assert.doesNotMatch(stdout, /'(keys|values|at|some)'/);
   const faults = stdout.split("\n").filter((line) => line.includes(": error TS"));

@@ -1,5 +1,6 @@
 //! Members of ours in groups of a real Kafka, beside each other and beside librdkafka's: through the seam, since who owns
-//! a log is the same by all ways in. [`rest`]: those of plain HTTP. [`clients`]: the command line and pages. [`checker`]: many of them, while everything is killed.
+//! a log is the same by all ways in. [`rest`]: those of plain HTTP. [`clients`]: the command line and pages. [`checker`]:
+//! many of them, while everything is killed.
 
 mod checker;
 mod clients;
