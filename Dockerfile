@@ -4,9 +4,9 @@
 #   docker build --target filter --output out .
 #
 # Releases are made by `./dev image`, which needs no Docker and no base image. Images for others also need the licences that it collects.
-# Base images have digests, so that a tag that moves changes nothing. That of Envoy is not known yet: the weekly workflow shows it.
+# Base images have digests, so that a tag that moves changes nothing. Those of Rust and Envoy are not known yet: the weekly workflow shows them.
 
-FROM rust:1.95.0-alpine@sha256:606fd313a0f49743ee2a7bd49a0914bab7deedb12791f3a846a34a4711db7ed2 AS programs
+FROM rust:1.99.1-alpine AS programs
 RUN apk add --no-cache bash g++ linux-headers make musl-dev perl
 WORKDIR /sluicegate
 COPY . .

@@ -335,7 +335,7 @@ impl Cluster {
         let asked: Vec<_> = logs.into_iter().flat_map(|log| [(log, LOG_START), (log, LOG_END)]).collect();
         let until = Instant::now().checked_add(PATIENCE);
         let listed = self.offsets_within(source, &asked, false, until).await;
-        for (error, ends) in errors.into_iter().zip(listed.chunks_exact(2)) {
+        for (error, ends) in errors.into_iter().zip(listed.as_chunks().0) {
             if let [Ok(start), Ok(end)] = ends {
                 error.ends = Some((start.offset, end.offset));
             }

@@ -51,7 +51,7 @@ fn read(request: u8, version: u8, answer: &Bytes) -> Option<()> {
             decode(&ConfigRequest { resource, name }, version, answer).map(drop)
         }
         7 => {
-            let (topic, topic_id) = ("t", Some(1).filter(|_| version > 12));
+            let (topic, topic_id) = ("t", (version > 12).then_some(1));
             let (leader_epoch, offset, max_bytes) = (3, 42, 1 << 20);
             let of =
                 |partition| FetchPartition { topic, topic_id, partition, leader_epoch, offset, max_bytes };

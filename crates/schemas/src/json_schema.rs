@@ -233,7 +233,7 @@ impl Retrieve for Retriever {
         let found = self.documents.find(uri.as_str()).and_then(|index| {
             // `{"$ref": "a/b"}` in the document `b` would lead to `a/b`, `a/a/b`, and so on.
             let left = self.left.get(index)?;
-            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).ok()?;
+            left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).ok()?;
             self.documents.at(index)
         });
         found.cloned().ok_or_else(|| format!("{uri} is not among the references").into())

@@ -88,7 +88,7 @@ impl TableClient {
 
     /// Reads until it is dropped.
     pub(crate) async fn run(self: Arc<Self>, world: Arc<World>) {
-        for visit in 1_u32.. {
+        for visit in 1..=u32::MAX {
             if let Some(client) = self.caller.connect(&world).await {
                 self.caller.cut.unless_cut(self.visit(&world, client)).await;
             }

@@ -119,6 +119,7 @@ impl Gateway {
     }
 
     /// Opens a session in the way of `endpoint`.
+    #[expect(clippy::result_large_err, reason = "few are opened")]
     pub(crate) async fn open(
         &self,
         endpoint: Endpoint,

@@ -328,7 +328,7 @@ impl Backend for Script {
         if state.is_version_unknown || !self.has_logs {
             return Version::default();
         }
-        let leader_epoch = Some(state.epoch).filter(|_| state.unled != Some(log.partition));
+        let leader_epoch = (state.unled != Some(log.partition)).then_some(state.epoch);
         Version { topic_id: state.known_id(), leader_epoch }
     }
 

@@ -232,7 +232,6 @@ const AROUND_BYTES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
-    use prost::Message as _;
     use sluicegate_delivery::Place;
     use sluicegate_protocol::{KafkaFetchResp, Reason};
     use sluicegate_shared_log::Ends;

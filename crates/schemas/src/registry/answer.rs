@@ -158,7 +158,7 @@ impl SchemaText {
             return Err(Fault::Unusable(format!("it has more than {MAX_SCHEMA_BYTES} bytes")));
         }
         // Registries that have Avro alone know no types.
-        let schema_type = Some(self.kind.name()).filter(|_| self.kind != SchemaType::Avro);
+        let schema_type = (self.kind != SchemaType::Avro).then_some(self.kind.name());
         let body = Body { schema: &self.schema, schema_type, references: &self.references };
         serde_json::to_vec(&body).map_err(|error| Fault::Unusable(error.to_string()))
     }

@@ -59,7 +59,7 @@ pub(crate) async fn ask_without_pause(
             for command in 1..=AT_ONCE {
                 raw.write(request(command, question(client, command))).await;
             }
-            for command in AT_ONCE + 1.. {
+            for command in AT_ONCE + 1..=i64::MAX {
                 raw.frame().await;
                 raw.write(request(command, question(client, command))).await;
             }

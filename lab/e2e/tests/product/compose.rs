@@ -93,7 +93,7 @@ fn images_have_the_tested_versions() {
     }
     let envoy = dockerfile.split("FROM envoyproxy/envoy:v").nth(1).unwrap().split(' ').next().unwrap();
     assert!(dev.contains(&format!(" envoy={envoy} ")), "{envoy}");
-    let version = |image: &str| dockerfile.split(image).nth(1).unwrap().split("-alpine@").next().unwrap();
+    let version = |image: &str| dockerfile.split(image).nth(1).unwrap().split("-alpine").next().unwrap();
     let toolchain = fs::read_to_string(tools::workspace().join("rust-toolchain.toml")).unwrap();
     assert!(dev.contains(&format!(" node={} ", version("FROM node:"))), "{dockerfile}");
     assert!(toolchain.contains(&format!("channel = \"{}\"\n", version("FROM rust:"))), "{dockerfile}");

@@ -1,8 +1,8 @@
 //! `./dev demo`.
 
-use std::fs;
 use std::process::Command;
 use std::time::Duration;
+use std::{env, fs};
 
 use sluicegate_stack::folder::Folder;
 use sluicegate_stack::kafka::Kafka;
@@ -22,6 +22,15 @@ async fn demo_starts_and_checks_its_arguments_first() {
     let folder = Folder::new("dev-test").unwrap();
     let run = |log: &str, args: &[&str]| {
         let mut dev = Command::new(tools::workspace().join("dev"));
+        // What cargo tells a test of its package would have build scripts run again.
+        for (name, _) in env::vars_os() {
+            if name
+                .to_str()
+                .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+            {
+                dev.env_remove(name);
+            }
+        }
         dev.args(args).current_dir(folder.path());
         Process::spawn("./dev", dev, &folder.path().join(log)).unwrap()
     };

@@ -1,7 +1,5 @@
 //! Writes that are not sent, or that a server refuses.
 
-use futures_util::StreamExt as _;
-
 use super::*;
 
 impl Case {

@@ -58,7 +58,7 @@ fn metadata_answer(version: i16) -> MetadataAnswer {
     let replicas = [(2, true), (1, false), (3, true)];
     let replicas = replicas.map(|(broker, in_sync)| Replica { broker, in_sync }).into();
     let partitions = vec![PartitionAnswer { error: None, partition: 4, leader: 2, epoch, replicas }];
-    let (id, error) = (Some(ID).filter(|_| version >= 10), ErrorCode::of(3));
+    let (id, error) = ((version >= 10).then_some(ID), ErrorCode::of(3));
     let absent =
         TopicAnswer { error, name: "u".to_owned(), internal: true, id: None, partitions: Vec::new() };
     MetadataAnswer {
