@@ -15,6 +15,7 @@ const [gateway = "", topic = ""] = args;
 const script = await bundle("tables");
 const browser = await launch();
 const context = await browser.newContext();
+context.on("console", (message) => console.error(message.text()));
 let isOnline = true;
 await context.routeWebSocket(/pubsub/, (socket) => (isOnline ? socket.connectToServer() : socket.close()));
 

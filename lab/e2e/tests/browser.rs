@@ -13,7 +13,6 @@ use sluicegate_stack::kafka::{Kafka, Record, Write};
 use sluicegate_stack::port::Port;
 use sluicegate_stack::stack::Stack;
 use sluicegate_stack::tools::scale;
-use sluicegate_stack::waiting::until;
 use sluicegate_stack::way::Way;
 use tokio::sync::MutexGuard;
 
@@ -37,10 +36,7 @@ impl Parts<MutexGuard<'static, Kafka>> {
         let kafka = breakable::kafka().await;
         // There is none yet for the first test.
         let _ = kafka.delete_topic(TOPIC).await;
-        until("the name is free", Duration::from_secs(30), async || {
-            kafka.make_topic(TOPIC, PARTITIONS, &[]).await.map_err(|error| error.to_string())
-        })
-        .await;
+        kafka.make_topic(TOPIC, PARTITIONS, &[]).await.unwrap();
         Self::on(kafka).await
     }
 }

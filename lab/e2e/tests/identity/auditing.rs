@@ -58,6 +58,9 @@ async fn audit_log_names_people_of_sessions_refusals_and_denials() {
     std::fs::write(&list, "audrey\n").unwrap();
     let invalid = async || stack.bridge.count("sluicegate_revocations_invalid_lines", "").await;
     becomes("sluicegate_revocations_invalid_lines", Ok(1.0), Duration::from_secs(10), invalid).await;
+    let forged = token("audrey", &json!({"aud": "other"}), 600);
+    session(&stack, Some(&forged)).await.unwrap_err();
+    assert_eq!(http(&stack, Some(&forged), Request::get("/kafka/topics")).await.status, 401);
     session(&stack, Some(&hers("three"))).await.unwrap_err();
 
     let log = audit_log(Way::Tunnel);
@@ -95,5 +98,13 @@ async fn audit_log_names_people_of_sessions_refusals_and_denials() {
     assert_eq!((&closed["commands"], &closed["denied"]), (&json!(20), &json!(20)), "{closed}");
     assert!(closed["sent_bytes"].as_u64() > Some(100) && closed["received_bytes"].as_u64() > Some(100));
     assert_eq!(closed["claims"], json!({"email": "a@shop.example"}));
-    assert!(!std::fs::read_to_string(&log).unwrap().contains("eyJ"), "a token");
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(!text.contains("eyJ"), "a token");
+    // A forged token names nobody: its lines are none of hers.
+    let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    for kind in ["session", "http"] {
+        let is_forged = |line: &Value| line["kind"] == kind && line["reason"] == "identity_invalid";
+        let forged = lines.iter().find(|line| is_forged(line)).unwrap();
+        assert!(forged["event"] == "refused" && forged["subject"].is_null(), "{forged}");
+    }
 }

@@ -142,7 +142,7 @@ async fn produce(url: String, topic: Arc<str>, partition: i32, stopped: watch::R
 
 const BATCH: u64 = 20;
 /// Between two writes of a session.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(50);
 /// Before, between and after the restarts.
 const STEADY: Duration = Duration::from_secs(3);
 /// Time that the subscribers have to reach the ends of the logs.

@@ -63,15 +63,18 @@ impl Kafka {
             let metadata = self.admin.inner().fetch_metadata(Some(topic), WITHIN)?;
             let led = metadata.topics().iter().flat_map(|topic| topic.partitions());
             let led = led.filter(|partition| partition.leader() >= 0).count();
-            let all = led == partitions.unsigned_abs() as usize && self.every_node_holds(topic, partitions);
+            let are_held =
+                || (0..partitions).all(|partition| self.holds(topic, partition).all(|holds| holds));
+            let all = led == partitions.unsigned_abs() as usize && are_held();
             if all { Ok(()) } else { Err(KafkaError::AdminOp(RDKafkaErrorCode::LeaderNotAvailable)) }
         })
         .await
     }
 
-    fn every_node_holds(&self, topic: &str, partitions: i32) -> bool {
+    /// Whether each of the nodes has a folder for the partition.
+    fn holds(&self, topic: &str, partition: i32) -> impl Iterator<Item = bool> {
         let data = (1..=self.nodes.len()).map(|id| self.folder.path().join(format!("data-{id}")));
-        data.into_iter().all(|data| (0..partitions).all(|at| data.join(format!("{topic}-{at}")).exists()))
+        data.map(move |data| data.join(format!("{topic}-{partition}")).exists())
     }
 
     /// The names of all topics, including Kafka's internal ones. Blocks at most 10 s.
@@ -100,9 +103,16 @@ impl Kafka {
         deleted.await.map_err(Error::failed(what))
     }
 
+    /// Deletes a topic, and waits until every node has: one that is created next is not taken for this one.
     pub async fn delete_topic(&self, topic: &str) -> Result<(), Error> {
         let deleted = self.admin.delete_topics(&[topic], &options()).await;
-        deleted.and_then(first_refusal).map_err(Error::failed(format!("delete the topic {topic}")))
+        deleted.and_then(first_refusal).map_err(Error::failed(format!("delete the topic {topic}")))?;
+        retry(WITHIN, async || {
+            let is_there =
+                self.topics()?.iter().any(|name| name == topic) || self.holds(topic, 0).any(|holds| holds);
+            if is_there { Err(Error::SetUp(format!("delete the topic {topic} everywhere"))) } else { Ok(()) }
+        })
+        .await
     }
 }
 
