@@ -122,7 +122,7 @@ pub(super) fn each_is_there_once(
 
 /// One write in so many ends with its program, and so does one after its answer.
 pub(super) const LIVES: usize = 12;
-pub(super) const PAUSE: Duration = Duration::from_millis(150);
+pub(super) const PAUSE: Duration = Duration::from_millis(250);
 /// Records of one write after an outage.
 pub(super) const MOST: u64 = 100;
 pub(super) const KEYS: u64 = 4;

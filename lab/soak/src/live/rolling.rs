@@ -140,9 +140,9 @@ async fn produce(url: String, topic: Arc<str>, partition: i32, stopped: watch::R
     (partition, next)
 }
 
-const BATCH: u64 = 20;
+const BATCH: u64 = 10;
 /// Between two writes of a session.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(80);
 /// Before, between and after the restarts.
 const STEADY: Duration = Duration::from_secs(3);
 /// Time that the subscribers have to reach the ends of the logs.

@@ -323,7 +323,7 @@ fn transaction(
 
 /// Of numbered records.
 const NUMBERED_KEYS: u64 = 4;
-const NUMBERED_PAUSE: Duration = Duration::from_millis(150);
+const NUMBERED_PAUSE: Duration = Duration::from_millis(250);
 /// Keys of a table that are written at the same time.
 const KEYS: u64 = 20;
 /// After so many, the oldest key gives way to a new one.
@@ -332,6 +332,6 @@ const RECORDS_PER_KEY: u64 = 30;
 const LEAST: usize = 300;
 const VALUE: &str = "a value of a table";
 /// Between two records of a partition, and between two transactions.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(100);
 /// The time for one call of a transaction.
 const WITHIN: Duration = Duration::from_secs(10);
