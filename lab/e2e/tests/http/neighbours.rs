@@ -37,7 +37,9 @@ in_ways! {
 const CONNECTIONS: usize = 8;
 /// As many as Envoy takes at once on one connection of a client.
 const STREAMS: usize = 100;
-/// The time in which 500 answers of a megabyte are copied on a slow machine.
+/// In an answer, each of 50 kB: more than any window.
+const RECORDS: usize = 10;
+/// The time in which 500 answers are copied on a slow machine.
 const COPYING: Duration = Duration::from_secs(180);
 
 /// Most bytes that one unread answer can hold in Envoy: `initial_stream_window_size` of `sluicegate_http`, or in
@@ -54,7 +56,7 @@ async fn unread_and_cancelled_requests_harm_no_other(way: Way) {
     let stack = routed(way).await.one_worker().alone().await;
     let gateway = stack.gateway();
     let write = |len: usize| Request::post(ANY, vec![b'v'; len]).with("x-kafka-topic", &topic);
-    for _ in 0..20 {
+    for _ in 0..RECORDS {
         written(&ask(gateway, write(50_000)).await, &topic);
     }
     // Of a machine that stands still for `connect_timeout`, Envoy says so itself, and nothing was sent.
@@ -95,8 +97,9 @@ async fn unread_and_cancelled_requests_harm_no_other(way: Way) {
     assert!(grown < answers * bytes_per_answer(way), "{grown} bytes for {answers} unread answers");
     drop(attackers);
 
-    // At the end of the log, they wait. More than what HTTP/2 libraries take for an attack.
-    let path = format!("/kafka/topics/{topic}/partitions/0/records?offset=21&timeout=30000");
+    // At the end of the log, behind the bystander's record, they wait. More than what HTTP/2 libraries take for an attack.
+    let end = RECORDS + 1;
+    let path = format!("/kafka/topics/{topic}/partitions/0/records?offset={end}&timeout=30000");
     for _ in 0..30 {
         let mut attacker = connect(&stack).await;
         for _ in 0..STREAMS {

@@ -36,7 +36,7 @@ async fn acknowledged_record_is_read_while_others_read_the_log_end() {
         }));
     }
     let mut socket = Socket::open(&stack).await;
-    for round in 0..200 {
+    for round in 0..50 {
         let record = Record::of(format!("record {round}"));
         let offsets = kafka.produce(&topic, 0, &[record], Write::default()).await.unwrap();
         // Without a wait: an answer from before the acknowledgement would be empty.
