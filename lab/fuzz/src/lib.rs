@@ -15,12 +15,12 @@
 #[path = "../../../crates/schemas/src/avro/tests/invariants.rs"]
 mod avro_invariants;
 #[expect(dead_code, reason = "the tests use the rest")]
-#[path = "../../../crates/records/tests/records/batch.rs"]
+#[path = "../../../crates/records/src/tests/batch.rs"]
 mod batch;
 #[expect(dead_code, reason = "the tests use the rest")]
-#[path = "../../../crates/records/tests/records/invariants.rs"]
+#[path = "../../../crates/records/src/tests/invariants.rs"]
 mod records_invariants;
-#[path = "../../../crates/schemas/tests/schemas/invariants.rs"]
+#[path = "../../../crates/schemas/src/tests/invariants.rs"]
 mod schemas_invariants;
 #[path = "../../../crates/ws-session/src/session/tests/invariant.rs"]
 mod session_invariant;

@@ -7,13 +7,13 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::Error;
 
@@ -49,7 +49,11 @@ impl Port {
         let name = UnixAddr::from_abstract_name(format!("sluicegate-port-{number}"))
             .map_err(Error::failed("name the claim of a port"))?;
         let claim = UnixListener::bind_addr(&name).map_err(|e| in_use_or("claim", e))?;
-        TcpListener::bind((Ipv4Addr::UNSPECIFIED, number)).map_err(|e| in_use_or("listen on", e))?;
+        // It does not listen: a process that is started at this moment has a copy of it until it runs its program, and where
+        // one listens, nobody else can. This one fails only beside another that does.
+        let probe = TcpSocket::new_v4().map_err(Error::failed("make a socket"))?;
+        probe.set_reuseaddr(true).map_err(Error::failed("share a port"))?;
+        probe.bind((Ipv4Addr::UNSPECIFIED, number).into()).map_err(|e| in_use_or("bind", e))?;
         Ok(Self { number, _claim: claim })
     }
 

@@ -120,7 +120,7 @@ fn check(times: Vec<Duration>) {
 
 const COUNT: usize = 10;
 
-const PINGS: usize = 200;
+const PINGS: usize = 100;
 
 /// Half of the subscriptions are faster, and nine of ten pings, although all programs share a few cores.
 pub(crate) const WITHIN: Duration = Duration::from_millis(100);

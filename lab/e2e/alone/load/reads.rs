@@ -98,7 +98,7 @@ async fn filters_that_match_nothing_delay_nobody(way: Way) {
 /// The records of a batch.
 const TINY: i64 = 300_000;
 
-const UNWANTED: usize = 1_000;
+const UNWANTED: usize = 600;
 const UNWANTED_BYTES: usize = 2_500;
 /// The most that a subscription can have: each of them looks at all bytes.
 const FILTERS: usize = 16;

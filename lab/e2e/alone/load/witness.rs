@@ -84,7 +84,7 @@ fn percentiles(mut all: Vec<Duration>) -> Percentiles {
     Percentiles { p50: all[all.len() / 2 - 1], p99: all[all.len() * 99 / 100 - 1] }
 }
 
-const COUNT: usize = 200;
+const COUNT: usize = 100;
 const WITHIN: Duration = Duration::from_secs(10);
 /// Allowed extra latency at p50: two cores run Envoy, the bridge, Kafka and this program, and each can wait a few
 /// milliseconds for a core.
