@@ -297,7 +297,7 @@ alerts:
 
 # generate the protobuf code from proto/, and the reference pages from the code
 gen: _packages
-    SLUICEGATE_GEN=1 cargo test --workspace {{ dev }} --test contract
+    SLUICEGATE_GEN=1 cargo test --workspace {{ dev }} --lib contract::
     SLUICEGATE_GEN=1 cargo test --workspace {{ dev }} --lib reference_
     SLUICEGATE_GEN=1 cargo test --workspace {{ dev }} --bin sluicegate page
     npm run reference -w sluicegate

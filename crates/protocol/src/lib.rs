@@ -22,6 +22,10 @@ pub mod jsonkey;
 pub mod metadata;
 pub mod wire;
 
+#[cfg(not(target_family = "wasm"))]
+#[cfg(test)]
+mod contract;
+
 #[expect(missing_docs, reason = "generated; proto/ documents what has a meaning of its own")]
 #[rustfmt::skip]
 #[path = "generated/sluicegate.v1.rs"]

@@ -5,7 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a program")]
 
 #[expect(dead_code, reason = "tests use the rest")]
-#[path = "../tests/records/batch.rs"]
+#[path = "../src/tests/batch.rs"]
 mod batch;
 
 use std::{

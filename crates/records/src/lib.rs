@@ -11,7 +11,7 @@
 //! Only format version 2 is supported (KIP-98, Kafka 0.11 and later). Messages of versions 0 and 1 are an error with the offset after them. Transaction markers are not encoded, nor are the records of aborted
 //! transactions ([`AbortedTransaction`]) if the caller lists them.
 
-#![warn(clippy::arithmetic_side_effects)]
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 mod batch;
 mod compression;
@@ -21,6 +21,11 @@ mod entry;
 mod error;
 mod message;
 mod record;
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+extern crate self as sluicegate_records; // in invariants, which fuzz targets have, too
 
 pub use batch::{BatchProducer, BatchRecord, encode_batch};
 pub use encoder::{AbortedTransaction, Encoded, Encoder, Limits};

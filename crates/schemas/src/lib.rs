@@ -14,6 +14,8 @@ pub mod json_schema;
 pub mod protobuf;
 pub mod registry;
 pub mod schema;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use prost::Message;
 use sluicegate_protocol::{KafkaFetchResp, KafkaMessage};
 use sluicegate_records::{Encoded, Encoder, Limits};
 
-use crate::batch::seal;
+use super::batch::seal;
 
 /// Checks the invariants for any input. Its last bytes are the arguments, so that a log segment is an input as it is.
 pub(crate) fn check_input(input: &[u8]) {

@@ -1,13 +1,5 @@
 //! The public API on written, recorded and corrupt batches.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests fail loudly"
-)]
-
 mod batch;
 mod committed;
 mod corrupt;

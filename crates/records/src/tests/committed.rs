@@ -5,8 +5,8 @@ use prost::Message;
 use sluicegate_protocol::KafkaFetchResp;
 use sluicegate_records::{AbortedTransaction, Encoder, Limits};
 
-use crate::batch::{Batch, CONTROL, Record, TRANSACTIONAL};
-use crate::{LIMITS, concat};
+use super::batch::{Batch, CONTROL, Record, TRANSACTIONAL};
+use super::{LIMITS, concat};
 
 /// The next event in a log.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 //! Valid batches: the records with their offsets, timestamps, keys and values.
 
-use crate::{
+use super::{
     LIMITS,
     batch::{Batch, COMPRESSIONS, Compression, DELETE_HORIZON},
     concat, expected, invariants,

@@ -2,13 +2,13 @@
 
 use std::fmt::Debug;
 
-use prost::Message;
-use sluicegate_protocol::{
+use crate::{
     CmdKafkaFetch, CmdKafkaListOffset, CmdKafkaListOffsets, CmdKafkaProduce, CmdKafkaSubscribe, CmdNatsFetch,
     CmdNatsListSequences, CmdNatsPublish, CmdNatsSubscribe, ErrorResp, Header, KafkaFetchResp, KafkaMessage,
     KafkaSource, NatsFetchResp, NatsMessage, NatsSource, ProduceRecord, PublishMessage, RecordFilter,
     StreamTime, kafka_source, nats_source,
 };
+use prost::Message;
 
 #[track_caller]
 fn check<A, B>(nats: &A, kafka: &B)

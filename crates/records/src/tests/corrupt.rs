@@ -1,6 +1,6 @@
 //! Corrupt batches and their errors.
 
-use crate::{
+use super::{
     LIMITS,
     batch::{Batch, Compression, Record, compress, seal, varint},
     concat, invariants,
@@ -164,7 +164,7 @@ fn truncated_compressed_data_is_rejected_or_complete() {
     for offset_delta in 0..3 {
         Record { offset_delta, value: Some(vec![b'v'; 50]), ..Record::default() }.write(&mut records);
     }
-    for compression in crate::batch::COMPRESSIONS {
+    for compression in super::batch::COMPRESSIONS {
         let stored = compress(compression, &records);
         let batch =
             Batch { compression, record_count: Some(3), last_offset_delta: Some(2), ..Batch::default() };

@@ -1,12 +1,10 @@
 //! Any schema, any bytes and any JSON: an answer or an error, within bounds.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests fail loudly")]
-
 mod invariants;
 
+use self::invariants::{check_json_schema, check_protobuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use invariants::{check_json_schema, check_protobuf};
 use proptest::prelude::*;
 
 proptest! {

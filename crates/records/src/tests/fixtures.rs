@@ -1,15 +1,15 @@
 //! Log segments of a real Apache Kafka, compared with the output of Kafka's own console consumer (both recorded by
-//! `tests/fixtures/record.py`).
+//! `fixtures/record.py`).
 
 use prost::bytes::Bytes;
 use sluicegate_protocol::{Header, KafkaMessage};
 
-use crate::{LIMITS, invariants};
+use super::{LIMITS, invariants};
 
 macro_rules! check {
     ($name:literal, $records:literal) => {{
-        let log = include_bytes!(concat!("../fixtures/", $name, ".log"));
-        let text = include_str!(concat!("../fixtures/", $name, ".txt"));
+        let log = include_bytes!(concat!("../../fixtures/", $name, ".log"));
+        let text = include_str!(concat!("../../fixtures/", $name, ".txt"));
         let want: Vec<_> = text.lines().map(message).collect();
         assert_eq!(want.len(), $records, "lines of the text");
         let walk = invariants::check(log, 0, &LIMITS, log.len() / 2);
@@ -78,8 +78,8 @@ fn log_append_times_transactions_and_compacted_logs_are_read() {
 
 /// Logs without large records.
 pub(crate) const LOGS: [&[u8]; 4] = [
-    include_bytes!("../fixtures/java-none.log"),
-    include_bytes!("../fixtures/librdkafka-none.log"),
-    include_bytes!("../fixtures/transactional.log"),
-    include_bytes!("../fixtures/compacted.log"),
+    include_bytes!("../../fixtures/java-none.log"),
+    include_bytes!("../../fixtures/librdkafka-none.log"),
+    include_bytes!("../../fixtures/transactional.log"),
+    include_bytes!("../../fixtures/compacted.log"),
 ];

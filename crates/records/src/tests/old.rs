@@ -2,7 +2,7 @@
 
 use sluicegate_records::{Encoder, RecordsError};
 
-use crate::{
+use super::{
     LIMITS,
     batch::Batch,
     expected,

@@ -2,7 +2,7 @@
 
 use sluicegate_records::{Encoded, Encoder, Limits, RecordsError};
 
-use crate::{
+use super::{
     LIMITS,
     batch::{Batch, Compression},
     concat,
@@ -67,7 +67,7 @@ fn batch_over_the_decompressed_limit_is_an_error() {
         [Batch::of_values(7, &["a".repeat(1000)]).with(|batch| batch.compression = compression)]
     };
     let section = batches(Compression::None)[0].bytes().len() - 61;
-    for compression in crate::batch::COMPRESSIONS {
+    for compression in super::batch::COMPRESSIONS {
         let batches = batches(compression);
         let fits = Limits { max_batch_bytes: section, ..LIMITS };
         assert_eq!(encode(&batches, 7, fits).unwrap().0.count, 1, "{compression:?}");

@@ -3,7 +3,7 @@
 use proptest::{collection::vec, option, prelude::*, sample};
 use sluicegate_records::{BatchProducer, BatchRecord, Limits, encode_batch};
 
-use crate::{
+use super::{
     LIMITS,
     batch::{Batch, COMPRESSIONS, CONTROL, LOG_APPEND_TIME, Record, TRANSACTIONAL, compress, seal},
     concat, expected, fixtures, invariants,
