@@ -288,7 +288,7 @@ envoy-gateway: _demo-programs
 
 # the conformance suite of Durable Streams on NATS, and a thousand readers of a stream behind Varnish
 streams: wasm _demo-programs _servers
-    cargo test --workspace {{ dev }} --test e2e -- --ignored streams::
+    cargo test --workspace {{ dev }} --test e2e -- --ignored conformance:: streams::
 
 # test the alert rules of deploy/prometheus in promtool
 alerts:

@@ -90,3 +90,16 @@ impl JwtVerifier for Ring {
         self.algorithm
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::ALGORITHMS;
+
+    #[test]
+    fn each_algorithm_of_a_key_is_verified() {
+        for (name, algorithm) in ALGORITHMS {
+            assert!(scheme(algorithm).is_some(), "{name}");
+        }
+    }
+}

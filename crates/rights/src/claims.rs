@@ -200,6 +200,16 @@ mod tests {
     }
 
     #[test]
+    fn names_of_a_token_are_text() {
+        let all = claims(json!({"iss": "i", "sub": "u", "jti": "t", "aud": 1}));
+        assert!(all.are_named_by_text());
+        assert_eq!([all.issuer(), all.subject(), all.token_id()], [Some("i"), Some("u"), Some("t")]);
+        for name in ["iss", "sub", "jti"] {
+            assert!(!claims(json!({name: 1})).are_named_by_text(), "{name}");
+        }
+    }
+
+    #[test]
     fn other_claims_are_left_out() {
         let all = claims(
             json!({"sub": "u", "exp": 5, "email": "secret", "realm": {"team": "x", "other": 1}, "a": 1}),

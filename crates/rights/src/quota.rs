@@ -54,3 +54,18 @@ impl Default for Quota {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_family = "wasm")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    fn earlier_bridges_hear_only_of_chosen_consumers() {
+        let told = |quota: Quota| serde_json::to_value(quota).unwrap()["consumers"].as_u64();
+        let chosen = Quota { consumers: NonZeroU32::MIN, ..Quota::default() };
+        assert_eq!([told(Quota::default()), told(chosen)], [None, Some(1)]);
+    }
+}

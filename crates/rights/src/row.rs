@@ -207,6 +207,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn no_rows_have_no_record() {
+        let (none, all) = (Rows::none(), Rows::default());
+        let record = Record(Some("a"), vec![]);
+        assert!(!none.have(&record) && all.have(&record));
+        assert_eq!([none.to_string(), all.to_string()], ["no records", "all records"]);
+        let memory = |prefix: &str| Rows::of(vec![vec![Arc::new(Row::KeyPrefix(prefix.into()))]]).memory();
+        assert!(memory("") >= size_of::<Row>() && memory("abc") == memory("") + 3 && none.memory() == 0);
+    }
+
     /// A record for two tenants belongs to none.
     #[test]
     fn header_has_one_value() {

@@ -10,13 +10,14 @@
 //! 4. [`browser`]: the client and the live page in Chromium
 //! 5. [`groups`]: members of consumer groups, beside librdkafka's
 //! 6. [`serializers`]: values with schemas, judged by Confluent's own
-//! 7. [`streams`]: the suite and the clients of Durable Streams
+//! 7. [`conformance`], [`streams`]: the suite and the clients of Durable Streams
 //! 8. [`product`]: the demo, the documents, the files for Kubernetes and Docker
 
 #![cfg(test)] // so that helpers, too, may fail as tests do
 
 mod breakable;
 mod browser;
+mod conformance;
 mod groups;
 mod http;
 mod identity;

@@ -174,3 +174,18 @@ fn as_much_as_fits_is_what_can_be_taken_one_by_one() {
         assert_eq!(together.used(), single.used());
     }
 }
+
+/// What a client holds leaves room to another one until its permit is dropped.
+#[test]
+fn permits_are_given_back_by_a_drop() {
+    let permits = Permits::new(Ledger::of_one_cluster(4));
+    let [first, second] = [1, 2].map(|number| Holder::from(holder(0, number).source));
+    let held = permits.acquire_up_to(first, 9).unwrap();
+    assert_eq!((held.amount(), permits.used(), permits.max()), (3, 3, 4));
+    assert!(permits.try_acquire(first, 1).is_none());
+    let other = permits.try_acquire(second, 1).unwrap();
+    drop(held);
+    assert_eq!(permits.used(), 1);
+    drop(other);
+    assert_eq!(permits.used(), 0);
+}

@@ -353,6 +353,7 @@ mod tests {
             (with(&rsa_2048, "alg", json!(["RS256"])), "alg: expected a text"),
             (with(&rsa_2048, "alg", json!("ES256")), r#"alg: "ES256": expected RS256, RS384, RS512, PS256"#),
             (with(&rsa_2048, "alg", json!("HS256")), r#"alg: "HS256": expected RS256"#),
+            (with(&rsa_2048, "alg", json!("EC")), r#"alg: "EC": expected RS256"#),
             (with(&ed25519(&[9; 32]), "alg", json!("ES256")), r#"alg: "ES256": expected EdDSA"#),
         ] {
             let Err(KeysError::Refused(refused)) = parse(&key) else { panic!("{key} is accepted") };

@@ -108,6 +108,7 @@ proptest! {
             .collect();
         let producer = BatchProducer { id: 1 << 62, epoch: -1, sequence: -1 };
         let mut encoded = encode_batch(producer, &written);
+        prop_assert_eq!(&encoded[12..16], (-1_i32).to_be_bytes());
         encoded[12..16].copy_from_slice(&3_i32.to_be_bytes());
         let latest = written.iter().map(|record| record.timestamp).max();
         let last_offset_delta = Some(records.len() as i32 - 1);
