@@ -1,12 +1,13 @@
 //! Log lines about brokers that fail and recover.
 
 use std::net::SocketAddr;
-use std::sync::Mutex;
 use std::sync::atomic::Ordering;
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tracing::subscriber::DefaultGuard;
+use tracing::Dispatch;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
 use tracing_subscriber::fmt::MakeWriter as _;
 
 use crate::scripted::{Asked, Broker, Key, TOPIC, Topic};
@@ -20,6 +21,10 @@ struct Log {
 
 impl Log {
     fn start() -> Self {
+        // Beside a single subscriber, tracing has the first thread that comes to a line decide for all whether anybody wants it,
+        // and threads of other tests have no subscriber.
+        static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+        LazyLock::force(&SECOND);
         let text: &'static Mutex<Vec<u8>> = Box::leak(Box::default());
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::INFO)
