@@ -32,4 +32,4 @@ beforeEach((context) => {
 });
 
 const baseUrl = await serve(streams);
-runConformanceTests({ baseUrl, longPollTimeoutMs: 4_000, subscriptions: true });
+runConformanceTests({ baseUrl, subscriptions: true });
