@@ -3,12 +3,13 @@
 //! - here: [`Writer`] queues records in order, and waits for their delivery reports
 //! - `apart`: writes for clients whose records were rejected; `suspects` knows who they are
 //! - `slot`: creates the producer at start or on demand, once the reader has checked the brokers
-//! - `producer`: librdkafka's producer; `in_flight` counts its records
+//! - `producer`: librdkafka's producer; `in_flight` counts its records, `ages` tells if one waits for too long
 //! - `error`: failures as clients see them
 //!
 //! Beside it: [`write_queue`](sluicegate_backend::write_queue) bounds the queue, and shares it between clients;
 //! [`delivery_reports`](sluicegate_backend::delivery_reports): the reports of one command.
 
+mod ages;
 mod apart;
 mod error;
 mod in_flight;

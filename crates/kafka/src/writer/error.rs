@@ -142,6 +142,11 @@ pub(super) fn can_be_cause(error: &KafkaError) -> bool {
     )
 }
 
+/// Whether the producer gave up on a record.
+pub(super) fn is_purged(error: &KafkaError) -> bool {
+    matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight))
+}
+
 /// A record that can never be written.
 pub(super) fn refused(code: i32, message: String) -> CommandError {
     failed(code, message, false, false)

@@ -23,7 +23,11 @@ const WITHIN: Duration = Duration::from_secs(30);
 
 /// A cluster of one broker with a topic of two partitions, and a writer to it.
 fn start(properties: &[(&str, &str)]) -> (Mock, Writer, WriteMetrics) {
-    let mock = MockCluster::new(1).unwrap();
+    start_on(1, properties)
+}
+
+fn start_on(brokers: i32, properties: &[(&str, &str)]) -> (Mock, Writer, WriteMetrics) {
+    let mock = MockCluster::new(brokers).unwrap();
     mock.create_topic(TOPIC, 2, 1).unwrap();
     let servers = mock.bootstrap_servers();
     let mut all: BTreeMap<String, String> =
@@ -166,6 +170,25 @@ async fn sent_record_without_acknowledgement_has_an_unknown_outcome() {
     let produced = write(&writer, &[record("second")]).await;
     let error = error(&produced[0]).unwrap();
     assert_eq!(facts(&error), (7, true, true), "{error:?}");
+}
+
+#[tokio::test]
+async fn late_record_harms_no_other_partition() {
+    let (mock, writer, metrics) = start_on(2, &[("message.timeout.ms", "1000")]);
+    mock.partition_leader(TOPIC, 0, Some(1)).unwrap();
+    mock.partition_leader(TOPIC, 1, Some(2)).unwrap();
+    let other = Record { partition: Some(1), ..record("other") };
+    assert_eq!(codes(&write(&writer, &[record("0"), other.clone()]).await), [None, None]);
+    mock.broker_down(1).unwrap();
+    let late = writer.enqueue(ClientKey::default(), vec![record("1")], vec![None]).await.unwrap();
+    let late =
+        tokio::spawn(async move { late.reports.wait(&CancellationToken::new(), |_| error::late()).await });
+    while !late.is_finished() {
+        assert_eq!(codes(&write(&writer, std::slice::from_ref(&other)).await), [None]);
+    }
+    let late = late.await.unwrap().remove(0).map_err(CommandError::from);
+    assert_eq!(facts(&error(&late).unwrap()), (7, true, false), "{late:?}");
+    assert_eq!(metrics.failures(), [0, 0, 0, 1]);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use rdkafka::client::OAuthToken;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext, PurgeConfig};
 use rdkafka::{ClientContext, Message as _};
 use sluicegate_backend::Written;
 use sluicegate_backend::command::Record;
@@ -21,8 +21,10 @@ use sluicegate_backend::write_queue::QueuePermit;
 use sluicegate_telemetry::metrics::WriteMetrics;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::super::settings::Settings;
+use super::ages::{Ages, Queued};
 use super::error::{self, WriteError};
 use super::in_flight::{InFlight, Ticket};
 use super::suspects::Suspects;
@@ -58,22 +60,29 @@ pub(super) struct ReportTarget {
 struct QueuedRecord {
     target: ReportTarget,
     ticket: Ticket,
+    age: Queued,
     queued: Instant,
 }
 
 impl Producer {
     /// Creates a producer, which does not connect yet. Blocks while certificate and key files are read.
     pub(super) fn new(parts: Parts, tokens: Option<Tokens>) -> KafkaResult<Self> {
-        let config = parts.settings.config();
-        let context = Context { parts, in_flight: InFlight::default(), tokens };
+        let mut config = parts.settings.config();
+        // Unlimited: `report` gives up instead.
+        config.remove("delivery.timeout.ms");
+        config.set("message.timeout.ms", "0");
+        let context = Context {
+            parts,
+            in_flight: InFlight::default(),
+            ages: Ages::new(Instant::now()),
+            is_late: AtomicBool::new(false),
+            settled: CancellationToken::new(),
+            tokens,
+        };
         let producer = Arc::new(BaseProducer::from_config_and_context(&config, context)?);
         let is_over = Arc::new(AtomicBool::new(false));
         let (polled, ended) = (Arc::clone(&producer), Arc::clone(&is_over));
-        let poll = move || {
-            while !ended.load(Ordering::Relaxed) {
-                polled.poll(POLL);
-            }
-        };
+        let poll = move || report(&polled, &ended);
         let reports = thread::Builder::new().name("delivery reports".to_owned()).spawn(poll);
         let reports = reports.map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
         Ok(Self { producer, is_over, reports: Some(reports) })
@@ -83,7 +92,9 @@ impl Producer {
     pub(super) fn send(&self, record: &Record, target: ReportTarget) -> Result<(), KafkaError> {
         let context = self.producer.context();
         context.parts.metrics.queued.inc();
-        let sent = QueuedRecord { target, ticket: context.in_flight.enter(), queued: Instant::now() };
+        let queued = Instant::now();
+        let (ticket, age) = (context.in_flight.enter(), context.ages.enter(queued));
+        let sent = QueuedRecord { target, ticket, age, queued };
         let mut base = BaseRecord::<[u8], [u8], _>::with_opaque_to(&record.topic, Box::new(sent));
         base.partition = record.partition.filter(|partition| *partition >= 0);
         base.key = record.key.as_deref();
@@ -96,11 +107,24 @@ impl Producer {
             };
             base.headers = Some(record.headers.iter().fold(empty, insert));
         }
-        self.producer.send(base).map_err(|(error, _)| {
+        self.producer.send(base).map_err(|(error, base)| {
             context.in_flight.revoke();
+            context.ages.leave(&base.delivery_opaque.age);
             context.parts.metrics.queued.dec();
             error
         })
+    }
+
+    /// Whether it takes records: it has no fatal error, and none of its records waits for too long.
+    pub(super) fn works(&self) -> bool {
+        !self.producer.context().is_late.load(Ordering::Relaxed) && self.end().is_none()
+    }
+
+    /// Cancelled once each record has its report, if one of them waits for too long: a record of the next producer could
+    /// overtake those without.
+    pub(super) fn settled(&self) -> Option<CancellationToken> {
+        let context = self.producer.context();
+        context.is_late.load(Ordering::Relaxed).then(|| context.settled.clone())
     }
 
     /// The fatal error of the producer, after which it must be replaced.
@@ -129,6 +153,48 @@ impl Drop for Producer {
     }
 }
 
+/// Handles delivery reports until the producer is dropped. Once a record has had none for `message.timeout.ms`, gives up on
+/// all of them, except those that brokers acknowledge in a little while.
+///
+/// If librdkafka itself lets a record time out, it goes on in a new epoch, in which brokers do not know what it repeats:
+/// records that they have but could not acknowledge yet are written twice
+/// (<https://github.com/confluentinc/librdkafka/issues/4953>).
+fn report(producer: &BaseProducer<Context>, is_over: &AtomicBool) {
+    let context = producer.context();
+    // Even if a report's receiver panics.
+    let _settled = context.settled.clone().drop_guard();
+    let limit = context.parts.settings.timeout;
+    let patience = PATIENCE.min(limit / 10);
+    let mut late = None;
+    while !is_over.load(Ordering::Relaxed) {
+        let is_settling = late.is_some() && !context.settled.is_cancelled();
+        producer.poll(if is_settling { PURGE } else { POLL });
+        let now = Instant::now();
+        let purge = PurgeConfig::default().queue().non_blocking();
+        match late.map(|since| now.saturating_duration_since(since)) {
+            None if context.ages.exceed(limit, now) => {
+                context.is_late.store(true, Ordering::Relaxed);
+                tracing::warn!(
+                    event = "producer_late",
+                    "records were not acknowledged within `message.timeout.ms`, the producer is replaced"
+                );
+                late = Some(now);
+            }
+            None => {}
+            Some(_) if context.ages.is_empty() => context.settled.cancel(),
+            Some(waited) if waited > patience.saturating_mul(2) => producer.purge(purge.inflight()),
+            // A record between two attempts is not written. An attempt in flight may be answered until then.
+            Some(waited) if waited > patience => producer.purge(purge),
+            Some(_) => {}
+        }
+    }
+}
+
+/// The time that all records have for their reports after one is late, and that attempts in flight have after that.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Time between two purges.
+const PURGE: Duration = Duration::from_millis(50);
+
 /// The longest time that the thread for delivery reports needs to see that it is over. Reports do not wait for it. In the
 /// last millisecond of it, `poll` asks without a pause: rdkafka's own thread, which polls for 100 ms, takes one hundredth
 /// of a core of an idle producer.
@@ -142,6 +208,11 @@ fn timestamp(record: &Record) -> Option<i64> {
 struct Context {
     parts: Parts,
     in_flight: InFlight,
+    ages: Ages,
+    /// Whether a record has waited for too long.
+    is_late: AtomicBool,
+    /// Cancelled once none has a report to come.
+    settled: CancellationToken,
     tokens: Option<Tokens>,
 }
 
@@ -181,7 +252,7 @@ impl ProducerContext for Context {
     type DeliveryOpaque = Box<QueuedRecord>;
 
     fn delivery(&self, delivery: &DeliveryResult<'_>, sent: Box<QueuedRecord>) {
-        let QueuedRecord { target, ticket, queued } = *sent;
+        let QueuedRecord { target, ticket, age, queued } = *sent;
         let ReportTarget { reports, index, permit, settled } = target;
         let was_alone = self.in_flight.leave(&ticket);
         let report = match delivery {
@@ -196,6 +267,12 @@ impl ProducerContext for Context {
                 })
             }
             Err((cause, message)) => {
+                let late = KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut);
+                let cause = if self.is_late.load(Ordering::Relaxed) && error::is_purged(cause) {
+                    &late
+                } else {
+                    cause
+                };
                 if error::can_be_cause(cause) {
                     self.parts.suspects.add(permit.source());
                 }
@@ -209,6 +286,7 @@ impl ProducerContext for Context {
         drop(permit);
         reports.settle(index, report);
         drop(settled);
+        self.ages.leave(&age);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Holds a cluster's producer, created at start or when a record needs one, and replaced after a fatal error.
+//! Holds a cluster's producer, created at start or when a record needs one, and replaced once it has ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,9 +50,9 @@ struct Attempt {
 type Outcome = Shared<BoxFuture<'static, Result<(), NoProducer>>>;
 
 impl State {
-    /// The producer, unless it had a fatal error.
+    /// The producer, unless it had a fatal error or a record that waits for too long.
     pub(super) fn working(&self) -> Option<&Producer> {
-        self.producer.as_ref().filter(|producer| producer.end().is_none())
+        self.producer.as_ref().filter(|producer| producer.works())
     }
 
     fn end(&self) -> Option<KafkaError> {
@@ -165,6 +165,10 @@ async fn make(state: Arc<RwLock<State>>, parts: Parts, pause: Duration) -> Resul
     };
     // The task is lost only if the runtime shuts down.
     let made = made.map_err(|_| ending())?;
+    let settled = state.read().await.producer.as_ref().and_then(Producer::settled);
+    if let Some(settled) = settled {
+        settled.cancelled().await;
+    }
     let mut state = state.write().await;
     let useless = match made {
         Ok(producer) if state.closed => Some(producer),

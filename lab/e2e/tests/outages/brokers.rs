@@ -6,8 +6,9 @@ use std::time::Duration;
 use sluicegate_protocol::pub_sub_resp::Resp;
 use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::socket::{Socket, produce};
+use sluicegate_stack::waiting::until;
 use sluicegate_stack::way::Way;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::breakable::{self, cluster, lose, two_replicas};
 use crate::pool::{Config, WRITES, direct};
@@ -33,6 +34,35 @@ async fn kills_of_the_broker_lose_and_repeat_no_record() {
     kafka.up().await.unwrap();
     grows(&stack, "written_records_total", 2_000.0).await;
     writing.end(Duration::from_secs(120), &kafka, topic).await;
+}
+
+/// The broker has both, and acknowledged none. By itself, librdkafka would send the second one again, in a new epoch.
+#[tokio::test]
+async fn record_behind_a_late_one_is_written_once() {
+    let mut kafka = breakable::kafka().await;
+    let topic = &kafka.topic("late", 1, &[]).await.unwrap();
+    let config = Config::on(Way::Direct, &kafka.bootstrap()).writing(&["default"]);
+    let stack = config.properties("message.timeout.ms = 3000").own().await;
+    let mut socket = direct(&stack, WRITES).await;
+    offset(&socket.produce(vec![record(topic, "0")]).await.unwrap()[0]);
+    kafka.freeze();
+    let first = socket.send(produce(vec![record(topic, "1")])).await;
+    sleep(Duration::from_secs(2)).await;
+    let second = socket.send(produce(vec![record(topic, "2")])).await;
+    for sent in [first, second] {
+        let (sequence, resp) = socket.receive().await;
+        let Resp::KafkaProduceResp(produced) = resp else { panic!("{resp:?}") };
+        assert!(sequence == sent && error(&produced.results[0]).unknown_outcome, "{produced:?}");
+        kafka.thaw();
+    }
+    until("another record is written", Duration::from_secs(60), async || {
+        let produced = socket.produce(vec![record(topic, "3")]).await.unwrap().remove(0);
+        produced.error.map_or(Ok(()), |error| {
+            if error.unknown_outcome { panic!("{error:?}") } else { Err(error.message) }
+        })
+    })
+    .await;
+    assert_eq!(numbers(&kafka, topic), [0, 1, 2, 3]);
 }
 
 /// librdkafka repeats the write, which the leader refuses (code 19), until its time is over.

@@ -10,7 +10,7 @@ use sluicegate_stack::kafka::Kafka;
 use sluicegate_stack::socket::{Socket, produce, results};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// Outcomes that clients were told of their records, by number.
 #[derive(Default)]
@@ -33,7 +33,8 @@ impl Told {
         for number in &self.refused {
             assert!(!there.contains(number), "{number} was refused and is there");
         }
-        assert!(written.is_sorted_by(|a, b| a < b), "no record is there twice, or behind a later one");
+        let behind = written.windows(2).enumerate().find(|(_, pair)| pair[0] >= pair[1]);
+        assert_eq!(behind, None, "a record is there twice, or behind a later one");
     }
 }
 
@@ -88,15 +89,24 @@ async fn write(mut socket: Socket, topic: String, stop: Arc<AtomicBool>, tell: w
         }
         let (sequence, resp) = socket.receive().await;
         let numbers = open.remove(&sequence).expect("an open sequence");
-        tell.send_modify(|told| {
-            for (number, produced) in numbers.zip(results(resp).unwrap()) {
-                match produced.error {
-                    None => _ = told.acknowledged.insert(number, produced.offset),
-                    Some(error) if error.unknown_outcome => _ = told.unknown.insert(number),
-                    Some(_) => _ = told.refused.insert(number),
+        let told = match results(resp) {
+            Ok(produced) => produced.into_iter().map(|one| one.error.map_or(Ok(one.offset), Err)).collect(),
+            Err(error) => vec![Err(error); numbers.clone().count()],
+        };
+        let is_refused = told.iter().all(Result::is_err);
+        tell.send_modify(|all| {
+            for (number, told) in numbers.zip(told) {
+                match told {
+                    Ok(offset) => _ = all.acknowledged.insert(number, offset),
+                    Err(error) if error.unknown_outcome => _ = all.unknown.insert(number),
+                    Err(_) => _ = all.refused.insert(number),
                 }
             }
         });
+        if is_refused {
+            // At once, while no broker can be reached.
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 
