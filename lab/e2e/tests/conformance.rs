@@ -58,7 +58,9 @@ async fn passes(cluster: &str, mut streams: Value, count: usize) {
         json!({"path": path, "type": "streams", "write": true, "content_type": content_type, "origins": ["*"],
                "cluster": cluster})
     });
-    let config = Config::new(Way::Tunnel).await.with_nats(Nats::shared().await.unwrap());
+    // A case sends 10 MiB, and takes the answer that comes meanwhile later than that on a busy machine.
+    let patient = ("delayed_close_timeout: 0.5s".to_owned(), "delayed_close_timeout: 20s".to_owned());
+    let config = Config::new(Way::Tunnel).await.with_nats(Nats::shared().await.unwrap()).edit(patient);
     let stack = config.writing(&["default", "nats"]).routes(routes).own().await;
     streams["gateway"] = stack.gateway().to_string().into();
     streams["routes"] = ROUTES.iter().map(|&(path, content_type)| (content_type, path)).collect();

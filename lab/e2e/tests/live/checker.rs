@@ -66,7 +66,7 @@ async fn checked(system: System<'_>, subscribers: usize, duration: Duration, dis
 async fn rolling_restart_loses_and_repeats_no_record() {
     let rolled = roll(Load { subscribers: scale(60, 300), producers: scale(4, 20) }).await;
     println!("{rolled:?}");
-    assert!(rolled.acknowledged > 1_000 && rolled.delivered > rolled.acknowledged, "{rolled:?}");
+    assert!(rolled.acknowledged > 200 && rolled.delivered > rolled.acknowledged, "{rolled:?}");
     // A bridge tells a thousand clients a second to go, in random order. About half of those that stay are on the first.
     for (count, last) in rolled.ends {
         assert!(count > 2 && last < Duration::from_secs(10), "{rolled:?}");
