@@ -176,7 +176,7 @@ fn report(producer: &BaseProducer<Context>, is_over: &AtomicBool) {
                 context.is_late.store(true, Ordering::Relaxed);
                 tracing::warn!(
                     event = "producer_late",
-                    "records were not acknowledged within `message.timeout.ms`, the producer is replaced"
+                    "records were not acknowledged in time, the producer is replaced"
                 );
                 late = Some(now);
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sluicegate_reader::Reader;
 use sluicegate_shared_log::Fetch;
@@ -42,10 +42,10 @@ async fn reads_of_one_client_leave_places_to_others() {
     reader.read("t", fetch(1, 0)).await.expect("an empty log");
     let (_reads, ended) = greedy(&reader);
     until(|| ended.load(Ordering::SeqCst) > 0).await;
-    let began = Instant::now();
     reader.read("t", fetch(2, 0)).await.expect("an empty log");
-    let took = began.elapsed();
-    assert!(took < Duration::from_secs(1), "{took:?} beside {READS} reads of another client");
+    // Those that had places, and as many that got them meanwhile.
+    let before = ended.load(Ordering::SeqCst);
+    assert!(before < 300, "behind {before} of {READS} reads of another client");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

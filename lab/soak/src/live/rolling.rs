@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::chaos::{DRAIN, drain};
+use super::chaos::drain;
 use super::once::{connect, each_is_there_once};
 use super::subscriber::{Report, Subscriber};
 use super::{bounds, oracles};
@@ -70,6 +70,7 @@ pub async fn roll(Load { subscribers, producers }: Load) -> Rolled {
     sleep(STEADY).await;
     let second_restart = restart(stack.others.first_mut().unwrap()).await;
     sleep(STEADY).await;
+    let stopping = Instant::now();
 
     stop.send_replace(true);
     let acknowledged: BTreeMap<i32, u64> = writing.join_all().await.into_iter().collect();
@@ -86,7 +87,7 @@ pub async fn roll(Load { subscribers, producers }: Load) -> Rolled {
     }
     let losses =
         || reports.iter().flat_map(|report| report.lost.iter().map(move |lost| (report.kind, *lost)));
-    let restarts = [(first_restart, second_restart), (second_restart, second_restart + DRAIN)];
+    let restarts = [(first_restart, second_restart), (second_restart, stopping)];
     let ends_of = |(begun, end)| {
         let ends = losses().filter(|(kind, (lost, _))| kind.stays() && (begun..end).contains(lost));
         let ends: Vec<Duration> = ends.map(|(_, (lost, _))| lost - begun).collect();

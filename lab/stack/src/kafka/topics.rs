@@ -77,7 +77,7 @@ impl Kafka {
         data.map(move |data| data.join(format!("{topic}-{partition}")).exists())
     }
 
-    /// The names of all topics, including Kafka's internal ones. Blocks at most 10 s.
+    /// The names of all topics, including Kafka's internal ones. Blocks for a minute at most.
     pub fn topics(&self) -> Result<Vec<String>, Error> {
         let metadata =
             self.admin.inner().fetch_metadata(None, WITHIN).map_err(Error::failed("list the topics"))?;
@@ -127,4 +127,4 @@ fn first_refusal(results: Vec<Result<String, (String, RDKafkaErrorCode)>>) -> Re
     })
 }
 
-const WITHIN: Duration = Duration::from_secs(10);
+const WITHIN: Duration = Duration::from_secs(60);
