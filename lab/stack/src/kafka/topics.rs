@@ -85,7 +85,7 @@ impl Kafka {
     }
 
     /// Log start and log end of a partition; with an open transaction, log start and last stable offset. Blocks at most
-    /// 10 s.
+    /// a minute.
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
         let what = format!("read the watermarks of {topic} {partition}");
         self.admin.inner().fetch_watermarks(topic, partition, WITHIN).map_err(Error::failed(what))
