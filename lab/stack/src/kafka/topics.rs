@@ -84,8 +84,8 @@ impl Kafka {
         Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect())
     }
 
-    /// Log start and log end of a partition; with an open transaction, log start and last stable offset. Blocks at most
-    /// a minute.
+    /// Log start and log end of a partition; with an open transaction, log start and last stable offset. Blocks for
+    /// a minute at most.
     pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
         let what = format!("read the watermarks of {topic} {partition}");
         self.admin.inner().fetch_watermarks(topic, partition, WITHIN).map_err(Error::failed(what))
