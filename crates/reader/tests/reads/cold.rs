@@ -66,9 +66,9 @@ where
     let mut took = warm.join_all().await.concat();
     took.sort_unstable();
     // Each can wait behind first fetches of slow partitions, which are not known to be slow then, and for the processor. If
-    // slow partitions delayed others, most reads would take as long; on a machine that is busy with others, one in seven does.
+    // slow partitions delayed others, nearly all reads would take as long; on a machine that is busy with others, one in three does.
     let delayed = took.iter().filter(|took| **took > COLD / 2).count();
-    assert!(delayed <= took.len() / 3, "{delayed} of {} reads took longer than {:?}", took.len(), COLD / 2);
+    assert!(delayed <= took.len() / 2, "{delayed} of {} reads took longer than {:?}", took.len(), COLD / 2);
     let read: usize = cold.join_all().await.into_iter().sum();
     // Eight at a time, from soon after the beginning.
     assert!(read >= 60, "{read} reads of slow partitions");

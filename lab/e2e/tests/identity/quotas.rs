@@ -163,7 +163,7 @@ async fn crowds_leave_room_to_others() {
         times.push(began.elapsed());
     }
     times.sort_unstable();
-    assert!(times[45] < Duration::from_secs(1), "{:?}", &times[40..]);
+    assert!(times[45] < Duration::from_secs(3), "{:?}", &times[40..]);
     assert!(attack.try_join_next().is_none(), "an attacker was closed");
 }
 

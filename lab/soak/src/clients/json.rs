@@ -108,7 +108,8 @@ fn command(wish: &Wish, position: &Position) -> Value {
         }
         Source::Streams(streams) => {
             let source = |partition: i32| {
-                let next = position.next.get(&partition).map(|next| json!({"sequence": next}));
+                let next = position.next.get(&partition).filter(|next| **next >= 0);
+                let next = next.map(|next| json!({"sequence": next}));
                 json!({
                     "stream": stream(streams, partition),
                     "from": next.unwrap_or(json!(from)),

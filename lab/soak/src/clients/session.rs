@@ -165,7 +165,9 @@ fn command(wish: &Wish, position: &Position) -> Req {
         }
         Source::Streams(streams) => {
             let source = |partition: i32| {
-                let next = position.next.get(&partition).copied().map(nats_source::From::Sequence);
+                // One that has not begun, at -1, begins as it was asked for.
+                let next = position.next.get(&partition).copied().filter(|next| *next >= 0);
+                let next = next.map(nats_source::From::Sequence);
                 let earliest = is_early.then_some(nats_source::From::Timestamp(-2));
                 NatsSource {
                     stream: stream(streams, partition),
