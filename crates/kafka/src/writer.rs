@@ -124,6 +124,8 @@ impl Writer {
                         send(producer, &record, target)
                     })
                 }
+                // It has ended since.
+                (None, None) => Err(WriteError::ProducerEnded { unknown_outcome: false }),
                 (None, _) => Err(WriteError::queue_full()),
             };
             match sent {

@@ -58,7 +58,7 @@ async fn passes(cluster: &str, mut streams: Value, count: usize) {
         json!({"path": path, "type": "streams", "write": true, "content_type": content_type, "origins": ["*"],
                "cluster": cluster})
     });
-    // A case sends 10 MiB, and takes the answer that comes meanwhile later than that on a busy machine.
+    // One case uploads 10 MiB. On a busy machine it reads the early answer later than after half a second.
     let patient = ("delayed_close_timeout: 0.5s".to_owned(), "delayed_close_timeout: 20s".to_owned());
     let config = Config::new(Way::Tunnel).await.with_nats(Nats::shared().await.unwrap()).edit(patient);
     let stack = config.writing(&["default", "nats"]).routes(routes).own().await;

@@ -175,7 +175,7 @@ fn as_much_as_fits_is_what_can_be_taken_one_by_one() {
     }
 }
 
-/// What a client holds leaves room to another one until its permit is dropped.
+/// One client's permits leave room for another's, and a drop returns them.
 #[test]
 fn permits_are_given_back_by_a_drop() {
     let permits = Permits::new(Ledger::of_one_cluster(4));

@@ -42,7 +42,7 @@ impl Ages {
         }
     }
 
-    /// Whether a record has waited for longer than `limit`, and a step more at most.
+    /// Whether a record has waited for longer than `limit`, to one step.
     pub(super) fn exceed(&self, limit: Duration, now: Instant) -> bool {
         let oldest = self.waiting.lock().first_key_value().map(|(step, _)| *step);
         oldest.is_some_and(|oldest| self.step(now).saturating_sub(oldest) > limit.as_millis().div_ceil(STEP))

@@ -164,11 +164,10 @@ fn report(producer: &BaseProducer<Context>, is_over: &AtomicBool) {
     // Even if a report's receiver panics.
     let _settled = context.settled.clone().drop_guard();
     let limit = context.parts.settings.timeout;
-    let patience = PATIENCE.min(limit / 10);
     let mut late = None;
     while !is_over.load(Ordering::Relaxed) {
         let is_settling = late.is_some() && !context.settled.is_cancelled();
-        producer.poll(if is_settling { PURGE } else { POLL });
+        producer.poll(if is_settling { PURGE_INTERVAL } else { POLL });
         let now = Instant::now();
         let purge = PurgeConfig::default().queue().non_blocking();
         match late.map(|since| now.saturating_duration_since(since)) {
@@ -182,18 +181,18 @@ fn report(producer: &BaseProducer<Context>, is_over: &AtomicBool) {
             }
             None => {}
             Some(_) if context.ages.is_empty() => context.settled.cancel(),
-            Some(waited) if waited > patience.saturating_mul(2) => producer.purge(purge.inflight()),
+            Some(waited) if waited > GRACE.saturating_mul(2) => producer.purge(purge.inflight()),
             // A record between two attempts is not written. An attempt in flight may be answered until then.
-            Some(waited) if waited > patience => producer.purge(purge),
+            Some(waited) if waited > GRACE => producer.purge(purge),
             Some(_) => {}
         }
     }
 }
 
 /// The time that all records have for their reports after one is late, and that attempts in flight have after that.
-const PATIENCE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(1);
 /// Time between two purges.
-const PURGE: Duration = Duration::from_millis(50);
+const PURGE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The longest time that the thread for delivery reports needs to see that it is over. Reports do not wait for it. In the
 /// last millisecond of it, `poll` asks without a pause: rdkafka's own thread, which polls for 100 ms, takes one hundredth
@@ -211,7 +210,7 @@ struct Context {
     ages: Ages,
     /// Whether a record has waited for too long.
     is_late: AtomicBool,
-    /// Cancelled once none has a report to come.
+    /// Cancelled once each record has its report after that.
     settled: CancellationToken,
     tokens: Option<Tokens>,
 }

@@ -43,7 +43,7 @@ async fn reads_of_one_client_leave_places_to_others() {
     let (_reads, ended) = greedy(&reader);
     until(|| ended.load(Ordering::SeqCst) > 0).await;
     reader.read("t", fetch(2, 0)).await.expect("an empty log");
-    // Those that had places, and as many that got them meanwhile.
+    // Reads that held places, and those that got one meanwhile.
     let before = ended.load(Ordering::SeqCst);
     assert!(before < 300, "behind {before} of {READS} reads of another client");
 }

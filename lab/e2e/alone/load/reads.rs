@@ -54,7 +54,7 @@ async fn filters_that_match_nothing_delay_nobody(way: Way) {
     let kafka = Kafka::shared().await.unwrap();
     let topic = kafka.topic("unwanted", 1, &[]).await.unwrap();
     let record = Record { key: Some("other".into()), ..Record::of(vec![b'x'; UNWANTED_BYTES]) };
-    kafka.produce(&topic, 0, &vec![record; UNWANTED], Write::default()).await.unwrap();
+    kafka.produce(&topic, 0, &vec![record; unwanted()], Write::default()).await.unwrap();
     let from = Some(kafka_source::From::Offset(0));
     // Subscriptions with the same filters would share their evaluation.
     let subscribe = |sequence| {
@@ -86,7 +86,7 @@ async fn filters_that_match_nothing_delay_nobody(way: Way) {
     });
     let disturbed = ping(&bench).await;
     let took = attack.await.unwrap();
-    let scanned = AT_ONCE as usize * FILTERS * UNWANTED * UNWANTED_BYTES;
+    let scanned = AT_ONCE as usize * FILTERS * unwanted() * UNWANTED_BYTES;
     let seconds = scanned / (SCANNED_A_SECOND * available_parallelism().unwrap().get());
     let text = format!("{scanned} bytes took {took:?}, pings {disturbed:?}");
     println!("{text}");
@@ -98,7 +98,11 @@ async fn filters_that_match_nothing_delay_nobody(way: Way) {
 /// The records of a batch.
 const TINY: i64 = 300_000;
 
-const UNWANTED: usize = 600;
+/// Enough for two seconds of all cores.
+fn unwanted() -> usize {
+    300 * available_parallelism().unwrap().get()
+}
+
 const UNWANTED_BYTES: usize = 2_500;
 /// The most that a subscription can have: each of them looks at all bytes.
 const FILTERS: usize = 16;

@@ -93,7 +93,7 @@ async fn each_limit_of_a_quota_refuses_or_slows_one_person() {
         loop {
             let responses = (0..20).map(|_| http(&stack, Some(&alice), offsets(topic)));
             let responses = join_all(responses).await;
-            if let Some(response) = responses.into_iter().find(|response| response.status != 200) {
+            if let Some(response) = responses.into_iter().find(|response| response.status == 429) {
                 return response;
             }
         }

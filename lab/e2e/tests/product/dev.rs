@@ -22,7 +22,7 @@ async fn demo_starts_and_checks_its_arguments_first() {
     let folder = Folder::new("dev-test").unwrap();
     let run = |log: &str, args: &[&str]| {
         let mut dev = Command::new(tools::workspace().join("dev"));
-        // What cargo tells a test of its package would have build scripts run again.
+        // Cargo's variables for this package would make build scripts run again.
         for (name, _) in env::vars_os() {
             if name
                 .to_str()

@@ -91,7 +91,10 @@ async fn write(mut socket: Socket, topic: String, stop: Arc<AtomicBool>, tell: w
         let numbers = open.remove(&sequence).expect("an open sequence");
         let told = match results(resp) {
             Ok(produced) => produced.into_iter().map(|one| one.error.map_or(Ok(one.offset), Err)).collect(),
-            Err(error) => vec![Err(error); numbers.clone().count()],
+            Err(error) => {
+                assert!(error.retriable, "{error:?}");
+                vec![Err(error); numbers.clone().count()]
+            }
         };
         let is_refused = told.iter().all(Result::is_err);
         tell.send_modify(|all| {

@@ -171,4 +171,4 @@ const FROZEN: Duration = Duration::from_secs(6);
 /// Between two things that harm no node.
 const BREAK: Duration = Duration::from_millis(300);
 /// The time for a drain: the bridge's default, and a second.
-pub(crate) const DRAIN: Duration = Duration::from_secs(11);
+const DRAIN: Duration = Duration::from_secs(11);
